@@ -1,0 +1,29 @@
+using System.Reflection;
+
+namespace Dmb.Endpoints;
+
+/// <summary>The contracts and the pages that come with the broker: files inside its assembly.</summary>
+internal static class Contract
+{
+    /// <summary>The broker's version.</summary>
+    public static readonly string Version =
+        typeof(Contract).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion;
+
+    public static void MapContract(this IEndpointRouteBuilder routes)
+    {
+        Map(routes, "/openapi.yaml", "openapi.yaml", "application/yaml");
+        Map(routes, "/asyncapi.yaml", "asyncapi.yaml", "application/yaml");
+        Map(routes, "/", "index.html", "text/html; charset=utf-8");
+    }
+
+    /// <summary>Swagger UI at /swagger, over the committed openapi.yaml.</summary>
+    public static void UseSwaggerPage(this WebApplication app) => app.UseSwaggerUI(ui =>
+    {
+        ui.DocumentTitle = "DMB";
+        ui.SwaggerEndpoint("/openapi.yaml", "DMB");
+    });
+
+    private static void Map(IEndpointRouteBuilder routes, string path, string resource, string contentType) =>
+        routes.MapGet(path, () => Results.Stream(typeof(Contract).Assembly.GetManifestResourceStream(resource)!, contentType))
+            .ExcludeFromDescription();
+}

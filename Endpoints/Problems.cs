@@ -1,0 +1,123 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Dmb.Routing;
+using Microsoft.AspNetCore.Http.Features;
+
+namespace Dmb.Endpoints;
+
+/// <summary>An error as HTTP tells it (RFC 9457), with a code of <see cref="ErrorCode"/> beside the standard's members.</summary>
+/// <param name="Type">A URI for the kind of error: <c>about:blank</c>, the code says which it is.</param>
+/// <param name="Title">The status in words.</param>
+/// <param name="Status">The HTTP status.</param>
+/// <param name="Detail">What is wrong with this request.</param>
+/// <param name="Code">One of the contract's codes, for programs.</param>
+internal sealed record Problem(string Type, string Title, int Status, string Detail, string Code);
+
+/// <summary>How refusals become HTTP answers: one place for all routes.</summary>
+internal static partial class Problems
+{
+    private const string ContentType = "application/problem+json";
+
+    /// <summary>Answers what endpoints refuse, what the server refuses, and what nobody expected, with a problem.</summary>
+    public static void UseProblems(this WebApplication app)
+    {
+        app.Use(async (context, next) =>
+        {
+            try
+            {
+                await next(context);
+                if (context.Response is { HasStarted: false, StatusCode: >= 400, ContentLength: null, ContentType: null })
+                {
+                    await WriteAsync(context, context.Response.StatusCode, CodeOf(context.Response.StatusCode), DetailOf(context));
+                }
+            }
+            catch (RefusedException refused) when (!context.Response.HasStarted)
+            {
+                await WriteAsync(context, StatusOf(refused.Code), refused.Code, refused.Message);
+            }
+            catch (BadHttpRequestException bad) when (!context.Response.HasStarted)
+            {
+                // The server's own refusals while a body is read: chunks that are none, too slow, gone.
+                await WriteAsync(context, bad.StatusCode, CodeOf(bad.StatusCode), bad.Message);
+            }
+            catch (Exception e) when (context.RequestAborted.IsCancellationRequested)
+            {
+                LogGone(app.Logger, context.Request.Path, e);
+            }
+            catch (Exception e) when (!context.Response.HasStarted)
+            {
+                LogFailed(app.Logger, context.Request.Path, e);
+                await WriteAsync(context, 500, ErrorCode.Internal, "The broker failed; its log says why.");
+            }
+        });
+    }
+
+    /// <summary>Writes a problem as the answer.</summary>
+    public static Task WriteAsync(HttpContext context, int status, string code, string detail)
+    {
+        var response = context.Response;
+        response.StatusCode = status;
+        response.ContentType = ContentType;
+        if (status == StatusCodes.Status503ServiceUnavailable)
+        {
+            response.Headers.RetryAfter = "1";
+        }
+
+        if (status is StatusCodes.Status413PayloadTooLarge or StatusCodes.Status403Forbidden
+            && context.Features.Get<IHttpRequestBodyDetectionFeature>() is { CanHaveBody: true })
+        {
+            // The rest of the body is not going to be read: say so, instead of closing without a word.
+            response.Headers.Connection = "close";
+        }
+
+        var title = Microsoft.AspNetCore.WebUtilities.ReasonPhrases.GetReasonPhrase(status);
+        var problem = JsonSerializer.SerializeToUtf8Bytes(
+            new Problem("about:blank", title, status, detail, code), ApiJson.Default.Problem);
+        response.ContentLength = problem.Length;
+        return response.Body.WriteAsync(problem, context.RequestAborted).AsTask();
+    }
+
+    private static int StatusOf(string code) => code switch
+    {
+        ErrorCode.ForbiddenOrigin => StatusCodes.Status403Forbidden,
+        ErrorCode.UnknownEvent => StatusCodes.Status404NotFound,
+        ErrorCode.TooManyEvents => StatusCodes.Status409Conflict,
+        ErrorCode.TooBig => StatusCodes.Status413PayloadTooLarge,
+        ErrorCode.RateLimited or ErrorCode.Draining => StatusCodes.Status503ServiceUnavailable,
+        _ => StatusCodes.Status400BadRequest,
+    };
+
+    private static string CodeOf(int status) => status switch
+    {
+        StatusCodes.Status404NotFound => ErrorCode.NotFound,
+        StatusCodes.Status405MethodNotAllowed => ErrorCode.BadMethod,
+        StatusCodes.Status413PayloadTooLarge => ErrorCode.TooBig,
+        >= 500 => ErrorCode.Internal,
+        _ => ErrorCode.BadJson,
+    };
+
+    private static string DetailOf(HttpContext context) => context.Response.StatusCode switch
+    {
+        StatusCodes.Status404NotFound => $"There is nothing at {context.Request.Path}; /swagger shows what there is.",
+        StatusCodes.Status405MethodNotAllowed => $"{context.Request.Path} does not take {context.Request.Method}, but {context.Response.Headers.Allow}.",
+        var status => $"The request was refused with status {status}.",
+    };
+
+    [LoggerMessage(1001, LogLevel.Error, "Failed to answer {Path}.")]
+    private static partial void LogFailed(ILogger logger, PathString path, Exception exception);
+
+    [LoggerMessage(1002, LogLevel.Debug, "Whoever asked for {Path} is gone.")]
+    private static partial void LogGone(ILogger logger, PathString path, Exception exception);
+}
+
+/// <summary>What HTTP bodies are written with: generated code, no reflection.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = false)]
+[JsonSerializable(typeof(Problem))]
+[JsonSerializable(typeof(NotifyAnswer))]
+[JsonSerializable(typeof(IgnoredAnswer))]
+[JsonSerializable(typeof(BatchAnswer))]
+[JsonSerializable(typeof(RegisterAnswer))]
+[JsonSerializable(typeof(EventEntry[]))]
+[JsonSerializable(typeof(RoomAnswer))]
+[JsonSerializable(typeof(HealthAnswer))]
+internal sealed partial class ApiJson : JsonSerializerContext;

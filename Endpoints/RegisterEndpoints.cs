@@ -1,0 +1,67 @@
+using Dmb.Routing;
+using Dmb.Telemetry;
+
+namespace Dmb.Endpoints;
+
+/// <summary>One registered event; the default room is null when it has none.</summary>
+internal sealed record EventEntry(string Event, string? DefaultRoom);
+
+/// <summary>The event is registered, and was before or not.</summary>
+internal sealed record RegisterAnswer(bool Ok, string Event, string? DefaultRoom, bool AlreadyRegistered);
+
+/// <summary>/register: a service declares its events.</summary>
+internal static class RegisterEndpoints
+{
+    public static void MapRegister(this IEndpointRouteBuilder routes)
+    {
+        var group = routes.MapGroup("/register").WithTags("Events");
+
+        group.MapPost("/", RegisterAsync)
+            .WithName("registerEvent")
+            .WithSummary("Register an event.")
+            .WithDescription("From then on the event is delivered. `default_room` names a bus; anything else registers the event without a default room. Registering again replaces the default room.")
+            .WithMetadata(new RequestExample("""{"event":"place-call","default_room":"calls"}"""))
+            .Produces<RegisterAnswer>(StatusCodes.Status201Created)
+            .Produces<RegisterAnswer>()
+            .ProducesProblems(400, 403, 409, 413);
+
+        group.MapGet("/", List)
+            .WithName("listEvents")
+            .WithSummary("List the registered events.")
+            .ProducesProblems(403);
+
+        group.MapDelete("/{event}", Remove)
+            .WithName("removeEvent")
+            .WithSummary("Forget an event.")
+            .WithDescription("An event of the default table goes back to its default.")
+            .WithMetadata(new RouteExample("event", "report_csr"))
+            .Produces(StatusCodes.Status204NoContent)
+            .ProducesProblems(403, 404);
+    }
+
+    private static async Task<IResult> RegisterAsync(
+        HttpContext context, EventTable events, Publisher publisher, BrokerOptions options, BrokerTelemetry telemetry)
+    {
+        using var body = await RequestBody.ReadAsync(context, options.MaxMessageBytes, telemetry);
+        publisher.ReadAddress(body.Json.Span);
+        if (RegisterRequest.Read(body.Json.Span, publisher.ReaderOptions) is not { } request)
+        {
+            throw new RefusedException(ErrorCode.BadJson, "The body is an object with the member event, a string.");
+        }
+
+        var registration = events.Register(request.Event, request.DefaultRoom, out var alreadyRegistered);
+        var status = alreadyRegistered ? StatusCodes.Status200OK : StatusCodes.Status201Created;
+        return Results.Json(
+            new RegisterAnswer(true, registration.Event, registration.DefaultRoom, alreadyRegistered), ApiJson.Default.RegisterAnswer, statusCode: status);
+    }
+
+    private static EventEntry[] List(EventTable events) =>
+        [.. events.All().Select(e => new EventEntry(e.Event, e.DefaultRoom))];
+
+    private static IResult Remove(string @event, EventTable events)
+    {
+        return events.Remove(@event)
+            ? Results.NoContent()
+            : throw new RefusedException(ErrorCode.UnknownEvent, $"Nobody registered the event {@event}.");
+    }
+}

@@ -1,0 +1,117 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using System.Text.Unicode;
+using Dmb.Routing;
+using Dmb.Telemetry;
+using Microsoft.AspNetCore.Http.Features;
+
+namespace Dmb.Endpoints;
+
+/// <summary>
+/// A request's whole body as one run of UTF-8, trimmed: the server's own buffer where it came in one piece, otherwise a
+/// rented one. Valid until disposed.
+/// </summary>
+internal readonly struct RequestBody : IDisposable
+{
+    private static readonly byte[] EmptyObject = "{}"u8.ToArray();
+
+    private readonly PipeReader? _reader;
+    private readonly SequencePosition _end;
+    private readonly byte[]? _rented;
+
+    private RequestBody(ReadOnlyMemory<byte> json, PipeReader? reader = null, SequencePosition end = default, byte[]? rented = null)
+    {
+        (Json, _reader, _end, _rented) = (json, reader, end, rented);
+    }
+
+    /// <summary>The text without what surrounds it: byte order mark, white space. An empty body is <c>{}</c>.</summary>
+    public ReadOnlyMemory<byte> Json { get; }
+
+    /// <summary>Reads the body whatever its content type says; bytes in it that are not UTF-8 become U+FFFD and are counted.</summary>
+    /// <exception cref="RefusedException">It is larger than the limit, or in an encoding that the broker doesn't know.</exception>
+    public static async ValueTask<RequestBody> ReadAsync(HttpContext context, int maxBytes, BrokerTelemetry telemetry)
+    {
+        if (context.Features.Get<IHttpRequestBodyDetectionFeature>() is { CanHaveBody: false })
+        {
+            return new RequestBody(EmptyObject);
+        }
+
+        if (context.Request.Headers.ContentEncoding is { Count: > 0 } encoding && encoding != "identity")
+        {
+            // What is understood was unpacked, and its header taken away, before.
+            throw new RefusedException(ErrorCode.BadJson, $"Content-Encoding '{encoding}' is not understood; gzip, deflate and br are.");
+        }
+
+        if (context.Request.ContentLength > maxBytes)
+        {
+            throw TooBig(maxBytes);
+        }
+
+        var reader = context.Request.BodyReader;
+        while (true)
+        {
+            var result = await reader.ReadAsync(context.RequestAborted);
+            var buffer = result.Buffer;
+            if (buffer.Length > maxBytes)
+            {
+                reader.AdvanceTo(buffer.End);
+                throw TooBig(maxBytes);
+            }
+
+            if (result.IsCompleted)
+            {
+                return Finish(reader, buffer, telemetry);
+            }
+
+            reader.AdvanceTo(buffer.Start, buffer.End);
+        }
+    }
+
+    public void Dispose()
+    {
+        _reader?.AdvanceTo(_end);
+        if (_rented is not null)
+        {
+            ArrayPool<byte>.Shared.Return(_rented);
+        }
+    }
+
+    private static RequestBody Finish(PipeReader reader, ReadOnlySequence<byte> buffer, BrokerTelemetry telemetry)
+    {
+        if (buffer.IsSingleSegment)
+        {
+            return new RequestBody(Clean(buffer.First, telemetry), reader, buffer.End);
+        }
+
+        var length = (int)buffer.Length;
+        var rented = ArrayPool<byte>.Shared.Rent(length);
+        buffer.CopyTo(rented);
+        reader.AdvanceTo(buffer.End);
+        return new RequestBody(Clean(rented.AsMemory(0, length), telemetry), rented: rented);
+    }
+
+    private static ReadOnlyMemory<byte> Clean(ReadOnlyMemory<byte> text, BrokerTelemetry telemetry)
+    {
+        if (text.Span.StartsWith("\xEF\xBB\xBF"u8))
+        {
+            text = text[3..];
+        }
+
+        text = text[(text.Length - text.Span.TrimStart(" \t\r\n"u8).Length)..];
+        text = text[..text.Span.TrimEnd(" \t\r\n"u8).Length];
+        if (text.IsEmpty)
+        {
+            return EmptyObject;
+        }
+
+        if (!Utf8.IsValid(text.Span))
+        {
+            telemetry.Repaired.Add(1);
+            return JsonText.Repair(text.Span);
+        }
+
+        return text;
+    }
+
+    private static RefusedException TooBig(int maxBytes) => new(ErrorCode.TooBig, $"The body is larger than {maxBytes} bytes.");
+}

@@ -1,0 +1,25 @@
+using Dmb.Routing;
+
+namespace Dmb.Endpoints;
+
+/// <summary>How many sessions are in a room, and its place in history: null for a room that keeps none.</summary>
+internal sealed record RoomAnswer(string Room, int Sessions, string? Pos);
+
+/// <summary>GET /rooms/{room}: who would get a message.</summary>
+internal static class RoomEndpoints
+{
+    public static void MapRooms(this IEndpointRouteBuilder routes) =>
+        routes.MapGet("/rooms/{room}", Show)
+            .WithTags("Rooms")
+            .WithName("showRoom")
+            .WithSummary("Count a room's sessions.")
+            .WithMetadata(new RouteExample("room", "support"))
+            .ProducesProblems(400, 403);
+
+    private static RoomAnswer Show(string room, RoomTable rooms)
+    {
+        return Names.IsRoom(room)
+            ? new RoomAnswer(room, rooms.Find(room)?.Count ?? 0, Pos: null)
+            : throw new RefusedException(ErrorCode.BadName, Names.RoomForm);
+    }
+}

@@ -1,0 +1,90 @@
+using Dmb.Routing;
+using Dmb.Sockets;
+using Microsoft.AspNetCore.Http.Features;
+
+namespace Dmb.Endpoints;
+
+/// <summary>/ws: accept a WebSocket, and hand it over to Sockets/.</summary>
+internal static class SocketEndpoints
+{
+    private const string Path = "/ws";
+    private const string Subprotocol = "dmb.v1";
+
+    /// <summary>The framework's WebSockets, over a stream of ours (<see cref="SharedUpgrade"/>).</summary>
+    public static void UseSockets(this WebApplication app)
+    {
+        app.Use((context, next) =>
+        {
+            if (context.Request.Path == Path && context.Features.Get<IHttpUpgradeFeature>() is { IsUpgradableRequest: true } upgrade)
+            {
+                context.Features.Set<IHttpUpgradeFeature>(new SharedUpgrade(upgrade));
+            }
+
+            return next(context);
+        });
+        app.UseWebSockets(new WebSocketOptions { KeepAliveInterval = Timeout.InfiniteTimeSpan });
+    }
+
+    public static void MapSockets(this IEndpointRouteBuilder routes) =>
+        routes.MapGet(Path, AcceptAsync).ExcludeFromDescription();
+
+    private static async Task AcceptAsync(HttpContext context, SessionTable sessions, SocketBroker broker, OriginCheck origins)
+    {
+        if (!context.WebSockets.IsWebSocketRequest)
+        {
+            context.Response.Headers.Upgrade = "websocket";
+            await Problems.WriteAsync(context, StatusCodes.Status426UpgradeRequired, ErrorCode.BadFrame, "This is a WebSocket: connect to it with ws://.");
+            return;
+        }
+
+        sessions.Reserve();
+        try
+        {
+            await RunAsync(context, sessions, broker, isForeign: !origins.Allows(context.Request));
+        }
+        finally
+        {
+            sessions.Release();
+        }
+    }
+
+    private static async Task RunAsync(HttpContext context, SessionTable sessions, SocketBroker broker, bool isForeign)
+    {
+        var offered = context.WebSockets.WebSocketRequestedProtocols;
+        using var socket = await context.WebSockets.AcceptWebSocketAsync(new WebSocketAcceptContext
+        {
+            SubProtocol = offered.Contains(Subprotocol) ? Subprotocol : null,
+            DangerousEnableCompression = broker.Options.WsCompression,
+            DisableServerContextTakeover = true,
+        });
+        var stream = ((SharedUpgrade)context.Features.GetRequiredFeature<IHttpUpgradeFeature>()).Stream!;
+        var isDeflated = context.Response.Headers.SecWebSocketExtensions.ToString().Contains("permessage-deflate", StringComparison.Ordinal);
+        var session = new Session(sessions, stream.Inner, isDeflated ? WireFormat.DeflatedWebSocket : WireFormat.WebSocket, context.Abort);
+        stream.Session = session;
+        sessions.Add(session);
+        if (isForeign)
+        {
+            // Let in just far enough that the page can be told why.
+            session.Close(CloseReason.Origin);
+        }
+        else
+        {
+            session.Send("welcome", ServerFrames.Welcome(session.Id, Contract.Version, broker.Options));
+            broker.Rooms.Join(session, "public");
+        }
+
+        try
+        {
+            await WebSocketTransport.RunAsync(socket, session, new SocketClient(session, broker), broker.Options);
+        }
+        catch
+        {
+            session.Close(CloseReason.OurFault);
+            throw;
+        }
+        finally
+        {
+            await sessions.RemoveAsync(session);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+using System.ComponentModel;
+using System.ComponentModel.DataAnnotations;
+
+namespace Dmb.Routing;
+
+/// <summary>
+/// All settings of a node: meaning, range and default in one place. A property <c>MaxMessageBytes</c> is set by the
+/// environment's <c>DMB_MAX_MESSAGE_BYTES</c>, by <c>Dmb:MaxMessageBytes</c> in appsettings.json and by
+/// <c>--Dmb:MaxMessageBytes=</c>, the later one winning; durations are given in seconds, lists with commas.
+/// </summary>
+internal sealed class BrokerOptions
+{
+    [Description("Port to listen on; 0 takes any free one. Without it, PORT is taken.")]
+    [Range(0, 65_535)]
+    public int Port { get; set; } = 8082;
+
+    [Description("Address to listen on: an IP address, localhost, or * for all.")]
+    public string Host { get; set; } = "127.0.0.1";
+
+    [Description("`none` says that listening on more than loopback without authentication is meant.")]
+    [AllowedValues("", "none")]
+    public string Auth { get; set; } = "";
+
+    [Description("Origins of pages that may use the broker besides its own, e.g. https://desk.example.com.")]
+    public string[] AllowedOrigins { get; set; } = [];
+
+    [Description("Buses that anyone may join; `public` is joined by itself.")]
+    public string[] PublicBuses { get; set; } = ["public", "everyone"];
+
+    [Description("Buses of hosts; a socket's `ping` goes to all of them.")]
+    public string[] HostBuses { get; set; } = ["dial_calls", "locations", "traces"];
+
+    [Description("Buses of services and staff.")]
+    public string[] PrivateBuses { get; set; } = ["calls", "internal", "support"];
+
+    [Description("The default event table: event=bus, or event= for one without a default bus.")]
+    public string[] Events { get; set; } =
+    [
+        "report_dev=support", "report_ops=support", "report_csr=support", "script_register=support",
+        "pipe_blocked=support",
+        "call=calls", "reference=calls", "statistics:add=calls",
+        "trace=traces",
+        "pong=internal", "trace_started=internal", "trace_completed=internal", "trace_error=internal",
+        "location:update=internal", "location:response=internal", "locations:response=internal",
+        "presentities:response=internal", "active_watchers:response=internal", "registrants:response=internal",
+        "location=locations", "locations=locations", "registrants=locations", "presentities=locations",
+        "active_watchers=locations",
+    ];
+
+    [Description("Bytes of one message: a push's body, an item of a batch, a frame of a socket.")]
+    [Range(64, 16_777_216)]
+    public int MaxMessageBytes { get; set; } = 262_144;
+
+    [Description("Bytes of the body of a batch.")]
+    [Range(64, 67_108_864)]
+    public int MaxBatchBytes { get; set; } = 4_194_304;
+
+    [Description("Items of one batch.")]
+    [Range(1, 10_000)]
+    public int MaxBatchItems { get; set; } = 100;
+
+    [Description("Levels of nesting in a message's JSON.")]
+    [Range(1, 1_000)]
+    public int MaxJsonDepth { get; set; } = 64;
+
+    [Description("Registered events.")]
+    [Range(1, 1_000_000)]
+    public int MaxEvents { get; set; } = 10_000;
+
+    [Description("Rooms named in a message's `_in`.")]
+    [Range(1, 10_000)]
+    public int MaxIn { get; set; } = 100;
+
+    [Description("Rooms that one session is in.")]
+    [Range(1, 100_000)]
+    public int MaxRoomsPerSession { get; set; } = 1_000;
+
+    [Description("Rooms of one subscribe, or of one GET /events.")]
+    [Range(1, 10_000)]
+    public int MaxRoomsPerSubscribe { get; set; } = 100;
+
+    [Description("Sessions of this node; one more is refused with 503.")]
+    [Range(1, 10_000_000)]
+    public int MaxSessions { get; set; } = 100_000;
+
+    [Description("Messages waiting for one session before it is closed as a slow consumer.")]
+    [Range(8, 65_536)]
+    public int MaxPendingMessages { get; set; } = 1_024;
+
+    [Description("Bytes waiting for one session before it is closed as a slow consumer; at least one message fits.")]
+    [Range(1_024, 268_435_456)]
+    public int MaxPendingBytes { get; set; } = 1_048_576;
+
+    [Description("How often a socket is pinged.")]
+    [Range(1, 3600)]
+    public TimeSpan PingInterval { get; set; } = TimeSpan.FromSeconds(25);
+
+    [Description("How long a socket may be silent, pongs included, before it is closed.")]
+    [Range(1, 7200)]
+    public TimeSpan SilentTimeout { get; set; } = TimeSpan.FromSeconds(45);
+
+    [Description("How often a stream of server-sent events gets a comment line.")]
+    [Range(1, 3600)]
+    public TimeSpan CommentInterval { get; set; } = TimeSpan.FromSeconds(15);
+
+    [Description("How long a closed socket may take to read what is left and to say goodbye.")]
+    [Range(1, 60)]
+    public TimeSpan CloseTimeout { get; set; } = TimeSpan.FromSeconds(5);
+
+    [Description("How long an Idempotency-Key is remembered.")]
+    [Range(1, 86400)]
+    public TimeSpan IdempotencyWindow { get; set; } = TimeSpan.FromMinutes(5);
+
+    [Description("Idempotency keys remembered at most; the oldest is forgotten first.")]
+    [Range(1, 10_000_000)]
+    public int MaxIdempotencyKeys { get; set; } = 100_000;
+
+    [Description("Whether sockets may negotiate permessage-deflate.")]
+    public bool WsCompression { get; set; }
+
+    /// <summary>Private and host buses: those that <c>configure</c> joins and leaves.</summary>
+    public IEnumerable<string> ConfigurableBuses => PrivateBuses.Concat(HostBuses);
+}

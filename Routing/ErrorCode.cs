@@ -1,0 +1,25 @@
+namespace Dmb.Routing;
+
+/// <summary>Why something was refused: the codes that HTTP's problems and the sockets' errors share (docs/protocol.md §3).</summary>
+internal static class ErrorCode
+{
+    public const string BadJson = "bad_json";
+    public const string BadName = "bad_name";
+    public const string BadFrame = "bad_frame";
+    public const string BadMethod = "bad_method";
+    public const string NotFound = "not_found";
+    public const string TooBig = "too_big";
+    public const string ForbiddenOrigin = "forbidden_origin";
+    public const string UnknownEvent = "unknown_event";
+    public const string TooManyRooms = "too_many_rooms";
+    public const string TooManyEvents = "too_many_events";
+    public const string RateLimited = "rate_limited";
+    public const string Draining = "draining";
+    public const string Internal = "internal";
+}
+
+/// <summary>A refusal on its way to whoever asked: a code of <see cref="ErrorCode"/> and a sentence for people.</summary>
+internal sealed class RefusedException(string code, string message) : Exception(message)
+{
+    public string Code { get; } = code;
+}

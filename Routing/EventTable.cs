@@ -1,0 +1,94 @@
+using System.Collections.Concurrent;
+using System.Text;
+
+namespace Dmb.Routing;
+
+/// <summary>A registered event and the bus that it goes to without being told, if it has one.</summary>
+internal sealed record EventRegistration(string Event, string? DefaultRoom);
+
+/// <summary>The registered events: the default table (docs/protocol.md §2) and what was registered since.</summary>
+internal sealed class EventTable
+{
+    private readonly Lock _writing = new();
+    private readonly int _max;
+    private readonly HashSet<string> _buses;
+    private readonly Dictionary<string, EventRegistration> _defaults = [];
+    private readonly ConcurrentDictionary<string, EventRegistration> _events;
+    private readonly ConcurrentDictionary<string, EventRegistration>.AlternateLookup<ReadOnlySpan<char>> _bySpan;
+
+    public EventTable(BrokerOptions options)
+    {
+        _max = options.MaxEvents;
+        _buses = [.. options.PublicBuses, .. options.HostBuses, .. options.PrivateBuses];
+        foreach (var entry in options.Events)
+        {
+            var (name, bus) = Split(entry);
+            _defaults[name] = new EventRegistration(name, BusOrNull(bus));
+        }
+
+        _events = new ConcurrentDictionary<string, EventRegistration>(_defaults);
+        _bySpan = _events.GetAlternateLookup<ReadOnlySpan<char>>();
+    }
+
+    /// <summary>Splits <c>event=bus</c>; a missing bus is empty.</summary>
+    public static (string Event, string Bus) Split(string entry)
+    {
+        var equals = entry.IndexOf('=', StringComparison.Ordinal);
+        return equals < 0 ? (entry, "") : (entry[..equals], entry[(equals + 1)..]);
+    }
+
+    /// <summary>All registrations, by the event's name.</summary>
+    public IEnumerable<EventRegistration> All() => _events.Values.OrderBy(e => e.Event, StringComparer.Ordinal);
+
+    /// <summary>The registration of an event, or null when nobody registered it.</summary>
+    public EventRegistration? Find(ReadOnlySpan<char> name) => _bySpan.TryGetValue(name, out var found) ? found : null;
+
+    /// <inheritdoc cref="Find(ReadOnlySpan{char})"/>
+    public EventRegistration? Find(ReadOnlySpan<byte> utf8Name)
+    {
+        Span<char> name = stackalloc char[Names.MaxEventLength];
+        return utf8Name.Length <= name.Length
+            && Ascii.ToUtf16(utf8Name, name, out var length) == System.Buffers.OperationStatus.Done
+                ? Find(name[..length])
+                : null;
+    }
+
+    /// <summary>Registers an event, or replaces its default room. A default room that is no bus counts as none.</summary>
+    /// <exception cref="RefusedException">The name is not an event's, or the table is full.</exception>
+    public EventRegistration Register(string name, string? defaultRoom, out bool alreadyRegistered)
+    {
+        if (!Names.IsEvent(name))
+        {
+            throw new RefusedException(ErrorCode.BadName, Names.EventForm);
+        }
+
+        var registration = new EventRegistration(name, BusOrNull(defaultRoom));
+        lock (_writing)
+        {
+            alreadyRegistered = _events.ContainsKey(name);
+            if (!alreadyRegistered && _events.Count >= _max)
+            {
+                throw new RefusedException(ErrorCode.TooManyEvents, $"{_max} events are registered, which is the limit.");
+            }
+
+            return _events[name] = registration;
+        }
+    }
+
+    /// <summary>Forgets an event; one of the default table goes back to its default. False when it wasn't registered.</summary>
+    public bool Remove(string name)
+    {
+        lock (_writing)
+        {
+            if (_defaults.TryGetValue(name, out var registration))
+            {
+                _events[name] = registration;
+                return true;
+            }
+
+            return _events.TryRemove(name, out _);
+        }
+    }
+
+    private string? BusOrNull(string? room) => room is not null && _buses.Contains(room) ? room : null;
+}

@@ -1,0 +1,161 @@
+using System.Threading.Channels;
+using Dmb.Telemetry;
+
+namespace Dmb.Routing;
+
+/// <summary>
+/// Delivers envelopes to this node's subscribers: a session in several of the rooms gets one copy, and one publisher's
+/// messages to one room arrive in order. Small rooms are served on the publisher's thread; messages to large ones, and
+/// those that come behind them, are taken by one loop that joins what has queued up into one write per subscriber.
+/// </summary>
+internal sealed class FanOut(RoomTable rooms, BrokerTelemetry telemetry) : BackgroundService
+{
+    /// <summary>Members of all rooms of a message up to which it is delivered before its publisher goes on.</summary>
+    internal const int InlineMax = 32;
+
+    /// <summary>Messages waiting for the loop before publishers wait too.</summary>
+    private const int QueuedMax = 256;
+
+    private const int BatchMessagesMax = 64;
+    private const int BatchBytesMax = 65_536;
+
+    private readonly Channel<Queued> _queue =
+        Channel.CreateBounded<Queued>(new BoundedChannelOptions(QueuedMax) { SingleReader = true });
+
+    [ThreadStatic]
+    private static Round? t_round;
+
+    /// <summary>
+    /// Hands an envelope to the subscribers of its rooms. Completes when it was delivered or has its place in the
+    /// queue; the envelope's data may be reused from then on.
+    /// </summary>
+    public ValueTask DeliverAsync(Envelope envelope)
+    {
+        var members = 0;
+        var mustQueue = false;
+        var found = 0;
+        Room? single = null;
+        foreach (var name in envelope.Rooms)
+        {
+            if (rooms.Find(name) is { } room)
+            {
+                single = room;
+                found++;
+                members += room.Count;
+                mustQueue |= room.HasQueued;
+            }
+        }
+
+        if (found == 0)
+        {
+            return ValueTask.CompletedTask;
+        }
+
+        var targets = found == 1 ? [single!] : Find(envelope.Rooms);
+        if (mustQueue || members > InlineMax)
+        {
+            envelope.Keep();
+            AddQueued(targets, 1);
+            return _queue.Writer.WriteAsync(new Queued(envelope, targets));
+        }
+
+        var round = t_round ??= new Round();
+        round.Deliver(envelope, targets, telemetry);
+        round.Flush();
+        return ValueTask.CompletedTask;
+    }
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        var reader = _queue.Reader;
+        var round = new Round();
+        while (await reader.WaitToReadAsync(stoppingToken))
+        {
+            var bytes = 0;
+            for (var i = 0; i < BatchMessagesMax && bytes < BatchBytesMax && reader.TryRead(out var queued); i++)
+            {
+                round.Deliver(queued.Envelope, queued.Rooms, telemetry);
+                bytes += queued.Envelope.Data.Length;
+                AddQueued(queued.Rooms, -1);
+            }
+
+            round.Flush();
+        }
+    }
+
+    private Room[] Find(string[] names)
+    {
+        var found = new List<Room>(names.Length);
+        foreach (var name in names)
+        {
+            if (rooms.Find(name) is { } room)
+            {
+                found.Add(room);
+            }
+        }
+
+        return [.. found];
+    }
+
+    private static void AddQueued(Room[] rooms, int messages)
+    {
+        foreach (var room in rooms)
+        {
+            room.AddQueued(messages);
+        }
+    }
+
+    private readonly record struct Queued(Envelope Envelope, Room[] Rooms);
+
+    /// <summary>Messages delivered together, and the subscribers that are to be flushed after the last of them.</summary>
+    private sealed class Round
+    {
+        private readonly HashSet<Subscriber> _reached = [];
+        private readonly List<Subscriber> _toFlush = [];
+        private Subscriber[] _members = new Subscriber[InlineMax];
+
+        public void Deliver(Envelope envelope, Room[] rooms, BrokerTelemetry telemetry)
+        {
+            var delivered = 0;
+            if (rooms.Length > 1)
+            {
+                // The largest last: its members are looked up in the set of the others', and never put there.
+                Array.Sort(rooms, static (a, b) => a.Count.CompareTo(b.Count));
+            }
+
+            for (var r = 0; r < rooms.Length; r++)
+            {
+                var isLast = r == rooms.Length - 1;
+                var count = rooms[r].CopyTo(ref _members);
+                foreach (var subscriber in _members.AsSpan(0, count))
+                {
+                    if (rooms.Length > 1 && (isLast ? _reached.Contains(subscriber) : !_reached.Add(subscriber)))
+                    {
+                        continue;
+                    }
+
+                    delivered++;
+                    if (subscriber.Deliver(envelope))
+                    {
+                        _toFlush.Add(subscriber);
+                    }
+                }
+
+                _members.AsSpan(0, count).Clear();
+            }
+
+            _reached.Clear();
+            telemetry.Delivered.Add(delivered);
+        }
+
+        public void Flush()
+        {
+            foreach (var subscriber in _toFlush)
+            {
+                subscriber.Flush();
+            }
+
+            _toFlush.Clear();
+        }
+    }
+}

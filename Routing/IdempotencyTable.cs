@@ -1,0 +1,33 @@
+namespace Dmb.Routing;
+
+/// <summary>The keys of lately accepted messages and the ids they got: the same key again is the same message.</summary>
+internal sealed class IdempotencyTable(BrokerOptions options, TimeProvider time)
+{
+    private readonly Lock _lock = new();
+    private readonly Dictionary<string, string> _ids = [];
+    private readonly Queue<(string Key, long Since)> _byAge = new();
+
+    /// <summary>Takes a key for a message id. False when it is taken: then <paramref name="id"/> becomes the first one's id.</summary>
+    public bool TryTake(string key, ref string id)
+    {
+        lock (_lock)
+        {
+            while (_byAge.TryPeek(out var oldest)
+                && (_ids.Count >= options.MaxIdempotencyKeys
+                    || time.GetElapsedTime(oldest.Since) >= options.IdempotencyWindow))
+            {
+                _ids.Remove(_byAge.Dequeue().Key);
+            }
+
+            if (_ids.TryGetValue(key, out var first))
+            {
+                id = first;
+                return false;
+            }
+
+            _ids.Add(key, id);
+            _byAge.Enqueue((key, time.GetTimestamp()));
+            return true;
+        }
+    }
+}

@@ -1,0 +1,32 @@
+using System.Text.Json;
+
+namespace Dmb.Routing;
+
+/// <summary>What somebody who registers an event says: <c>{"event":…,"default_room":…?}</c>.</summary>
+internal readonly record struct RegisterRequest(string Event, string? DefaultRoom)
+{
+    /// <summary>Reads it from one JSON value; null when it is no object with a string <c>event</c>. A default room that is no string is none.</summary>
+    public static RegisterRequest? Read(ReadOnlySpan<byte> json, JsonReaderOptions options)
+    {
+        string? name = null;
+        string? room = null;
+        var reader = new Utf8JsonReader(json, options);
+        reader.Read();
+        if (reader.TokenType != JsonTokenType.StartObject)
+        {
+            return null;
+        }
+
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var isEvent = reader.ValueTextEquals("event"u8);
+            var isRoom = reader.ValueTextEquals("default_room"u8);
+            reader.Read();
+            var text = reader.TokenType == JsonTokenType.String ? JsonText.Read(ref reader) : null;
+            (name, room) = (isEvent ? text : name, isRoom ? text : room);
+            reader.Skip();
+        }
+
+        return name is null ? null : new RegisterRequest(name, room);
+    }
+}

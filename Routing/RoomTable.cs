@@ -1,0 +1,57 @@
+using System.Collections.Concurrent;
+
+namespace Dmb.Routing;
+
+/// <summary>Who is in which room on this node. A room exists while somebody is in it.</summary>
+internal sealed class RoomTable
+{
+    private readonly ConcurrentDictionary<string, Room> _rooms = [];
+
+    /// <summary>How many rooms have somebody in them.</summary>
+    public int Count => _rooms.Count;
+
+    /// <summary>The room of that name, or null when nobody is in it.</summary>
+    public Room? Find(string name) => _rooms.GetValueOrDefault(name);
+
+    /// <summary>Puts a subscriber in a room; once is enough. What is published after this reaches it.</summary>
+    public void Join(Subscriber subscriber, string name)
+    {
+        if (subscriber.Memberships.ContainsKey(name))
+        {
+            return;
+        }
+
+        while (!_rooms.GetOrAdd(name, static n => new Room(n)).TryJoin(subscriber))
+        {
+            // The last one is leaving just now and takes the room with it: the next look finds a new one.
+        }
+    }
+
+    /// <summary>Takes a subscriber out of a room; nothing happens if it isn't in it.</summary>
+    public void Leave(Subscriber subscriber, string name)
+    {
+        if (subscriber.Memberships.Remove(name, out var membership))
+        {
+            Leave(membership);
+        }
+    }
+
+    /// <summary>Takes a subscriber out of all its rooms.</summary>
+    public void LeaveAll(Subscriber subscriber)
+    {
+        foreach (var membership in subscriber.Memberships.Values)
+        {
+            Leave(membership);
+        }
+
+        subscriber.Memberships.Clear();
+    }
+
+    private void Leave(Membership membership)
+    {
+        if (membership.Room.Leave(membership))
+        {
+            _rooms.TryRemove(KeyValuePair.Create(membership.Room.Name, membership.Room));
+        }
+    }
+}

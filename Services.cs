@@ -1,0 +1,120 @@
+using System.Net;
+using System.Text.Json;
+using Dmb.Endpoints;
+using Dmb.Routing;
+using Dmb.Sockets;
+using Dmb.Telemetry;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+
+namespace Dmb;
+
+/// <summary>How the parts are put together and the node comes up.</summary>
+internal static partial class Services
+{
+    /// <summary>Where the server listens, and how it treats connections.</summary>
+    public static void ListenAs(this WebApplicationBuilder builder, BrokerOptions options)
+    {
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+
+            // libcurl sends a push again when its idle connection was closed without a word.
+            kestrel.Limits.KeepAliveTimeout = TimeSpan.FromMinutes(10);
+            kestrel.Limits.MaxRequestBodySize = Math.Max(options.MaxBatchBytes, options.MaxMessageBytes);
+            if (Settings.Address(options) is { } address)
+            {
+                kestrel.Listen(address, options.Port);
+            }
+            else
+            {
+                kestrel.ListenAnyIP(options.Port);
+            }
+        });
+        builder.Logging.AddSimpleConsole(console =>
+        {
+            console.SingleLine = true;
+            console.TimestampFormat = "HH:mm:ss ";
+        });
+    }
+
+    /// <summary>Routing: events, rooms, publishing and fan-out.</summary>
+    public static void AddBroker(this WebApplicationBuilder builder, BrokerOptions options)
+    {
+        builder.Services
+            .AddSingleton(options)
+            .AddSingleton(TimeProvider.System)
+            .AddSingleton<BrokerTelemetry>()
+            .AddSingleton<EventTable>()
+            .AddSingleton<RoomTable>()
+            .AddSingleton<IdempotencyTable>()
+            .AddSingleton<FanOut>()
+            .AddSingleton<Publisher>()
+            .AddHostedService(services => services.GetRequiredService<FanOut>());
+    }
+
+    /// <summary>Frontend clients: sessions and what keeps them alive.</summary>
+    public static void AddSockets(this WebApplicationBuilder builder)
+    {
+        builder.Services
+            .AddSingleton<SessionTable>()
+            .AddSingleton<SocketBroker>()
+            .AddHostedService<KeepAlive>();
+    }
+
+    /// <summary>What HTTP needs besides: JSON, origins, compressed bodies.</summary>
+    public static void AddHttp(this WebApplicationBuilder builder, BrokerOptions options)
+    {
+        builder.Services
+            .AddSingleton<OriginCheck>()
+            .AddRequestDecompression()
+            .AddCors(cors => cors.AddDefaultPolicy(policy =>
+                policy.WithOrigins(options.AllowedOrigins).AllowAnyHeader().AllowAnyMethod()))
+            .ConfigureHttpJsonOptions(json =>
+            {
+                json.SerializerOptions.PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower;
+                json.SerializerOptions.TypeInfoResolverChain.Insert(0, ApiJson.Default);
+            });
+    }
+
+    /// <summary>A base URL that ends in a slash makes <c>//_notify/…</c>: the same path.</summary>
+    public static void UseBrokerPaths(this WebApplication app) => app.Use((context, next) =>
+    {
+        if (context.Request.Path.Value is ['/', '/', ..] path)
+        {
+            context.Request.Path = "/" + path.TrimStart('/');
+        }
+
+        return next(context);
+    });
+
+    /// <summary>The first lines of the log: where it listens, what it runs on, what to type next.</summary>
+    public static void SayHello(this WebApplication app, BrokerOptions options)
+    {
+        app.Lifetime.ApplicationStarted.Register(() =>
+        {
+            var address = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First();
+            var port = new UriBuilder(address).Port;
+            var host = Settings.IsLoopback(options) ? options.Host : IPAddress.Loopback.ToString();
+            LogListening(app.Logger, Contract.Version, address);
+            LogBackplane(app.Logger);
+            LogNext(app.Logger, $"{host}:{port}");
+            foreach (var name in Settings.Unknown(app.Configuration))
+            {
+                LogUnknownSetting(app.Logger, name);
+            }
+        });
+    }
+
+    [LoggerMessage(1, LogLevel.Information, "DMB {Version} listens on {Address}.")]
+    private static partial void LogListening(ILogger logger, string version, string address);
+
+    [LoggerMessage(2, LogLevel.Information, "Backplane: embedded, one node, nothing installed beside it.")]
+    private static partial void LogBackplane(ILogger logger);
+
+    [LoggerMessage(3, LogLevel.Information, "Next: open http://{Host}/, or: curl -N 'http://{Host}/events?room=support' and, in another window: curl -d '{{}}' http://{Host}/_notify/report_csr")]
+    private static partial void LogNext(ILogger logger, string host);
+
+    [LoggerMessage(4, LogLevel.Warning, "There is no setting {Name}; --help prints those there are.")]
+    private static partial void LogUnknownSetting(ILogger logger, string name);
+}

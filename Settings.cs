@@ -1,0 +1,234 @@
+using System.ComponentModel;
+using System.ComponentModel.DataAnnotations;
+using System.Diagnostics.CodeAnalysis;
+using System.Globalization;
+using System.Net;
+using System.Reflection;
+using System.Text;
+using Dmb.Routing;
+
+namespace Dmb;
+
+/// <summary>Reads <see cref="BrokerOptions"/> from the configuration, and tells people what there is to set.</summary>
+internal static class Settings
+{
+    private const string Section = "Dmb";
+    private const string EnvironmentPrefix = "DMB_";
+
+    private static readonly Setting[] All = [.. Properties(typeof(BrokerOptions)).Where(p => p.CanWrite).Select(p => new Setting(p))];
+
+    /// <summary>A bad value, told in one line for stderr: the setting, the value and what is accepted.</summary>
+    public sealed class BadValueException(string setting, string? value, string accepted)
+        : Exception($"{setting}: '{value}' is not accepted; it takes {accepted}.");
+
+    /// <summary>Names that look like settings and are none.</summary>
+    public static IEnumerable<string> Unknown(IConfiguration configuration)
+    {
+        var variables = Environment.GetEnvironmentVariables().Keys.Cast<string>()
+            .Where(name => name.StartsWith(EnvironmentPrefix, StringComparison.Ordinal) && !name.Contains("__", StringComparison.Ordinal))
+            .Where(name => !All.Any(s => s.Variable == name));
+        var keys = configuration.GetSection(Section).GetChildren()
+            .Where(child => !All.Any(s => s.Key.Equals(child.Key, StringComparison.OrdinalIgnoreCase)))
+            .Select(child => child.Path);
+        return variables.Concat(keys).Order(StringComparer.Ordinal);
+    }
+
+    /// <summary>Reads and checks all settings: the command line before <c>DMB_*</c> before appsettings.json.</summary>
+    /// <exception cref="BadValueException">A value is not what the setting takes.</exception>
+    public static BrokerOptions Read(IConfigurationManager configuration, string[] args)
+    {
+        configuration.AddInMemoryCollection(
+            from setting in All
+            let value = Environment.GetEnvironmentVariable(setting.Variable)
+            where value is not null
+            select KeyValuePair.Create($"{Section}:{setting.Key}", (string?)value));
+        configuration.AddCommandLine(args);
+
+        var options = new BrokerOptions();
+        var section = configuration.GetSection(Section);
+        foreach (var setting in All)
+        {
+            if (Text(section.GetSection(setting.Key)) is { } text)
+            {
+                setting.Set(options, setting.Variable, text);
+            }
+            else if (setting.Key == nameof(BrokerOptions.Port) && configuration["PORT"] is { Length: > 0 } port)
+            {
+                setting.Set(options, "PORT", port);
+            }
+        }
+
+        Check(options, configuration);
+        return options;
+    }
+
+    /// <summary>Where to listen: null stands for all addresses.</summary>
+    public static IPAddress? Address(BrokerOptions options) => options.Host switch
+    {
+        "localhost" => IPAddress.Loopback,
+        "*" or "+" => null,
+        var host => IPAddress.Parse(host),
+    };
+
+    /// <summary>Whether only this machine can reach the node.</summary>
+    public static bool IsLoopback(BrokerOptions options) => Address(options) is { } address && IPAddress.IsLoopback(address);
+
+    /// <summary>The settings as a Markdown table, which README.md repeats.</summary>
+    public static string Table()
+    {
+        var table = new StringBuilder("| setting | default | takes | meaning |\n|---|---|---|---|\n");
+        foreach (var setting in All)
+        {
+            table.Append(CultureInfo.InvariantCulture, $"| `{setting.Variable}` | {setting.Default} | {setting.Accepted} | {setting.Meaning} |\n");
+        }
+
+        table.Append("| `REDIS_HOST` | `none` | `none` | Where Redis is; this version runs embedded, on one node. |\n");
+        return table.ToString();
+    }
+
+    /// <summary>What <c>--help</c> prints.</summary>
+    public static string Help() => $"""
+        dmb: the Duplex Message Broker
+
+        Settings come from the environment, as below; from appsettings.json and the command line they are called
+        Dmb:Port and --Dmb:Port=8082, for DMB_PORT. Durations are in seconds, lists have commas.
+
+        {string.Join("\n", All.Select(s => $"{s.Variable,-28} {s.Meaning}\n{"",-28} {s.Accepted}; default {s.Default.Replace("`", "", StringComparison.Ordinal)}"))}
+        {"REDIS_HOST",-28} Where Redis is; this version runs embedded, on one node.
+        {"",-28} none; default none
+
+        """;
+
+    private static void Check(BrokerOptions options, IConfiguration configuration)
+    {
+        if (configuration["REDIS_HOST"] is { Length: > 0 } redis && redis != "none")
+        {
+            throw new BadValueException("REDIS_HOST", redis, "`none`: this version runs embedded, on one node");
+        }
+
+        if (configuration["REDIS_URL"] is { Length: > 0 })
+        {
+            throw new BadValueException("REDIS_URL", "…", "nothing yet: this version runs embedded, on one node");
+        }
+
+        if (options.Host is not ("localhost" or "*" or "+") && !IPAddress.TryParse(options.Host, out _))
+        {
+            throw new BadValueException("DMB_HOST", options.Host, "an IP address, localhost or *");
+        }
+
+        if (!IsLoopback(options) && options.Auth != "none")
+        {
+            throw new BadValueException("DMB_HOST", options.Host, "a loopback address unless DMB_AUTH=none says that everybody who reaches the port may do everything");
+        }
+
+        var buses = options.ConfigurableBuses.Concat(options.PublicBuses).ToHashSet();
+        foreach (var bus in buses.Where(bus => !Names.IsRoom(bus)))
+        {
+            throw new BadValueException("DMB_*_BUSES", bus, "names of rooms: 1 to 200 bytes without spaces");
+        }
+
+        foreach (var (name, bus) in options.Events.Select(EventTable.Split))
+        {
+            if (!Names.IsEvent(name) || (bus.Length > 0 && !buses.Contains(bus)))
+            {
+                throw new BadValueException("DMB_EVENTS", $"{name}={bus}", "event=bus, the bus being one of the DMB_*_BUSES");
+            }
+        }
+
+        foreach (var origin in options.AllowedOrigins)
+        {
+            if (!Uri.TryCreate(origin, UriKind.Absolute, out var uri) || uri.GetLeftPart(UriPartial.Authority) != origin)
+            {
+                throw new BadValueException("DMB_ALLOWED_ORIGINS", origin, "origins such as https://desk.example.com or http://localhost:3000, without a path");
+            }
+        }
+
+        if (options.MaxPendingBytes < options.MaxMessageBytes + 1_024)
+        {
+            throw new BadValueException("DMB_MAX_PENDING_BYTES", options.MaxPendingBytes.ToString(CultureInfo.InvariantCulture), "at least DMB_MAX_MESSAGE_BYTES and 1024 more");
+        }
+
+        if (options.SilentTimeout <= options.PingInterval)
+        {
+            throw new BadValueException("DMB_SILENT_TIMEOUT", Setting.Write(options.SilentTimeout), "more than DMB_PING_INTERVAL");
+        }
+    }
+
+    /// <summary>One value; an array's items or an object's members are one list.</summary>
+    private static string? Text(IConfigurationSection section)
+    {
+        var children = section.GetChildren().ToArray();
+        return children.Length == 0
+            ? section.Value
+            : string.Join(',', children.Select(c => int.TryParse(c.Key, out _) ? c.Value : $"{c.Key}={c.Value}"));
+    }
+
+    private static PropertyInfo[] Properties([DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicProperties)] Type type) =>
+        type.GetProperties();
+
+    /// <summary>One property of the options, as people set it.</summary>
+    private sealed class Setting(PropertyInfo property)
+    {
+        private readonly RangeAttribute? _range = property.GetCustomAttribute<RangeAttribute>();
+        private readonly AllowedValuesAttribute? _allowed = property.GetCustomAttribute<AllowedValuesAttribute>();
+
+        public string Key => property.Name;
+
+        public string Variable { get; } = EnvironmentPrefix + string.Concat(property.Name.Select(
+            (c, i) => i > 0 && char.IsUpper(c) ? $"_{c}" : char.ToUpperInvariant(c).ToString()));
+
+        public string Meaning => property.GetCustomAttribute<DescriptionAttribute>()!.Description;
+
+        public string Default => Write(property.GetValue(new BrokerOptions())) is { Length: > 0 } text ? $"`{text}`" : "";
+
+        public string Accepted => this switch
+        {
+            { _allowed: { } allowed } => string.Join(" or ", allowed.Values.Select(v => v is "" ? "nothing" : $"`{v}`")),
+            { _range: { } range } when property.PropertyType == typeof(TimeSpan) => $"{range.Minimum} to {range.Maximum} seconds",
+            { _range: { } range } => $"{range.Minimum} to {range.Maximum}",
+            _ when property.PropertyType == typeof(bool) => "`true` or `false`",
+            _ when property.PropertyType == typeof(string[]) => "a list",
+            _ => "text",
+        };
+
+        public void Set(BrokerOptions options, string name, string text)
+        {
+            property.SetValue(options, Parse(text.Trim()) ?? throw new BadValueException(name, text, Accepted));
+        }
+
+        public static string Write(object? value) => value switch
+        {
+            string[] list => string.Join(',', list),
+            TimeSpan time => time.TotalSeconds.ToString(CultureInfo.InvariantCulture),
+            bool flag => flag ? "true" : "false",
+            _ => Convert.ToString(value, CultureInfo.InvariantCulture) ?? "",
+        };
+
+        private object? Parse(string text)
+        {
+            if (property.PropertyType == typeof(int))
+            {
+                return int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number)
+                    && number >= (int)_range!.Minimum && number <= (int)_range.Maximum ? number : null;
+            }
+
+            if (property.PropertyType == typeof(TimeSpan))
+            {
+                return double.TryParse(text, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var seconds)
+                    && seconds >= (int)_range!.Minimum && seconds <= (int)_range.Maximum ? TimeSpan.FromSeconds(seconds) : null;
+            }
+
+            if (property.PropertyType == typeof(bool))
+            {
+                return bool.TryParse(text, out var flag) ? flag : null;
+            }
+
+            if (property.PropertyType == typeof(string[]))
+            {
+                return text.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+            }
+
+            return _allowed is null || _allowed.Values.Contains(text) ? text : null;
+        }
+    }
+}

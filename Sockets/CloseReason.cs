@@ -1,0 +1,26 @@
+namespace Dmb.Sockets;
+
+/// <summary>Why the broker ends a session, as the client is told (docs/protocol.md §4; codes of RFC 6455 §7.4).</summary>
+/// <param name="Code">The close code.</param>
+/// <param name="Text">A few words for people, at most 123 bytes.</param>
+/// <param name="Reconnect">Whether the client should come back.</param>
+/// <param name="AfterMs">How many milliseconds it should wait before it does.</param>
+internal sealed record CloseReason(int Code, string Text, bool Reconnect, int AfterMs = 0)
+{
+    public static readonly CloseReason Binary = new(1003, "binary frames are not taken", Reconnect: false);
+
+    public static readonly CloseReason TooBig = new(1009, "the message is too big", Reconnect: false);
+
+    public static readonly CloseReason OurFault = new(1011, "the broker failed", Reconnect: true, AfterMs: 1_000);
+
+    public static readonly CloseReason Protocol = new(4002, "too many frames that are no events", Reconnect: false);
+
+    public static readonly CloseReason Origin = new(4003, "pages of this origin may not connect", Reconnect: false);
+
+    public static readonly CloseReason SlowConsumer = new(4100, "slow consumer", Reconnect: true);
+
+    public static readonly CloseReason Silent = new(4101, "silent for too long", Reconnect: true);
+
+    /// <summary>The node is about to stop.</summary>
+    public static CloseReason Restarting(int afterMs) => new(1012, "the node restarts", Reconnect: true, afterMs);
+}

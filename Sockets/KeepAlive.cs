@@ -1,0 +1,28 @@
+namespace Dmb.Sockets;
+
+/// <summary>One timer for all sessions: pings, closes the silent ones, and on stop says goodbye to all.</summary>
+internal sealed class KeepAlive(SessionTable sessions, TimeProvider time, IHostApplicationLifetime lifetime) : IHostedService, IDisposable
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
+    private ITimer? _timer;
+
+    public Task StartAsync(CancellationToken cancellationToken)
+    {
+        lifetime.ApplicationStopping.Register(sessions.Drain);
+
+        // Armed anew after each round, so that two never overlap.
+        _timer = time.CreateTimer(_ => Tick(), null, Interval, Timeout.InfiniteTimeSpan);
+        return Task.CompletedTask;
+    }
+
+    /// <summary>The timer goes on: it ends what doesn't end by itself until the server has stopped.</summary>
+    public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public void Dispose() => _timer?.Dispose();
+
+    private void Tick()
+    {
+        sessions.Tick();
+        _timer?.Change(Interval, Timeout.InfiniteTimeSpan);
+    }
+}

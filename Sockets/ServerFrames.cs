@@ -1,0 +1,94 @@
+using System.Buffers;
+using System.Text;
+using System.Text.Json;
+using Dmb.Routing;
+
+namespace Dmb.Sockets;
+
+/// <summary>The JSON of what the broker itself says to a client, members in the order of docs/protocol.md §4.</summary>
+internal static class ServerFrames
+{
+    /// <summary>An event of the broker's own: <c>joined</c>, <c>configured</c>, …</summary>
+    public static byte[] Event(string @event, ReadOnlySpan<byte> data) =>
+        [.. "{\"event\":\""u8, .. Encoding.ASCII.GetBytes(@event), .. "\",\"data\":"u8, .. data, .. "}"u8];
+
+    /// <summary>The answer to an ack, yes.</summary>
+    public static byte[] Ack(ReadOnlySpan<byte> ack, ReadOnlySpan<byte> data) =>
+        [.. "{\"ack\":"u8, .. ack, .. ",\"ok\":true,\"data\":"u8, .. data, .. "}"u8];
+
+    /// <summary>The answer to an ack, no: what is wrong, and that trying the same again won't help.</summary>
+    public static byte[] Refused(ReadOnlySpan<byte> ack, RefusedException refused) =>
+    [
+        .. "{\"ack\":"u8, .. ack, .. ",\"ok\":false,\"error\":{\"code\":"u8, .. JsonText.Quote(refused.Code),
+        .. ",\"message\":"u8, .. JsonText.Quote(refused.Message), .. ",\"retry\":false}}"u8,
+    ];
+
+    /// <summary>The data of <c>failed</c>.</summary>
+    public static byte[] Failure(RefusedException refused) =>
+        [.. "{\"code\":"u8, .. JsonText.Quote(refused.Code), .. ",\"msg\":"u8, .. JsonText.Quote(refused.Message), .. "}"u8];
+
+    /// <summary>The data of <c>bye</c>.</summary>
+    public static byte[] Bye(CloseReason reason) => Write(json =>
+    {
+        json.WriteNumber("code"u8, reason.Code);
+        json.WriteBoolean("reconnect"u8, reason.Reconnect);
+        json.WriteNumber("after_ms"u8, reason.AfterMs);
+    });
+
+    /// <summary>The data of <c>welcome</c>, the first frame of a session.</summary>
+    public static byte[] Welcome(string sessionId, string version, BrokerOptions options) => Write(json =>
+    {
+        json.WriteString("id"u8, sessionId);
+        json.WriteString("name"u8, "dmb"u8);
+        json.WriteString("version"u8, version);
+        json.WriteBoolean("public"u8, false);
+        json.WriteStartObject("limits"u8);
+        json.WriteNumber("message_bytes"u8, options.MaxMessageBytes);
+        json.WriteNumber("rooms"u8, options.MaxRoomsPerSession);
+        json.WriteNumber("rooms_per_subscribe"u8, options.MaxRoomsPerSubscribe);
+        json.WriteNumber("in"u8, options.MaxIn);
+        json.WriteNumber("ping_s"u8, options.PingInterval.TotalSeconds);
+        json.WriteNumber("silent_s"u8, options.SilentTimeout.TotalSeconds);
+        json.WriteEndObject();
+    });
+
+    /// <summary>The data of an ack to a publish.</summary>
+    public static byte[] Id(string id) => [.. "{\"id\":"u8, .. JsonText.Quote(id), .. "}"u8];
+
+    /// <summary>The data of an ack to one room or to several.</summary>
+    public static byte[] Rooms(string[] rooms, bool isArray) => Write(json =>
+    {
+        if (!isArray)
+        {
+            json.WriteString("room"u8, rooms[0]);
+            return;
+        }
+
+        json.WriteStartArray("rooms"u8);
+        foreach (var room in rooms)
+        {
+            json.WriteStringValue(room);
+        }
+
+        json.WriteEndArray();
+    });
+
+    /// <summary>The data of an ack to <c>register</c>.</summary>
+    public static byte[] Registered(EventRegistration registration, bool alreadyRegistered) => Write(json =>
+    {
+        json.WriteString("event"u8, registration.Event);
+        json.WriteString("default_room"u8, registration.DefaultRoom);
+        json.WriteBoolean("already_registered"u8, alreadyRegistered);
+    });
+
+    private static byte[] Write(Action<Utf8JsonWriter> members)
+    {
+        var buffer = new ArrayBufferWriter<byte>();
+        using var json = new Utf8JsonWriter(buffer);
+        json.WriteStartObject();
+        members(json);
+        json.WriteEndObject();
+        json.Flush();
+        return buffer.WrittenSpan.ToArray();
+    }
+}

@@ -1,0 +1,340 @@
+using System.Buffers;
+using Dmb.Routing;
+
+namespace Dmb.Sockets;
+
+/// <summary>How a session's bytes look; the values index <see cref="Envelope.Encoded"/>.</summary>
+internal enum WireFormat
+{
+    WebSocket,
+    DeflatedWebSocket,
+    EventStream,
+}
+
+/// <summary>
+/// One client's connection: a bounded queue of finished frames, and the one writer of all that leaves the connection.
+/// What waits for the same connection leaves in one write. A client that doesn't keep up is closed, never waited for.
+/// </summary>
+internal sealed partial class Session : Subscriber
+{
+    /// <summary>Bytes that one write joins; a larger frame is written by itself.</summary>
+    private const int WriteBytesMax = 65_536;
+
+    private readonly Lock _lock = new();
+    private readonly Stream _output;
+    private readonly WireFormat _format;
+    private readonly Action _abort;
+    private readonly SessionTable _table;
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Queue<byte[]> _queue = new();
+    private int _queuedBytes;
+
+    /// <summary>Whether somebody is about to write or writing; whoever sets it has to call <see cref="Flush"/>.</summary>
+    private bool _flushing;
+    private bool _closing;
+    private bool _isForgotten;
+    private long _closingSince;
+    private long _lastHeard;
+    private long _lastPinged;
+
+    /// <param name="table">What all sessions of the node share.</param>
+    /// <param name="output">The connection. Nobody else writes to it.</param>
+    /// <param name="format">How messages are encoded on it.</param>
+    /// <param name="abort">Cuts the connection at once.</param>
+    public Session(SessionTable table, Stream output, WireFormat format, Action abort)
+    {
+        (_table, _output, _format, _abort) = (table, output, format, abort);
+        _lastHeard = _lastPinged = table.Time.GetTimestamp();
+    }
+
+    /// <summary>Public name of the session, unique over the cluster.</summary>
+    public string Id { get; } = Guid.NewGuid().ToString("N");
+
+    /// <summary>Completes when nothing more will be written: the last frame is out, or the connection is lost.</summary>
+    public Task Ended => _ended.Task;
+
+    /// <summary>Whether the session is on its way out.</summary>
+    public bool IsClosing => Volatile.Read(ref _closing);
+
+    /// <summary>Notes that the client gave a sign of life.</summary>
+    public void Heard() => Volatile.Write(ref _lastHeard, _table.Time.GetTimestamp());
+
+    public override bool Deliver(Envelope envelope) => Enqueue(envelope.Encoded[(int)_format] ??= Encode(envelope));
+
+    /// <summary>Queues one finished frame for this session alone and starts writing it.</summary>
+    public void Send(byte[] frame)
+    {
+        if (Enqueue(frame))
+        {
+            Flush();
+        }
+    }
+
+    /// <summary>Sends an event of the broker's own.</summary>
+    public void Send(string @event, ReadOnlySpan<byte> data) => Send(Encode(@event, data));
+
+    /// <summary>
+    /// Says bye, closes, and takes nothing more. What is queued is sent first, but not to a slow consumer. The first
+    /// call counts.
+    /// </summary>
+    public void Close(CloseReason reason)
+    {
+        bool mustFlush;
+        lock (_lock)
+        {
+            mustFlush = BeginClose(reason);
+        }
+
+        if (mustFlush)
+        {
+            Flush();
+        }
+    }
+
+    /// <summary>Sends what is queued and these last bytes, and takes nothing more.</summary>
+    public void Finish(byte[] last)
+    {
+        bool mustFlush;
+        lock (_lock)
+        {
+            mustFlush = BeginFinish(last);
+        }
+
+        if (mustFlush)
+        {
+            Flush();
+        }
+    }
+
+    /// <summary>Pings, closes the silent, and cuts those that were closed and don't leave.</summary>
+    public void Tick()
+    {
+        var (time, options) = (_table.Time, _table.Options);
+        if (IsClosing)
+        {
+            if (time.GetElapsedTime(_closingSince) >= options.CloseTimeout)
+            {
+                Cut();
+            }
+
+            return;
+        }
+
+        var isStream = _format == WireFormat.EventStream;
+        if (!isStream && time.GetElapsedTime(Volatile.Read(ref _lastHeard)) >= options.SilentTimeout)
+        {
+            Close(CloseReason.Silent);
+        }
+        else if (time.GetElapsedTime(_lastPinged) >= (isStream ? options.CommentInterval : options.PingInterval))
+        {
+            _lastPinged = time.GetTimestamp();
+            Send(isStream ? EventStreamFrames.Comment : WebSocketFrames.Ping);
+        }
+    }
+
+    /// <summary>The connection isn't this session's any more: from here on it is left alone.</summary>
+    public void Forget()
+    {
+        lock (_lock)
+        {
+            _isForgotten = true;
+        }
+    }
+
+    public override void Flush()
+    {
+        while (TryTake(out var bytes, out var rented))
+        {
+            ValueTask write;
+            try
+            {
+                write = _output.WriteAsync(bytes);
+            }
+            catch (Exception e)
+            {
+                write = ValueTask.FromException(e);
+            }
+
+            if (!write.IsCompletedSuccessfully)
+            {
+                _ = FlushAfterAsync(write, rented);
+                return;
+            }
+
+            Return(rented);
+        }
+    }
+
+    private async Task FlushAfterAsync(ValueTask write, byte[]? rented)
+    {
+        try
+        {
+            await write;
+        }
+        catch (Exception e)
+        {
+            // Whatever it is, this client can't be written to any more, and that is nobody else's business.
+            LogLost(_table.Logger, Id, e);
+            Lose();
+            return;
+        }
+        finally
+        {
+            Return(rented);
+        }
+
+        Flush();
+    }
+
+    private bool Enqueue(byte[] frame)
+    {
+        lock (_lock)
+        {
+            if (_closing)
+            {
+                return false;
+            }
+
+            var options = _table.Options;
+            if (_queue.Count >= options.MaxPendingMessages || _queuedBytes + frame.Length > options.MaxPendingBytes)
+            {
+                return BeginClose(CloseReason.SlowConsumer);
+            }
+
+            _queue.Enqueue(frame);
+            _queuedBytes += frame.Length;
+            return TakeFlush();
+        }
+    }
+
+    private bool BeginClose(CloseReason reason)
+    {
+        if (_closing)
+        {
+            return false;
+        }
+
+        if (reason == CloseReason.SlowConsumer)
+        {
+            LogSlowConsumer(_table.Logger, Id, _queue.Count, _queuedBytes);
+            _table.Telemetry.Dropped("slow_consumer", _queue.Count);
+            _queue.Clear();
+        }
+
+        _table.Telemetry.Closed(reason.Code);
+        var bye = Encode("bye", ServerFrames.Bye(reason));
+        return BeginFinish(_format == WireFormat.EventStream ? bye : [.. bye, .. WebSocketFrames.Close(reason.Code, reason.Text)]);
+    }
+
+    private bool BeginFinish(byte[] last)
+    {
+        if (_closing)
+        {
+            return false;
+        }
+
+        _closingSince = _table.Time.GetTimestamp();
+        Volatile.Write(ref _closing, true);
+        _queue.Enqueue(last);
+        return TakeFlush();
+    }
+
+    private bool TakeFlush()
+    {
+        if (_flushing)
+        {
+            return false;
+        }
+
+        return _flushing = true;
+    }
+
+    /// <summary>Takes what one write can carry. Without anything left, the duty to flush ends.</summary>
+    private bool TryTake(out ReadOnlyMemory<byte> bytes, out byte[]? rented)
+    {
+        lock (_lock)
+        {
+            rented = null;
+            if (!_queue.TryDequeue(out var first))
+            {
+                bytes = default;
+                _flushing = false;
+                if (_closing)
+                {
+                    _ended.TrySetResult();
+                }
+
+                return false;
+            }
+
+            _queuedBytes -= first.Length;
+            bytes = first;
+            if (_queue.Count == 0 || first.Length >= WriteBytesMax)
+            {
+                return true;
+            }
+
+            rented = ArrayPool<byte>.Shared.Rent(WriteBytesMax);
+            first.CopyTo(rented, 0);
+            var length = first.Length;
+            while (_queue.TryPeek(out var next) && length + next.Length <= WriteBytesMax)
+            {
+                _queue.Dequeue();
+                next.CopyTo(rented, length);
+                length += next.Length;
+                _queuedBytes -= next.Length;
+            }
+
+            bytes = rented.AsMemory(0, length);
+            return true;
+        }
+    }
+
+    private void Lose()
+    {
+        lock (_lock)
+        {
+            Volatile.Write(ref _closing, true);
+            _queue.Clear();
+        }
+
+        Cut();
+        _ended.TrySetResult();
+    }
+
+    private void Cut()
+    {
+        lock (_lock)
+        {
+            if (!_isForgotten)
+            {
+                _abort();
+            }
+        }
+    }
+
+    private byte[] Encode(Envelope envelope) => _format switch
+    {
+        WireFormat.WebSocket => WebSocketFrames.Message(envelope),
+        WireFormat.DeflatedWebSocket => WebSocketFrames.DeflatedMessage(envelope),
+        _ => EventStreamFrames.Message(envelope),
+    };
+
+    private byte[] Encode(string @event, ReadOnlySpan<byte> data) => _format == WireFormat.EventStream
+        ? EventStreamFrames.Encode(@event, data, id: null)
+        : WebSocketFrames.Text(ServerFrames.Event(@event, data));
+
+    private static void Return(byte[]? rented)
+    {
+        if (rented is not null)
+        {
+            ArrayPool<byte>.Shared.Return(rented);
+        }
+    }
+
+    [LoggerMessage(4001, LogLevel.Warning, "Closed session {SessionId}, a slow consumer: {Messages} messages, {Bytes} bytes were waiting.")]
+    private static partial void LogSlowConsumer(ILogger logger, string sessionId, int messages, int bytes);
+
+    [LoggerMessage(4002, LogLevel.Debug, "Lost the connection of session {SessionId}.")]
+    private static partial void LogLost(ILogger logger, string sessionId, Exception exception);
+}

@@ -1,0 +1,82 @@
+using System.Collections.Concurrent;
+using Dmb.Routing;
+using Dmb.Telemetry;
+
+namespace Dmb.Sockets;
+
+/// <summary>All sessions of this node, and what they share.</summary>
+internal sealed class SessionTable(
+    RoomTable rooms, BrokerOptions options, TimeProvider time, BrokerTelemetry telemetry, ILogger<SessionTable> logger)
+{
+    private readonly ConcurrentDictionary<Session, bool> _sessions = [];
+    private int _places;
+    private volatile bool _draining;
+
+    public BrokerOptions Options => options;
+
+    public TimeProvider Time => time;
+
+    public BrokerTelemetry Telemetry => telemetry;
+
+    public ILogger Logger => logger;
+
+    /// <summary>Takes a place for a session to come, which <see cref="Release"/> gives back.</summary>
+    /// <exception cref="RefusedException">All are taken, or the node is about to stop.</exception>
+    public void Reserve()
+    {
+        if (_draining)
+        {
+            throw new RefusedException(ErrorCode.Draining, "This node is about to stop.");
+        }
+
+        if (Interlocked.Increment(ref _places) > options.MaxSessions)
+        {
+            Release();
+            throw new RefusedException(ErrorCode.RateLimited, $"This node has {options.MaxSessions} sessions, which is the limit.");
+        }
+    }
+
+    /// <summary>Gives a place back.</summary>
+    public void Release() => Interlocked.Decrement(ref _places);
+
+    public void Add(Session session)
+    {
+        _sessions[session] = true;
+        telemetry.Sessions.Add(1);
+        if (_draining)
+        {
+            session.Close(Restarting());
+        }
+    }
+
+    /// <summary>Takes a session out of its rooms, waits until its last bytes are out, and forgets it.</summary>
+    public async Task RemoveAsync(Session session)
+    {
+        rooms.LeaveAll(session);
+        await session.Ended;
+        session.Forget();
+        _sessions.TryRemove(session, out _);
+        telemetry.Sessions.Add(-1);
+    }
+
+    /// <summary>Keeps all sessions alive, or ends them: <see cref="Session.Tick"/>.</summary>
+    public void Tick()
+    {
+        foreach (var (session, _) in _sessions)
+        {
+            session.Tick();
+        }
+    }
+
+    /// <summary>Refuses new sessions and says goodbye to all there are, their queues sent first.</summary>
+    public void Drain()
+    {
+        _draining = true;
+        foreach (var (session, _) in _sessions)
+        {
+            session.Close(Restarting());
+        }
+    }
+
+    private static CloseReason Restarting() => CloseReason.Restarting(Random.Shared.Next(5_000));
+}

@@ -1,0 +1,289 @@
+using System.Text;
+using System.Text.Json;
+using Dmb.Routing;
+
+namespace Dmb.Sockets;
+
+/// <summary>What all clients of /ws need from the broker.</summary>
+internal sealed record SocketBroker(
+    RoomTable Rooms, EventTable Events, Publisher Publisher, BrokerOptions Options, TimeProvider Time);
+
+/// <summary>One client of /ws: what each of its frames does (docs/protocol.md §4).</summary>
+internal sealed class SocketClient(Session session, SocketBroker broker)
+{
+    private const int BadFramesMax = 10;
+    private static readonly TimeSpan BadFramesWindow = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan FailedInterval = TimeSpan.FromSeconds(1);
+
+    private readonly Queue<long> _badFrames = new();
+    private long? _lastFailed;
+
+    /// <summary>Does what one frame asks for. The text is borrowed until this completes.</summary>
+    public async ValueTask HandleAsync(ReadOnlyMemory<byte> text)
+    {
+        ClientFrame frame = default;
+        try
+        {
+            frame = ClientFrame.Read(text, broker.Publisher.ReaderOptions);
+            await HandleAsync(frame);
+        }
+        catch (RefusedException refused) when (frame.Ack.IsEmpty)
+        {
+            Fail(refused);
+            if (frame.Event is null)
+            {
+                CountBadFrame();
+            }
+        }
+        catch (RefusedException refused)
+        {
+            session.Send(WebSocketFrames.Text(ServerFrames.Refused(frame.Ack.Span, refused)));
+        }
+    }
+
+    private ValueTask HandleAsync(ClientFrame frame)
+    {
+        switch (frame.Event)
+        {
+            case "subscribe" or "join":
+                Subscribe(frame);
+                return ValueTask.CompletedTask;
+            case "unsubscribe" or "leave":
+                Unsubscribe(frame);
+                return ValueTask.CompletedTask;
+            case "configure":
+                Configure(frame);
+                return ValueTask.CompletedTask;
+            case "register":
+                Register(frame);
+                return ValueTask.CompletedTask;
+            case "ping":
+                return PublishToAsync("ping", broker.Options.HostBuses, frame.Data, frame);
+            case "shout":
+                byte[] shout = [.. "{\"id\":\""u8, .. Encoding.ASCII.GetBytes(session.Id), .. "\",\"data\":"u8, .. frame.Data.Span, .. "}"u8];
+                return PublishToAsync("shouted", ["internal"], shout, frame);
+            case "notify_users":
+                return PublishToAsync("notify", ["internal", "everyone"], frame.Data, frame);
+            default:
+                return PublishAsync(frame);
+        }
+    }
+
+    private void Subscribe(ClientFrame frame)
+    {
+        if (ReadRooms(frame, out var isArray) is not { } rooms)
+        {
+            return;
+        }
+
+        var (perSession, memberships) = (broker.Options.MaxRoomsPerSession, session.Memberships);
+        if (memberships.Count + rooms.Distinct().Count(room => !memberships.ContainsKey(room)) > perSession)
+        {
+            throw new RefusedException(ErrorCode.TooManyRooms, $"A session may be in {perSession} rooms.");
+        }
+
+        foreach (var room in rooms)
+        {
+            broker.Rooms.Join(session, room);
+            session.Send("joined", JsonText.Quote(room));
+        }
+
+        Acknowledge(frame, ServerFrames.Rooms(rooms, isArray));
+    }
+
+    private void Unsubscribe(ClientFrame frame)
+    {
+        if (ReadRooms(frame, out var isArray) is not { } rooms)
+        {
+            return;
+        }
+
+        foreach (var room in rooms)
+        {
+            broker.Rooms.Leave(session, room);
+            session.Send("left", JsonText.Quote(room));
+        }
+
+        Acknowledge(frame, ServerFrames.Rooms(rooms, isArray));
+    }
+
+    private void Configure(ClientFrame frame)
+    {
+        var reader = new Utf8JsonReader(frame.Data.Span, broker.Publisher.ReaderOptions);
+        reader.Read();
+        if (reader.TokenType != JsonTokenType.StartObject)
+        {
+            Ignore(frame, "configure takes an object of buses: {\"calls\":true,\"traces\":false}.");
+            return;
+        }
+
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var bus = JsonText.Read(ref reader);
+            reader.Read();
+            if (bus is not null && broker.Options.ConfigurableBuses.Contains(bus))
+            {
+                if (reader.TokenType == JsonTokenType.True)
+                {
+                    broker.Rooms.Join(session, bus);
+                }
+                else if (reader.TokenType == JsonTokenType.False)
+                {
+                    broker.Rooms.Leave(session, bus);
+                }
+            }
+
+            reader.Skip();
+        }
+
+        session.Send("configured", frame.Data.Span);
+        Acknowledge(frame, frame.Data.Span);
+    }
+
+    private void Register(ClientFrame frame)
+    {
+        if (RegisterRequest.Read(frame.Data.Span, broker.Publisher.ReaderOptions) is not { } request)
+        {
+            Ignore(frame, "register takes {\"event\":…,\"default_room\":…}.");
+            return;
+        }
+
+        var registration = broker.Events.Register(request.Event, request.DefaultRoom, out var alreadyRegistered);
+        Acknowledge(frame, ServerFrames.Registered(registration, alreadyRegistered));
+    }
+
+    private async ValueTask PublishToAsync(string @event, string[] rooms, ReadOnlyMemory<byte> data, ClientFrame frame)
+    {
+        var id = await broker.Publisher.PublishToAsync(@event, rooms, data);
+        Acknowledge(frame, ServerFrames.Id(id));
+    }
+
+    private async ValueTask PublishAsync(ClientFrame frame)
+    {
+        // A socket's `endpoint` is data like any other (docs/protocol.md §2).
+        var address = frame.Address with { Endpoint = null };
+        var published = await broker.Publisher.PublishAsync(broker.Events.Find(frame.Event), frame.Data, address, key: null, id: null);
+        if (!frame.Ack.IsEmpty)
+        {
+            Acknowledge(frame, published.Id is { } id
+                ? ServerFrames.Id(id)
+                : throw new RefusedException(ErrorCode.UnknownEvent, "Nobody registered this event."));
+        }
+    }
+
+    /// <summary><c>"room"</c>, <c>["room",…]</c> or <c>{"room":…}</c>; null when the data is none of these and is to be ignored.</summary>
+    private string[]? ReadRooms(ClientFrame frame, out bool isArray)
+    {
+        var rooms = new List<string>();
+        var reader = new Utf8JsonReader(frame.Data.Span, broker.Publisher.ReaderOptions);
+        reader.Read();
+        isArray = reader.TokenType == JsonTokenType.StartArray;
+        var isShaped = reader.TokenType switch
+        {
+            JsonTokenType.String => Add(ref reader, rooms),
+            JsonTokenType.StartArray => AddAll(ref reader, rooms),
+            JsonTokenType.StartObject => AddMember(ref reader, rooms),
+            _ => false,
+        };
+        if (!isShaped)
+        {
+            Ignore(frame, "The data is a room, an array of rooms, or {\"room\":…}.");
+            return null;
+        }
+
+        if (rooms.Count > broker.Options.MaxRoomsPerSubscribe)
+        {
+            throw new RefusedException(ErrorCode.TooManyRooms, $"One frame may name {broker.Options.MaxRoomsPerSubscribe} rooms.");
+        }
+
+        return rooms.TrueForAll(room => Names.IsRoom(room))
+            ? [.. rooms]
+            : throw new RefusedException(ErrorCode.BadName, Names.RoomForm);
+    }
+
+    private static bool Add(ref Utf8JsonReader reader, List<string> rooms)
+    {
+        if (reader.TokenType != JsonTokenType.String)
+        {
+            return false;
+        }
+
+        // What has no text is no room's name, and is refused as one.
+        rooms.Add(JsonText.Read(ref reader) ?? "");
+        return true;
+    }
+
+    private static bool AddAll(ref Utf8JsonReader reader, List<string> rooms)
+    {
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            if (!Add(ref reader, rooms))
+            {
+                return false;
+            }
+        }
+
+        return rooms.Count > 0;
+    }
+
+    private static bool AddMember(ref Utf8JsonReader reader, List<string> rooms)
+    {
+        var isShaped = false;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var isRoom = reader.ValueTextEquals("room"u8);
+            reader.Read();
+            if (isRoom)
+            {
+                rooms.Clear();
+                isShaped = Add(ref reader, rooms);
+            }
+
+            reader.Skip();
+        }
+
+        return isShaped;
+    }
+
+    /// <summary>Data of a shape that says nothing is ignored, unless an answer was asked for (docs/protocol.md §4).</summary>
+    private static void Ignore(ClientFrame frame, string why)
+    {
+        if (!frame.Ack.IsEmpty)
+        {
+            throw new RefusedException(ErrorCode.BadFrame, why);
+        }
+    }
+
+    private void Acknowledge(ClientFrame frame, ReadOnlySpan<byte> data)
+    {
+        if (!frame.Ack.IsEmpty)
+        {
+            session.Send(WebSocketFrames.Text(ServerFrames.Ack(frame.Ack.Span, data)));
+        }
+    }
+
+    private void Fail(RefusedException refused)
+    {
+        if (_lastFailed is { } last && broker.Time.GetElapsedTime(last) < FailedInterval)
+        {
+            return;
+        }
+
+        _lastFailed = broker.Time.GetTimestamp();
+        session.Send("failed", ServerFrames.Failure(refused));
+    }
+
+    private void CountBadFrame()
+    {
+        while (_badFrames.TryPeek(out var oldest) && broker.Time.GetElapsedTime(oldest) >= BadFramesWindow)
+        {
+            _badFrames.Dequeue();
+        }
+
+        _badFrames.Enqueue(broker.Time.GetTimestamp());
+        if (_badFrames.Count >= BadFramesMax)
+        {
+            session.Close(CloseReason.Protocol);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+using System.Buffers.Binary;
+using System.IO.Compression;
+using System.Text;
+using Dmb.Routing;
+
+namespace Dmb.Sockets;
+
+/// <summary>Finished WebSocket frames, unmasked as a server sends them (RFC 6455 §5.2).</summary>
+internal static class WebSocketFrames
+{
+    private const byte Final = 0x80;
+    private const byte Compressed = 0x40;
+    private const byte TextOpcode = 0x1;
+    private const byte CloseOpcode = 0x8;
+    private const byte PingOpcode = 0x9;
+
+    /// <summary>A ping without payload.</summary>
+    public static readonly byte[] Ping = [Final | PingOpcode, 0];
+
+    /// <summary>A text frame around finished JSON.</summary>
+    public static byte[] Text(ReadOnlySpan<byte> json)
+    {
+        var frame = Header(Final | TextOpcode, json.Length, out var start);
+        json.CopyTo(frame.AsSpan(start));
+        return frame;
+    }
+
+    /// <summary><c>{"event":…,"data":…,"id":…}</c>, the data as it came.</summary>
+    public static byte[] Message(Envelope envelope)
+    {
+        var id = JsonText.Quote(envelope.Id);
+        var length = MessageLength(envelope, id);
+        var frame = Header(Final | TextOpcode, length, out var start);
+        WriteMessage(envelope, id, frame.AsSpan(start));
+        return frame;
+    }
+
+    /// <summary>The same under permessage-deflate without context takeover, so that all may share it (RFC 7692 §7.2.1).</summary>
+    public static byte[] DeflatedMessage(Envelope envelope)
+    {
+        var id = JsonText.Quote(envelope.Id);
+        var json = new byte[MessageLength(envelope, id)];
+        WriteMessage(envelope, id, json);
+
+        using var deflated = new MemoryStream();
+        using (var deflate = new DeflateStream(deflated, CompressionLevel.Fastest, leaveOpen: true))
+        {
+            deflate.Write(json);
+            deflate.Flush();
+
+            // A flush ends with an empty stored block, 00 00 FF FF, which the receiver adds again.
+            var payload = deflated.GetBuffer().AsSpan(0, (int)deflated.Length - 4);
+            var frame = Header(Final | Compressed | TextOpcode, payload.Length, out var start);
+            payload.CopyTo(frame.AsSpan(start));
+            return frame;
+        }
+    }
+
+    /// <summary>A close frame; without a code when the peer's had none.</summary>
+    public static byte[] Close(int? code, string text)
+    {
+        if (code is not { } value)
+        {
+            return [Final | CloseOpcode, 0];
+        }
+
+        var frame = Header(Final | CloseOpcode, 2 + Encoding.UTF8.GetByteCount(text), out var start);
+        BinaryPrimitives.WriteUInt16BigEndian(frame.AsSpan(start), (ushort)value);
+        Encoding.UTF8.GetBytes(text, frame.AsSpan(start + 2));
+        return frame;
+    }
+
+    private static int MessageLength(Envelope envelope, byte[] id) =>
+        "{'event':'','data':,'id':}".Length + envelope.Event.Length + envelope.Data.Length + id.Length;
+
+    private static void WriteMessage(Envelope envelope, byte[] id, Span<byte> target)
+    {
+        Put(ref target, "{\"event\":\""u8);
+        target = target[Encoding.ASCII.GetBytes(envelope.Event, target)..];
+        Put(ref target, "\",\"data\":"u8);
+        Put(ref target, envelope.Data.Span);
+        Put(ref target, ",\"id\":"u8);
+        Put(ref target, id);
+        Put(ref target, "}"u8);
+    }
+
+    private static void Put(ref Span<byte> target, ReadOnlySpan<byte> bytes)
+    {
+        bytes.CopyTo(target);
+        target = target[bytes.Length..];
+    }
+
+    private static byte[] Header(byte first, int length, out int start)
+    {
+        start = length switch { < 126 => 2, <= ushort.MaxValue => 4, _ => 10 };
+        var frame = new byte[start + length];
+        frame[0] = first;
+        switch (start)
+        {
+            case 2:
+                frame[1] = (byte)length;
+                break;
+            case 4:
+                frame[1] = 126;
+                BinaryPrimitives.WriteUInt16BigEndian(frame.AsSpan(2), (ushort)length);
+                break;
+            default:
+                frame[1] = 127;
+                BinaryPrimitives.WriteUInt64BigEndian(frame.AsSpan(2), (ulong)length);
+                break;
+        }
+
+        return frame;
+    }
+}
