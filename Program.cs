@@ -1,6 +1,7 @@
 using Dmb;
 using Dmb.Endpoints;
 using Dmb.Routing;
+using Microsoft.AspNetCore.Connections;
 
 if (args.Contains("--help"))
 {
@@ -44,5 +45,13 @@ app.MapHealth();
 app.MapContract();
 
 app.SayHello(options);
-await app.RunAsync();
-return 0;
+try
+{
+    await app.RunAsync();
+    return 0;
+}
+catch (IOException unavailable) when (unavailable.InnerException is AddressInUseException)
+{
+    Console.Error.WriteLine($"DMB_PORT: port {options.Port} of {options.Host} is in use; set another, or stop what listens there.");
+    return 1;
+}

@@ -1,4 +1,3 @@
-using System.Net;
 using System.Text.Json;
 using Dmb.Endpoints;
 using Dmb.Routing;
@@ -31,7 +30,7 @@ internal static partial class Services
                 kestrel.ListenAnyIP(options.Port);
             }
         });
-        builder.Logging.AddSimpleConsole(console =>
+        builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddSimpleConsole(console =>
         {
             console.SingleLine = true;
             console.TimestampFormat = "HH:mm:ss ";
@@ -94,11 +93,15 @@ internal static partial class Services
         app.Lifetime.ApplicationStarted.Register(() =>
         {
             var address = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First();
-            var port = new UriBuilder(address).Port;
-            var host = Settings.IsLoopback(options) ? options.Host : IPAddress.Loopback.ToString();
+            var here = new UriBuilder(address);
+            if (!Settings.IsLoopback(options))
+            {
+                here.Host = "localhost";
+            }
+
             LogListening(app.Logger, Contract.Version, address);
             LogBackplane(app.Logger);
-            LogNext(app.Logger, $"{host}:{port}");
+            LogNext(app.Logger, here.Uri.Authority);
             foreach (var name in Settings.Unknown(app.Configuration))
             {
                 LogUnknownSetting(app.Logger, name);

@@ -11,9 +11,9 @@ internal static class Contract
 
     public static void MapContract(this IEndpointRouteBuilder routes)
     {
-        Map(routes, "/openapi.yaml", "openapi.yaml", "application/yaml");
-        Map(routes, "/asyncapi.yaml", "asyncapi.yaml", "application/yaml");
-        Map(routes, "/", "index.html", "text/html; charset=utf-8");
+        Map(routes, "/", "index.html", "text/html; charset=utf-8", "The console page: watch rooms and publish from a browser.");
+        Map(routes, "/openapi.yaml", "openapi.yaml", "application/yaml", "This contract, in OpenAPI 3.1.");
+        Map(routes, "/asyncapi.yaml", "asyncapi.yaml", "application/yaml", "The contract of /ws, in AsyncAPI 3.0.");
     }
 
     /// <summary>Swagger UI at /swagger, over the committed openapi.yaml.</summary>
@@ -23,7 +23,10 @@ internal static class Contract
         ui.SwaggerEndpoint("/openapi.yaml", "DMB");
     });
 
-    private static void Map(IEndpointRouteBuilder routes, string path, string resource, string contentType) =>
+    private static void Map(IEndpointRouteBuilder routes, string path, string resource, string contentType, string summary) =>
         routes.MapGet(path, () => Results.Stream(typeof(Contract).Assembly.GetManifestResourceStream(resource)!, contentType))
-            .ExcludeFromDescription();
+            .WithTags("Contract")
+            .WithSummary(summary)
+            .Produces<string>(StatusCodes.Status200OK, contentType.Split(';')[0])
+            .ProducesProblems(403);
 }

@@ -6,26 +6,29 @@ using Dmb.Telemetry;
 
 namespace Dmb.Endpoints;
 
-/// <summary>The message was taken.</summary>
+/// <summary>What became of a push: an id, or ignored, or, for an item of a batch, an error.</summary>
+/// <param name="Ok">Whether it was taken.</param>
+/// <param name="Id">The message's id: ours, a UUIDv7, or the one that it brought.</param>
+/// <param name="Duplicate">True when its key was known: this is the first answer, and nothing was delivered.</param>
+/// <param name="Ignore">True when nobody registered the event.</param>
+/// <param name="Error">Why an item of a batch was refused.</param>
 internal sealed record NotifyAnswer(
-    bool Ok, string Id, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] bool Duplicate);
-
-/// <summary>Nobody registered the event.</summary>
-internal sealed record IgnoredAnswer(bool Ok, bool Ignore);
-
-/// <summary>One result for each item of a batch, in its order.</summary>
-internal sealed record BatchAnswer(bool Ok, BatchResult[] Results);
-
-/// <summary>What became of one item: an id, or ignored, or an error.</summary>
-internal sealed record BatchResult(
     bool Ok,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Id = null,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] bool Duplicate = false,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] bool Ignore = false,
-    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] BatchError? Error = null);
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] NotifyError? Error = null);
 
-/// <summary>Why an item was refused, as a socket would be told.</summary>
-internal sealed record BatchError(string Code, string Message, bool Retry);
+/// <summary>Why an item of a batch was refused, as a socket would be told.</summary>
+/// <param name="Code">One of the contract's codes, for programs.</param>
+/// <param name="Message">What is wrong, for people.</param>
+/// <param name="Retry">Whether the same may pass later.</param>
+internal sealed record NotifyError(string Code, string Message, bool Retry);
+
+/// <summary>What became of a batch.</summary>
+/// <param name="Ok">Whether every item was taken.</param>
+/// <param name="Results">One result for each item, in their order.</param>
+internal sealed record BatchAnswer(bool Ok, NotifyAnswer[] Results);
 
 /// <summary>POST /_notify/{event} and POST /_notify: somebody pushes an event, or several.</summary>
 internal static class NotifyEndpoints
@@ -83,7 +86,7 @@ internal static class NotifyEndpoints
     {
         using var body = await RequestBody.ReadAsync(context, options.MaxBatchBytes, telemetry);
         var items = BatchItem.ReadAll(body.Json, publisher.ReaderOptions, options.MaxBatchItems);
-        var results = new BatchResult[items.Count];
+        var results = new NotifyAnswer[items.Count];
         for (var i = 0; i < results.Length; i++)
         {
             results[i] = await PublishAsync(items[i], events, publisher, options);
@@ -92,19 +95,19 @@ internal static class NotifyEndpoints
         return new BatchAnswer(Array.TrueForAll(results, result => result.Ok), results);
     }
 
-    private static async ValueTask<BatchResult> PublishAsync(BatchItem item, EventTable events, Publisher publisher, BrokerOptions options)
+    private static async ValueTask<NotifyAnswer> PublishAsync(BatchItem item, EventTable events, Publisher publisher, BrokerOptions options)
     {
         try
         {
             item.Check(options.MaxMessageBytes);
             var published = await publisher.PublishAsync(events.Find(item.Event), item.Data, item.Address, item.Id, item.Id);
             return published.Id is { } id
-                ? new BatchResult(true, id, published.Duplicate)
-                : new BatchResult(false, Ignore: true);
+                ? new NotifyAnswer(true, id, published.Duplicate)
+                : new NotifyAnswer(false, Ignore: true);
         }
         catch (RefusedException refused)
         {
-            return new BatchResult(false, Error: new BatchError(refused.Code, refused.Message, Retry: false));
+            return new NotifyAnswer(false, Error: new NotifyError(refused.Code, refused.Message, Retry: false));
         }
     }
 

@@ -5,7 +5,7 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace Dmb.Endpoints;
 
-/// <summary>An error as HTTP tells it (RFC 9457), with a code of <see cref="ErrorCode"/> beside the standard's members.</summary>
+/// <summary>An error as HTTP tells it (RFC 9457), with a code for programs beside the standard's members.</summary>
 /// <param name="Type">A URI for the kind of error: <c>about:blank</c>, the code says which it is.</param>
 /// <param name="Title">The status in words.</param>
 /// <param name="Status">The HTTP status.</param>
@@ -114,7 +114,6 @@ internal static partial class Problems
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = false)]
 [JsonSerializable(typeof(Problem))]
 [JsonSerializable(typeof(NotifyAnswer))]
-[JsonSerializable(typeof(IgnoredAnswer))]
 [JsonSerializable(typeof(BatchAnswer))]
 [JsonSerializable(typeof(RegisterAnswer))]
 [JsonSerializable(typeof(EventEntry[]))]

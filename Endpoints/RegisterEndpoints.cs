@@ -3,10 +3,16 @@ using Dmb.Telemetry;
 
 namespace Dmb.Endpoints;
 
-/// <summary>One registered event; the default room is null when it has none.</summary>
+/// <summary>One registered event.</summary>
+/// <param name="Event">Its name.</param>
+/// <param name="DefaultRoom">The bus that it goes to without being told, or null.</param>
 internal sealed record EventEntry(string Event, string? DefaultRoom);
 
-/// <summary>The event is registered, and was before or not.</summary>
+/// <summary>The event is registered.</summary>
+/// <param name="Ok">True.</param>
+/// <param name="Event">Its name.</param>
+/// <param name="DefaultRoom">The bus that it goes to without being told, or null.</param>
+/// <param name="AlreadyRegistered">Whether it was before.</param>
 internal sealed record RegisterAnswer(bool Ok, string Event, string? DefaultRoom, bool AlreadyRegistered);
 
 /// <summary>/register: a service declares its events.</summary>

@@ -50,7 +50,7 @@ internal readonly struct RequestBody : IDisposable
         var reader = context.Request.BodyReader;
         while (true)
         {
-            var result = await reader.ReadAsync(context.RequestAborted);
+            var result = await ReadAsync(reader, context.RequestAborted);
             var buffer = result.Buffer;
             if (buffer.Length > maxBytes)
             {
@@ -73,6 +73,18 @@ internal readonly struct RequestBody : IDisposable
         if (_rented is not null)
         {
             ArrayPool<byte>.Shared.Return(_rented);
+        }
+    }
+
+    private static async ValueTask<ReadResult> ReadAsync(PipeReader reader, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await reader.ReadAsync(cancellationToken);
+        }
+        catch (InvalidDataException e)
+        {
+            throw new RefusedException(ErrorCode.BadJson, $"The body is not what its Content-Encoding says: {e.Message}");
         }
     }
 

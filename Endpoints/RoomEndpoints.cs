@@ -2,7 +2,10 @@ using Dmb.Routing;
 
 namespace Dmb.Endpoints;
 
-/// <summary>How many sessions are in a room, and its place in history: null for a room that keeps none.</summary>
+/// <summary>A room now.</summary>
+/// <param name="Room">Its name.</param>
+/// <param name="Sessions">How many sessions are in it.</param>
+/// <param name="Pos">Its place in history, or null for a room that keeps none.</param>
 internal sealed record RoomAnswer(string Room, int Sessions, string? Pos);
 
 /// <summary>GET /rooms/{room}: who would get a message.</summary>

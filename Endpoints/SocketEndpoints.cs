@@ -26,7 +26,13 @@ internal static class SocketEndpoints
     }
 
     public static void MapSockets(this IEndpointRouteBuilder routes) =>
-        routes.MapGet(Path, AcceptAsync).ExcludeFromDescription();
+        routes.MapGet(Path, AcceptAsync)
+            .WithTags("Subscribe")
+            .WithName("connect")
+            .WithSummary("Open a WebSocket.")
+            .WithDescription("Events both ways, acks, rooms: /asyncapi.yaml has the frames.")
+            .Produces(StatusCodes.Status101SwitchingProtocols)
+            .ProducesProblems(426, 503);
 
     private static async Task AcceptAsync(HttpContext context, SessionTable sessions, SocketBroker broker, OriginCheck origins)
     {
