@@ -71,6 +71,7 @@ internal static partial class Services
                 policy.WithOrigins(options.AllowedOrigins).AllowAnyHeader().AllowAnyMethod()))
             .ConfigureHttpJsonOptions(json =>
             {
+                json.SerializerOptions.Encoder = JsonText.Encoder;
                 json.SerializerOptions.PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower;
                 json.SerializerOptions.TypeInfoResolverChain.Insert(0, ApiJson.Default);
             });

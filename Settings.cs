@@ -121,12 +121,10 @@ internal static class Settings
             throw new BadValueException("DMB_HOST", options.Host, "a loopback address unless DMB_AUTH=none says that everybody who reaches the port may do everything");
         }
 
-        var buses = options.ConfigurableBuses.Concat(options.PublicBuses).ToHashSet();
-        foreach (var bus in buses.Where(bus => !Names.IsRoom(bus)))
-        {
-            throw new BadValueException("DMB_*_BUSES", bus, "names of rooms: 1 to 200 bytes without spaces");
-        }
-
+        CheckBuses("DMB_PUBLIC_BUSES", options.PublicBuses);
+        CheckBuses("DMB_HOST_BUSES", options.HostBuses);
+        CheckBuses("DMB_PRIVATE_BUSES", options.PrivateBuses);
+        HashSet<string> buses = [.. options.PublicBuses, .. options.HostBuses, .. options.PrivateBuses];
         foreach (var (name, bus) in options.Events.Select(EventTable.Split))
         {
             if (!Names.IsEvent(name) || (bus.Length > 0 && !buses.Contains(bus)))
@@ -151,6 +149,14 @@ internal static class Settings
         if (options.SilentTimeout <= options.PingInterval)
         {
             throw new BadValueException("DMB_SILENT_TIMEOUT", Setting.Write(options.SilentTimeout), "more than DMB_PING_INTERVAL");
+        }
+    }
+
+    private static void CheckBuses(string setting, string[] buses)
+    {
+        foreach (var bus in buses.Where(bus => !Names.IsRoom(bus)))
+        {
+            throw new BadValueException(setting, bus, "names of rooms: 1 to 200 bytes without spaces");
         }
     }
 

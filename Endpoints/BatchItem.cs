@@ -76,9 +76,9 @@ internal readonly record struct BatchItem(string? Event, ReadOnlyMemory<byte> Da
 
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            var isEvent = reader.ValueTextEquals("event"u8);
-            var isId = reader.ValueTextEquals("id"u8);
-            var isData = reader.ValueTextEquals("data"u8);
+            var isEvent = JsonText.Is(ref reader, "event"u8);
+            var isId = JsonText.Is(ref reader, "id"u8);
+            var isData = JsonText.Is(ref reader, "data"u8);
             reader.Read();
             if (isData)
             {

@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Dmb.Routing;
@@ -59,18 +58,19 @@ internal static class NotifyEndpoints
     private static async Task NotifyAsync(
         HttpContext context, string @event, EventTable events, Publisher publisher, BrokerOptions options, BrokerTelemetry telemetry)
     {
+        using var body = await RequestBody.ReadAsync(context, options.MaxMessageBytes, telemetry);
         if (!Names.IsEvent(@event))
         {
             throw new RefusedException(ErrorCode.BadName, Names.EventForm);
         }
 
-        string? key = null;
-        if (context.Request.Headers.TryGetValue("Idempotency-Key", out var header) && !Names.IsId(key = header.ToString()))
+        // A SIP server's variable that nobody set is no key.
+        var key = context.Request.Headers["Idempotency-Key"].ToString() is { Length: > 0 } header ? header : null;
+        if (key is not null && !Names.IsId(key))
         {
             throw new RefusedException(ErrorCode.BadName, Names.IdForm);
         }
 
-        using var body = await RequestBody.ReadAsync(context, options.MaxMessageBytes, telemetry);
         var address = publisher.ReadAddress(body.Json.Span);
         var published = await publisher.PublishAsync(events.Find(@event), body.Json, address, key, id: null);
         if (published.Id is null && IsStrict(context.Request))
@@ -114,7 +114,7 @@ internal static class NotifyEndpoints
     private static bool IsStrict(HttpRequest request) =>
         request.Headers["Prefer"].ToString().Contains("handling=strict", StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>Written by hand, since it is the answer to every push: no serializer, nothing allocated.</summary>
+    /// <summary>Written by hand, since it is the answer to every push.</summary>
     private static void Answer(HttpResponse response, Published published)
     {
         response.ContentType = "application/json";
@@ -125,10 +125,8 @@ internal static class NotifyEndpoints
         {
             Put("{\"ok\":true,\"id\":\""u8, target, ref length);
 
-            // Single pushes get ids of ours, or of a batch's item before: those may need escapes.
-            var isPlain = Ascii.IsValid(id) && id.AsSpan().IndexOfAny('"', '\\') < 0;
-            var text = isPlain ? Encoding.ASCII.GetBytes(id) : JsonEncodedText.Encode(id).EncodedUtf8Bytes;
-            Put(text, target, ref length);
+            // An id of ours needs no escapes, but the first one under a key may have come with a batch.
+            Put(JsonEncodedText.Encode(id, JsonText.Encoder).EncodedUtf8Bytes, target, ref length);
             Put(published.Duplicate ? "\",\"duplicate\":true}"u8 : "\"}"u8, target, ref length);
         }
         else

@@ -20,14 +20,19 @@ internal sealed class OriginCheck(BrokerOptions options)
         }
 
         var origin = header.ToString();
-        if (_allowed.Contains(origin))
+        return _allowed.Contains(origin) || IsOwn(origin, request);
+    }
+
+    private bool IsOwn(string origin, HttpRequest request)
+    {
+        if (!_isLoopback)
         {
-            return true;
+            return origin.Equals($"{request.Scheme}://{request.Host}", StringComparison.OrdinalIgnoreCase);
         }
 
-        // On loopback a name that somebody pointed at this machine is not the broker's own.
-        var isKnownHost = !_isLoopback || request.Host.Host is "localhost" or "127.0.0.1" or "[::1]" or "::1";
-        return isKnownHost && origin.Equals($"{request.Scheme}://{request.Host}", StringComparison.OrdinalIgnoreCase);
+        // The Host is not asked: it may be a name that somebody pointed at this machine.
+        var port = request.HttpContext.Connection.LocalPort is var local and not 80 ? $":{local}" : "";
+        return origin == "http://localhost" + port || origin == "http://127.0.0.1" + port || origin == "http://[::1]" + port;
     }
 }
 
@@ -40,9 +45,13 @@ internal static class OriginMiddleware
         var origins = app.Services.GetRequiredService<OriginCheck>();
         app.Use((context, next) =>
         {
-            return context.Request.Path == "/ws" || origins.Allows(context.Request)
-                ? next(context)
-                : throw new RefusedException(ErrorCode.ForbiddenOrigin, "Pages of this origin may not use the broker; DMB_ALLOWED_ORIGINS names those that may.");
+            if (context.Request.Path == "/ws" || origins.Allows(context.Request))
+            {
+                return next(context);
+            }
+
+            Problems.CloseIfUnread(context);
+            throw new RefusedException(ErrorCode.ForbiddenOrigin, "Pages of this origin may not use the broker; DMB_ALLOWED_ORIGINS names those that may.");
         });
     }
 }

@@ -16,6 +16,9 @@ internal sealed record Problem(string Type, string Title, int Status, string Det
 /// <summary>How refusals become HTTP answers: one place for all routes.</summary>
 internal static partial class Problems
 {
+    /// <summary>What the server reads and throws away by itself, so that the connection goes on.</summary>
+    private const int DrainedBytesMax = 65_536;
+
     private const string ContentType = "application/problem+json";
 
     /// <summary>Answers what endpoints refuse, what the server refuses, and what nobody expected, with a problem.</summary>
@@ -28,6 +31,11 @@ internal static partial class Problems
                 await next(context);
                 if (context.Response is { HasStarted: false, StatusCode: >= 400, ContentLength: null, ContentType: null })
                 {
+                    if (context.Request.ContentLength is not <= DrainedBytesMax)
+                    {
+                        CloseIfUnread(context);
+                    }
+
                     await WriteAsync(context, context.Response.StatusCode, CodeOf(context.Response.StatusCode), DetailOf(context));
                 }
             }
@@ -63,18 +71,20 @@ internal static partial class Problems
             response.Headers.RetryAfter = "1";
         }
 
-        if (status is StatusCodes.Status413PayloadTooLarge or StatusCodes.Status403Forbidden
-            && context.Features.Get<IHttpRequestBodyDetectionFeature>() is { CanHaveBody: true })
-        {
-            // The rest of the body is not going to be read: say so, instead of closing without a word.
-            response.Headers.Connection = "close";
-        }
-
         var title = Microsoft.AspNetCore.WebUtilities.ReasonPhrases.GetReasonPhrase(status);
         var problem = JsonSerializer.SerializeToUtf8Bytes(
             new Problem("about:blank", title, status, detail, code), ApiJson.Default.Problem);
         response.ContentLength = problem.Length;
         return response.Body.WriteAsync(problem, context.RequestAborted).AsTask();
+    }
+
+    /// <summary>Where a body comes that nobody is going to read, the connection can't go on: the answer says so.</summary>
+    public static void CloseIfUnread(HttpContext context)
+    {
+        if (context.Features.Get<IHttpRequestBodyDetectionFeature>() is { CanHaveBody: true })
+        {
+            context.Response.Headers.Connection = "close";
+        }
     }
 
     private static int StatusOf(string code) => code switch

@@ -15,6 +15,8 @@ internal readonly struct RequestBody : IDisposable
 {
     private static readonly byte[] EmptyObject = "{}"u8.ToArray();
 
+    private static ReadOnlySpan<byte> ByteOrderMark => [0xEF, 0xBB, 0xBF];
+
     private readonly PipeReader? _reader;
     private readonly SequencePosition _end;
     private readonly byte[]? _rented;
@@ -39,23 +41,23 @@ internal readonly struct RequestBody : IDisposable
         if (context.Request.Headers.ContentEncoding is { Count: > 0 } encoding && encoding != "identity")
         {
             // What is understood was unpacked, and its header taken away, before.
-            throw new RefusedException(ErrorCode.BadJson, $"Content-Encoding '{encoding}' is not understood; gzip, deflate and br are.");
+            throw Unread(context, ErrorCode.BadJson, $"Content-Encoding '{encoding}' is not understood; gzip, deflate and br are.");
         }
 
         if (context.Request.ContentLength > maxBytes)
         {
-            throw TooBig(maxBytes);
+            throw TooBig(context, maxBytes);
         }
 
         var reader = context.Request.BodyReader;
         while (true)
         {
-            var result = await ReadAsync(reader, context.RequestAborted);
+            var result = await ReadAsync(reader);
             var buffer = result.Buffer;
             if (buffer.Length > maxBytes)
             {
                 reader.AdvanceTo(buffer.End);
-                throw TooBig(maxBytes);
+                throw TooBig(context, maxBytes);
             }
 
             if (result.IsCompleted)
@@ -76,11 +78,11 @@ internal readonly struct RequestBody : IDisposable
         }
     }
 
-    private static async ValueTask<ReadResult> ReadAsync(PipeReader reader, CancellationToken cancellationToken)
+    private static async ValueTask<ReadResult> ReadAsync(PipeReader reader)
     {
         try
         {
-            return await reader.ReadAsync(cancellationToken);
+            return await reader.ReadAsync();
         }
         catch (InvalidDataException e)
         {
@@ -104,7 +106,7 @@ internal readonly struct RequestBody : IDisposable
 
     private static ReadOnlyMemory<byte> Clean(ReadOnlyMemory<byte> text, BrokerTelemetry telemetry)
     {
-        if (text.Span.StartsWith("\xEF\xBB\xBF"u8))
+        if (text.Span.StartsWith(ByteOrderMark))
         {
             text = text[3..];
         }
@@ -125,5 +127,13 @@ internal readonly struct RequestBody : IDisposable
         return text;
     }
 
-    private static RefusedException TooBig(int maxBytes) => new(ErrorCode.TooBig, $"The body is larger than {maxBytes} bytes.");
+    private static RefusedException TooBig(HttpContext context, int maxBytes) =>
+        Unread(context, ErrorCode.TooBig, $"The body is larger than {maxBytes} bytes.");
+
+    /// <summary>A refusal that leaves some of the body unread: the connection can't go on, and the answer says so.</summary>
+    private static RefusedException Unread(HttpContext context, string code, string message)
+    {
+        context.Response.Headers.Connection = "close";
+        return new RefusedException(code, message);
+    }
 }

@@ -1,4 +1,5 @@
 using Dmb.Routing;
+using Microsoft.AspNetCore.Http.Features;
 
 namespace Dmb.Endpoints;
 
@@ -19,8 +20,15 @@ internal static class RoomEndpoints
             .WithMetadata(new RouteExample("room", "support"))
             .ProducesProblems(400, 403);
 
-    private static RoomAnswer Show(string room, RoomTable rooms)
+    private static RoomAnswer Show(HttpContext context, string room, RoomTable rooms)
     {
+        if (room.Contains('%', StringComparison.Ordinal))
+        {
+            // In the route's value a slash of the name is still escaped, and can't be told from an escaped escape.
+            var path = context.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget.Split('?')[0];
+            room = Uri.UnescapeDataString(path[(path.LastIndexOf('/') + 1)..]);
+        }
+
         return Names.IsRoom(room)
             ? new RoomAnswer(room, rooms.Find(room)?.Count ?? 0, Pos: null)
             : throw new RefusedException(ErrorCode.BadName, Names.RoomForm);

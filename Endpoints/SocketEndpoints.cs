@@ -36,9 +36,10 @@ internal static class SocketEndpoints
 
     private static async Task AcceptAsync(HttpContext context, SessionTable sessions, SocketBroker broker, OriginCheck origins)
     {
-        if (!context.WebSockets.IsWebSocketRequest)
+        if (!context.WebSockets.IsWebSocketRequest || HttpProtocol.IsHttp10(context.Request.Protocol))
         {
             context.Response.Headers.Upgrade = "websocket";
+            context.Response.Headers.SecWebSocketVersion = "13";
             await Problems.WriteAsync(context, StatusCodes.Status426UpgradeRequired, ErrorCode.BadFrame, "This is a WebSocket: connect to it with ws://.");
             return;
         }
@@ -63,9 +64,18 @@ internal static class SocketEndpoints
             DangerousEnableCompression = broker.Options.WsCompression,
             DisableServerContextTakeover = true,
         });
+
+        // The framework cuts the connection when a client breaks the protocol, and with it the close frame that says so.
+        var lifetime = context.Features.GetRequiredFeature<IHttpRequestLifetimeFeature>();
+        context.Features.Set<IHttpRequestLifetimeFeature>(new HttpRequestLifetimeFeature { RequestAborted = lifetime.RequestAborted });
+
         var stream = ((SharedUpgrade)context.Features.GetRequiredFeature<IHttpUpgradeFeature>()).Stream!;
-        var isDeflated = context.Response.Headers.SecWebSocketExtensions.ToString().Contains("permessage-deflate", StringComparison.Ordinal);
-        var session = new Session(sessions, stream.Inner, isDeflated ? WireFormat.DeflatedWebSocket : WireFormat.WebSocket, context.Abort);
+
+        // Our frames are deflated with the largest window: a client that asked for a smaller one gets them plain.
+        var extensions = context.Response.Headers.SecWebSocketExtensions.ToString();
+        var isDeflated = extensions.Contains("permessage-deflate", StringComparison.Ordinal)
+            && !extensions.Contains("server_max_window_bits", StringComparison.Ordinal);
+        var session = new Session(sessions, stream.Inner, isDeflated ? WireFormat.DeflatedWebSocket : WireFormat.WebSocket, lifetime.Abort);
         stream.Session = session;
         sessions.Add(session);
         if (isForeign)
@@ -75,8 +85,13 @@ internal static class SocketEndpoints
         }
         else
         {
-            session.Send("welcome", ServerFrames.Welcome(session.Id, Contract.Version, broker.Options));
+            // The welcome comes first, and whoever has read it is in the room.
+            var mustFlush = session.Queue("welcome", ServerFrames.Welcome(session.Id, Contract.Version, broker.Options));
             broker.Rooms.Join(session, "public");
+            if (mustFlush)
+            {
+                session.Flush();
+            }
         }
 
         try

@@ -36,12 +36,12 @@ internal struct Address
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             // The last one counts, as with every JSON parser that a SIP server's author has at hand.
-            if (reader.ValueTextEquals("_in"u8))
+            if (JsonText.Is(ref reader, "_in"u8))
             {
                 reader.Read();
                 address.ReadIn(ref reader);
             }
-            else if (reader.ValueTextEquals("endpoint"u8))
+            else if (JsonText.Is(ref reader, "endpoint"u8))
             {
                 reader.Read();
                 address.ReadEndpoint(ref reader);

@@ -12,11 +12,9 @@ internal sealed class IdempotencyTable(BrokerOptions options, TimeProvider time)
     {
         lock (_lock)
         {
-            while (_byAge.TryPeek(out var oldest)
-                && (_ids.Count >= options.MaxIdempotencyKeys
-                    || time.GetElapsedTime(oldest.Since) >= options.IdempotencyWindow))
+            while (_byAge.TryPeek(out var oldest) && time.GetElapsedTime(oldest.Since) >= options.IdempotencyWindow)
             {
-                _ids.Remove(_byAge.Dequeue().Key);
+                ForgetOldest();
             }
 
             if (_ids.TryGetValue(key, out var first))
@@ -25,9 +23,16 @@ internal sealed class IdempotencyTable(BrokerOptions options, TimeProvider time)
                 return false;
             }
 
+            if (_ids.Count == options.MaxIdempotencyKeys)
+            {
+                ForgetOldest();
+            }
+
             _ids.Add(key, id);
             _byAge.Enqueue((key, time.GetTimestamp()));
             return true;
         }
     }
+
+    private void ForgetOldest() => _ids.Remove(_byAge.Dequeue().Key);
 }

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Text;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 
 namespace Dmb.Routing;
@@ -20,10 +21,26 @@ internal static class JsonText
         }
     }
 
+    /// <summary>Whether the name or string that the reader stands on is this one; what has no text is none.</summary>
+    public static bool Is(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8Text)
+    {
+        try
+        {
+            return reader.ValueTextEquals(utf8Text);
+        }
+        catch (InvalidOperationException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Escapes what JSON has to (RFC 8259 §7), and leaves the plus of a phone number alone.</summary>
+    public static readonly JavaScriptEncoder Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
+
     /// <summary>A string as a JSON value, quotes included.</summary>
     public static byte[] Quote(string text)
     {
-        var escaped = JsonEncodedText.Encode(text).EncodedUtf8Bytes;
+        var escaped = JsonEncodedText.Encode(text, Encoder).EncodedUtf8Bytes;
         return [(byte)'"', .. escaped, (byte)'"'];
     }
 

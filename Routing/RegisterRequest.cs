@@ -19,8 +19,8 @@ internal readonly record struct RegisterRequest(string Event, string? DefaultRoo
 
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            var isEvent = reader.ValueTextEquals("event"u8);
-            var isRoom = reader.ValueTextEquals("default_room"u8);
+            var isEvent = JsonText.Is(ref reader, "event"u8);
+            var isRoom = JsonText.Is(ref reader, "default_room"u8);
             reader.Read();
             var text = reader.TokenType == JsonTokenType.String ? JsonText.Read(ref reader) : null;
             (name, room) = (isEvent ? text : name, isRoom ? text : room);

@@ -4,17 +4,17 @@ using Dmb.Routing;
 namespace Dmb.Sockets;
 
 /// <summary>One text frame from a client: <c>{"event":E,"data":D,"ack":A}</c> (docs/protocol.md §4).</summary>
-/// <param name="Event">The event's name, unchecked.</param>
+/// <param name="Event">The event's name, unchecked; null when there is none.</param>
 /// <param name="Data">The data as it came; <c>null</c> when it was left out.</param>
 /// <param name="Address">Where the data wants to go.</param>
 /// <param name="Ack">The ack as it came, a JSON number or string; empty when none was asked for.</param>
-internal readonly record struct ClientFrame(string Event, ReadOnlyMemory<byte> Data, Address Address, ReadOnlyMemory<byte> Ack)
+internal readonly record struct ClientFrame(string? Event, ReadOnlyMemory<byte> Data, Address Address, ReadOnlyMemory<byte> Ack)
 {
     private const int AckLengthMax = 64;
     private static readonly byte[] Null = "null"u8.ToArray();
 
     /// <summary>Reads a frame in one pass. Of a member that comes twice the last one counts; unknown ones are skipped.</summary>
-    /// <exception cref="RefusedException">The text is not such an object.</exception>
+    /// <exception cref="RefusedException">The text is not such an object, or is deeper than the limit.</exception>
     public static ClientFrame Read(ReadOnlyMemory<byte> text, JsonReaderOptions dataOptions)
     {
         try
@@ -24,7 +24,9 @@ internal readonly record struct ClientFrame(string Event, ReadOnlyMemory<byte> D
         }
         catch (JsonException e)
         {
-            throw new RefusedException(ErrorCode.BadFrame, $"The frame is not JSON: {e.Message}");
+            throw IsJson(text.Span)
+                ? new RefusedException(ErrorCode.TooBig, $"The data is nested deeper than {dataOptions.MaxDepth} levels.")
+                : new RefusedException(ErrorCode.BadFrame, $"The frame is not JSON: {e.Message}");
         }
     }
 
@@ -42,20 +44,20 @@ internal readonly record struct ClientFrame(string Event, ReadOnlyMemory<byte> D
 
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            if (reader.ValueTextEquals("event"u8))
+            if (JsonText.Is(ref reader, "event"u8))
             {
                 reader.Read();
                 name = reader.TokenType == JsonTokenType.String ? JsonText.Read(ref reader) : null;
                 reader.Skip();
             }
-            else if (reader.ValueTextEquals("data"u8))
+            else if (JsonText.Is(ref reader, "data"u8))
             {
                 reader.Read();
                 var start = (int)reader.TokenStartIndex;
                 address = Address.Read(ref reader);
                 data = text[start..(int)reader.BytesConsumed];
             }
-            else if (reader.ValueTextEquals("ack"u8))
+            else if (JsonText.Is(ref reader, "ack"u8))
             {
                 reader.Read();
                 ack = ReadAck(text, ref reader);
@@ -68,9 +70,25 @@ internal readonly record struct ClientFrame(string Event, ReadOnlyMemory<byte> D
         }
 
         reader.Read();
-        return name is not null
-            ? new ClientFrame(name, data, address, ack)
-            : throw new RefusedException(ErrorCode.BadFrame, "A frame needs the member event, a string.");
+        return new ClientFrame(name, data, address, ack);
+    }
+
+    private static bool IsJson(ReadOnlySpan<byte> text)
+    {
+        var reader = new Utf8JsonReader(text, new JsonReaderOptions { MaxDepth = text.Length });
+        try
+        {
+            while (reader.Read())
+            {
+                // To the end.
+            }
+
+            return true;
+        }
+        catch (JsonException)
+        {
+            return false;
+        }
     }
 
     private static ReadOnlyMemory<byte> ReadAck(ReadOnlyMemory<byte> text, ref Utf8JsonReader reader)

@@ -84,7 +84,7 @@ internal static class ServerFrames
     private static byte[] Write(Action<Utf8JsonWriter> members)
     {
         var buffer = new ArrayBufferWriter<byte>();
-        using var json = new Utf8JsonWriter(buffer);
+        using var json = new Utf8JsonWriter(buffer, new JsonWriterOptions { Encoder = JsonText.Encoder });
         json.WriteStartObject();
         members(json);
         json.WriteEndObject();

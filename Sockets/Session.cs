@@ -70,6 +70,9 @@ internal sealed partial class Session : Subscriber
         }
     }
 
+    /// <summary>Queues an event of the broker's own; true when the caller has to call <see cref="Flush"/>.</summary>
+    public bool Queue(string @event, ReadOnlySpan<byte> data) => Enqueue(Encode(@event, data));
+
     /// <summary>Sends an event of the broker's own.</summary>
     public void Send(string @event, ReadOnlySpan<byte> data) => Send(Encode(@event, data));
 

@@ -20,6 +20,9 @@ internal sealed class SessionTable(
 
     public ILogger Logger => logger;
 
+    /// <summary>Whether the node is about to stop.</summary>
+    public bool IsDraining => _draining;
+
     /// <summary>Takes a place for a session to come, which <see cref="Release"/> gives back.</summary>
     /// <exception cref="RefusedException">All are taken, or the node is about to stop.</exception>
     public void Reserve()

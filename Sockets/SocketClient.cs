@@ -27,17 +27,25 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
             frame = ClientFrame.Read(text, broker.Publisher.ReaderOptions);
             await HandleAsync(frame);
         }
-        catch (RefusedException refused) when (frame.Ack.IsEmpty)
+        catch (RefusedException refused) when (refused.Code == ErrorCode.TooBig)
         {
-            Fail(refused);
+            session.Close(CloseReason.TooBig);
+        }
+        catch (RefusedException refused)
+        {
+            if (frame.Ack.IsEmpty)
+            {
+                Fail(refused);
+            }
+            else
+            {
+                session.Send(WebSocketFrames.Text(ServerFrames.Refused(frame.Ack.Span, refused)));
+            }
+
             if (frame.Event is null)
             {
                 CountBadFrame();
             }
-        }
-        catch (RefusedException refused)
-        {
-            session.Send(WebSocketFrames.Text(ServerFrames.Refused(frame.Ack.Span, refused)));
         }
     }
 
@@ -45,6 +53,8 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
     {
         switch (frame.Event)
         {
+            case null:
+                throw new RefusedException(ErrorCode.BadFrame, "A frame needs the member event, a string.");
             case "subscribe" or "join":
                 Subscribe(frame);
                 return ValueTask.CompletedTask;
@@ -76,12 +86,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
             return;
         }
 
-        var (perSession, memberships) = (broker.Options.MaxRoomsPerSession, session.Memberships);
-        if (memberships.Count + rooms.Distinct().Count(room => !memberships.ContainsKey(room)) > perSession)
-        {
-            throw new RefusedException(ErrorCode.TooManyRooms, $"A session may be in {perSession} rooms.");
-        }
-
+        CheckPlacesFor(rooms);
         foreach (var room in rooms)
         {
             broker.Rooms.Join(session, room);
@@ -117,23 +122,30 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
             return;
         }
 
+        var (joining, leaving) = (new HashSet<string>(), new HashSet<string>());
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             var bus = JsonText.Read(ref reader);
             reader.Read();
-            if (bus is not null && broker.Options.ConfigurableBuses.Contains(bus))
+            if (bus is not null && reader.TokenType is JsonTokenType.True or JsonTokenType.False && broker.Options.ConfigurableBuses.Contains(bus))
             {
-                if (reader.TokenType == JsonTokenType.True)
-                {
-                    broker.Rooms.Join(session, bus);
-                }
-                else if (reader.TokenType == JsonTokenType.False)
-                {
-                    broker.Rooms.Leave(session, bus);
-                }
+                var isJoin = reader.TokenType == JsonTokenType.True;
+                (isJoin ? joining : leaving).Add(bus);
+                (isJoin ? leaving : joining).Remove(bus);
             }
 
             reader.Skip();
+        }
+
+        CheckPlacesFor(joining);
+        foreach (var bus in joining)
+        {
+            broker.Rooms.Join(session, bus);
+        }
+
+        foreach (var bus in leaving)
+        {
+            broker.Rooms.Leave(session, bus);
         }
 
         session.Send("configured", frame.Data.Span);
@@ -150,6 +162,16 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
 
         var registration = broker.Events.Register(request.Event, request.DefaultRoom, out var alreadyRegistered);
         Acknowledge(frame, ServerFrames.Registered(registration, alreadyRegistered));
+    }
+
+    /// <summary>Refuses to join more rooms than one session may be in, before any of them is joined.</summary>
+    private void CheckPlacesFor(IEnumerable<string> rooms)
+    {
+        var (max, memberships) = (broker.Options.MaxRoomsPerSession, session.Memberships);
+        if (memberships.Count + rooms.Distinct().Count(room => !memberships.ContainsKey(room)) > max)
+        {
+            throw new RefusedException(ErrorCode.TooManyRooms, $"A session may be in {max} rooms.");
+        }
     }
 
     private async ValueTask PublishToAsync(string @event, string[] rooms, ReadOnlyMemory<byte> data, ClientFrame frame)
@@ -231,7 +253,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
         var isShaped = false;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            var isRoom = reader.ValueTextEquals("room"u8);
+            var isRoom = JsonText.Is(ref reader, "room"u8);
             reader.Read();
             if (isRoom)
             {

@@ -56,16 +56,11 @@ internal static class WebSocketFrames
         }
     }
 
-    /// <summary>A close frame; without a code when the peer's had none.</summary>
-    public static byte[] Close(int? code, string text)
+    /// <summary>A close frame.</summary>
+    public static byte[] Close(int code, string text)
     {
-        if (code is not { } value)
-        {
-            return [Final | CloseOpcode, 0];
-        }
-
         var frame = Header(Final | CloseOpcode, 2 + Encoding.UTF8.GetByteCount(text), out var start);
-        BinaryPrimitives.WriteUInt16BigEndian(frame.AsSpan(start), (ushort)value);
+        BinaryPrimitives.WriteUInt16BigEndian(frame.AsSpan(start), (ushort)code);
         Encoding.UTF8.GetBytes(text, frame.AsSpan(start + 2));
         return frame;
     }

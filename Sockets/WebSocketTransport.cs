@@ -29,9 +29,8 @@ internal static class WebSocketTransport
                 }
             }
 
-            // The other side's close is answered with its own code (RFC 6455 §5.5.1).
-            var code = (int?)socket.CloseStatus;
-            session.Finish(WebSocketFrames.Close(code == (int)WebSocketCloseStatus.Empty ? null : code, ""));
+            // The other side's close is answered with its own code (RFC 6455 §5.5.1), one without a code with 1000.
+            session.Finish(WebSocketFrames.Close((int)socket.CloseStatus!.Value, ""));
         }
         catch (Exception e) when (e is WebSocketException or IOException or OperationCanceledException or ObjectDisposedException)
         {
@@ -78,7 +77,8 @@ internal static class WebSocketTransport
                 }
 
                 buffer = Grown(buffer, length, maxBytes);
-                result = await socket.ReceiveAsync(buffer.AsMemory(length), CancellationToken.None);
+                var free = Math.Min(buffer.Length, maxBytes + 1) - length;
+                result = await socket.ReceiveAsync(buffer.AsMemory(length, free), CancellationToken.None);
             }
         }
         catch

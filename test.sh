@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Runs all tests; the arguments go to `dotnet test`. On Debian, as root, it first installs what the tests need.
+# Elsewhere it says what is missing.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+# Debian packages, each named like the command that it brings.
+needed=(chromium)
+
+if ! command -v dotnet >/dev/null; then
+  echo "Missing: the .NET SDK $(sed -n 's/.*"version": "\(.*\)".*/\1/p' global.json) or later, as the command dotnet." >&2
+  exit 1
+fi
+
+missing=()
+for command in "${needed[@]}"; do
+  command -v "$command" >/dev/null || missing+=("$command")
+done
+
+if ((${#missing[@]} > 0)); then
+  if [[ $EUID -ne 0 ]] || ! grep -qs '^ID=debian$' /etc/os-release; then
+    echo "Missing: ${missing[*]}. On Debian: apt-get install ${missing[*]}" >&2
+    exit 1
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+exec dotnet test Dmb.slnx -c Release "$@"

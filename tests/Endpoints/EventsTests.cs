@@ -1,0 +1,159 @@
+using Dmb.Tests.Sockets;
+
+namespace Dmb.Tests.Endpoints;
+
+/// <summary>GET /events: messages as server-sent events.</summary>
+public sealed class EventsTests : IAsyncLifetime
+{
+    private Node _node = null!;
+
+    public async ValueTask InitializeAsync() => _node = await Node.StartAsync();
+
+    public ValueTask DisposeAsync() => _node.DisposeAsync();
+
+    [Fact]
+    public async Task It_says_what_it_is_and_asks_those_between_not_to_hold_it_back()
+    {
+        using var stream = await EventReader.OpenAsync(_node, "calls");
+        Assert.Equal("text/event-stream", stream.Headers["Content-Type"]);
+        Assert.Equal("no-store", stream.Headers["Cache-Control"]);
+        Assert.Equal("no", stream.Headers["X-Accel-Buffering"]);
+    }
+
+    [Theory]
+    [InlineData("{}", "data: {}")]
+    [InlineData("null", "data: null")]
+    [InlineData("\"\\n\u2028é😀\"", "data: \"\\n\u2028é😀\"")]
+    [InlineData("{\"b\":1e400,\"a\":1,\"a\":2}", "data: {\"b\":1e400,\"a\":1,\"a\":2}")]
+    [InlineData("[1,\n2]", "data: [1,\ndata: 2]")]
+    [InlineData("[1,\r\n2]", "data: [1,\ndata: 2]")]
+    [InlineData("[1,\r2]", "data: [1,\ndata: 2]")]
+    [InlineData("[1,\n\n\r\r\n 2]", "data: [1,\ndata: \ndata: \ndata: \ndata:  2]")]
+    public async Task Data_arrives_as_it_was_sent_a_line_a_line(string data, string lines)
+    {
+        using var stream = await EventReader.OpenAsync(_node, "calls");
+        var id = await _node.NotifyAsync("call", data);
+        Assert.Equal($"event: call\n{lines}\nid: {id}", await stream.ReadAsync());
+    }
+
+    [Fact]
+    public async Task A_stream_of_several_rooms_gets_one_copy_and_only_what_it_asked_for()
+    {
+        using var stream = await EventReader.OpenAsync(_node, "calls", "endpoint:1", "calls");
+        await RawHttp.AskAsync(_node, "POST /register", """{"event":"news","default_room":"public"}""");
+
+        await _node.NotifyAsync("news", "0");
+        await _node.NotifyAsync("trace", "1");
+        var second = await _node.NotifyAsync("call", """{"endpoint":1,"_in":["endpoint:1"]}""");
+        var third = await _node.NotifyAsync("trace", """{"endpoint":1}""");
+        Assert.EndsWith("id: " + second, await stream.ReadAsync(), StringComparison.Ordinal);
+        Assert.EndsWith("id: " + third, await stream.ReadAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_a_socket_publishes_arrives_too()
+    {
+        using var stream = await EventReader.OpenAsync(_node, "calls");
+        await using var client = await _node.ConnectAsync();
+        await client.SendAsync("""{"event":"call","data":{ "a":1}}""");
+        Assert.StartsWith("event: call\ndata: { \"a\":1}\nid: ", await stream.ReadAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_comment_comes_every_15_seconds_and_not_before()
+    {
+        using var stream = await EventReader.OpenAsync(_node, "calls");
+        for (var i = 0; i < 3; i++)
+        {
+            _node.Time.Advance(TimeSpan.FromMilliseconds(14_999));
+            var id = await _node.NotifyAsync("call", "1");
+            Assert.EndsWith("id: " + id, await stream.ReadAsync(), StringComparison.Ordinal);
+
+            _node.Time.Advance(TimeSpan.FromMilliseconds(1));
+            Assert.StartsWith(":", await stream.ReadAsync(), StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task A_stream_is_not_closed_for_being_silent()
+    {
+        using var stream = await EventReader.OpenAsync(_node, "calls");
+        for (var i = 0; i < 20; i++)
+        {
+            _node.Time.Advance(TimeSpan.FromSeconds(15));
+            Assert.StartsWith(":", await stream.ReadAsync(), StringComparison.Ordinal);
+        }
+
+        var id = await _node.NotifyAsync("call", "1");
+        Assert.EndsWith("id: " + id, await stream.ReadAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_client_that_goes_away_leaves_its_rooms()
+    {
+        using (await EventReader.OpenAsync(_node, "calls", "traces"))
+        {
+            Assert.Equal(1, await _node.SessionsInAsync("calls"));
+            Assert.Equal(0, await _node.SessionsInAsync("public"));
+        }
+
+        await _node.UntilSessionsInAsync("calls", 0);
+        Assert.Equal(0, await _node.SessionsInAsync("traces"));
+    }
+
+    [Fact]
+    public async Task A_client_that_never_reads_is_cut_off_and_the_others_go_on()
+    {
+        using var stuck = await RawHttp.ConnectAsync(_node);
+        await stuck.SendAsync("GET /events?room=calls HTTP/1.1\nHost: localhost");
+        await _node.UntilSessionsInAsync("calls", 1);
+        using var stream = await EventReader.OpenAsync(_node, "calls");
+
+        // More than both ends' socket buffers and the queue can hold.
+        var data = $"\"{new string('x', 250_000)}\"";
+        for (var i = 0; i < 80; i++)
+        {
+            var id = await _node.NotifyAsync("call", data);
+            Assert.EndsWith("id: " + id, await stream.ReadAsync(), StringComparison.Ordinal);
+        }
+
+        _node.Time.Advance(TimeSpan.FromSeconds(6));
+        await _node.UntilSessionsInAsync("calls", 1);
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("?room=")]
+    [InlineData("?room=calls&room=a%20b")]
+    [InlineData("?rooms=calls")]
+    public async Task A_stream_of_no_room_or_of_a_bad_one_is_refused(string query)
+    {
+        (await RawHttp.AskAsync(_node, "GET /events" + query)).IsProblem(400, "bad_name");
+    }
+
+    [Fact]
+    public async Task A_stream_may_have_100_rooms_and_no_more()
+    {
+        using var stream = await EventReader.OpenAsync(_node, [.. Enumerable.Range(0, 100).Select(i => $"room:{i}")]);
+        var id = await _node.NotifyAsync("call", """{"_in":"room:99"}""");
+        Assert.EndsWith("id: " + id, await stream.ReadAsync(), StringComparison.Ordinal);
+
+        var query = string.Join('&', Enumerable.Range(0, 101).Select(i => $"room=room:{i}"));
+        (await RawHttp.AskAsync(_node, "GET /events?" + query)).IsProblem(400, "too_many_rooms");
+    }
+
+    [Fact]
+    public async Task One_session_too_many_is_refused_and_may_try_again()
+    {
+        await using var node = await Node.StartAsync(("MaxSessions", "1"));
+        using (await EventReader.OpenAsync(node, "calls"))
+        {
+            var refused = await RawHttp.AskAsync(node, "GET /events?room=calls");
+            refused.IsProblem(503, "rate_limited");
+            Assert.Matches("^[0-9]+$", refused.Headers["Retry-After"]);
+        }
+
+        await node.UntilSessionsInAsync("calls", 0);
+        using var next = await EventReader.OpenAsync(node, "calls");
+    }
+}

@@ -1,0 +1,172 @@
+namespace Dmb.Tests.Endpoints;
+
+/// <summary>/register: the event table, read and changed.</summary>
+public sealed class RegisterTests
+{
+    [Fact]
+    public async Task A_new_event_is_created_and_a_known_one_is_told_so()
+    {
+        await using var node = await Node.StartAsync();
+        var created = await RegisterAsync(node, """{"event":"e-1","default_room":"calls"}""");
+        Assert.Equal(201, created.Status);
+        Assert.Equal("""{"ok":true,"event":"e-1","default_room":"calls","already_registered":false}""", created.Body);
+
+        var known = await RegisterAsync(node, """{"event":"e-1","default_room":"calls"}""");
+        Assert.Equal(200, known.Status);
+        Assert.Equal("""{"ok":true,"event":"e-1","default_room":"calls","already_registered":true}""", known.Body);
+    }
+
+    [Fact]
+    public async Task Registering_again_replaces_the_default_room()
+    {
+        await using var node = await Node.StartAsync();
+        await using var client = await node.JoinAsync("calls", "support", "public");
+        await RegisterAsync(node, """{"event":"news","default_room":"calls"}""");
+        await node.ReachesAsync(client, "news", "1");
+
+        await client.AckAsync("leave", "\"calls\"");
+        Assert.Contains("left", await client.ReadAsync(), StringComparison.Ordinal);
+        await node.NotifyAsync("news", "2");
+        await RegisterAsync(node, """{"event":"news","default_room":"support"}""");
+        await node.ReachesAsync(client, "news", "3");
+
+        await RegisterAsync(node, """{"event":"news"}""");
+        await node.NotifyAsync("news", "4");
+        await RegisterAsync(node, """{"event":"news","default_room":"public"}""");
+        await node.ReachesAsync(client, "news", "5");
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData(",\"default_room\":null")]
+    [InlineData(",\"default_room\":\"nowhere\"")]
+    [InlineData(",\"default_room\":\"endpoint:1\"")]
+    [InlineData(",\"default_room\":\"Calls\"")]
+    [InlineData(",\"default_room\":\"\"")]
+    [InlineData(",\"default_room\":\"\\ud800\"")]
+    [InlineData(",\"\\ud800\":\"calls\"")]
+    [InlineData(",\"default_room\":42")]
+    [InlineData(",\"default_room\":[\"calls\"]")]
+    [InlineData(",\"default_room\":\"calls\",\"default_room\":{\"a\":1}")]
+    public async Task A_default_room_that_is_not_a_bus_is_none(string member)
+    {
+        await using var node = await Node.StartAsync();
+        var answer = await RegisterAsync(node, $$"""{"event":"e"{{member}}}""");
+        Assert.Equal(201, answer.Status);
+        Assert.Equal("""{"ok":true,"event":"e","default_room":null,"already_registered":false}""", answer.Body);
+        var table = await node.Http.GetStringAsync("/register");
+        Assert.Contains("""{"event":"e","default_room":null}""", table, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("{}")]
+    [InlineData("[]")]
+    [InlineData("42")]
+    [InlineData("null")]
+    [InlineData("\"call\"")]
+    [InlineData("{\"event\":42}")]
+    [InlineData("{\"event\":null}")]
+    [InlineData("{\"event\":\"\\ud800\"}")]
+    [InlineData("{\"event\":\"e\"")]
+    [InlineData("{\"event\":\"e\"} x")]
+    public async Task What_is_not_an_object_with_an_event_is_refused(string body)
+    {
+        await using var node = await Node.StartAsync();
+        (await RegisterAsync(node, body)).IsProblem(400, "bad_json");
+        (await RegisterAsync(node, $$"""{"event":"{{new string('e', 262_144)}}"}""")).IsProblem(413, "too_big");
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData(" ")]
+    [InlineData("a b")]
+    [InlineData("-a")]
+    [InlineData("a/b")]
+    [InlineData("caf\u00e9")]
+    [InlineData("a\\u0000")]
+    [InlineData("a\\n")]
+    public async Task A_name_that_is_not_an_event_s_is_refused(string name)
+    {
+        await using var node = await Node.StartAsync();
+        (await RegisterAsync(node, $$"""{"event":"{{name}}"}""")).IsProblem(400, "bad_name");
+    }
+
+    [Fact]
+    public async Task A_name_may_have_128_characters_and_no_more()
+    {
+        await using var node = await Node.StartAsync();
+        Assert.Equal(201, (await RegisterAsync(node, $$"""{"event":"{{new string('a', 128)}}"}""")).Status);
+        (await RegisterAsync(node, $$"""{"event":"{{new string('a', 129)}}"}""")).IsProblem(400, "bad_name");
+    }
+
+    [Fact]
+    public async Task The_table_is_sorted_by_event()
+    {
+        await using var node = await Node.StartAsync();
+        await RegisterAsync(node, """{"event":"Zebra"}""");
+        await RegisterAsync(node, """{"event":"abc","default_room":"traces"}""");
+
+        var answer = await RawHttp.AskAsync(node, "GET /register");
+        Assert.Equal(200, answer.Status);
+        var events = answer.Json.EnumerateArray().Select(entry => entry.GetProperty("event").GetString()).ToArray();
+        Assert.Equal(26, events.Length);
+        Assert.Equal(events.Order(StringComparer.Ordinal), events);
+        Assert.Contains("""{"event":"statistics:add","default_room":"calls"}""", answer.Body, StringComparison.Ordinal);
+        Assert.Contains("""{"event":"abc","default_room":"traces"}""", answer.Body, StringComparison.Ordinal);
+        Assert.Contains("""{"event":"Zebra","default_room":null}""", answer.Body, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_deleted_event_is_unknown()
+    {
+        await using var node = await Node.StartAsync();
+        await RegisterAsync(node, """{"event":"a:b"}""");
+        await node.NotifyAsync("a:b", "{}");
+
+        var deleted = await RawHttp.AskAsync(node, "DELETE /register/a%3Ab");
+        Assert.Equal((204, ""), (deleted.Status, deleted.Body));
+        (await RawHttp.AskAsync(node, "DELETE /register/a:b")).IsProblem(404, "unknown_event");
+        Assert.Contains("ignore", (await RawHttp.AskAsync(node, "POST /_notify/a:b")).Body, StringComparison.Ordinal);
+        Assert.Equal(201, (await RegisterAsync(node, """{"event":"a:b"}""")).Status);
+    }
+
+    [Fact]
+    public async Task A_deleted_event_of_the_default_table_goes_back_to_its_default()
+    {
+        await using var node = await Node.StartAsync();
+        await using var client = await node.JoinAsync("calls");
+        await RegisterAsync(node, """{"event":"call","default_room":"support"}""");
+        await node.NotifyAsync("call", "1");
+
+        Assert.Equal(204, (await RawHttp.AskAsync(node, "DELETE /register/call")).Status);
+        await node.ReachesAsync(client, "call", "2");
+        Assert.Equal(204, (await RawHttp.AskAsync(node, "DELETE /register/call")).Status);
+    }
+
+    [Fact]
+    public async Task The_table_holds_so_many_events_and_no_more()
+    {
+        await using var node = await Node.StartAsync(("MaxEvents", "25"));
+        Assert.Equal(201, (await RegisterAsync(node, """{"event":"a"}""")).Status);
+        (await RegisterAsync(node, """{"event":"b"}""")).IsProblem(409, "too_many_events");
+        Assert.Equal(200, (await RegisterAsync(node, """{"event":"a","default_room":"calls"}""")).Status);
+
+        await RawHttp.AskAsync(node, "DELETE /register/a");
+        Assert.Equal(201, (await RegisterAsync(node, """{"event":"b"}""")).Status);
+    }
+
+    [Theory]
+    [InlineData("Content-Type: application/x-www-form-urlencoded")]
+    [InlineData("X-Content-Type: none")]
+    public async Task Any_content_type_is_taken(string header)
+    {
+        await using var node = await Node.StartAsync();
+        Assert.Equal(201, (await RawHttp.AskAsync(node, "POST //register", "\uFEFF{\"event\":\"e\"}", header)).Status);
+    }
+
+    private static Task<RawAnswer> RegisterAsync(Node node, string body)
+    {
+        return RawHttp.AskAsync(node, "POST /register", body, "Content-Type: application/json");
+    }
+}

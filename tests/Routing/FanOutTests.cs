@@ -1,0 +1,157 @@
+using Dmb.Routing;
+
+namespace Dmb.Tests.Routing;
+
+public sealed class FanOutTests
+{
+    private const int Large = FanOut.InlineMax + 1;
+
+    [Fact]
+    public async Task A_small_rooms_messages_are_delivered_before_the_publisher_goes_on()
+    {
+        await using var broker = new Broker();
+        var members = Join(broker, "support", FanOut.InlineMax);
+
+        var published = await broker.NotifyAsync("report_csr", "{}");
+
+        Assert.All(members, m => Assert.Equal([published.Id!], m.Ids));
+    }
+
+    [Fact]
+    public async Task A_large_rooms_publisher_does_not_wait_for_its_members()
+    {
+        await using var broker = new Broker();
+        var members = Join(broker, "support", Large);
+
+        // The loop that serves large rooms isn't running: the publishes complete all the same.
+        string?[] ids = [(await broker.NotifyAsync("report_csr", "1")).Id, (await broker.NotifyAsync("report_csr", "2")).Id];
+        Assert.All(members, m => Assert.Empty(m.Ids));
+
+        await broker.FanOut.StartAsync(CancellationToken.None);
+        await broker.DeliveredAsync();
+        Assert.All(members, m => Assert.Equal(ids, m.Ids));
+        Assert.All(members, m => Assert.Equal(1, m.Flushes));
+    }
+
+    [Fact]
+    public async Task A_message_never_overtakes_those_that_a_room_has_waiting()
+    {
+        await using var broker = new Broker();
+        var members = Join(broker, "support", Large);
+        var first = await broker.NotifyAsync("report_csr", "1");
+        broker.Rooms.Leave(members[0], "support");
+
+        // Now the room is small enough to be served at once, but the first message has to come first.
+        var second = await broker.NotifyAsync("report_csr", "2");
+        Assert.Empty(members[1].Ids);
+
+        await broker.FanOut.StartAsync(CancellationToken.None);
+        await broker.DeliveredAsync();
+        Assert.Equal([first.Id!, second.Id!], members[1].Ids);
+        Assert.Empty(members[0].Ids);
+    }
+
+    [Fact]
+    public async Task The_data_of_a_waiting_message_is_its_own()
+    {
+        await using var broker = new Broker();
+        var members = Join(broker, "support", Large);
+        var buffer = "[1]"u8.ToArray();
+        await broker.Publisher.PublishToAsync("call", ["support"], buffer);
+        buffer[1] = (byte)'2';
+
+        await broker.FanOut.StartAsync(CancellationToken.None);
+        await broker.DeliveredAsync();
+        Assert.Equal(["[1]"], members[0].Data);
+    }
+
+    [Theory]
+    [InlineData(2, 3)]
+    [InlineData(3, 2)]
+    [InlineData(Large, 2)]
+    public async Task A_member_of_several_rooms_of_a_message_gets_one_copy(int inSupport, int inEndpoint)
+    {
+        await using var broker = new Broker();
+        await broker.FanOut.StartAsync(CancellationToken.None);
+        var both = Join(broker, "support", inSupport);
+        foreach (var member in both.Take(inEndpoint))
+        {
+            broker.Rooms.Join(member, "endpoint:1");
+        }
+
+        var only = Join(broker, "endpoint:1", 1)[0];
+        var published = await broker.NotifyAsync("report_csr", """{"endpoint":1,"_in":["endpoint:1","endpoint:1"]}""");
+
+        await broker.DeliveredAsync();
+        Assert.All([.. both, only], m => Assert.Equal([published.Id!], m.Ids));
+    }
+
+    [Fact]
+    public async Task Members_that_come_and_go_while_messages_flow_get_them_in_order_and_once()
+    {
+        await using var broker = new Broker();
+        await broker.FanOut.StartAsync(CancellationToken.None);
+        var staying = Join(broker, "support", FanOut.InlineMax);
+        var publishing = Task.Run(async () =>
+        {
+            for (var i = 0; i < 20_000; i++)
+            {
+                await broker.NotifyAsync("report_csr", $"{{\"n\":{i},\"endpoint\":1}}");
+            }
+        });
+
+        // The room grows and shrinks around the size at which it is served in another way.
+        while (!publishing.IsCompleted)
+        {
+            var passing = new Collector();
+            broker.Rooms.Join(passing, "endpoint:1");
+            broker.Rooms.Join(passing, "support");
+            broker.Rooms.LeaveAll(passing);
+            var received = passing.Ids;
+            Assert.Equal(received.Distinct(), received);
+        }
+
+        await publishing;
+        await broker.DeliveredAsync();
+        var expected = Enumerable.Range(0, 20_000).Select(i => $"{{\"n\":{i},\"endpoint\":1}}");
+        Assert.All(staying, m => Assert.Equal(expected, m.Data));
+    }
+
+    [Fact]
+    public void A_room_with_10000_members_is_left_as_cheaply_as_a_small_one()
+    {
+        var rooms = new RoomTable();
+        var members = Enumerable.Range(0, 10_000).Select(_ => new Collector()).ToArray();
+        foreach (var member in members)
+        {
+            rooms.Join(member, "support");
+        }
+
+        var passing = new Collector();
+        JoinAndLeave(rooms, passing);
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        JoinAndLeave(rooms, passing);
+        var allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+
+        // A copy of the members would be 80,000 bytes.
+        Assert.InRange(allocated, 0, 1_000);
+        Assert.Equal(10_000, rooms.Find("support")!.Count);
+    }
+
+    private static void JoinAndLeave(RoomTable rooms, Subscriber subscriber)
+    {
+        rooms.Join(subscriber, "support");
+        rooms.Leave(subscriber, "support");
+    }
+
+    private static Collector[] Join(Broker broker, string room, int members)
+    {
+        var joined = Enumerable.Range(0, members).Select(_ => new Collector()).ToArray();
+        foreach (var member in joined)
+        {
+            broker.Rooms.Join(member, room);
+        }
+
+        return joined;
+    }
+}

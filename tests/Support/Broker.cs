@@ -1,0 +1,74 @@
+using Dmb.Routing;
+using Dmb.Telemetry;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace Dmb.Tests.Support;
+
+/// <summary>Routing alone: tables, publisher and fan-out, as the app puts them together, without a server.</summary>
+internal sealed class Broker : IAsyncDisposable
+{
+    private readonly ServiceProvider _metrics = new ServiceCollection().AddMetrics().BuildServiceProvider();
+    private readonly BrokerTelemetry _telemetry;
+
+    public Broker(BrokerOptions? options = null)
+    {
+        options ??= new BrokerOptions();
+        _telemetry = ActivatorUtilities.CreateInstance<BrokerTelemetry>(_metrics);
+        Events = new EventTable(options);
+        FanOut = new FanOut(Rooms, _telemetry);
+        Publisher = new Publisher(FanOut, new IdempotencyTable(options, Time), options, Time, _telemetry);
+    }
+
+    public ManualTime Time { get; } = new();
+
+    public RoomTable Rooms { get; } = new();
+
+    public EventTable Events { get; }
+
+    public FanOut FanOut { get; }
+
+    public Publisher Publisher { get; }
+
+    /// <summary>Publishes as POST /_notify/{event} does.</summary>
+    public async Task<Published> NotifyAsync(string @event, string json)
+    {
+        var data = System.Text.Encoding.UTF8.GetBytes(json);
+        return await Publisher.PublishAsync(Events.Find(@event), data, Publisher.ReadAddress(data), key: null, id: null);
+    }
+
+    /// <summary>Completes when all that was published to large rooms so far was delivered and flushed.</summary>
+    public async Task DeliveredAsync()
+    {
+        // A message to another large room waits behind those before it.
+        var signals = Enumerable.Range(0, FanOut.InlineMax + 1).Select(_ => new Signal()).ToArray();
+        foreach (var signal in signals)
+        {
+            Rooms.Join(signal, "signals");
+        }
+
+        await Publisher.PublishToAsync("signal", ["signals"], "null"u8.ToArray());
+        foreach (var signal in signals)
+        {
+            await signal.Flushed.WaitAsync(Node.Patience);
+            Rooms.LeaveAll(signal);
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        FanOut.Dispose();
+        _telemetry.Dispose();
+        await _metrics.DisposeAsync();
+    }
+
+    private sealed class Signal : Subscriber
+    {
+        private readonly TaskCompletionSource _flushed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Task Flushed => _flushed.Task;
+
+        public override bool Deliver(Envelope envelope) => true;
+
+        public override void Flush() => _flushed.SetResult();
+    }
+}

@@ -1,0 +1,103 @@
+namespace Dmb.Tests.Support;
+
+/// <summary>A clock that moves only when told to. Timers fire in order, on the thread that moves it.</summary>
+public sealed class ManualTime : TimeProvider
+{
+    private readonly Lock _lock = new();
+    private readonly List<Timer> _timers = [];
+    private DateTimeOffset _now = new(2026, 1, 2, 3, 4, 5, 678, TimeSpan.Zero);
+
+    // Not the frequency of ticks, so that code that takes timestamps for ticks is wrong here.
+    public override long TimestampFrequency => 3_000_000;
+
+    public override TimeZoneInfo LocalTimeZone => TimeZoneInfo.Utc;
+
+    public override DateTimeOffset GetUtcNow()
+    {
+        lock (_lock)
+        {
+            return _now;
+        }
+    }
+
+    public override long GetTimestamp()
+    {
+        lock (_lock)
+        {
+            return (long)((Int128)_now.Ticks * TimestampFrequency / TimeSpan.TicksPerSecond);
+        }
+    }
+
+    public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
+    {
+        var timer = new Timer(this, () => callback(state));
+        timer.Change(dueTime, period);
+        return timer;
+    }
+
+    /// <summary>Moves the clock on, stopping at each timer on the way to fire it.</summary>
+    public void Advance(TimeSpan by)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(by, TimeSpan.Zero);
+        var until = GetUtcNow() + by;
+        while (NextDue(until) is { } timer)
+        {
+            timer.Fire();
+        }
+    }
+
+    private Timer? NextDue(DateTimeOffset until)
+    {
+        lock (_lock)
+        {
+            var next = _timers.MinBy(timer => timer.Due);
+            if (next is null || next.Due > until)
+            {
+                _now = until;
+                return null;
+            }
+
+            _now = next.Due > _now ? next.Due : _now;
+            _timers.Remove(next);
+            if (next.Period > TimeSpan.Zero)
+            {
+                next.Due = _now + next.Period;
+                _timers.Add(next);
+            }
+
+            return next;
+        }
+    }
+
+    private sealed class Timer(ManualTime time, Action fire) : ITimer
+    {
+        public DateTimeOffset Due { get; set; }
+        public TimeSpan Period { get; private set; }
+
+        public void Fire() => fire();
+
+        public bool Change(TimeSpan dueTime, TimeSpan period)
+        {
+            lock (time._lock)
+            {
+                time._timers.Remove(this);
+                Period = period;
+                if (dueTime >= TimeSpan.Zero)
+                {
+                    Due = time._now + dueTime;
+                    time._timers.Add(this);
+                }
+
+                return true;
+            }
+        }
+
+        public void Dispose() => Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+
+        public ValueTask DisposeAsync()
+        {
+            Dispose();
+            return ValueTask.CompletedTask;
+        }
+    }
+}
