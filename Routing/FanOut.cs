@@ -23,7 +23,7 @@ internal sealed class FanOut(RoomTable rooms, BrokerTelemetry telemetry) : Backg
         Channel.CreateBounded<Queued>(new BoundedChannelOptions(QueuedMax) { SingleReader = true });
 
     [ThreadStatic]
-    private static Round? t_round;
+    private static Round? _round;
 
     /// <summary>
     /// Hands an envelope to the subscribers of its rooms. Completes when it was delivered or has its place in the
@@ -59,7 +59,7 @@ internal sealed class FanOut(RoomTable rooms, BrokerTelemetry telemetry) : Backg
             return _queue.Writer.WriteAsync(new Queued(envelope, targets));
         }
 
-        var round = t_round ??= new Round();
+        var round = _round ??= new Round();
         round.Deliver(envelope, targets, telemetry);
         round.Flush();
         return ValueTask.CompletedTask;

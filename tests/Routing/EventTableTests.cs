@@ -9,7 +9,10 @@ public sealed class EventTableTests
     {
         var events = new EventTable(new BrokerOptions
         {
-            PublicBuses = ["lobby"], HostBuses = [], PrivateBuses = ["alarms"], Events = ["fire=alarms", "idle="],
+            PublicBuses = ["lobby"],
+            HostBuses = [],
+            PrivateBuses = ["alarms"],
+            Events = ["fire=alarms", "idle="],
         });
 
         Assert.Equal([new EventRegistration("fire", "alarms"), new EventRegistration("idle", null)], events.All());
