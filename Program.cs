@@ -2,6 +2,7 @@ using Dmb;
 using Dmb.Endpoints;
 using Dmb.Routing;
 using Microsoft.AspNetCore.Connections;
+using System.Net.Sockets;
 
 if (args.Contains("--help"))
 {
@@ -53,5 +54,10 @@ try
 catch (IOException unavailable) when (unavailable.InnerException is AddressInUseException)
 {
     Console.Error.WriteLine($"DMB_PORT: port {options.Port} of {options.Host} is in use; set another, or stop what listens there.");
+    return 1;
+}
+catch (SocketException unavailable)
+{
+    Console.Error.WriteLine($"DMB_HOST: can't listen on {options.Host}, port {options.Port}: {unavailable.Message}.");
     return 1;
 }

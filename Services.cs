@@ -5,6 +5,7 @@ using Dmb.Sockets;
 using Dmb.Telemetry;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.Extensions.Logging.Console;
 
 namespace Dmb;
 
@@ -35,6 +36,9 @@ internal static partial class Services
             console.SingleLine = true;
             console.TimestampFormat = "HH:mm:ss ";
         });
+
+        // Nobody who reads the log may hold up a message.
+        builder.Services.Configure<ConsoleLoggerOptions>(console => console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite);
     }
 
     /// <summary>Routing: events, rooms, publishing and fan-out.</summary>

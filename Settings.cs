@@ -164,7 +164,7 @@ internal static class Settings
     private static string? Text(IConfigurationSection section)
     {
         var children = section.GetChildren().ToArray();
-        return children.Length == 0
+        return section.Value is { Length: > 0 } || children.Length == 0
             ? section.Value
             : string.Join(',', children.Select(c => int.TryParse(c.Key, out _) ? c.Value : $"{c.Key}={c.Value}"));
     }

@@ -25,6 +25,11 @@ internal readonly record struct BatchItem(string? Event, ReadOnlyMemory<byte> Da
 
             while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
             {
+                if (items.Count == maxItems)
+                {
+                    throw new RefusedException(ErrorCode.BadJson, $"A batch has at most {maxItems} items.");
+                }
+
                 items.Add(Read(json, ref reader));
             }
 
@@ -35,9 +40,7 @@ internal readonly record struct BatchItem(string? Event, ReadOnlyMemory<byte> Da
             throw new RefusedException(ErrorCode.BadJson, $"The body is not JSON: {e.Message}");
         }
 
-        return items.Count <= maxItems
-            ? items
-            : throw new RefusedException(ErrorCode.BadJson, $"A batch has at most {maxItems} items; this one has {items.Count}.");
+        return items;
     }
 
     /// <summary>Checks what a single push would be checked for.</summary>

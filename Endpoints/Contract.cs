@@ -17,11 +17,13 @@ internal static class Contract
     }
 
     /// <summary>Swagger UI at /swagger, over the committed openapi.yaml.</summary>
-    public static void UseSwaggerPage(this WebApplication app) => app.UseSwaggerUI(ui =>
-    {
-        ui.DocumentTitle = "DMB";
-        ui.SwaggerEndpoint("/openapi.yaml", "DMB");
-    });
+    public static void UseSwaggerPage(this WebApplication app) => app.UseWhen(
+        context => context.Request.Path.StartsWithSegments("/swagger"),
+        branch => branch.UseSwaggerUI(ui =>
+        {
+            ui.DocumentTitle = "DMB";
+            ui.SwaggerEndpoint("/openapi.yaml", "DMB");
+        }));
 
     private static void Map(IEndpointRouteBuilder routes, string path, string resource, string contentType, string summary) =>
         routes.MapGet(path, () => Results.Stream(typeof(Contract).Assembly.GetManifestResourceStream(resource)!, contentType))

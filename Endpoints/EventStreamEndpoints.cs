@@ -31,18 +31,24 @@ internal static class EventStreamEndpoints
 
             var session = new Session(sessions, response.Body, WireFormat.EventStream, context.Abort);
             sessions.Add(session);
-            foreach (var room in names)
+            try
             {
-                rooms.Join(session, room);
-            }
+                foreach (var room in names)
+                {
+                    rooms.Join(session, room);
+                }
 
-            session.Send(EventStreamFrames.Connected);
-            await using (context.RequestAborted.Register(static s => ((Session)s!).Finish([]), session))
+                session.Send(EventStreamFrames.Connected);
+                await using (context.RequestAborted.Register(static s => ((Session)s!).Finish([]), session))
+                {
+                    await session.Ended;
+                }
+            }
+            finally
             {
-                await session.Ended;
+                session.Finish([]);
+                await sessions.RemoveAsync(session);
             }
-
-            await sessions.RemoveAsync(session);
         }
         finally
         {

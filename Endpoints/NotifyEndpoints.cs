@@ -1,4 +1,3 @@
-using System.Text.Json;
 using System.Text.Json.Serialization;
 using Dmb.Routing;
 using Dmb.Telemetry;
@@ -100,7 +99,7 @@ internal static class NotifyEndpoints
         try
         {
             item.Check(options.MaxMessageBytes);
-            var published = await publisher.PublishAsync(events.Find(item.Event), item.Data, item.Address, item.Id, item.Id);
+            var published = await publisher.PublishAsync(events.Find(item.Event!), item.Data, item.Address, item.Id, item.Id);
             return published.Id is { } id
                 ? new NotifyAnswer(true, id, published.Duplicate)
                 : new NotifyAnswer(false, Ignore: true);
@@ -123,11 +122,10 @@ internal static class NotifyEndpoints
         var length = 0;
         if (published.Id is { } id)
         {
-            Put("{\"ok\":true,\"id\":\""u8, target, ref length);
+            Put("{\"ok\":true,\"id\":"u8, target, ref length);
 
-            // An id of ours needs no escapes, but the first one under a key may have come with a batch.
-            Put(JsonEncodedText.Encode(id, JsonText.Encoder).EncodedUtf8Bytes, target, ref length);
-            Put(published.Duplicate ? "\",\"duplicate\":true}"u8 : "\"}"u8, target, ref length);
+            Put(JsonText.Quote(id), target, ref length);
+            Put(published.Duplicate ? ",\"duplicate\":true}"u8 : "}"u8, target, ref length);
         }
         else
         {

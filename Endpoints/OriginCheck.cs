@@ -45,7 +45,7 @@ internal static class OriginMiddleware
         var origins = app.Services.GetRequiredService<OriginCheck>();
         app.Use((context, next) =>
         {
-            if (context.Request.Path == "/ws" || origins.Allows(context.Request))
+            if (SocketEndpoints.IsSocket(context.Request) || origins.Allows(context.Request))
             {
                 return next(context);
             }

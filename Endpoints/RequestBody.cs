@@ -84,7 +84,7 @@ internal readonly struct RequestBody : IDisposable
         {
             return await reader.ReadAsync();
         }
-        catch (InvalidDataException e)
+        catch (Exception e) when (e is InvalidDataException or InvalidOperationException)
         {
             throw new RefusedException(ErrorCode.BadJson, $"The body is not what its Content-Encoding says: {e.Message}");
         }

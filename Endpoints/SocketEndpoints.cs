@@ -15,7 +15,7 @@ internal static class SocketEndpoints
     {
         app.Use((context, next) =>
         {
-            if (context.Request.Path == Path && context.Features.Get<IHttpUpgradeFeature>() is { IsUpgradableRequest: true } upgrade)
+            if (IsSocket(context.Request) && context.Features.Get<IHttpUpgradeFeature>() is { IsUpgradableRequest: true } upgrade)
             {
                 context.Features.Set<IHttpUpgradeFeature>(new SharedUpgrade(upgrade));
             }
@@ -24,6 +24,9 @@ internal static class SocketEndpoints
         });
         app.UseWebSockets(new WebSocketOptions { KeepAliveInterval = Timeout.InfiniteTimeSpan });
     }
+
+    /// <summary>Whether a request is for the sockets.</summary>
+    public static bool IsSocket(HttpRequest request) => request.Path.StartsWithSegments(Path, StringComparison.OrdinalIgnoreCase);
 
     public static void MapSockets(this IEndpointRouteBuilder routes) =>
         routes.MapGet(Path, AcceptAsync)
@@ -78,6 +81,24 @@ internal static class SocketEndpoints
         var session = new Session(sessions, stream.Inner, isDeflated ? WireFormat.DeflatedWebSocket : WireFormat.WebSocket, lifetime.Abort);
         stream.Session = session;
         sessions.Add(session);
+        try
+        {
+            Welcome(session, broker, isForeign);
+            await WebSocketTransport.RunAsync(socket, session, new SocketClient(session, broker), broker.Options);
+        }
+        catch
+        {
+            session.Close(CloseReason.OurFault);
+            throw;
+        }
+        finally
+        {
+            await sessions.RemoveAsync(session);
+        }
+    }
+
+    private static void Welcome(Session session, SocketBroker broker, bool isForeign)
+    {
         if (isForeign)
         {
             // Let in just far enough that the page can be told why.
@@ -92,20 +113,6 @@ internal static class SocketEndpoints
             {
                 session.Flush();
             }
-        }
-
-        try
-        {
-            await WebSocketTransport.RunAsync(socket, session, new SocketClient(session, broker), broker.Options);
-        }
-        catch
-        {
-            session.Close(CloseReason.OurFault);
-            throw;
-        }
-        finally
-        {
-            await sessions.RemoveAsync(session);
         }
     }
 }

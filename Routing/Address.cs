@@ -22,6 +22,9 @@ internal struct Address
     /// <summary>How many names <c>_in</c> had.</summary>
     public int InCount;
 
+    /// <summary>Names of <c>_in</c> that are looked at; the setting's range ends here, and more are refused.</summary>
+    private const int InMax = 10_000;
+
     /// <summary>Reads one value, from its first token to its last.</summary>
     /// <exception cref="JsonException">It is not JSON, or deeper than the reader allows.</exception>
     public static Address Read(ref Utf8JsonReader reader)
@@ -58,6 +61,7 @@ internal struct Address
 
     private void ReadIn(ref Utf8JsonReader reader)
     {
+        LeftOut -= InCount - (In?.Count ?? 0);
         (In, InCount) = (null, 0);
         if (reader.TokenType != JsonTokenType.StartArray)
         {
@@ -74,7 +78,8 @@ internal struct Address
     private void AddIn(ref Utf8JsonReader reader)
     {
         InCount++;
-        if (reader.TokenType == JsonTokenType.String
+        if (InCount <= InMax
+            && reader.TokenType == JsonTokenType.String
             && JsonText.Read(ref reader) is { } room
             && Names.IsNotificationRoom(room))
         {

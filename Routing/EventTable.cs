@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Text;
 
 namespace Dmb.Routing;
 
@@ -14,7 +13,6 @@ internal sealed class EventTable
     private readonly HashSet<string> _buses;
     private readonly Dictionary<string, EventRegistration> _defaults = [];
     private readonly ConcurrentDictionary<string, EventRegistration> _events;
-    private readonly ConcurrentDictionary<string, EventRegistration>.AlternateLookup<ReadOnlySpan<char>> _bySpan;
 
     public EventTable(BrokerOptions options)
     {
@@ -27,7 +25,6 @@ internal sealed class EventTable
         }
 
         _events = new ConcurrentDictionary<string, EventRegistration>(_defaults);
-        _bySpan = _events.GetAlternateLookup<ReadOnlySpan<char>>();
     }
 
     /// <summary>Splits <c>event=bus</c>; a missing bus is empty.</summary>
@@ -41,17 +38,7 @@ internal sealed class EventTable
     public IEnumerable<EventRegistration> All() => _events.Values.OrderBy(e => e.Event, StringComparer.Ordinal);
 
     /// <summary>The registration of an event, or null when nobody registered it.</summary>
-    public EventRegistration? Find(ReadOnlySpan<char> name) => _bySpan.TryGetValue(name, out var found) ? found : null;
-
-    /// <inheritdoc cref="Find(ReadOnlySpan{char})"/>
-    public EventRegistration? Find(ReadOnlySpan<byte> utf8Name)
-    {
-        Span<char> name = stackalloc char[Names.MaxEventLength];
-        return utf8Name.Length <= name.Length
-            && Ascii.ToUtf16(utf8Name, name, out var length) == System.Buffers.OperationStatus.Done
-                ? Find(name[..length])
-                : null;
-    }
+    public EventRegistration? Find(string name) => _events.GetValueOrDefault(name);
 
     /// <summary>Registers an event, or replaces its default room. A default room that is no bus counts as none.</summary>
     /// <exception cref="RefusedException">The name is not an event's, or the table is full.</exception>

@@ -8,7 +8,7 @@ namespace Dmb.Routing;
 /// messages to one room arrive in order. Small rooms are served on the publisher's thread; messages to large ones, and
 /// those that come behind them, are taken by one loop that joins what has queued up into one write per subscriber.
 /// </summary>
-internal sealed class FanOut(RoomTable rooms, BrokerTelemetry telemetry) : BackgroundService
+internal sealed class FanOut(RoomTable rooms, BrokerOptions options, BrokerTelemetry telemetry) : BackgroundService
 {
     /// <summary>Members of all rooms of a message up to which it is delivered before its publisher goes on.</summary>
     internal const int InlineMax = 32;
@@ -16,8 +16,9 @@ internal sealed class FanOut(RoomTable rooms, BrokerTelemetry telemetry) : Backg
     /// <summary>Messages waiting for the loop before publishers wait too.</summary>
     private const int QueuedMax = 256;
 
-    private const int BatchMessagesMax = 64;
-    private const int BatchBytesMax = 65_536;
+    /// <summary>What one round queues at a subscriber before it flushes: far from what would make it a slow consumer.</summary>
+    private readonly int _batchMessagesMax = Math.Clamp(options.MaxPendingMessages / 4, 1, 64);
+    private readonly int _batchBytesMax = Math.Min(options.MaxPendingBytes / 4, 65_536);
 
     private readonly Channel<Queued> _queue =
         Channel.CreateBounded<Queued>(new BoundedChannelOptions(QueuedMax) { SingleReader = true });
@@ -31,27 +32,12 @@ internal sealed class FanOut(RoomTable rooms, BrokerTelemetry telemetry) : Backg
     /// </summary>
     public ValueTask DeliverAsync(Envelope envelope)
     {
-        var members = 0;
-        var mustQueue = false;
-        var found = 0;
-        Room? single = null;
-        foreach (var name in envelope.Rooms)
-        {
-            if (rooms.Find(name) is { } room)
-            {
-                single = room;
-                found++;
-                members += room.Count;
-                mustQueue |= room.HasQueued;
-            }
-        }
-
-        if (found == 0)
+        var targets = Find(envelope.Rooms, out var members, out var mustQueue);
+        if (targets.Length == 0)
         {
             return ValueTask.CompletedTask;
         }
 
-        var targets = found == 1 ? [single!] : Find(envelope.Rooms);
         if (mustQueue || members > InlineMax)
         {
             envelope.Keep();
@@ -67,12 +53,14 @@ internal sealed class FanOut(RoomTable rooms, BrokerTelemetry telemetry) : Backg
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
+        // What was taken is delivered, also when the node stops: the server, and with it all publishers, has stopped before.
+        using var stopping = stoppingToken.Register(() => _queue.Writer.Complete());
         var reader = _queue.Reader;
         var round = new Round();
-        while (await reader.WaitToReadAsync(stoppingToken))
+        while (await reader.WaitToReadAsync(CancellationToken.None))
         {
             var bytes = 0;
-            for (var i = 0; i < BatchMessagesMax && bytes < BatchBytesMax && reader.TryRead(out var queued); i++)
+            for (var i = 0; i < _batchMessagesMax && bytes < _batchBytesMax && reader.TryRead(out var queued); i++)
             {
                 round.Deliver(queued.Envelope, queued.Rooms, telemetry);
                 bytes += queued.Envelope.Data.Length;
@@ -83,18 +71,22 @@ internal sealed class FanOut(RoomTable rooms, BrokerTelemetry telemetry) : Backg
         }
     }
 
-    private Room[] Find(string[] names)
+    /// <summary>The rooms that somebody on this node is in, how many that is, and whether messages wait for one of them.</summary>
+    private Room[] Find(string[] names, out int members, out bool mustQueue)
     {
-        var found = new List<Room>(names.Length);
+        (members, mustQueue) = (0, false);
+        Room[] found = [];
         foreach (var name in names)
         {
             if (rooms.Find(name) is { } room)
             {
-                found.Add(room);
+                found = [.. found, room];
+                members += room.Count;
+                mustQueue |= room.HasQueued;
             }
         }
 
-        return [.. found];
+        return found;
     }
 
     private static void AddQueued(Room[] rooms, int messages)
@@ -117,12 +109,7 @@ internal sealed class FanOut(RoomTable rooms, BrokerTelemetry telemetry) : Backg
         public void Deliver(Envelope envelope, Room[] rooms, BrokerTelemetry telemetry)
         {
             var delivered = 0;
-            if (rooms.Length > 1)
-            {
-                // The largest last: its members are looked up in the set of the others', and never put there.
-                Array.Sort(rooms, static (a, b) => a.Count.CompareTo(b.Count));
-            }
-
+            LargestLast(rooms);
             for (var r = 0; r < rooms.Length; r++)
             {
                 var isLast = r == rooms.Length - 1;
@@ -146,6 +133,18 @@ internal sealed class FanOut(RoomTable rooms, BrokerTelemetry telemetry) : Backg
 
             _reached.Clear();
             telemetry.Delivered.Add(delivered);
+        }
+
+        /// <summary>The largest room's members are looked up in the set of the others', and never put there.</summary>
+        private static void LargestLast(Room[] rooms)
+        {
+            var largest = 0;
+            for (var r = 1; r < rooms.Length; r++)
+            {
+                largest = rooms[r].Count > rooms[largest].Count ? r : largest;
+            }
+
+            (rooms[largest], rooms[^1]) = (rooms[^1], rooms[largest]);
         }
 
         public void Flush()

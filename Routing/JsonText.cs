@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Buffers.Text;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
@@ -9,30 +10,39 @@ namespace Dmb.Routing;
 internal static class JsonText
 {
     /// <summary>The string that the reader stands on, or null when it has no text (an escaped lone surrogate).</summary>
-    public static string? Read(ref Utf8JsonReader reader)
+    public static string? Read(ref Utf8JsonReader reader) => HasText(ref reader) ? reader.GetString() : null;
+
+    /// <summary>Whether the name or string that the reader stands on is this one.</summary>
+    public static bool Is(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8Text) => HasText(ref reader) && reader.ValueTextEquals(utf8Text);
+
+    /// <summary>Whether its escapes make text: the framework throws where they don't, which a client could make it do a thousand times.</summary>
+    private static bool HasText(ref Utf8JsonReader reader)
     {
-        try
+        if (!reader.ValueIsEscaped)
         {
-            return reader.GetString();
+            return true;
         }
-        catch (InvalidOperationException)
+
+        var rest = reader.ValueSpan;
+        var isHalf = false;
+        for (var at = rest.IndexOf((byte)'\\'); at >= 0; at = rest.IndexOf((byte)'\\'))
         {
-            return null;
+            var unit = rest[at + 1] == 'u' && Utf8Parser.TryParse(rest.Slice(at + 2, 4), out ushort parsed, out _, 'x') ? (char)parsed : ' ';
+            if (isHalf != char.IsLowSurrogate(unit) || (isHalf && at > 0))
+            {
+                return false;
+            }
+
+            isHalf = char.IsHighSurrogate(unit);
+            rest = rest[(at + (rest[at + 1] == 'u' ? 6 : 2))..];
         }
+
+        return !isHalf;
     }
 
-    /// <summary>Whether the name or string that the reader stands on is this one; what has no text is none.</summary>
-    public static bool Is(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8Text)
-    {
-        try
-        {
-            return reader.ValueTextEquals(utf8Text);
-        }
-        catch (InvalidOperationException)
-        {
-            return false;
-        }
-    }
+    /// <summary>What needs no escape, and is most ids and rooms.</summary>
+    private static readonly SearchValues<char> Plain =
+        SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:@+");
 
     /// <summary>Escapes what JSON has to (RFC 8259 §7), and leaves the plus of a phone number alone.</summary>
     public static readonly JavaScriptEncoder Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
@@ -40,6 +50,14 @@ internal static class JsonText
     /// <summary>A string as a JSON value, quotes included.</summary>
     public static byte[] Quote(string text)
     {
+        if (!text.AsSpan().ContainsAnyExcept(Plain))
+        {
+            var plain = new byte[text.Length + 2];
+            Encoding.ASCII.GetBytes(text, plain.AsSpan(1));
+            plain[0] = plain[^1] = (byte)'"';
+            return plain;
+        }
+
         var escaped = JsonEncodedText.Encode(text, Encoder).EncodedUtf8Bytes;
         return [(byte)'"', .. escaped, (byte)'"'];
     }

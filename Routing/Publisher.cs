@@ -17,7 +17,7 @@ internal sealed class Publisher(
     public JsonReaderOptions ReaderOptions { get; } = new() { MaxDepth = options.MaxJsonDepth };
 
     /// <summary>Checks a whole body and reads its address.</summary>
-    /// <exception cref="RefusedException">It is not one JSON value, or its <c>_in</c> is too long.</exception>
+    /// <exception cref="RefusedException">It is not one JSON value, or nested too deep.</exception>
     public Address ReadAddress(ReadOnlySpan<byte> json)
     {
         var reader = new Utf8JsonReader(json, ReaderOptions);

@@ -17,6 +17,7 @@ internal sealed class Room(string name)
     /// <summary>Whether messages to this room wait in <see cref="FanOut"/>: what comes later has to queue behind them.</summary>
     public bool HasQueued => Volatile.Read(ref _queued) > 0;
 
+    /// <summary>Notes that messages to this room were queued, or, with less than none, that they were delivered.</summary>
     public void AddQueued(int messages) => Interlocked.Add(ref _queued, messages);
 
     /// <summary>Puts a subscriber in. False when the room was taken out of the table meanwhile: then look it up again.</summary>

@@ -21,9 +21,10 @@ internal sealed class RoomTable
             return;
         }
 
-        while (!_rooms.GetOrAdd(name, static n => new Room(n)).TryJoin(subscriber))
+        for (var room = Get(name); !room.TryJoin(subscriber); room = Get(name))
         {
-            // The last one is leaving just now and takes the room with it: the next look finds a new one.
+            // The last one is leaving just now, and the room with it.
+            _rooms.TryRemove(KeyValuePair.Create(name, room));
         }
     }
 
@@ -46,6 +47,8 @@ internal sealed class RoomTable
 
         subscriber.Memberships.Clear();
     }
+
+    private Room Get(string name) => _rooms.GetOrAdd(name, static n => new Room(n));
 
     private void Leave(Membership membership)
     {

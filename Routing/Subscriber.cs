@@ -3,7 +3,7 @@ namespace Dmb.Routing;
 /// <summary>Whom a room delivers to. Its rooms change on one thread at a time: whoever reads from its client.</summary>
 internal abstract class Subscriber
 {
-    /// <summary>The rooms it is in. Changed by <see cref="RoomTable"/> alone.</summary>
+    /// <summary>The rooms it is in. Changed as it joins and leaves <see cref="Room"/>s, and by nothing else.</summary>
     internal Dictionary<string, Membership> Memberships { get; } = [];
 
     /// <summary>

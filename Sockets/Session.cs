@@ -199,7 +199,7 @@ internal sealed partial class Session : Subscriber
             }
 
             var options = _table.Options;
-            if (_queue.Count >= options.MaxPendingMessages || _queuedBytes + frame.Length > options.MaxPendingBytes)
+            if (_queue.Count >= options.MaxPendingMessages || (_queue.Count > 0 && _queuedBytes + frame.Length > options.MaxPendingBytes))
             {
                 return BeginClose(CloseReason.SlowConsumer);
             }
@@ -222,6 +222,7 @@ internal sealed partial class Session : Subscriber
             LogSlowConsumer(_table.Logger, Id, _queue.Count, _queuedBytes);
             _table.Telemetry.Dropped("slow_consumer", _queue.Count);
             _queue.Clear();
+            _queuedBytes = 0;
         }
 
         _table.Telemetry.Closed(reason.Code);
@@ -239,6 +240,7 @@ internal sealed partial class Session : Subscriber
         _closingSince = _table.Time.GetTimestamp();
         Volatile.Write(ref _closing, true);
         _queue.Enqueue(last);
+        _queuedBytes += last.Length;
         return TakeFlush();
     }
 
@@ -277,10 +279,10 @@ internal sealed partial class Session : Subscriber
                 return true;
             }
 
-            rented = ArrayPool<byte>.Shared.Rent(WriteBytesMax);
+            rented = ArrayPool<byte>.Shared.Rent(Math.Min(WriteBytesMax, first.Length + _queuedBytes));
             first.CopyTo(rented, 0);
             var length = first.Length;
-            while (_queue.TryPeek(out var next) && length + next.Length <= WriteBytesMax)
+            while (_queue.TryPeek(out var next) && length + next.Length <= rented.Length)
             {
                 _queue.Dequeue();
                 next.CopyTo(rented, length);
@@ -299,6 +301,7 @@ internal sealed partial class Session : Subscriber
         {
             Volatile.Write(ref _closing, true);
             _queue.Clear();
+            _queuedBytes = 0;
         }
 
         Cut();

@@ -19,6 +19,9 @@ internal sealed class SharedUpgrade(IHttpUpgradeFeature inner) : IHttpUpgradeFea
 /// <summary>An upgraded connection: reads pass through, writes (pongs, close frames) take their turn among the session's frames.</summary>
 internal sealed class SharedStream(Stream inner) : Stream
 {
+    private const byte OpcodeMask = 0x0F;
+    private const byte CloseOpcode = 0x8;
+
     /// <summary>The connection itself, for the session to write to.</summary>
     public Stream Inner => inner;
 
@@ -48,7 +51,16 @@ internal sealed class SharedStream(Stream inner) : Stream
 
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        Session!.Send(buffer.ToArray());
+        if ((buffer.Span[0] & OpcodeMask) == CloseOpcode)
+        {
+            // The last frame there is (RFC 6455 §5.5.1).
+            Session!.Finish(buffer.ToArray());
+        }
+        else
+        {
+            Session!.Send(buffer.ToArray());
+        }
+
         return ValueTask.CompletedTask;
     }
 

@@ -87,11 +87,14 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
         }
 
         CheckPlacesFor(rooms);
+        var mustFlush = false;
         foreach (var room in rooms)
         {
             broker.Rooms.Join(session, room);
-            session.Send("joined", JsonText.Quote(room));
+            mustFlush |= session.Queue("joined", JsonText.Quote(room));
         }
+
+        FlushIf(mustFlush);
 
         Acknowledge(frame, ServerFrames.Rooms(rooms, isArray));
     }
@@ -103,11 +106,14 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
             return;
         }
 
+        var mustFlush = false;
         foreach (var room in rooms)
         {
             broker.Rooms.Leave(session, room);
-            session.Send("left", JsonText.Quote(room));
+            mustFlush |= session.Queue("left", JsonText.Quote(room));
         }
+
+        FlushIf(mustFlush);
 
         Acknowledge(frame, ServerFrames.Rooms(rooms, isArray));
     }
@@ -184,7 +190,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
     {
         // A socket's `endpoint` is data like any other (docs/protocol.md §2).
         var address = frame.Address with { Endpoint = null };
-        var published = await broker.Publisher.PublishAsync(broker.Events.Find(frame.Event), frame.Data, address, key: null, id: null);
+        var published = await broker.Publisher.PublishAsync(broker.Events.Find(frame.Event!), frame.Data, address, key: null, id: null);
         if (!frame.Ack.IsEmpty)
         {
             Acknowledge(frame, published.Id is { } id
@@ -281,6 +287,14 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
         if (!frame.Ack.IsEmpty)
         {
             session.Send(WebSocketFrames.Text(ServerFrames.Ack(frame.Ack.Span, data)));
+        }
+    }
+
+    private void FlushIf(bool mustFlush)
+    {
+        if (mustFlush)
+        {
+            session.Flush();
         }
     }
 

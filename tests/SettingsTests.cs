@@ -147,6 +147,10 @@ public sealed class SettingsTests
 
             using var taken = StartIn(directory.FullName, [], ("DMB_PORT", "0"));
             await ReadHelloAsync(taken);
+
+            // A list in the file gives way too.
+            using var origins = StartIn(directory.FullName, [], ("DMB_PORT", "0"), ("DMB_ALLOWED_ORIGINS", "b"));
+            Assert.StartsWith("DMB_ALLOWED_ORIGINS: 'b' is not accepted", (await EndAsync(origins)).Error, StringComparison.Ordinal);
         }
         finally
         {

@@ -113,6 +113,7 @@ public sealed class BadBodyTests(NodeFixture fixture) : IClassFixture<NodeFixtur
     {
         var packed = RawHttp.Gzip("""{"a":1}"""u8.ToArray());
         await IsRefusedAsync(packed[..(packed.Length / 2)], 400, "bad_json", "\nContent-Encoding: gzip");
+        await IsRefusedAsync([.. Enumerable.Repeat((byte)0xFF, 100)], 400, "bad_json", "\nContent-Encoding: br");
     }
 
     [Fact]

@@ -14,6 +14,19 @@ public sealed class HandshakeTests
         Sec-WebSocket-Version: 13
         """;
 
+    [Theory]
+    [InlineData("/ws/")]
+    [InlineData("/WS")]
+    [InlineData("//ws")]
+    public async Task Other_spellings_of_the_path_are_the_same_place(string path)
+    {
+        await using var node = await Node.StartAsync();
+        await using var client = await TestClient.ConnectAsync(new Uri($"http://127.0.0.1:{node.Port}{path}"));
+        Assert.StartsWith("""{"event":"welcome",""", await client.ReadAsync(), StringComparison.Ordinal);
+        await using var foreign = await TestClient.ConnectAsync(new Uri($"http://127.0.0.1:{node.Port}{path}"), ("Origin", "http://evil.example"));
+        await Expect.ClosedAsync(4003, reconnect: false, foreign);
+    }
+
     [Fact]
     public async Task The_key_is_answered_as_RFC_6455_says()
     {

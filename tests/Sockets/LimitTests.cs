@@ -37,6 +37,34 @@ public sealed class LimitTests
     }
 
     [Fact]
+    public async Task A_burst_to_a_large_room_closes_nobody_who_reads_however_small_the_queue()
+    {
+        await using var node = await Node.StartAsync(("MaxPendingMessages", "8"));
+        var clients = new List<TestClient>();
+        for (var i = 0; i < 40; i++)
+        {
+            clients.Add(await node.JoinAsync("calls"));
+        }
+
+        var reading = clients.Select(async client =>
+        {
+            for (var i = 0; i < 64; i++)
+            {
+                Assert.Equal(i.ToString(System.Globalization.CultureInfo.InvariantCulture), await client.ReadDataAsync("call"));
+            }
+        }).ToArray();
+        await using var publisher = await node.ConnectAsync();
+        await publisher.SendBytesAsync([.. Enumerable.Range(0, 64).SelectMany(i =>
+            TestClient.Encode(Frame.Text, System.Text.Encoding.UTF8.GetBytes($$"""{"event":"call","data":{{i}}}""")))]);
+
+        await Task.WhenAll(reading);
+        foreach (var client in clients)
+        {
+            await client.DisposeAsync();
+        }
+    }
+
+    [Fact]
     public async Task The_limit_is_256_KiB_by_default()
     {
         await using var node = await Node.StartAsync();

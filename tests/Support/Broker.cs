@@ -15,7 +15,7 @@ internal sealed class Broker : IAsyncDisposable
         options ??= new BrokerOptions();
         _telemetry = ActivatorUtilities.CreateInstance<BrokerTelemetry>(_metrics);
         Events = new EventTable(options);
-        FanOut = new FanOut(Rooms, _telemetry);
+        FanOut = new FanOut(Rooms, options, _telemetry);
         Publisher = new Publisher(FanOut, new IdempotencyTable(options, Time), options, Time, _telemetry);
     }
 
