@@ -1,0 +1,146 @@
+using System.Text.RegularExpressions;
+using Dmb.Routing;
+using Dmb.Sockets;
+using Microsoft.Extensions.DependencyInjection;
+using static Microsoft.Playwright.Assertions;
+
+namespace Dmb.Tests.Pages;
+
+/// <summary>What somebody sees who opens the broker's address in a browser.</summary>
+[Collection<Browser>]
+public sealed partial class ConsolePageTests(Browser browser, NodeFixture fixture)
+    : IClassFixture<NodeFixture>, IAsyncLifetime
+{
+    private readonly Node _node = fixture.Node;
+    private Visit _visit = null!;
+    private ConsolePage _page = null!;
+
+    public async ValueTask InitializeAsync()
+    {
+        _visit = await browser.OpenAsync(_node, "/");
+        _page = new ConsolePage(_visit.Page);
+        await _page.ConnectedAsync();
+    }
+
+    public ValueTask DisposeAsync() => _visit.DisposeAsync();
+
+    [Fact]
+    public async Task What_a_person_publishes_arrives_in_the_room_that_they_joined()
+    {
+        await Expect(_page.Room("public")).ToBeVisibleAsync();
+        await _page.JoinAsync("support");
+        await _page.PublishAsync("report_csr", """{"text":"Hello"}""");
+
+        await Expect(_page.Answer).ToHaveTextAsync(Accepted());
+        await Expect(_page.Message("""{"text":"Hello"}""")).ToContainTextAsync("report_csr");
+        _visit.IsQuietAndAtHome(_node);
+    }
+
+    [Fact]
+    public async Task Pressing_the_two_buttons_is_enough_to_see_a_message()
+    {
+        await _page.PressAsync("Subscribe");
+        await Expect(_page.Room("support")).ToBeVisibleAsync();
+        await _page.PressAsync("POST");
+        await Expect(_page.Messages.First).ToContainTextAsync("report_csr");
+    }
+
+    [Fact]
+    public async Task Data_is_shown_as_it_came_and_never_run()
+    {
+        const string Image = "<img/src=x:/onerror=document.title='run'>";
+        const string Script = "<script>document.title='run'</script>";
+        const string Data = $$"""{"a":"{{Image}}","b":"{{Script}}","c":1e2,"c":98765432109876543210}""";
+        await _page.JoinAsync("support");
+        await _page.JoinAsync(Image);
+        await _page.JoinAsync(Script);
+        await _node.NotifyAsync("report_csr", Data);
+
+        await Expect(_page.Message(Data)).ToBeVisibleAsync();
+        await Expect(_visit.Page.Locator("main").Locator("img, script")).ToHaveCountAsync(0);
+        await Expect(_visit.Page).ToHaveTitleAsync("DMB console");
+        _visit.IsQuietAndAtHome(_node);
+    }
+
+    [Fact]
+    public async Task A_person_who_left_a_room_hears_no_more_of_it()
+    {
+        await _page.JoinAsync("endpoint:left");
+        await _page.JoinAsync("endpoint:kept");
+        await _page.LeaveAsync("endpoint:left");
+        await _node.NotifyAsync("report_csr", """{"endpoint":"left"}""");
+        await _node.NotifyAsync("report_csr", """{"endpoint":"kept"}""");
+
+        await Expect(_page.Message("""{"endpoint":"kept"}""")).ToBeVisibleAsync();
+        await Expect(_page.Message("""{"endpoint":"left"}""")).ToHaveCountAsync(0);
+    }
+
+    [Fact]
+    public async Task A_page_whose_session_was_closed_comes_back_into_its_rooms()
+    {
+        await _page.JoinAsync("endpoint:cut");
+        var session = await _page.ConnectedAsync();
+        Close("endpoint:cut", CloseReason.Restarting(afterMs: 0));
+
+        await Expect(_page.State).Not.ToContainTextAsync(session);
+        Assert.NotEqual(session, await _page.ConnectedAsync());
+        await Expect(_page.Room("endpoint:cut")).ToBeVisibleAsync();
+        await _node.NotifyAsync("report_csr", """{"endpoint":"cut"}""");
+        await Expect(_page.Message("""{"endpoint":"cut"}""")).ToBeVisibleAsync();
+    }
+
+    [Fact]
+    public async Task A_page_that_was_told_to_stay_away_says_why_and_waits_for_its_button()
+    {
+        await _page.JoinAsync("endpoint:refused");
+        Close("endpoint:refused", CloseReason.Protocol);
+
+        await Expect(_page.State).ToHaveTextAsync("closed 4002, too many frames that are no events");
+        await _page.PressAsync("Connect");
+        await _page.ConnectedAsync();
+        await Expect(_page.Room("endpoint:refused")).ToBeVisibleAsync();
+    }
+
+    [Fact]
+    public async Task A_page_loaded_again_joins_the_same_rooms()
+    {
+        await _page.JoinAsync("endpoint:ä,&%#+1");
+        await _visit.Page.ReloadAsync();
+        await Expect(_page.Room("endpoint:ä,&%#+1")).ToBeVisibleAsync();
+    }
+
+    [Fact]
+    public async Task What_the_broker_refuses_is_told()
+    {
+        await _page.AskToJoinAsync("two words");
+        await Expect(_page.Refusal).ToContainTextAsync("subscribe two words: bad_name");
+        await Expect(_page.Room("two words")).ToHaveCountAsync(0);
+
+        await _page.PublishAsync("report_csr", "{");
+        await Expect(_page.Answer).ToContainTextAsync("bad_json");
+    }
+
+    [Fact]
+    public async Task A_paused_page_shows_later_what_came_meanwhile()
+    {
+        await _page.JoinAsync("endpoint:paused");
+        await _page.PressAsync("Pause");
+        await _node.NotifyAsync("report_csr", """{"endpoint":"paused"}""");
+        await Expect(_visit.Page.GetByText("paused with 1 waiting")).ToBeVisibleAsync();
+        await Expect(_page.Message("""{"endpoint":"paused"}""")).ToHaveCountAsync(0);
+
+        await _page.PressAsync("Go on");
+        await Expect(_page.Message("""{"endpoint":"paused"}""")).ToBeVisibleAsync();
+    }
+
+    private void Close(string room, CloseReason reason)
+    {
+        var sessions = Array.Empty<Subscriber>();
+        var count = _node.Services.GetRequiredService<RoomTable>().Find(room)!.CopyTo(ref sessions);
+        Assert.Equal(1, count);
+        ((Session)sessions[0]).Close(reason);
+    }
+
+    [GeneratedRegex("""^200 {"ok":true,"id":"[0-9a-f-]{36}"}$""")]
+    private static partial Regex Accepted();
+}
