@@ -62,7 +62,15 @@ internal readonly struct RequestBody : IDisposable
 
             if (result.IsCompleted)
             {
-                return Finish(reader, buffer, telemetry);
+                var body = Finish(reader, buffer, telemetry);
+                if (body.Json.Length <= maxBytes)
+                {
+                    return body;
+                }
+
+                // It has grown by what stands for bytes that are not UTF-8.
+                body.Dispose();
+                throw TooBig(context, maxBytes);
             }
 
             reader.AdvanceTo(buffer.Start, buffer.End);

@@ -1,0 +1,21 @@
+using Dmb.Routing;
+
+namespace Dmb.Bench.Micro;
+
+/// <summary>Takes envelopes as a session does, and writes nothing.</summary>
+internal class CountingSubscriber : Subscriber
+{
+    private bool _flushing;
+
+    public override bool Deliver(Envelope envelope)
+    {
+        if (_flushing)
+        {
+            return false;
+        }
+
+        return _flushing = true;
+    }
+
+    public override void Flush() => _flushing = false;
+}
