@@ -1,8 +1,10 @@
+using System.Net.Sockets;
 using Dmb;
 using Dmb.Endpoints;
+using Dmb.Redis;
 using Dmb.Routing;
 using Microsoft.AspNetCore.Connections;
-using System.Net.Sockets;
+using StackExchange.Redis;
 
 if (args.Contains("--help"))
 {
@@ -12,9 +14,11 @@ if (args.Contains("--help"))
 
 var builder = WebApplication.CreateSlimBuilder(args);
 BrokerOptions options;
+ConfigurationOptions? redis;
 try
 {
     options = Settings.Read(builder.Configuration, args);
+    redis = await RedisEndpoint.FindAsync(options);
 }
 catch (Settings.BadValueException bad)
 {
@@ -24,6 +28,7 @@ catch (Settings.BadValueException bad)
 
 builder.ListenAs(options);
 builder.AddBroker(options);
+builder.AddBackplane(redis);
 builder.AddSockets();
 builder.AddHttp(options);
 
@@ -45,7 +50,7 @@ app.MapSockets();
 app.MapHealth();
 app.MapContract();
 
-app.SayHello(options);
+app.SayHello(options, redis);
 try
 {
     await app.RunAsync();

@@ -1,11 +1,13 @@
 using System.Text.Json;
 using Dmb.Endpoints;
+using Dmb.Redis;
 using Dmb.Routing;
 using Dmb.Sockets;
 using Dmb.Telemetry;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.Extensions.Logging.Console;
+using ConfigurationOptions = StackExchange.Redis.ConfigurationOptions;
 
 namespace Dmb;
 
@@ -53,7 +55,31 @@ internal static partial class Services
             .AddSingleton<IdempotencyTable>()
             .AddSingleton<FanOut>()
             .AddSingleton<Publisher>()
+            .AddSingleton<BackplaneState>()
             .AddHostedService(services => services.GetRequiredService<FanOut>());
+    }
+
+    /// <summary>What carries messages between nodes: Redis, or, without it, this node's own loop.</summary>
+    public static void AddBackplane(this WebApplicationBuilder builder, ConfigurationOptions? redis)
+    {
+        if (redis is null)
+        {
+            builder.Services.AddSingleton<IBackplane, LocalBackplane>();
+            return;
+        }
+
+        builder.Services
+            .AddSingleton(redis)
+            .AddSingleton<RedisNode>()
+            .AddSingleton<RedisDownlink>()
+            .AddSingleton<RedisUplink>()
+            .AddSingleton<SharedEvents>()
+            .AddSingleton<NotifyInputs>()
+            .AddSingleton<RedisBackplane>()
+            .AddSingleton<IBackplane>(services => services.GetRequiredService<RedisBackplane>())
+            .AddHostedService(services => services.GetRequiredService<RedisDownlink>())
+            .AddHostedService(services => services.GetRequiredService<NotifyInputs>())
+            .AddHostedService(services => services.GetRequiredService<RedisBackplane>());
     }
 
     /// <summary>Frontend clients: sessions and what keeps them alive.</summary>
@@ -93,7 +119,7 @@ internal static partial class Services
     });
 
     /// <summary>The first lines of the log: where it listens, what it runs on, what to type next.</summary>
-    public static void SayHello(this WebApplication app, BrokerOptions options)
+    public static void SayHello(this WebApplication app, BrokerOptions options, ConfigurationOptions? redis)
     {
         app.Lifetime.ApplicationStarted.Register(() =>
         {
@@ -105,7 +131,15 @@ internal static partial class Services
             }
 
             LogListening(app.Logger, Contract.Version, address);
-            LogBackplane(app.Logger);
+            if (redis is null)
+            {
+                LogEmbedded(app.Logger);
+            }
+            else
+            {
+                LogRedis(app.Logger, redis.EndPoints[0].ToString()!, options.Prefix);
+            }
+
             LogNext(app.Logger, here.Uri.Authority);
             foreach (var name in Settings.Unknown(app.Configuration))
             {
@@ -118,7 +152,10 @@ internal static partial class Services
     private static partial void LogListening(ILogger logger, string version, string address);
 
     [LoggerMessage(2, LogLevel.Information, "Backplane: embedded, one node, nothing installed beside it.")]
-    private static partial void LogBackplane(ILogger logger);
+    private static partial void LogEmbedded(ILogger logger);
+
+    [LoggerMessage(5, LogLevel.Information, "Backplane: Redis at {Endpoint}, channels and keys {Prefix}*.")]
+    private static partial void LogRedis(ILogger logger, string endpoint, string prefix);
 
     [LoggerMessage(3, LogLevel.Information, "Next: open http://{Host}/, or: curl -N 'http://{Host}/events?room=support' and, in another window: curl -d '{{}}' http://{Host}/_notify/report_csr")]
     private static partial void LogNext(ILogger logger, string host);

@@ -58,7 +58,7 @@ internal static class Settings
             }
         }
 
-        Check(options, configuration);
+        Check(options);
         return options;
     }
 
@@ -82,7 +82,6 @@ internal static class Settings
             table.Append(CultureInfo.InvariantCulture, $"| `{setting.Variable}` | {setting.Default} | {setting.Accepted} | {setting.Meaning} |\n");
         }
 
-        table.Append("| `REDIS_HOST` | `none` | `none` | Where Redis is; this version runs embedded, on one node. |\n");
         return table.ToString();
     }
 
@@ -94,23 +93,10 @@ internal static class Settings
         Dmb:Port and --Dmb:Port=8082, for DMB_PORT. Durations are in seconds, lists have commas.
 
         {string.Join("\n", All.Select(s => $"{s.Variable,-28} {s.Meaning}\n{"",-28} {s.Accepted}; default {s.Default.Replace("`", "", StringComparison.Ordinal)}"))}
-        {"REDIS_HOST",-28} Where Redis is; this version runs embedded, on one node.
-        {"",-28} none; default none
-
         """;
 
-    private static void Check(BrokerOptions options, IConfiguration configuration)
+    private static void Check(BrokerOptions options)
     {
-        if (configuration["REDIS_HOST"] is { Length: > 0 } redis && redis != "none")
-        {
-            throw new BadValueException("REDIS_HOST", redis, "`none`: this version runs embedded, on one node");
-        }
-
-        if (configuration["REDIS_URL"] is { Length: > 0 })
-        {
-            throw new BadValueException("REDIS_URL", "…", "nothing yet: this version runs embedded, on one node");
-        }
-
         if (options.Host is not ("localhost" or "*" or "+") && !IPAddress.TryParse(options.Host, out _))
         {
             throw new BadValueException("DMB_HOST", options.Host, "an IP address, localhost or *");
@@ -144,6 +130,16 @@ internal static class Settings
         if (options.MaxPendingBytes < options.MaxMessageBytes + 1_024)
         {
             throw new BadValueException("DMB_MAX_PENDING_BYTES", options.MaxPendingBytes.ToString(CultureInfo.InvariantCulture), "at least DMB_MAX_MESSAGE_BYTES and 1024 more");
+        }
+
+        if (options.Prefix.Length is 0 or > 64 || !Names.IsRoom(options.Prefix) || options.Prefix.AsSpan().ContainsAny("*?[]\\"))
+        {
+            throw new BadValueException("DMB_PREFIX", options.Prefix, "1 to 64 characters, none of them a space or one of * ? [ ] \\");
+        }
+
+        foreach (var pattern in options.NotifyChannels.Where(pattern => pattern.Count(c => c == '*') != 1 || pattern.AsSpan().ContainsAny("?[]\\")))
+        {
+            throw new BadValueException("DMB_NOTIFY_CHANNELS", pattern, "patterns with one *, which stands for the event, such as opensips:*");
         }
 
         if (options.SilentTimeout <= options.PingInterval)
@@ -180,8 +176,9 @@ internal static class Settings
 
         public string Key => property.Name;
 
-        public string Variable { get; } = EnvironmentPrefix + string.Concat(property.Name.Select(
-            (c, i) => i > 0 && char.IsUpper(c) ? $"_{c}" : char.ToUpperInvariant(c).ToString()));
+        public string Variable { get; } = property.GetCustomAttribute<VariableAttribute>()?.Name
+            ?? EnvironmentPrefix + string.Concat(property.Name.Select(
+                (c, i) => i > 0 && char.IsUpper(c) ? $"_{c}" : char.ToUpperInvariant(c).ToString()));
 
         public string Meaning => property.GetCustomAttribute<DescriptionAttribute>()!.Description;
 

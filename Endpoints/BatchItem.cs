@@ -6,8 +6,6 @@ namespace Dmb.Endpoints;
 /// <summary>One item of POST /_notify: <c>{"event":…,"data":…,"id":…}</c>, each member as it came.</summary>
 internal readonly record struct BatchItem(string? Event, ReadOnlyMemory<byte> Data, Address Address, string? Id, RefusedException? Refused)
 {
-    private static readonly byte[] EmptyObject = "{}"u8.ToArray();
-
     /// <summary>Checks a whole batch in one pass, before anything of it is delivered.</summary>
     /// <exception cref="RefusedException">It is not JSON, not an array, or has more items than the limit.</exception>
     public static List<BatchItem> ReadAll(ReadOnlyMemory<byte> json, JsonReaderOptions dataOptions, int maxItems)
@@ -70,7 +68,7 @@ internal readonly record struct BatchItem(string? Event, ReadOnlyMemory<byte> Da
 
     private static BatchItem Read(ReadOnlyMemory<byte> json, ref Utf8JsonReader reader)
     {
-        var item = new BatchItem(null, EmptyObject, default, null, null);
+        var item = new BatchItem(null, JsonText.EmptyObject, default, null, null);
         if (reader.TokenType != JsonTokenType.StartObject)
         {
             reader.Skip();

@@ -17,7 +17,7 @@ internal static class EventStreamEndpoints
             .Produces<string>(StatusCodes.Status200OK, "text/event-stream")
             .ProducesProblems(400, 403, 503);
 
-    private static async Task StreamAsync(HttpContext context, SessionTable sessions, RoomTable rooms, BrokerOptions options)
+    private static async Task StreamAsync(HttpContext context, SessionTable sessions, RoomTable rooms, IBackplane backplane, BrokerOptions options)
     {
         var names = Rooms(context.Request.Query["room"], options);
         sessions.Reserve();
@@ -33,10 +33,7 @@ internal static class EventStreamEndpoints
             sessions.Add(session);
             try
             {
-                foreach (var room in names)
-                {
-                    rooms.Join(session, room);
-                }
+                await rooms.JoinAsync(session, names, backplane);
 
                 session.Send(EventStreamFrames.Connected);
                 await using (context.RequestAborted.Register(static s => ((Session)s!).Finish([]), session))

@@ -1,10 +1,13 @@
+using System.Text.Json.Serialization;
+using Dmb.Routing;
 using Dmb.Sockets;
 
 namespace Dmb.Endpoints;
 
 /// <summary>How the node is.</summary>
-/// <param name="Status"><c>alive</c>, <c>ready</c> or <c>draining</c>.</param>
-internal sealed record HealthAnswer(string Status);
+/// <param name="Status"><c>alive</c>; <c>ready</c>, <c>degraded</c> or <c>draining</c>.</param>
+/// <param name="Reason">Why it is degraded.</param>
+internal sealed record HealthAnswer(string Status, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Reason = null);
 
 /// <summary>GET /healthz and /readyz: is the process alive, and should it get new sessions.</summary>
 internal static class HealthEndpoints
@@ -21,15 +24,17 @@ internal static class HealthEndpoints
         group.MapGet("/readyz", Ready)
             .WithName("readiness")
             .WithSummary("Whether the node takes new sessions.")
+            .WithDescription("`degraded` while Redis is away: the node serves on, by its outage policy. With `?strict=1` that is a 503 too.")
             .Produces<HealthAnswer>()
             .Produces<HealthAnswer>(StatusCodes.Status503ServiceUnavailable)
             .ProducesProblems(403);
     }
 
-    private static IResult Ready(SessionTable sessions)
+    private static IResult Ready(HttpRequest request, SessionTable sessions, BackplaneState backplane)
     {
-        return sessions.IsDraining
-            ? Results.Json(new HealthAnswer("draining"), ApiJson.Default.HealthAnswer, statusCode: StatusCodes.Status503ServiceUnavailable)
-            : Results.Json(new HealthAnswer("ready"), ApiJson.Default.HealthAnswer);
+        var why = backplane.Why;
+        var answer = sessions.IsDraining ? new HealthAnswer("draining") : why is null ? new HealthAnswer("ready") : new HealthAnswer("degraded", why);
+        var isRefused = sessions.IsDraining || (why is not null && request.Query["strict"] == "1");
+        return Results.Json(answer, ApiJson.Default.HealthAnswer, statusCode: isRefused ? StatusCodes.Status503ServiceUnavailable : StatusCodes.Status200OK);
     }
 }

@@ -9,12 +9,14 @@ namespace Dmb.Endpoints;
 /// <param name="Id">The message's id: ours, a UUIDv7, or the one that it brought.</param>
 /// <param name="Duplicate">True when its key was known: this is the first answer, and nothing was delivered.</param>
 /// <param name="Ignore">True when nobody registered the event.</param>
+/// <param name="Degraded">While Redis is away: <c>spooled</c>, delivered here and kept for other nodes; <c>local</c>, delivered here only.</param>
 /// <param name="Error">Why an item of a batch was refused.</param>
 internal sealed record NotifyAnswer(
     bool Ok,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Id = null,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] bool Duplicate = false,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] bool Ignore = false,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Degraded = null,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] NotifyError? Error = null);
 
 /// <summary>Why an item of a batch was refused, as a socket would be told.</summary>
@@ -43,7 +45,8 @@ internal static class NotifyEndpoints
             .WithMetadata(new RequestHeader("Idempotency-Key", "The same key within 5 minutes answers the first answer, and delivers nothing."))
             .WithMetadata(new RequestHeader("Prefer", "`handling=strict` makes an unknown event a 404."))
             .Produces<NotifyAnswer>()
-            .ProducesProblems(400, 403, 404, 413);
+            .Produces<NotifyAnswer>(StatusCodes.Status202Accepted)
+            .ProducesProblems(400, 403, 404, 413, 503);
 
         group.MapPost("/", BatchAsync)
             .WithName("notifyBatch")
@@ -101,14 +104,21 @@ internal static class NotifyEndpoints
             item.Check(options.MaxMessageBytes);
             var published = await publisher.PublishAsync(events.Find(item.Event!), item.Data, item.Address, item.Id, item.Id);
             return published.Id is { } id
-                ? new NotifyAnswer(true, id, published.Duplicate)
+                ? new NotifyAnswer(true, id, published.Duplicate, Degraded: DegradedOf(published.Taken))
                 : new NotifyAnswer(false, Ignore: true);
         }
         catch (RefusedException refused)
         {
-            return new NotifyAnswer(false, Error: new NotifyError(refused.Code, refused.Message, Retry: false));
+            return new NotifyAnswer(false, Error: new NotifyError(refused.Code, refused.Message, refused.Retry));
         }
     }
+
+    private static string? DegradedOf(Taken taken) => taken switch
+    {
+        Taken.Spooled => "spooled",
+        Taken.Locally => "local",
+        _ => null,
+    };
 
     private static bool IsStrict(HttpRequest request) =>
         request.Headers["Prefer"].ToString().Contains("handling=strict", StringComparison.OrdinalIgnoreCase);
@@ -125,7 +135,13 @@ internal static class NotifyEndpoints
             Put("{\"ok\":true,\"id\":"u8, target, ref length);
 
             Put(JsonText.Quote(id), target, ref length);
-            Put(published.Duplicate ? ",\"duplicate\":true}"u8 : "}"u8, target, ref length);
+            Put(published.Duplicate ? ",\"duplicate\":true}"u8 : published.Taken switch
+            {
+                Taken.Spooled => ",\"degraded\":\"spooled\"}"u8,
+                Taken.Locally => ",\"degraded\":\"local\"}"u8,
+                _ => "}"u8,
+            }, target, ref length);
+            response.StatusCode = published.Taken == Taken.Spooled ? StatusCodes.Status202Accepted : StatusCodes.Status200OK;
         }
         else
         {

@@ -93,7 +93,7 @@ internal static partial class Problems
         ErrorCode.UnknownEvent => StatusCodes.Status404NotFound,
         ErrorCode.TooManyEvents => StatusCodes.Status409Conflict,
         ErrorCode.TooBig => StatusCodes.Status413PayloadTooLarge,
-        ErrorCode.RateLimited or ErrorCode.Draining => StatusCodes.Status503ServiceUnavailable,
+        ErrorCode.RateLimited or ErrorCode.Draining or ErrorCode.BackplaneDown => StatusCodes.Status503ServiceUnavailable,
         _ => StatusCodes.Status400BadRequest,
     };
 

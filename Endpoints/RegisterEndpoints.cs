@@ -36,7 +36,7 @@ internal static class RegisterEndpoints
             .WithSummary("List the registered events.")
             .ProducesProblems(403);
 
-        group.MapDelete("/{event}", Remove)
+        group.MapDelete("/{event}", RemoveAsync)
             .WithName("removeEvent")
             .WithSummary("Forget an event.")
             .WithDescription("An event of the default table goes back to its default.")
@@ -46,7 +46,7 @@ internal static class RegisterEndpoints
     }
 
     private static async Task<IResult> RegisterAsync(
-        HttpContext context, EventTable events, Publisher publisher, BrokerOptions options, BrokerTelemetry telemetry)
+        HttpContext context, EventTable events, IBackplane backplane, Publisher publisher, BrokerOptions options, BrokerTelemetry telemetry)
     {
         using var body = await RequestBody.ReadAsync(context, options.MaxMessageBytes, telemetry);
         publisher.ReadAddress(body.Json.Span);
@@ -56,6 +56,7 @@ internal static class RegisterEndpoints
         }
 
         var registration = events.Register(request.Event, request.DefaultRoom, out var alreadyRegistered);
+        await backplane.ShareEventAsync(registration.Event);
         var status = alreadyRegistered ? StatusCodes.Status200OK : StatusCodes.Status201Created;
         return Results.Json(
             new RegisterAnswer(true, registration.Event, registration.DefaultRoom, alreadyRegistered), ApiJson.Default.RegisterAnswer, statusCode: status);
@@ -64,10 +65,14 @@ internal static class RegisterEndpoints
     private static EventEntry[] List(EventTable events) =>
         [.. events.All().Select(e => new EventEntry(e.Event, e.DefaultRoom))];
 
-    private static IResult Remove(string @event, EventTable events)
+    private static async Task<IResult> RemoveAsync(string @event, EventTable events, IBackplane backplane)
     {
-        return events.Remove(@event)
-            ? Results.NoContent()
-            : throw new RefusedException(ErrorCode.UnknownEvent, $"Nobody registered the event {@event}.");
+        if (!events.Remove(@event))
+        {
+            throw new RefusedException(ErrorCode.UnknownEvent, $"Nobody registered the event {@event}.");
+        }
+
+        await backplane.ShareEventAsync(@event);
+        return Results.NoContent();
     }
 }

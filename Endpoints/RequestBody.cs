@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.IO.Pipelines;
-using System.Text.Unicode;
 using Dmb.Routing;
 using Dmb.Telemetry;
 using Microsoft.AspNetCore.Http.Features;
@@ -13,10 +12,6 @@ namespace Dmb.Endpoints;
 /// </summary>
 internal readonly struct RequestBody : IDisposable
 {
-    private static readonly byte[] EmptyObject = "{}"u8.ToArray();
-
-    private static ReadOnlySpan<byte> ByteOrderMark => [0xEF, 0xBB, 0xBF];
-
     private readonly PipeReader? _reader;
     private readonly SequencePosition _end;
     private readonly byte[]? _rented;
@@ -35,7 +30,7 @@ internal readonly struct RequestBody : IDisposable
     {
         if (context.Features.Get<IHttpRequestBodyDetectionFeature>() is { CanHaveBody: false })
         {
-            return new RequestBody(EmptyObject);
+            return new RequestBody(JsonText.EmptyObject);
         }
 
         if (context.Request.Headers.ContentEncoding is { Count: > 0 } encoding && encoding != "identity")
@@ -102,37 +97,14 @@ internal readonly struct RequestBody : IDisposable
     {
         if (buffer.IsSingleSegment)
         {
-            return new RequestBody(Clean(buffer.First, telemetry), reader, buffer.End);
+            return new RequestBody(JsonText.Clean(buffer.First, telemetry), reader, buffer.End);
         }
 
         var length = (int)buffer.Length;
         var rented = ArrayPool<byte>.Shared.Rent(length);
         buffer.CopyTo(rented);
         reader.AdvanceTo(buffer.End);
-        return new RequestBody(Clean(rented.AsMemory(0, length), telemetry), rented: rented);
-    }
-
-    private static ReadOnlyMemory<byte> Clean(ReadOnlyMemory<byte> text, BrokerTelemetry telemetry)
-    {
-        if (text.Span.StartsWith(ByteOrderMark))
-        {
-            text = text[3..];
-        }
-
-        text = text[(text.Length - text.Span.TrimStart(" \t\r\n"u8).Length)..];
-        text = text[..text.Span.TrimEnd(" \t\r\n"u8).Length];
-        if (text.IsEmpty)
-        {
-            return EmptyObject;
-        }
-
-        if (!Utf8.IsValid(text.Span))
-        {
-            telemetry.Repaired.Add(1);
-            return JsonText.Repair(text.Span);
-        }
-
-        return text;
+        return new RequestBody(JsonText.Clean(rented.AsMemory(0, length), telemetry), rented: rented);
     }
 
     private static RefusedException TooBig(HttpContext context, int maxBytes) =>

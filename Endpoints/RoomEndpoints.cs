@@ -13,14 +13,14 @@ internal sealed record RoomAnswer(string Room, int Sessions, string? Pos);
 internal static class RoomEndpoints
 {
     public static void MapRooms(this IEndpointRouteBuilder routes) =>
-        routes.MapGet("/rooms/{room}", Show)
+        routes.MapGet("/rooms/{room}", ShowAsync)
             .WithTags("Rooms")
             .WithName("showRoom")
             .WithSummary("Count a room's sessions.")
             .WithMetadata(new RouteExample("room", "support"))
             .ProducesProblems(400, 403);
 
-    private static RoomAnswer Show(HttpContext context, string room, RoomTable rooms)
+    private static async Task<RoomAnswer> ShowAsync(HttpContext context, string room, IBackplane backplane)
     {
         if (room.Contains('%', StringComparison.Ordinal))
         {
@@ -30,7 +30,7 @@ internal static class RoomEndpoints
         }
 
         return Names.IsRoom(room)
-            ? new RoomAnswer(room, rooms.Find(room)?.Count ?? 0, Pos: null)
+            ? new RoomAnswer(room, await backplane.CountAsync(room), Pos: null)
             : throw new RefusedException(ErrorCode.BadName, Names.RoomForm);
     }
 }

@@ -83,7 +83,7 @@ internal static class SocketEndpoints
         sessions.Add(session);
         try
         {
-            Welcome(session, broker, isForeign);
+            await WelcomeAsync(session, broker, isForeign);
             await WebSocketTransport.RunAsync(socket, session, new SocketClient(session, broker), broker.Options);
         }
         catch
@@ -97,7 +97,7 @@ internal static class SocketEndpoints
         }
     }
 
-    private static void Welcome(Session session, SocketBroker broker, bool isForeign)
+    private static async Task WelcomeAsync(Session session, SocketBroker broker, bool isForeign)
     {
         if (isForeign)
         {
@@ -108,7 +108,7 @@ internal static class SocketEndpoints
         {
             // The welcome comes first, and whoever has read it is in the room.
             var mustFlush = session.Queue("welcome", ServerFrames.Welcome(session.Id, Contract.Version, broker.Options));
-            broker.Rooms.Join(session, "public");
+            await broker.Rooms.JoinAsync(session, ["public"], broker.Backplane);
             if (mustFlush)
             {
                 session.Flush();

@@ -1,8 +1,10 @@
 namespace Dmb.Routing;
 
 /// <summary>One event on its way: its data is passed on unread, as the bytes that came.</summary>
-internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnlyMemory<byte> data)
+internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnlyMemory<byte> data, bool isKept = false)
 {
+    private bool _isKept = isKept;
+
     /// <summary>The event's name, of the form <see cref="Names.IsEvent"/>.</summary>
     public string Event { get; } = @event;
 
@@ -21,6 +23,13 @@ internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnl
     /// <summary>How many formats <see cref="Encoded"/> has room for.</summary>
     public const int WireFormats = 3;
 
-    /// <summary>Copies the data, so that it outlives the buffer that it came in.</summary>
-    public void Keep() => Data = Data.ToArray();
+    /// <summary>Copies the data unless it is the envelope's own, so that it outlives the buffer that it came in.</summary>
+    public void Keep()
+    {
+        if (!_isKept)
+        {
+            Data = Data.ToArray();
+            _isKept = true;
+        }
+    }
 }

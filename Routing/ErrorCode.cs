@@ -13,6 +13,7 @@ internal static class ErrorCode
     public const string UnknownEvent = "unknown_event";
     public const string TooManyRooms = "too_many_rooms";
     public const string TooManyEvents = "too_many_events";
+    public const string BackplaneDown = "backplane_down";
     public const string RateLimited = "rate_limited";
     public const string Draining = "draining";
     public const string Internal = "internal";
@@ -22,4 +23,7 @@ internal static class ErrorCode
 internal sealed class RefusedException(string code, string message) : Exception(message)
 {
     public string Code { get; } = code;
+
+    /// <summary>Whether the same may pass later.</summary>
+    public bool Retry => Code is ErrorCode.BackplaneDown or ErrorCode.RateLimited or ErrorCode.Draining;
 }

@@ -77,5 +77,27 @@ internal sealed class EventTable
         }
     }
 
+    /// <summary>Whether an event stands as the default table has it.</summary>
+    public bool IsDefault(EventRegistration registration) =>
+        _defaults.TryGetValue(registration.Event, out var byDefault) && byDefault == registration;
+
+    /// <summary>Takes over what another node registered or removed; a name that is no event's is left out.</summary>
+    public void Apply(string name, bool isRegistered, string? defaultRoom)
+    {
+        if (!isRegistered)
+        {
+            Remove(name);
+            return;
+        }
+
+        lock (_writing)
+        {
+            if (Names.IsEvent(name) && (_events.ContainsKey(name) || _events.Count < _max))
+            {
+                _events[name] = new EventRegistration(name, BusOrNull(defaultRoom));
+            }
+        }
+    }
+
     private string? BusOrNull(string? room) => room is not null && _buses.Contains(room) ? room : null;
 }

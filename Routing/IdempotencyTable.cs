@@ -4,11 +4,14 @@ namespace Dmb.Routing;
 internal sealed class IdempotencyTable(BrokerOptions options, TimeProvider time)
 {
     private readonly Lock _lock = new();
-    private readonly Dictionary<string, string> _ids = [];
-    private readonly Queue<(string Key, long Since)> _byAge = new();
+    private readonly Dictionary<string, TaskCompletionSource<string>> _ids = [];
+    private readonly Queue<(string Key, TaskCompletionSource<string> Id, long Since)> _byAge = new();
 
-    /// <summary>Takes a key for a message id. False when it is taken: then <paramref name="id"/> becomes the first one's id.</summary>
-    public bool TryTake(string key, ref string id)
+    /// <summary>
+    /// Takes a key. True for the first one, who then says in <paramref name="id"/> which id the message has, or why it was
+    /// refused; whoever comes later finds it there.
+    /// </summary>
+    public bool TryTake(string key, out TaskCompletionSource<string> id)
     {
         lock (_lock)
         {
@@ -17,22 +20,38 @@ internal sealed class IdempotencyTable(BrokerOptions options, TimeProvider time)
                 ForgetOldest();
             }
 
-            if (_ids.TryGetValue(key, out var first))
+            if (_ids.TryGetValue(key, out id!))
             {
-                id = first;
                 return false;
             }
 
-            if (_ids.Count == options.MaxIdempotencyKeys)
+            if (_byAge.Count >= options.MaxIdempotencyKeys)
             {
                 ForgetOldest();
             }
 
+            id = new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously);
             _ids.Add(key, id);
-            _byAge.Enqueue((key, time.GetTimestamp()));
+            _byAge.Enqueue((key, id, time.GetTimestamp()));
             return true;
         }
     }
 
-    private void ForgetOldest() => _ids.Remove(_byAge.Dequeue().Key);
+    /// <summary>The message was refused after all: its key may come again.</summary>
+    public void Forget(string key)
+    {
+        lock (_lock)
+        {
+            _ids.Remove(key);
+        }
+    }
+
+    private void ForgetOldest()
+    {
+        var (key, id, _) = _byAge.Dequeue();
+        if (_ids.GetValueOrDefault(key) == id)
+        {
+            _ids.Remove(key);
+        }
+    }
 }

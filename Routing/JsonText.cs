@@ -3,12 +3,19 @@ using System.Buffers.Text;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using System.Text.Unicode;
+using Dmb.Telemetry;
 
 namespace Dmb.Routing;
 
 /// <summary>Text in and out of JSON without surprises.</summary>
 internal static class JsonText
 {
+    /// <summary>What stands for nothing sent.</summary>
+    public static readonly byte[] EmptyObject = "{}"u8.ToArray();
+
+    private static ReadOnlySpan<byte> ByteOrderMark => [0xEF, 0xBB, 0xBF];
+
     /// <summary>The string that the reader stands on, or null when it has no text (an escaped lone surrogate).</summary>
     public static string? Read(ref Utf8JsonReader reader) => HasText(ref reader) ? reader.GetString() : null;
 
@@ -62,8 +69,32 @@ internal static class JsonText
         return [(byte)'"', .. escaped, (byte)'"'];
     }
 
-    /// <summary>The same text with each byte that is not UTF-8 replaced by U+FFFD.</summary>
-    public static byte[] Repair(ReadOnlySpan<byte> text) => Encoding.UTF8.GetBytes(Encoding.UTF8.GetString(text));
+    /// <summary>
+    /// What somebody sent as JSON, without what surrounds it: byte order mark, white space. Nothing at all is <c>{}</c>; bytes
+    /// that are not UTF-8 become U+FFFD and are counted.
+    /// </summary>
+    public static ReadOnlyMemory<byte> Clean(ReadOnlyMemory<byte> text, BrokerTelemetry telemetry)
+    {
+        if (text.Span.StartsWith(ByteOrderMark))
+        {
+            text = text[3..];
+        }
+
+        text = text[(text.Length - text.Span.TrimStart(" \t\r\n"u8).Length)..];
+        text = text[..text.Span.TrimEnd(" \t\r\n"u8).Length];
+        if (text.IsEmpty)
+        {
+            return EmptyObject;
+        }
+
+        if (!Utf8.IsValid(text.Span))
+        {
+            telemetry.Repaired.Add(1);
+            return Encoding.UTF8.GetBytes(Encoding.UTF8.GetString(text.Span));
+        }
+
+        return text;
+    }
 
     /// <summary>Appends bytes.</summary>
     public static ArrayBufferWriter<byte> Append(this ArrayBufferWriter<byte> target, ReadOnlySpan<byte> bytes)

@@ -4,14 +4,14 @@ using Dmb.Telemetry;
 namespace Dmb.Routing;
 
 /// <summary>What became of a publish: <see cref="Id"/> is null when nobody registered the event.</summary>
-internal readonly record struct Published(string? Id, bool Duplicate)
+internal readonly record struct Published(string? Id, bool Duplicate, Taken Taken)
 {
     public static readonly Published Ignored;
 }
 
-/// <summary>The one way in: reads where a message wants to go, addresses it, stamps it, and hands it to the fan-out.</summary>
+/// <summary>The one way in: reads where a message wants to go, addresses it, stamps it, and hands it to the backplane.</summary>
 internal sealed class Publisher(
-    FanOut fanOut, IdempotencyTable idempotency, BrokerOptions options, TimeProvider time, BrokerTelemetry telemetry)
+    IBackplane backplane, IdempotencyTable idempotency, BrokerOptions options, TimeProvider time, BrokerTelemetry telemetry)
 {
     /// <summary>How a message's JSON is read: as RFC 8259 has it, no deeper than the limit.</summary>
     public JsonReaderOptions ReaderOptions { get; } = new() { MaxDepth = options.MaxJsonDepth };
@@ -47,10 +47,23 @@ internal sealed class Publisher(
     public async ValueTask<Published> PublishAsync(
         EventRegistration? registration, ReadOnlyMemory<byte> data, Address address, string? key, string? id)
     {
+        if (Prepare(registration, data, address, id) is not { } envelope)
+        {
+            return Published.Ignored;
+        }
+
+        return key is null
+            ? new Published(envelope.Id, Duplicate: false, await backplane.PublishAsync(envelope))
+            : await PublishOnceAsync(envelope, key);
+    }
+
+    /// <summary>Checks and addresses a message as <see cref="PublishAsync"/> does; null when nobody registered its event.</summary>
+    public Envelope? Prepare(EventRegistration? registration, ReadOnlyMemory<byte> data, Address address, string? id)
+    {
         if (registration is null)
         {
             telemetry.Ignored.Add(1);
-            return Published.Ignored;
+            return null;
         }
 
         if (address.InCount > options.MaxIn)
@@ -63,28 +76,39 @@ internal sealed class Publisher(
             telemetry.RoomsLeftOut.Add(address.LeftOut);
         }
 
-        id ??= NewId();
-        if (key is not null && !idempotency.TryTake(key, ref id))
-        {
-            return new Published(id, Duplicate: true);
-        }
-
-        await PublishAsync(registration.Event, id, Union(registration.DefaultRoom, address), data);
-        return new Published(id, Duplicate: false);
+        telemetry.Published.Add(1);
+        return new Envelope(registration.Event, id ?? NewId(), Union(registration.DefaultRoom, address), data);
     }
 
     /// <summary>Publishes one of the broker's own events to rooms that it names; gives the message id.</summary>
     public async ValueTask<string> PublishToAsync(string @event, string[] rooms, ReadOnlyMemory<byte> data)
     {
         var id = NewId();
-        await PublishAsync(@event, id, rooms, data);
+        telemetry.Published.Add(1);
+        await backplane.PublishAsync(new Envelope(@event, id, rooms, data));
         return id;
     }
 
-    private ValueTask PublishAsync(string @event, string id, string[] rooms, ReadOnlyMemory<byte> data)
+    private async ValueTask<Published> PublishOnceAsync(Envelope envelope, string key)
     {
-        telemetry.Published.Add(1);
-        return fanOut.DeliverAsync(new Envelope(@event, id, rooms, data));
+        if (!idempotency.TryTake(key, out var id))
+        {
+            return new Published(await id.Task, Duplicate: true, Taken.Fully);
+        }
+
+        try
+        {
+            var first = await backplane.FirstIdAsync(key, envelope.Id);
+            var taken = first is null ? await backplane.PublishAsync(envelope) : Taken.Fully;
+            id.SetResult(first ?? envelope.Id);
+            return new Published(first ?? envelope.Id, Duplicate: first is not null, taken);
+        }
+        catch (RefusedException refused)
+        {
+            idempotency.Forget(key);
+            id.SetException(refused);
+            throw;
+        }
     }
 
     private string NewId() => Guid.CreateVersion7(time.GetUtcNow()).ToString();

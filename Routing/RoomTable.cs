@@ -13,7 +13,22 @@ internal sealed class RoomTable
     /// <summary>The room of that name, or null when nobody is in it.</summary>
     public Room? Find(string name) => _rooms.GetValueOrDefault(name);
 
-    /// <summary>Puts a subscriber in a room; once is enough. What is published after this reaches it.</summary>
+    /// <summary>Puts a subscriber in rooms. Completes when what is published to them from now on, on any node, reaches it.</summary>
+    public async ValueTask JoinAsync(Subscriber subscriber, IReadOnlyCollection<string> names, IBackplane backplane)
+    {
+        // Asked for together, so that many rooms wait as long as one.
+        foreach (var subscribing in names.Select(name => backplane.SubscribeAsync(name).Preserve()).ToArray())
+        {
+            await subscribing;
+        }
+
+        foreach (var name in names)
+        {
+            Join(subscriber, name);
+        }
+    }
+
+    /// <summary>Puts a subscriber in a room of this node; once is enough. What is published after this reaches it.</summary>
     public void Join(Subscriber subscriber, string name)
     {
         if (subscriber.Memberships.ContainsKey(name))

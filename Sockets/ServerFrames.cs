@@ -16,11 +16,11 @@ internal static class ServerFrames
     public static byte[] Ack(ReadOnlySpan<byte> ack, ReadOnlySpan<byte> data) =>
         [.. "{\"ack\":"u8, .. ack, .. ",\"ok\":true,\"data\":"u8, .. data, .. "}"u8];
 
-    /// <summary>The answer to an ack, no: what is wrong, and that trying the same again won't help.</summary>
+    /// <summary>The answer to an ack, no: what is wrong, and whether the same may pass later.</summary>
     public static byte[] Refused(ReadOnlySpan<byte> ack, RefusedException refused) =>
     [
         .. "{\"ack\":"u8, .. ack, .. ",\"ok\":false,\"error\":{\"code\":"u8, .. JsonText.Quote(refused.Code),
-        .. ",\"message\":"u8, .. JsonText.Quote(refused.Message), .. ",\"retry\":false}}"u8,
+        .. ",\"message\":"u8, .. JsonText.Quote(refused.Message), .. ",\"retry\":"u8, .. refused.Retry ? "true"u8 : "false"u8, .. "}}"u8,
     ];
 
     /// <summary>The data of <c>failed</c>.</summary>

@@ -73,6 +73,15 @@ internal sealed partial class Session : Subscriber
     /// <summary>Queues an event of the broker's own; true when the caller has to call <see cref="Flush"/>.</summary>
     public bool Queue(string @event, ReadOnlySpan<byte> data) => Enqueue(Encode(@event, data));
 
+    /// <summary>Sends a WebSocket's frame, if this is one.</summary>
+    public void Tell(byte[] webSocketFrame)
+    {
+        if (_format != WireFormat.EventStream)
+        {
+            Send(webSocketFrame);
+        }
+    }
+
     /// <summary>Sends an event of the broker's own.</summary>
     public void Send(string @event, ReadOnlySpan<byte> data) => Send(Encode(@event, data));
 

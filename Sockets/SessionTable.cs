@@ -71,6 +71,16 @@ internal sealed class SessionTable(
         }
     }
 
+    /// <summary>Tells all WebSockets an event of the broker's own.</summary>
+    public void Tell(string @event, ReadOnlySpan<byte> data)
+    {
+        var frame = WebSocketFrames.Text(ServerFrames.Event(@event, data));
+        foreach (var (session, _) in _sessions)
+        {
+            session.Tell(frame);
+        }
+    }
+
     /// <summary>Refuses new sessions and says goodbye to all there are, their queues sent first.</summary>
     public void Drain()
     {

@@ -6,7 +6,7 @@ namespace Dmb.Sockets;
 
 /// <summary>What all clients of /ws need from the broker.</summary>
 internal sealed record SocketBroker(
-    RoomTable Rooms, EventTable Events, Publisher Publisher, BrokerOptions Options, TimeProvider Time);
+    IBackplane Backplane, RoomTable Rooms, EventTable Events, Publisher Publisher, BrokerOptions Options, TimeProvider Time);
 
 /// <summary>One client of /ws: what each of its frames does (docs/protocol.md §4).</summary>
 internal sealed class SocketClient(Session session, SocketBroker broker)
@@ -56,17 +56,14 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
             case null:
                 throw new RefusedException(ErrorCode.BadFrame, "A frame needs the member event, a string.");
             case "subscribe" or "join":
-                Subscribe(frame);
-                return ValueTask.CompletedTask;
+                return SubscribeAsync(frame);
             case "unsubscribe" or "leave":
                 Unsubscribe(frame);
                 return ValueTask.CompletedTask;
             case "configure":
-                Configure(frame);
-                return ValueTask.CompletedTask;
+                return ConfigureAsync(frame);
             case "register":
-                Register(frame);
-                return ValueTask.CompletedTask;
+                return RegisterAsync(frame);
             case "ping":
                 return PublishToAsync("ping", broker.Options.HostBuses, frame.Data, frame);
             case "shout":
@@ -79,7 +76,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
         }
     }
 
-    private void Subscribe(ClientFrame frame)
+    private async ValueTask SubscribeAsync(ClientFrame frame)
     {
         if (ReadRooms(frame, out var isArray) is not { } rooms)
         {
@@ -87,10 +84,10 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
         }
 
         CheckPlacesFor(rooms);
+        await broker.Rooms.JoinAsync(session, rooms, broker.Backplane);
         var mustFlush = false;
         foreach (var room in rooms)
         {
-            broker.Rooms.Join(session, room);
             mustFlush |= session.Queue("joined", JsonText.Quote(room));
         }
 
@@ -118,14 +115,34 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
         Acknowledge(frame, ServerFrames.Rooms(rooms, isArray));
     }
 
-    private void Configure(ClientFrame frame)
+    private async ValueTask ConfigureAsync(ClientFrame frame)
+    {
+        if (ReadBuses(frame) is not var (joining, leaving))
+        {
+            Ignore(frame, "configure takes an object of buses: {\"calls\":true,\"traces\":false}.");
+            return;
+        }
+
+        CheckPlacesFor(joining);
+        await broker.Rooms.JoinAsync(session, joining, broker.Backplane);
+
+        foreach (var bus in leaving)
+        {
+            broker.Rooms.Leave(session, bus);
+        }
+
+        session.Send("configured", frame.Data.Span);
+        Acknowledge(frame, frame.Data.Span);
+    }
+
+    /// <summary>The buses to join and to leave; null when the data is no object.</summary>
+    private (HashSet<string> Joining, HashSet<string> Leaving)? ReadBuses(ClientFrame frame)
     {
         var reader = new Utf8JsonReader(frame.Data.Span, broker.Publisher.ReaderOptions);
         reader.Read();
         if (reader.TokenType != JsonTokenType.StartObject)
         {
-            Ignore(frame, "configure takes an object of buses: {\"calls\":true,\"traces\":false}.");
-            return;
+            return null;
         }
 
         var (joining, leaving) = (new HashSet<string>(), new HashSet<string>());
@@ -143,22 +160,10 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
             reader.Skip();
         }
 
-        CheckPlacesFor(joining);
-        foreach (var bus in joining)
-        {
-            broker.Rooms.Join(session, bus);
-        }
-
-        foreach (var bus in leaving)
-        {
-            broker.Rooms.Leave(session, bus);
-        }
-
-        session.Send("configured", frame.Data.Span);
-        Acknowledge(frame, frame.Data.Span);
+        return (joining, leaving);
     }
 
-    private void Register(ClientFrame frame)
+    private async ValueTask RegisterAsync(ClientFrame frame)
     {
         if (RegisterRequest.Read(frame.Data.Span, broker.Publisher.ReaderOptions) is not { } request)
         {
@@ -167,6 +172,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
         }
 
         var registration = broker.Events.Register(request.Event, request.DefaultRoom, out var alreadyRegistered);
+        await broker.Backplane.ShareEventAsync(registration.Event);
         Acknowledge(frame, ServerFrames.Registered(registration, alreadyRegistered));
     }
 

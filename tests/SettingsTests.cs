@@ -32,7 +32,10 @@ public sealed class SettingsTests
     [InlineData("DMB_PUBLIC_BUSES", "a b", "1 to 200 bytes")]
     [InlineData("DMB_EVENTS", "call=nowhere", "event=bus")]
     [InlineData("DMB_EVENTS", "a b=calls", "event=bus")]
-    [InlineData("REDIS_HOST", "localhost", "none")]
+    [InlineData("REDIS_PORT", "0", "1 to 65535")]
+    [InlineData("REDIS_URL", "http://localhost", "redis://")]
+    [InlineData("DMB_OUTAGE", "panic", "`spool` or `local` or `reject`")]
+    [InlineData("DMB_PREFIX", "a*", "1 to 64 characters")]
     public async Task A_bad_value_is_one_line_on_stderr_and_exit_code_2(string name, string value, string accepted)
     {
         using var broker = Start([], (name, value));
@@ -85,7 +88,7 @@ public sealed class SettingsTests
         Assert.Matches(@"DMB_MAX_MESSAGE_BYTES +[^\n]+\n +64 to 16777216; default 262144\n", output);
         Assert.Matches(@"DMB_PING_INTERVAL +[^\n]+\n +1 to 3600 seconds; default 25\n", output);
         var settings = typeof(BrokerOptions).GetProperties().Count(property => property.CanWrite);
-        Assert.Equal(settings, Regex.Count(output, "(?m)^DMB_"));
+        Assert.Equal(settings, Regex.Count(output, "(?m)^(DMB|REDIS)_"));
     }
 
     [Fact]

@@ -1,5 +1,6 @@
 using System.Reflection;
 using Dmb.Routing;
+using Microsoft.Extensions.DependencyInjection;
 using Newtonsoft.Json;
 using Newtonsoft.Json.Linq;
 
@@ -149,6 +150,8 @@ public sealed class AsyncApiTests
         sent.AddRange(await ReadToEndAsync(foreign));
 
         await using var silent = await node.ConnectAsync();
+        node.Services.GetRequiredService<BackplaneState>().Set("away");
+        sent.Add(await silent.ReadAsync());
         node.Time.Advance(TimeSpan.FromSeconds(45));
         sent.AddRange(await ReadToEndAsync(silent));
         return sent;

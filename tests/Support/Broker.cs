@@ -16,7 +16,7 @@ internal sealed class Broker : IAsyncDisposable
         _telemetry = ActivatorUtilities.CreateInstance<BrokerTelemetry>(_metrics);
         Events = new EventTable(options);
         FanOut = new FanOut(Rooms, options, _telemetry);
-        Publisher = new Publisher(FanOut, new IdempotencyTable(options, Time), options, Time, _telemetry);
+        Publisher = new Publisher(new LocalBackplane(FanOut, Rooms), new IdempotencyTable(options, Time), options, Time, _telemetry);
     }
 
     public ManualTime Time { get; } = new();

@@ -107,6 +107,7 @@ public sealed class Node : IAsyncDisposable
         protected override void ConfigureWebHost(IWebHostBuilder builder)
         {
             builder.UseSetting("Dmb:Port", "0");
+            builder.UseSetting("Dmb:RedisHost", "none");
             foreach (var (key, value) in _settings)
             {
                 builder.UseSetting("Dmb:" + key, value);

@@ -1,0 +1,50 @@
+namespace Dmb.Redis;
+
+/// <summary>A message as it goes to Redis, and as it is kept until that has worked.</summary>
+internal sealed record Outgoing(string[] Rooms, byte[] Body, long Since);
+
+/// <summary>Messages in the order in which they came, bounded in number, bytes and age.</summary>
+internal sealed class Spool(int maxMessages, int maxBytes, TimeSpan maxAge, TimeProvider time)
+{
+    private readonly Queue<Outgoing> _messages = new();
+    private long _bytes;
+
+    public int Count => _messages.Count;
+
+    /// <summary>Adds a message. False when there is no room for it.</summary>
+    public bool TryAdd(Outgoing message)
+    {
+        if (_messages.Count >= maxMessages || _bytes + message.Body.Length > maxBytes)
+        {
+            return false;
+        }
+
+        _messages.Enqueue(message);
+        _bytes += message.Body.Length;
+        return true;
+    }
+
+    /// <summary>Drops what is older than the limit, and counts it.</summary>
+    public int Expire()
+    {
+        var expired = 0;
+        while (_messages.TryPeek(out var oldest) && time.GetElapsedTime(oldest.Since) > maxAge)
+        {
+            Take();
+            expired++;
+        }
+
+        return expired;
+    }
+
+    /// <summary>Takes the oldest.</summary>
+    public Outgoing Take()
+    {
+        var message = _messages.Dequeue();
+        _bytes -= message.Body.Length;
+        return message;
+    }
+
+    /// <summary>All there is, the oldest first.</summary>
+    public Outgoing[] ToArray() => [.. _messages];
+}

@@ -1,0 +1,161 @@
+using Dmb.Routing;
+using Polly;
+using Polly.Retry;
+using StackExchange.Redis;
+
+namespace Dmb.Redis;
+
+/// <summary>
+/// The backplane over Redis, and the loop that keeps it up: connect, subscribe, prove with a probe that what is published
+/// comes down, fill what was missed, send what was kept; then a probe every second, and again from the start when two don't
+/// come back. It never waits for Redis when the node starts.
+/// </summary>
+internal sealed partial class RedisBackplane(
+    ConfigurationOptions redis, BrokerOptions options, RedisNode node, RedisUplink uplink, RedisDownlink downlink, SharedEvents sharedEvents,
+    BackplaneState state, IServiceProvider services,
+    ILogger<RedisBackplane> logger)
+    : BackgroundService, IBackplane
+{
+    private const int ProbesMissedMax = 2;
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan LogLife = TimeSpan.FromMinutes(1);
+
+    private readonly ResiliencePipeline<RedisLink> _connecting = new ResiliencePipelineBuilder<RedisLink> { TimeProvider = TimeProvider.System }
+        .AddRetry(new RetryStrategyOptions<RedisLink>
+        {
+            // A link that is lost while it is made cancels what waits for it: only the node's own stop ends this.
+            ShouldHandle = static attempt => ValueTask.FromResult(
+                attempt.Outcome.Exception is not null && !attempt.Context.CancellationToken.IsCancellationRequested),
+            MaxRetryAttempts = int.MaxValue,
+            BackoffType = DelayBackoffType.Exponential,
+            Delay = TimeSpan.FromMilliseconds(100),
+            MaxDelay = TimeSpan.FromSeconds(2),
+            UseJitter = true,
+        })
+        .Build();
+
+    private long _sent;
+    private long _came;
+
+    public async ValueTask<Taken> PublishAsync(Envelope envelope)
+    {
+        return envelope.Rooms.Length == 0 ? Taken.Fully : await uplink.PublishAsync(envelope, RedisFormat.Write(envelope, node.Id));
+    }
+
+    public ValueTask SubscribeAsync(string room) => downlink.SubscribeAsync(room);
+
+    public ValueTask ShareEventAsync(string name) => sharedEvents.WriteAsync(name);
+
+    public ValueTask<int> CountAsync(string room) => downlink.CountAsync(room, uplink);
+
+    public async ValueTask<string?> FirstIdAsync(string key, string id)
+    {
+        try
+        {
+            var name = node.Channels.Idempotency(key);
+            var isFirst = await uplink.RunAsync(commands => commands.StringSetAsync(name, id, options.IdempotencyWindow, When.NotExists));
+            return isFirst ? null : (string?)await uplink.RunAsync(commands => commands.StringGetAsync(name));
+        }
+        catch (Exception e) when (RedisUplink.IsAway(e))
+        {
+            // Without Redis the key holds on this node.
+            return null;
+        }
+    }
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        downlink.ProbeCame += count => Volatile.Write(ref _came, count);
+        state.Set("not connected to Redis yet");
+        while (!stoppingToken.IsCancellationRequested)
+        {
+            using var link = await _connecting.ExecuteAsync(ConnectAsync, stoppingToken);
+            state.Set(null);
+            var why = await KeepAsync(link, stoppingToken);
+            uplink.Leave(link, why);
+            downlink.Detach();
+            state.Set($"Redis is away: {why}");
+        }
+    }
+
+    private async ValueTask<RedisLink> ConnectAsync(CancellationToken cancellationToken)
+    {
+        RedisLink? link = null;
+        try
+        {
+            link = await RedisLink.ConnectAsync(redis.Clone(), cancellationToken);
+            await downlink.AttachAsync(link, cancellationToken);
+            await sharedEvents.AttachAsync(link, Patience, cancellationToken);
+            await services.GetRequiredService<NotifyInputs>().AttachAsync(link, Patience, cancellationToken);
+            await ProveAsync(link, cancellationToken);
+            await downlink.RecoverAsync(link, cancellationToken);
+            await uplink.ResumeAsync(link);
+            return link;
+        }
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+        {
+            LogNotConnected(logger, e.Message);
+            state.Set($"Redis can't be reached: {e.Message}");
+            downlink.Detach();
+            link?.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Sends a probe and has it back.</summary>
+    private async Task ProveAsync(RedisLink link, CancellationToken cancellationToken)
+    {
+        var came = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var expected = _sent + 1;
+        void OnCame(long count)
+        {
+            if (count == expected)
+            {
+                came.TrySetResult();
+            }
+        }
+
+        downlink.ProbeCame += OnCame;
+        try
+        {
+            await ProbeAsync(link);
+            await came.Task.WaitAsync(options.ProbeInterval * ProbesMissedMax, TimeProvider.System, cancellationToken);
+        }
+        finally
+        {
+            downlink.ProbeCame -= OnCame;
+        }
+    }
+
+    /// <summary>Probes until the link is lost; gives the reason.</summary>
+    private async Task<string> KeepAsync(RedisLink link, CancellationToken cancellationToken)
+    {
+        using var timer = new PeriodicTimer(options.ProbeInterval, TimeProvider.System);
+        var tick = timer.WaitForNextTickAsync(cancellationToken).AsTask();
+        while (await Task.WhenAny(tick, link.Lost) == tick && await tick)
+        {
+            if (_sent - Volatile.Read(ref _came) >= ProbesMissedMax)
+            {
+                return $"{ProbesMissedMax} probes in a row did not come back";
+            }
+
+            // Not awaited: whether it worked is seen by its coming down.
+            _ = ProbeAsync(link).ContinueWith(static task => _ = task.Exception, TaskScheduler.Default);
+            downlink.Sweep();
+            tick = timer.WaitForNextTickAsync(cancellationToken).AsTask();
+        }
+
+        return await link.Lost;
+    }
+
+    private Task<RedisResult> ProbeAsync(RedisLink link)
+    {
+        _sent++;
+        RedisValue[] arguments = [node.Channels.Node, _sent, (long)LogLife.TotalMilliseconds];
+        return link.Commands.ScriptEvaluateAsync(RedisScripts.Probe, [node.Channels.Log], arguments)
+            .WaitAsync(options.ProbeInterval * ProbesMissedMax, TimeProvider.System);
+    }
+
+    [LoggerMessage(3020, LogLevel.Debug, "Not connected to Redis: {Why}")]
+    private static partial void LogNotConnected(ILogger logger, string why);
+}

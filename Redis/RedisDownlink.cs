@@ -1,0 +1,460 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using System.Text;
+using System.Threading.Channels;
+using Dmb.Routing;
+using Dmb.Telemetry;
+using StackExchange.Redis;
+
+namespace Dmb.Redis;
+
+/// <summary>
+/// From Redis: subscribes this node's rooms, and delivers what comes down, in its order, each id once. What Redis published
+/// while the connection was cut is read from the log before anything later is delivered.
+/// </summary>
+internal sealed partial class RedisDownlink : BackgroundService
+{
+    private const int IncomingMax = 65_536;
+    private const int SubscribeBatch = 1_000;
+    private const int LogPage = 500;
+
+    /// <summary>What the broker may have put around a client's data, as in `shouted`.</summary>
+    private const int WrappingMax = 1_024;
+    private static readonly TimeSpan WarningInterval = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan SubscribePatience = TimeSpan.FromSeconds(2);
+
+    private readonly Channel<Incoming> _incoming = Channel.CreateBounded<Incoming>(new BoundedChannelOptions(IncomingMax) { SingleReader = true });
+    private readonly ConcurrentDictionary<string, RoomSubscription> _rooms = [];
+    private readonly ConcurrentDictionary<long, Question> _questions = [];
+    private readonly RedisChannels _channels;
+    private readonly BrokerOptions _options;
+    private readonly FanOut _fanOut;
+    private readonly RoomTable _local;
+    private readonly TimeProvider _time;
+    private readonly BrokerTelemetry _telemetry;
+    private readonly ILogger _logger;
+    private readonly SeenIds _seen;
+
+    /// <summary>Messages that came after the connection was cut, until the log was read; null while there is no need to wait.</summary>
+    private List<Incoming>? _held;
+
+    /// <summary>The place in the log up to which all came down; null before the first probe did.</summary>
+    private string? _position;
+
+    /// <summary>Whether that place is a probe's, which is gone from the log only if later ones may be too.</summary>
+    private bool _isProven;
+
+    /// <summary>Whether Redis could not write the last probe into the log, for want of memory.</summary>
+    private bool _isUnwritten;
+    private long _lastWarned;
+    private readonly long _started;
+    private long _notUnderstood;
+    private long _lastQuestion;
+    private volatile RedisLink? _link;
+
+    public RedisDownlink(
+        BrokerOptions options, RedisNode node, FanOut fanOut, RoomTable local, TimeProvider time, BrokerTelemetry telemetry, ILogger<RedisDownlink> logger)
+    {
+        (_options, _channels, _fanOut, _local) = (options, node.Channels, fanOut, local);
+        (_time, _telemetry, _logger, _seen) = (time, telemetry, logger, new SeenIds(time));
+        _started = time.GetTimestamp();
+        _lastWarned = _started - (long)(WarningInterval.TotalSeconds * time.TimestampFrequency);
+    }
+
+    /// <summary>Raised for each probe that came down, with its count.</summary>
+    public event Action<long>? ProbeCame;
+
+    private enum Kind
+    {
+        /// <summary>A message on a room's channel.</summary>
+        Message,
+
+        /// <summary>A line on the node's own channel, or on that of all nodes.</summary>
+        Node,
+
+        /// <summary>A message of this node's own, not by way of Redis.</summary>
+        Here,
+
+        /// <summary>From now on messages wait for the log.</summary>
+        Hold,
+
+        /// <summary>The log is to be read now.</summary>
+        Recover,
+    }
+
+    /// <summary>Completes when the room's messages come down, or when they will be filled in from the log later.</summary>
+    public async ValueTask SubscribeAsync(string room)
+    {
+        var subscription = _rooms.GetOrAdd(room, static _ => new RoomSubscription());
+        while (!subscription.TryUse(_time))
+        {
+            subscription = _rooms.GetOrAdd(room, static _ => new RoomSubscription());
+        }
+
+        if (_link is { } link)
+        {
+            try
+            {
+                await subscription.EnsureAsync(link, new RedisChannel(_channels.Room(room), RedisChannel.PatternMode.Literal))
+                    .WaitAsync(SubscribePatience, TimeProvider.System);
+            }
+            catch (Exception e) when (RedisUplink.IsAway(e))
+            {
+                // The next link subscribes it, and reads what was missed.
+                link.Lose($"a subscribe failed: {e.GetType().Name}");
+            }
+        }
+    }
+
+    /// <summary>Subscribes all rooms on a new link. From here until <see cref="RecoverAsync"/> messages are held.</summary>
+    public async Task AttachAsync(RedisLink link, CancellationToken cancellationToken)
+    {
+        await _incoming.Writer.WriteAsync(new Incoming(Kind.Hold), cancellationToken);
+        link.OnMessage = (channel, body) => Take(link, new Incoming(Kind.Message, _channels.RoomOf(channel!), body!));
+        void OnNode(RedisChannel channel, RedisValue body) => Take(link, new Incoming(Kind.Node, null, body!));
+        await link.Downlink.SubscribeAsync(new RedisChannel(_channels.Node, RedisChannel.PatternMode.Literal), OnNode)
+            .WaitAsync(SubscribePatience, TimeProvider.System, cancellationToken);
+        await link.Downlink.SubscribeAsync(new RedisChannel(_channels.Nodes, RedisChannel.PatternMode.Literal), OnNode)
+            .WaitAsync(SubscribePatience, TimeProvider.System, cancellationToken);
+        _link = link;
+        foreach (var batch in _rooms.ToArray().Chunk(SubscribeBatch))
+        {
+            await Task.WhenAll(batch.Select(room => room.Value.EnsureAsync(
+                    link, new RedisChannel(_channels.Room(room.Key), RedisChannel.PatternMode.Literal))))
+                .WaitAsync(SubscribePatience * 5, TimeProvider.System, cancellationToken);
+        }
+    }
+
+    /// <summary>Delivers what the log has since the last probe that came down, and then what was held.</summary>
+    public async Task RecoverAsync(RedisLink link, CancellationToken cancellationToken)
+    {
+        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await _incoming.Writer.WriteAsync(new Incoming(Kind.Recover, State: (link, done)), cancellationToken);
+        await done.Task.WaitAsync(cancellationToken);
+    }
+
+    /// <summary>The link is gone; rooms are remembered for the next.</summary>
+    public void Detach() => _link = null;
+
+    /// <summary>Delivers a message here that could not go through Redis, behind what came down before.</summary>
+    public ValueTask DeliverHereAsync(Envelope envelope) => _incoming.Writer.WriteAsync(new Incoming(Kind.Here, State: envelope));
+
+    /// <summary>Delivers what this node published just now, should it not have come down.</summary>
+    public void DeliverOwn(IEnumerable<Outgoing> messages)
+    {
+        foreach (var message in messages)
+        {
+            Take(new Incoming(Kind.Here, Body: message.Body));
+        }
+    }
+
+    /// <summary>Sessions in a room over all nodes: each is asked, and those that answer in time are added up.</summary>
+    public async ValueTask<int> CountAsync(string room, RedisUplink uplink)
+    {
+        var number = Interlocked.Increment(ref _lastQuestion);
+        var question = _questions[number] = new Question();
+        try
+        {
+            var line = $"count {number} {_channels.Node} {room}";
+            question.Ask((int)await uplink.RunAsync(redis => redis.PublishAsync(_channels.Nodes, line)));
+            await question.Answered.WaitAsync(_options.PublishTimeout, TimeProvider.System);
+        }
+        catch (Exception e) when (RedisUplink.IsAway(e))
+        {
+            // Then it is those that were heard of, and this node's own.
+            LogNotAnswered(_logger, e.GetType().Name);
+        }
+        finally
+        {
+            _questions.TryRemove(number, out _);
+        }
+
+        return question.IsHeard ? question.Sum : _local.Find(room)?.Count ?? 0;
+    }
+
+    /// <summary>Unsubscribes rooms that nobody has been in for a while.</summary>
+    public void Sweep()
+    {
+        foreach (var (room, subscription) in _rooms)
+        {
+            if (_local.Find(room) is null && subscription.TryRetire(_time, _options.RoomLinger))
+            {
+                _rooms.TryRemove(KeyValuePair.Create(room, subscription));
+                if (_link is { } link)
+                {
+                    _ = link.Downlink.UnsubscribeAsync(new RedisChannel(_channels.Room(room), RedisChannel.PatternMode.Literal), link.OnMessage)
+                        .ContinueWith(
+                            static (task, state) => ((RedisLink)state!).Lose($"an unsubscribe failed: {task.Exception!.InnerException!.Message}"),
+                            link, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+                }
+            }
+        }
+    }
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        await foreach (var incoming in _incoming.Reader.ReadAllAsync(stoppingToken))
+        {
+            switch (incoming.Kind)
+            {
+                case Kind.Message when _held is { } held:
+                    held.Add(incoming);
+                    break;
+                case Kind.Message or Kind.Here:
+                    await DeliverAsync(incoming);
+                    break;
+                case Kind.Node:
+                    Read(Encoding.UTF8.GetString(incoming.Body!));
+                    break;
+                case Kind.Hold:
+                    _held ??= [];
+                    break;
+                case Kind.Recover:
+                    var (link, done) = ((RedisLink, TaskCompletionSource))incoming.State!;
+                    await FillAsync(link, done);
+                    break;
+            }
+        }
+    }
+
+    private async Task FillAsync(RedisLink link, TaskCompletionSource done)
+    {
+        try
+        {
+            await ReadLogAsync(link, _position ??= await StartAsync(link));
+        }
+        catch (Exception e) when (RedisUplink.IsAway(e))
+        {
+            // Held messages stay held: the next link begins where this one did.
+            done.SetException(e);
+            return;
+        }
+
+        var held = _held ?? [];
+        _held = null;
+        foreach (var incoming in held)
+        {
+            await DeliverAsync(incoming);
+        }
+
+        done.SetResult();
+    }
+
+    private async Task ReadLogAsync(RedisLink link, string position)
+    {
+        if (_isUnwritten || (_isProven && (await PageAsync(link, position, position)).Length == 0))
+        {
+            LogGap(_logger);
+        }
+
+        for (var from = position; ;)
+        {
+            var page = await PageAsync(link, "(" + from, "+");
+            foreach (var entry in page)
+            {
+                var parts = (RedisResult[])entry!;
+                _position = from = (string)parts[0]!;
+                var fields = (RedisValue[])parts[1]!;
+                if (fields[0] == "m")
+                {
+                    await DeliverAsync(new Incoming(Kind.Here, Body: fields[1]));
+                }
+            }
+
+            if (page.Length < LogPage)
+            {
+                return;
+            }
+        }
+    }
+
+    /// <summary>Where the log was when this node started, by Redis's clock.</summary>
+    private async Task<string> StartAsync(RedisLink link)
+    {
+        var now = (RedisResult[])(await link.Commands.ExecuteAsync("TIME").WaitAsync(_options.PublishTimeout, TimeProvider.System))!;
+        var started = ((long)now[0] * 1_000) + ((long)now[1] / 1_000) - (long)_time.GetElapsedTime(_started).TotalMilliseconds;
+        return string.Create(CultureInfo.InvariantCulture, $"{Math.Max(0, started)}-0");
+    }
+
+    private async Task<RedisResult[]> PageAsync(RedisLink link, string from, string to)
+    {
+        return (RedisResult[])(await link.Commands.ExecuteAsync("XRANGE", _channels.Log, from, to, "COUNT", LogPage)
+            .WaitAsync(_options.PublishTimeout * 2, TimeProvider.System))!;
+    }
+
+    private async ValueTask DeliverAsync(Incoming incoming)
+    {
+        var why = "";
+        if ((incoming.State as Envelope ?? RedisFormat.Read(incoming.Body!, incoming.Room, NewId, out why)) is not { } envelope)
+        {
+            NotUnderstood(incoming.Room ?? "", why);
+        }
+        else if (envelope.Data.Length > _options.MaxMessageBytes + WrappingMax)
+        {
+            NotUnderstood(incoming.Room ?? "", $"its data is larger than {_options.MaxMessageBytes} bytes");
+        }
+        else if (_seen.Add(envelope.Id))
+        {
+            await _fanOut.DeliverAsync(envelope);
+        }
+    }
+
+    private void Read(string line)
+    {
+        switch (line.Split(' ', 4))
+        {
+            case ["probe", var count, var position] when long.TryParse(count, NumberStyles.None, CultureInfo.InvariantCulture, out var number):
+                _isUnwritten = position.Length == 0;
+
+                // While messages are held, what came down before this is still to be read from the log.
+                if (position.Length > 0 && _held is null)
+                {
+                    _position = position;
+                    _isProven = true;
+                }
+
+                ProbeCame?.Invoke(number);
+                break;
+            case ["count", var number, var node, var room] when _link is { } link:
+                _ = link.Commands.PublishAsync(node, $"sessions {number} {_local.Find(room)?.Count ?? 0}", CommandFlags.FireAndForget);
+                break;
+            case ["sessions", var number, var sessions]
+                when long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var key)
+                    && int.TryParse(sessions, NumberStyles.None, CultureInfo.InvariantCulture, out var heard)
+                    && _questions.TryGetValue(key, out var question):
+                question.Hear(heard);
+                break;
+            case ["sessions", _, _] or ["count", _, _, _]:
+                break;
+            default:
+                NotUnderstood(_channels.Node, "it is no line that nodes say to each other");
+                break;
+        }
+    }
+
+    private void Take(RedisLink link, Incoming incoming)
+    {
+        // What comes on a link that was cut once may be past a gap: the log has it, in order.
+        if (!link.IsLost)
+        {
+            Take(incoming);
+        }
+    }
+
+    private void Take(Incoming incoming)
+    {
+        if (!_incoming.Writer.TryWrite(incoming))
+        {
+            // More than this node can deliver came down: start again from the log.
+            _link?.Lose($"{IncomingMax} messages are waiting to be delivered");
+        }
+    }
+
+    private string NewId() => Guid.CreateVersion7(_time.GetUtcNow()).ToString();
+
+    /// <summary>Counts what is no message, and logs it once a minute.</summary>
+    private void NotUnderstood(string where, string why)
+    {
+        _notUnderstood++;
+        _telemetry.Dropped("not_understood", 1);
+        if (_time.GetElapsedTime(_lastWarned) >= WarningInterval)
+        {
+            LogNotUnderstood(_logger, _notUnderstood, where, why);
+            _notUnderstood = 0;
+            _lastWarned = _time.GetTimestamp();
+        }
+    }
+
+    [LoggerMessage(3010, LogLevel.Warning, "{Messages} messages from Redis were no messages; the last one, for '{Where}': {Why}.")]
+    private static partial void LogNotUnderstood(ILogger logger, long messages, string where, string why);
+
+    [LoggerMessage(3011, LogLevel.Warning, "The log in Redis does not reach back to where the connection was cut: messages may be lost.")]
+    private static partial void LogGap(ILogger logger);
+
+    [LoggerMessage(3012, LogLevel.Debug, "Not all nodes said how many sessions they have: {Why}.")]
+    private static partial void LogNotAnswered(ILogger logger, string why);
+
+    private readonly record struct Incoming(Kind Kind, string? Room = null, byte[]? Body = null, object? State = null);
+
+    /// <summary>How many sessions: asked of all nodes, answered by each.</summary>
+    private sealed class Question
+    {
+        private readonly TaskCompletionSource _answered = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly Lock _lock = new();
+        private int _missing;
+
+        public Task Answered => _answered.Task;
+
+        public int Sum { get; private set; }
+
+        public bool IsHeard { get; private set; }
+
+        public void Ask(int nodes) => Add(nodes);
+
+        public void Hear(int sessions)
+        {
+            lock (_lock)
+            {
+                Sum += sessions;
+                IsHeard = true;
+            }
+
+            Add(-1);
+        }
+
+        private void Add(int nodes)
+        {
+            lock (_lock)
+            {
+                // Answers may come before it is known how many there will be.
+                _missing += nodes;
+                if (_missing == 0 && (nodes >= 0 || IsHeard))
+                {
+                    _answered.TrySetResult();
+                }
+            }
+        }
+    }
+
+    /// <summary>One room's subscription: on which link it stands, and when it was last wanted.</summary>
+    private sealed class RoomSubscription
+    {
+        private readonly Lock _lock = new();
+        private RedisLink? _link;
+        private Task _ready = Task.CompletedTask;
+        private long _used;
+        private bool _isRetired;
+
+        public bool TryUse(TimeProvider time)
+        {
+            lock (_lock)
+            {
+                _used = time.GetTimestamp();
+                return !_isRetired;
+            }
+        }
+
+        public bool TryRetire(TimeProvider time, TimeSpan linger)
+        {
+            lock (_lock)
+            {
+                return _isRetired = time.GetElapsedTime(_used) >= linger;
+            }
+        }
+
+        /// <summary>Subscribes once on each link; whoever comes later waits for the same answer.</summary>
+        public Task EnsureAsync(RedisLink link, RedisChannel channel)
+        {
+            lock (_lock)
+            {
+                if (_link != link)
+                {
+                    _link = link;
+                    _ready = link.Downlink.SubscribeAsync(channel, link.OnMessage);
+                }
+
+                return _ready;
+            }
+        }
+    }
+}

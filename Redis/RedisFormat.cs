@@ -1,0 +1,103 @@
+using System.Buffers;
+using System.Text;
+using System.Text.Json;
+using Dmb.Routing;
+
+namespace Dmb.Redis;
+
+/// <summary>
+/// What goes over a room's channel: <c>{"event":…,"data":…,"id":…,"rooms":[…],"from":node}</c>, the data as it came; what is
+/// sent again has <c>"again":true</c>. A reader needs event and data, and skips members that it doesn't know, so that nodes
+/// of different versions understand each other.
+/// </summary>
+internal static class RedisFormat
+{
+    private static readonly JsonReaderOptions Options = new() { MaxDepth = 1_002 };
+
+    public static byte[] Write(Envelope envelope, string node)
+    {
+        var body = new ArrayBufferWriter<byte>(envelope.Data.Length + 256);
+        body.Append("{\"event\":"u8).Append(JsonText.Quote(envelope.Event)).Append(",\"data\":"u8).Append(envelope.Data.Span)
+            .Append(",\"id\":"u8).Append(JsonText.Quote(envelope.Id)).Append(",\"rooms\":["u8);
+        for (var i = 0; i < envelope.Rooms.Length; i++)
+        {
+            body.Append(i == 0 ? ""u8 : ","u8).Append(JsonText.Quote(envelope.Rooms[i]));
+        }
+
+        return body.Append("],\"from\":\""u8).Append(Encoding.ASCII.GetBytes(node)).Append("\"}"u8).WrittenSpan.ToArray();
+    }
+
+    /// <summary>The same message, marked as sent again.</summary>
+    public static byte[] MarkAgain(byte[] body) => [.. body.AsSpan(0, body.Length - 1), .. ",\"again\":true}"u8];
+
+    /// <summary>Reads what came on a room's channel; null, and why, when it is no message.</summary>
+    public static Envelope? Read(byte[] body, string? room, Func<string> newId, out string why)
+    {
+        try
+        {
+            return Read(body, room, newId, new Utf8JsonReader(body, Options), out why);
+        }
+        catch (JsonException e)
+        {
+            why = e.Message;
+            return null;
+        }
+    }
+
+    private static Envelope? Read(byte[] body, string? room, Func<string> newId, Utf8JsonReader reader, out string why)
+    {
+        why = "it is no object with the members event and data";
+        string? name = null;
+        string? id = null;
+        string[]? rooms = null;
+        ReadOnlyMemory<byte> data = default;
+        reader.Read();
+        if (reader.TokenType != JsonTokenType.StartObject)
+        {
+            return null;
+        }
+
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var (isEvent, isId) = (JsonText.Is(ref reader, "event"u8), JsonText.Is(ref reader, "id"u8));
+            var (isData, isRooms) = (JsonText.Is(ref reader, "data"u8), JsonText.Is(ref reader, "rooms"u8));
+            reader.Read();
+            var start = (int)reader.TokenStartIndex;
+            if (isRooms && reader.TokenType == JsonTokenType.StartArray)
+            {
+                rooms = ReadRooms(ref reader);
+                continue;
+            }
+
+            var text = (isEvent || isId) && reader.TokenType == JsonTokenType.String ? JsonText.Read(ref reader) : null;
+            (name, id) = (isEvent ? text : name, isId ? text : id);
+            reader.Skip();
+            data = isData ? body.AsMemory(start..(int)reader.BytesConsumed) : data;
+        }
+
+        reader.Read();
+        rooms ??= room is null ? null : [room];
+        if (name is null || data.IsEmpty || rooms is null || !Names.IsEvent(name) || !System.Text.Unicode.Utf8.IsValid(data.Span))
+        {
+            return null;
+        }
+
+        return new Envelope(name, id is not null && Names.IsId(id) ? id : newId(), rooms, data, isKept: true);
+    }
+
+    private static string[] ReadRooms(ref Utf8JsonReader reader)
+    {
+        var rooms = new List<string>();
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            if (reader.TokenType == JsonTokenType.String && JsonText.Read(ref reader) is { } room && !rooms.Contains(room))
+            {
+                rooms.Add(room);
+            }
+
+            reader.Skip();
+        }
+
+        return [.. rooms];
+    }
+}

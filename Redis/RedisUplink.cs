@@ -1,0 +1,305 @@
+using Dmb.Routing;
+using Dmb.Telemetry;
+using Polly;
+using Polly.CircuitBreaker;
+using Polly.Timeout;
+using StackExchange.Redis;
+
+namespace Dmb.Redis;
+
+/// <summary>
+/// Towards Redis: publishes and commands, each within a timeout. While Redis is away a publish is treated by the outage
+/// policy (docs/protocol.md §8), and no command is waited for.
+/// </summary>
+internal sealed partial class RedisUplink
+{
+    private const int LogMessagesMax = 10_000;
+    private const int LogMessagesMin = 64;
+    private const int LogBytesMax = 16_777_216;
+    private const int FlushBatch = 256;
+
+    /// <summary>How long Redis may still lose what it has said yes to, if it dies.</summary>
+    private static readonly TimeSpan Unsettled = TimeSpan.FromSeconds(5);
+
+    private readonly Lock _lock = new();
+    private readonly BrokerOptions _options;
+    private readonly RedisChannels _channels;
+    private readonly RedisDownlink _downlink;
+    private readonly TimeProvider _time;
+    private readonly BrokerTelemetry _telemetry;
+    private readonly ILogger _logger;
+    private readonly Spool _spool;
+    private readonly Spool _settling;
+    private readonly CircuitBreakerManualControl _circuit = new(isIsolated: true);
+    private readonly ResiliencePipeline _pipeline;
+
+    private bool _wasLeft;
+
+    /// <summary>Where publishes go; null while they are kept. Changed under the lock.</summary>
+    private volatile RedisLink? _link;
+
+    public RedisUplink(
+        BrokerOptions options, RedisNode node, RedisDownlink downlink, TimeProvider time, BrokerTelemetry telemetry, ILogger<RedisUplink> logger)
+    {
+        (_options, _channels, _downlink, _time, _telemetry, _logger) = (options, node.Channels, downlink, time, telemetry, logger);
+        _spool = new Spool(options.SpoolMessages, options.SpoolBytes, options.SpoolTime, time);
+        _settling = new Spool(options.SpoolMessages, options.SpoolBytes, Unsettled, time);
+        _pipeline = new ResiliencePipelineBuilder { TimeProvider = time }
+            .AddCircuitBreaker(new CircuitBreakerStrategyOptions { ManualControl = _circuit, MinimumThroughput = 100 })
+            .AddTimeout(new TimeoutStrategyOptions { Timeout = options.PublishTimeout })
+            .Build();
+    }
+
+    /// <summary>Publishes, or does what the outage policy says.</summary>
+    /// <exception cref="RefusedException">Redis is away and the message is refused.</exception>
+    public async ValueTask<Taken> PublishAsync(Envelope envelope, byte[] body)
+    {
+        var message = new Outgoing(envelope.Rooms, body, _time.GetTimestamp());
+        while (true)
+        {
+            if (_link is { } link)
+            {
+                try
+                {
+                    await SendAsync(link, message);
+                    Settle(link, message);
+                    return Taken.Fully;
+                }
+                catch (Exception e) when (IsAway(e))
+                {
+                    Leave(link, $"a publish failed: {e.Message}");
+                    link.Lose($"a publish failed: {e.GetType().Name}");
+                }
+            }
+
+            switch (_options.Outage)
+            {
+                case "reject":
+                    throw new RefusedException(ErrorCode.BackplaneDown, "Redis is away; try again.");
+                case "local":
+                    return await HereAsync(envelope, Taken.Locally);
+            }
+
+            if (TryKeep(message))
+            {
+                return await HereAsync(envelope, Taken.Spooled);
+            }
+        }
+    }
+
+    /// <summary>Runs a command within the timeout; at once an exception of <see cref="IsAway"/> while Redis is away.</summary>
+    public async Task<T> RunAsync<T>(Func<IDatabase, Task<T>> command)
+    {
+        var link = _link ?? throw new BrokenCircuitException("Redis is away.");
+        return await _pipeline.ExecuteAsync(
+            static async (state, token) => await state.command(state.link.Commands).WaitAsync(token), (command, link), link.Gone);
+    }
+
+    /// <summary>Whether an exception says that Redis is away, or doesn't do what it is told.</summary>
+    public static bool IsAway(Exception e) =>
+        e is RedisException or TimeoutException or BrokenCircuitException or TimeoutRejectedException or ObjectDisposedException or OperationCanceledException;
+
+    /// <summary>
+    /// The link is lost: from here on publishes are kept. What Redis said yes to just now is delivered here before them.
+    /// Nothing happens when another link is in use meanwhile.
+    /// </summary>
+    public void Leave(RedisLink link, string why)
+    {
+        lock (_lock)
+        {
+            if (_link != link)
+            {
+                return;
+            }
+
+            _link = null;
+            _wasLeft = true;
+            _ = _circuit.IsolateAsync();
+            _settling.Expire();
+            _downlink.DeliverOwn(_settling.ToArray());
+        }
+
+        LogDown(_logger, why, _options.Outage);
+    }
+
+    /// <summary>Sends what was kept, in order, and publishes directly again.</summary>
+    /// <exception cref="Exception">One of <see cref="IsAway"/>: what wasn't sent is kept.</exception>
+    public async Task ResumeAsync(RedisLink link)
+    {
+        await _circuit.CloseAsync();
+        Outgoing[] settling;
+        lock (_lock)
+        {
+            settling = _settling.ToArray();
+        }
+
+        await SendAgainAsync(link, settling);
+        var sent = 0;
+        while (true)
+        {
+            Outgoing[] batch;
+            lock (_lock)
+            {
+                Expire();
+                batch = [.. _spool.ToArray().Take(FlushBatch)];
+                if (batch.Length == 0)
+                {
+                    _link = link;
+                    break;
+                }
+            }
+
+            await SendAgainAsync(link, batch);
+            lock (_lock)
+            {
+                foreach (var _ in batch)
+                {
+                    _spool.Take();
+                }
+            }
+
+            sent += batch.Length;
+        }
+
+        if (_wasLeft)
+        {
+            LogUp(_logger, settling.Length, sent);
+        }
+        else
+        {
+            LogConnected(_logger, sent);
+        }
+    }
+
+    /// <summary>Publishes an input that every node has, if no node did yet (<see cref="RedisScripts.PublishOnce"/>).</summary>
+    /// <param name="envelope">The message.</param>
+    /// <param name="body">The same, as it goes to Redis.</param>
+    /// <param name="claim">The key by which one node takes it.</param>
+    /// <param name="count">How often this node saw it before, or <c>id</c>.</param>
+    /// <param name="life">How long the claim holds.</param>
+    /// <exception cref="Exception">One of <see cref="IsAway"/>: it is not known whether it was published.</exception>
+    public async Task<(bool IsTaken, long Count)> PublishOnceAsync(Envelope envelope, byte[] body, RedisKey claim, RedisValue count, TimeSpan life)
+    {
+        var message = new Outgoing(envelope.Rooms, body, _time.GetTimestamp());
+        var link = _link ?? throw new BrokenCircuitException("Redis is away.");
+        var answer = (RedisResult[])(await RunAsync(
+            link, RedisScripts.PublishOnce, [_channels.Log, claim], [LogLength(body), body, count, (long)life.TotalMilliseconds, .. Channels(message)]))!;
+        var isTaken = (int)answer[0] == 1;
+        if (isTaken)
+        {
+            Settle(link, message);
+        }
+
+        return (isTaken, (long)answer[1]);
+    }
+
+    private Task<RedisResult> SendAsync(RedisLink link, Outgoing message) =>
+        RunAsync(link, RedisScripts.Publish, [_channels.Log], [LogLength(message.Body), message.Body, .. Channels(message)]);
+
+    /// <summary>How many messages the log keeps: fewer while there are large ones.</summary>
+    private static long LogLength(byte[] body) => Math.Clamp(LogBytesMax / body.Length, LogMessagesMin, LogMessagesMax);
+
+    private IEnumerable<RedisValue> Channels(Outgoing message) => message.Rooms.Select(room => (RedisValue)_channels.Room(room));
+
+    private async Task<RedisResult> RunAsync(RedisLink link, string script, RedisKey[] keys, RedisValue[] arguments)
+    {
+        return await _pipeline.ExecuteAsync(
+            static async (call, token) =>
+            {
+                try
+                {
+                    return await call.link.Commands.ScriptEvaluateAsync(call.script, call.keys, call.arguments).WaitAsync(token);
+                }
+                catch (RedisServerException e) when (e.Message.StartsWith("NOSCRIPT", StringComparison.Ordinal))
+                {
+                    // Redis forgot it since; the library sends it again now.
+                    return await call.link.Commands.ScriptEvaluateAsync(call.script, call.keys, call.arguments).WaitAsync(token);
+                }
+            },
+            (link, script, keys, arguments),
+            link.Gone);
+    }
+
+    private async ValueTask<Taken> HereAsync(Envelope envelope, Taken taken)
+    {
+        envelope.Keep();
+        await _downlink.DeliverHereAsync(envelope);
+        return taken;
+    }
+
+    private void Remember(Outgoing message)
+    {
+        _settling.Expire();
+        while (!_settling.TryAdd(message) && _settling.Count > 0)
+        {
+            _settling.Take();
+        }
+    }
+
+    /// <summary>Keeps a message for Redis; false when Redis is back, so that it can go there directly.</summary>
+    private bool TryKeep(Outgoing message)
+    {
+        lock (_lock)
+        {
+            if (_link is not null)
+            {
+                return false;
+            }
+
+            Expire();
+            return _spool.TryAdd(message)
+                ? true
+                : throw new RefusedException(ErrorCode.BackplaneDown, "Redis is away, and no more messages can be kept.");
+        }
+    }
+
+    private void Expire()
+    {
+        if (_spool.Expire() is > 0 and var expired)
+        {
+            _telemetry.Dropped("spool_expired", expired);
+            LogExpired(_logger, expired, _options.SpoolTime.TotalSeconds);
+        }
+    }
+
+    private async Task SendAgainAsync(RedisLink link, Outgoing[] messages)
+    {
+        foreach (var batch in messages.Chunk(FlushBatch))
+        {
+            await Task.WhenAll(batch.Select(message => SendAsync(link, message with { Body = RedisFormat.MarkAgain(message.Body) })));
+            lock (_lock)
+            {
+                foreach (var message in batch)
+                {
+                    Remember(message with { Since = _time.GetTimestamp() });
+                }
+            }
+        }
+    }
+
+    /// <summary>Remembers what Redis said yes to, for as long as it may still lose it.</summary>
+    private void Settle(RedisLink link, Outgoing message)
+    {
+        lock (_lock)
+        {
+            Remember(message);
+            if (_link != link)
+            {
+                // The link was lost between its answer and this: what comes next is delivered here behind it.
+                _downlink.DeliverOwn([message]);
+            }
+        }
+    }
+
+    [LoggerMessage(3001, LogLevel.Warning, "Redis is away: {Why}. Publishes are treated by DMB_OUTAGE={Outage}.")]
+    private static partial void LogDown(ILogger logger, string why, string outage);
+
+    [LoggerMessage(3002, LogLevel.Information, "Redis is back: {Settling} messages of the last seconds and {Spooled} kept ones were sent again.")]
+    private static partial void LogUp(ILogger logger, int settling, int spooled);
+
+    [LoggerMessage(3004, LogLevel.Information, "Connected to Redis; {Spooled} messages that were kept for it were sent.")]
+    private static partial void LogConnected(ILogger logger, int spooled);
+
+    [LoggerMessage(3003, LogLevel.Warning, "Dropped {Messages} messages that were kept for Redis for {Seconds} s: other nodes never got them.")]
+    private static partial void LogExpired(ILogger logger, int messages, double seconds);
+}

@@ -1,0 +1,78 @@
+namespace Dmb.Routing;
+
+/// <summary>What became of a publish on its way to the other nodes.</summary>
+internal enum Taken
+{
+    /// <summary>The backplane has it.</summary>
+    Fully,
+
+    /// <summary>Delivered on this node, kept for the others until the backplane is back.</summary>
+    Spooled,
+
+    /// <summary>Delivered on this node only.</summary>
+    Locally,
+}
+
+/// <summary>
+/// The promise between nodes: an envelope reaches the subscribers of its rooms on every node, each once, one publisher's
+/// envelopes to one room in order.
+/// </summary>
+internal interface IBackplane
+{
+    /// <summary>Hands an envelope to all nodes, this one included. Its data may be reused once this completes.</summary>
+    /// <exception cref="RefusedException">The backplane is down, and the outage policy says to refuse.</exception>
+    ValueTask<Taken> PublishAsync(Envelope envelope);
+
+    /// <summary>Completes when what is published to the room from now on, on any node, comes to this one.</summary>
+    ValueTask SubscribeAsync(string room);
+
+    /// <summary>The id of the message that came first with this key within <see cref="BrokerOptions.IdempotencyWindow"/>, on any node; null if it is this one.</summary>
+    ValueTask<string?> FirstIdAsync(string key, string id);
+
+    /// <summary>Tells the other nodes that an event was registered or removed here.</summary>
+    ValueTask ShareEventAsync(string name);
+
+    /// <summary>Sessions in a room, over all nodes that can be reached.</summary>
+    ValueTask<int> CountAsync(string room);
+}
+
+/// <summary>A node that runs alone: what it publishes comes down at once.</summary>
+internal sealed class LocalBackplane(FanOut fanOut, RoomTable rooms) : IBackplane
+{
+    public async ValueTask<Taken> PublishAsync(Envelope envelope)
+    {
+        await fanOut.DeliverAsync(envelope);
+        return Taken.Fully;
+    }
+
+    public ValueTask SubscribeAsync(string room) => ValueTask.CompletedTask;
+
+    public ValueTask<string?> FirstIdAsync(string key, string id) => ValueTask.FromResult<string?>(null);
+
+    public ValueTask ShareEventAsync(string name) => ValueTask.CompletedTask;
+
+    public ValueTask<int> CountAsync(string room) => ValueTask.FromResult(rooms.Find(room)?.Count ?? 0);
+}
+
+/// <summary>Whether the backplane carries messages now, and if not, why.</summary>
+internal sealed class BackplaneState
+{
+    private volatile string? _why;
+
+    /// <summary>Raised with true when the backplane came up, with false when it went down.</summary>
+    public event Action<bool>? Changed;
+
+    /// <summary>Null while it carries messages; else the reason for people.</summary>
+    public string? Why => _why;
+
+    /// <summary>Notes what was found, and tells if that is new.</summary>
+    public void Set(string? why)
+    {
+        var was = _why;
+        _why = why;
+        if (was is null != why is null)
+        {
+            Changed?.Invoke(why is null);
+        }
+    }
+}

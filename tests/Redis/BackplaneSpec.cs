@@ -1,0 +1,107 @@
+using System.Text.Json;
+
+namespace Dmb.Tests.Redis;
+
+/// <summary>What every backplane promises: the same tests for a node that runs alone and for nodes over Redis.</summary>
+public abstract class BackplaneSpec(IReadOnlyList<NodeProcess> nodes)
+{
+    private NodeProcess First => nodes[0];
+
+    private NodeProcess Last => nodes[^1];
+
+    [Fact]
+    public async Task What_is_published_after_the_ack_of_a_subscribe_arrives()
+    {
+        for (var i = 0; i < 50; i++)
+        {
+            await using var client = await Last.JoinAsync($"ack:{i}");
+            await First.NotifyAsync("call", $$"""{"n":{{i}},"_in":"ack:{{i}}"}""");
+            Assert.Contains($"\"n\":{i},", await client.ReadAsync(), StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task A_session_in_several_rooms_of_a_message_gets_one_copy_byte_for_byte()
+    {
+        await using var client = await Last.JoinAsync("copy:1", "copy:2", "endpoint:copy");
+        const string Data = """{"_in":["copy:1", "copy:2"],"endpoint":"copy" , "x":1e400,"x":12345678901234567890.00}""";
+        var id = await First.NotifyAsync("call", Data);
+        var last = await First.NotifyAsync("call", """{"_in":"copy:2"}""");
+
+        Assert.Equal($$"""{"event":"call","data":{{Data}},"id":"{{id}}"}""", await client.ReadAsync());
+        Assert.Equal($$$"""{"event":"call","data":{"_in":"copy:2"},"id":"{{{last}}}"}""", await client.ReadAsync());
+    }
+
+    [Fact]
+    public async Task The_messages_of_one_publisher_arrive_in_order_and_the_sender_gets_its_own()
+    {
+        await using var client = await Last.JoinAsync("order:1");
+        await using var sender = await First.JoinAsync("order:1");
+        for (var i = 0; i < 500; i++)
+        {
+            await sender.SendAsync($$$"""{"event":"call","data":{"n":{{{i}}},"_in":"order:1"}}""");
+        }
+
+        foreach (var subscriber in new[] { client, sender })
+        {
+            for (var i = 0; i < 500; i++)
+            {
+                Assert.Equal(i, JsonElement.Parse(await subscriber.ReadAsync()).GetProperty("data").GetProperty("n").GetInt32());
+            }
+        }
+    }
+
+    [Fact]
+    public async Task Who_has_left_gets_nothing_more()
+    {
+        await using var client = await Last.JoinAsync("left:1", "left:2");
+        await client.AckAsync("leave", "\"left:1\"");
+        Assert.Contains("\"left\"", await client.ReadAsync(), StringComparison.Ordinal);
+        await First.NotifyAsync("call", """{"n":1,"_in":"left:1"}""");
+        await First.NotifyAsync("call", """{"n":2,"_in":"left:2"}""");
+        Assert.Contains("\"n\":2,", await client.ReadAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_room_is_counted_over_all_nodes()
+    {
+        await using var here = await First.JoinAsync("count:1");
+        await using var there = await Last.JoinAsync("count:1");
+        Assert.Equal("""{"room":"count:1","sessions":2,"pos":null}""", await First.Http.GetStringAsync(new Uri(First.Url, "/rooms/count:1")));
+    }
+
+    [Fact]
+    public async Task The_same_key_is_one_message_wherever_it_comes()
+    {
+        await using var client = await Last.JoinAsync("key:1");
+        var (_, first) = await First.PushAsync("call", """{"n":1,"_in":"key:1"}""", "spec-key");
+        var (_, second) = await Last.PushAsync("call", """{"n":2,"_in":"key:1"}""", "spec-key");
+        Assert.Equal(first.Replace("}", ",\"duplicate\":true}", StringComparison.Ordinal), second);
+        await First.NotifyAsync("call", """{"n":3,"_in":"key:1"}""");
+        Assert.Contains("\"n\":1,", await client.ReadAsync(), StringComparison.Ordinal);
+        Assert.Contains("\"n\":3,", await client.ReadAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task The_backplane_is_ready()
+    {
+        Assert.Equal("""{"status":"ready"}""", await Last.Http.GetStringAsync(new Uri(Last.Url, "/readyz?strict=1")));
+    }
+}
+
+/// <summary>The promise, kept by a node that runs alone.</summary>
+public sealed class EmbeddedBackplaneTests(EmbeddedBackplaneTests.Alone alone) : BackplaneSpec([alone.Node]), IClassFixture<EmbeddedBackplaneTests.Alone>
+{
+    public sealed class Alone : IAsyncLifetime
+    {
+        public NodeProcess Node { get; private set; } = null!;
+
+        public async ValueTask InitializeAsync() => Node = await NodeProcess.StartAsync(("REDIS_HOST", "none"));
+
+        public ValueTask DisposeAsync() => Node.DisposeAsync();
+    }
+}
+
+/// <summary>The promise, kept by three nodes over Redis.</summary>
+[Collection(RedisLane.Name)]
+public sealed class RedisBackplaneTests(SharedCluster shared) : BackplaneSpec(shared.Nodes);

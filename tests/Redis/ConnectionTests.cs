@@ -1,0 +1,186 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+
+namespace Dmb.Tests.Redis;
+
+/// <summary>Which Redis a node is on, how it gets in, and that brokers can share one.</summary>
+[Collection(RedisLane.Name)]
+public sealed class ConnectionTests
+{
+    [Theory]
+    [InlineData("dmb:", "other:")]
+    [InlineData("a:", "a:a:")]
+    [InlineData("a", "ab")]
+    public async Task Brokers_with_different_prefixes_share_a_Redis_and_nothing_in_it(string one, string two)
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await using var first = await StartAsync(redis, ("DMB_PREFIX", one));
+        await using var second = await StartAsync(redis, ("DMB_PREFIX", two));
+        await using var here = await first.JoinAsync("calls");
+        await using var there = await second.JoinAsync("calls");
+
+        await first.Http.PostAsync(new Uri(first.Url, "/register"), new StringContent("""{"event":"mine","default_room":"calls"}"""));
+        var mine = await first.NotifyAsync("mine", "1");
+        Assert.Equal((200, """{"ok":false,"ignore":true}"""), await second.PushAsync("mine", "1"));
+        await first.PushAsync("call", "2", "key");
+        var (_, body) = await second.PushAsync("call", "3", "key");
+        Assert.DoesNotContain("duplicate", body, StringComparison.Ordinal);
+        await redis.CommandAsync("PUBLISH", one + "notify:call", "4");
+        await redis.CommandAsync("PUBLISH", two + "notify:call", "5");
+
+        await here.GetsAsync("mine", "1", mine);
+        Assert.Equal(["2", "4"], [await here.ReadDataAsync("call"), await here.ReadDataAsync("call")]);
+        Assert.Equal(["3", "5"], [await there.ReadDataAsync("call"), await there.ReadDataAsync("call")]);
+        Assert.Empty(await here.ReadAllAsync());
+        Assert.Empty(await there.ReadAllAsync());
+        Assert.Equal(1, (await first.GetAsync("/rooms/calls")).GetProperty("sessions").GetInt32());
+
+        var keys = (await redis.CommandAsync("KEYS", "*")).Split('\n');
+        Assert.All(keys, key => Assert.True(key.StartsWith(one, StringComparison.Ordinal) || key.StartsWith(two, StringComparison.Ordinal), key));
+    }
+
+    [Fact]
+    public async Task A_database_number_and_a_password_in_the_URL_are_used()
+    {
+        await using var redis = await RedisServer.StartAsync("--requirepass", "p@ss/word");
+        await using var node = await NodeProcess.StartAsync(("REDIS_URL", $"redis://:p%40ss%2Fword@127.0.0.1:{redis.Port}/3"));
+        await node.BecomesAsync("ready");
+        Assert.Contains("db3:keys=", await redis.CommandAsync("INFO", "keyspace"), StringComparison.Ordinal);
+        Assert.DoesNotContain("db0:", await redis.CommandAsync("INFO", "keyspace"), StringComparison.Ordinal);
+        Assert.DoesNotContain(node.Log, line => line.Contains("word", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Redis_over_TLS_is_reached_by_a_name_that_its_certificate_has_and_by_no_other()
+    {
+        var directory = Directory.CreateTempSubdirectory("dmb-tls");
+        try
+        {
+            var (authority, certificate, key) = WriteCertificates(directory.FullName);
+            var port = RedisServer.FreePort();
+            await using var redis = await RedisServer.StartAsync(
+                "--tls-port", $"{port}", "--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", authority,
+                "--tls-auth-clients", "no", "--requirepass", "secret");
+
+            await using var one = await NodeProcess.StartAsync(("REDIS_URL", $"rediss://:secret@localhost:{port}"), ("SSL_CERT_FILE", authority));
+            await using var two = await NodeProcess.StartAsync(("REDIS_URL", $"rediss://default:secret@localhost:{port}/0"), ("SSL_CERT_FILE", authority));
+            await one.BecomesAsync("ready");
+            await two.BecomesAsync("ready");
+            await using var client = await two.JoinAsync("calls");
+            await client.GetsAsync("call", "1", await one.NotifyAsync("call", "1"));
+
+            await using var stranger = await NodeProcess.StartAsync(("REDIS_URL", $"rediss://:secret@localhost:{port}"));
+            await using var otherName = await NodeProcess.StartAsync(("REDIS_URL", $"rediss://:secret@127.0.0.1:{port}"), ("SSL_CERT_FILE", authority));
+            Assert.Equal(202, (await stranger.PushAsync("call", "2")).Status);
+            Assert.Equal(202, (await otherName.PushAsync("call", "3")).Status);
+            await client.GetsAsync("call", "4", await one.NotifyAsync("call", "4"));
+        }
+        finally
+        {
+            directory.Delete(recursive: true);
+        }
+    }
+
+    [Fact]
+    public async Task A_user_name_works_or_is_refused_in_one_line_that_keeps_the_password()
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await redis.CommandAsync("ACL", "SETUSER", "broker", "on", ">hidden", "~*", "&*", "+@all");
+        await using var node = NodeProcess.Run(("REDIS_URL", $"redis://broker:hidden@127.0.0.1:{redis.Port}"));
+        Assert.Equal(2, await node.EndAsync());
+        var line = Assert.Single(node.Lines);
+        Assert.StartsWith("REDIS_URL: '", line, StringComparison.Ordinal);
+        Assert.Contains("user name", line, StringComparison.Ordinal);
+        Assert.DoesNotContain("hidden", line, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("REDIS_URL", "http://localhost")]
+    [InlineData("REDIS_URL", "localhost:6379")]
+    [InlineData("REDIS_URL", "redis://localhost:99999")]
+    [InlineData("REDIS_URL", "redis://localhost/x")]
+    [InlineData("REDIS_URL", "redis://")]
+    [InlineData("REDIS_PORT", "0")]
+    [InlineData("REDIS_PORT", "abc")]
+    [InlineData("DMB_OUTAGE", "wait")]
+    [InlineData("DMB_PREFIX", "")]
+    [InlineData("DMB_PREFIX", "a b")]
+    [InlineData("DMB_PREFIX", "d*b")]
+    [InlineData("DMB_NOTIFY_CHANNELS", "opensips")]
+    [InlineData("DMB_SPOOL_MESSAGES", "0")]
+    [InlineData("DMB_SPOOL_TIME", "-1")]
+    [InlineData("DMB_PUBLISH_TIMEOUT", "0")]
+    [InlineData("DMB_PROBE_INTERVAL", "0")]
+    public async Task A_bad_setting_of_Redis_is_one_line_on_stderr_and_exit_code_2(string name, string value)
+    {
+        await using var node = NodeProcess.Run(("REDIS_HOST", "none"), (name, value));
+        Assert.Equal(2, await node.EndAsync());
+        Assert.StartsWith($"{name}: '", Assert.Single(node.Lines), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task The_first_lines_say_which_Redis_it_is()
+    {
+        await using var redis = await RedisServer.StartAsync("--requirepass", "secret");
+        await using var node = await NodeProcess.StartAsync(("REDIS_URL", $"redis://:secret@127.0.0.1:{redis.Port}"));
+        var line = await node.LogAsync("Backplane: ");
+        Assert.Contains($"Redis at 127.0.0.1:{redis.Port}", line, StringComparison.Ordinal);
+        Assert.DoesNotContain("secret", line, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("none")]
+    [InlineData("")]
+    public async Task Embedded_is_said_outright_or_found_where_nothing_answers(string host)
+    {
+        // Nothing set: localhost:6379 is asked, where no test starts anything; another port says so for sure.
+        await using var node = await NodeProcess.StartAsync(("REDIS_HOST", host), ("REDIS_PORT", $"{RedisServer.FreePort()}"));
+        Assert.Contains("embedded", await node.LogAsync("Backplane: "), StringComparison.Ordinal);
+        Assert.Equal("""{"status":"ready"}""", await node.Http.GetStringAsync(new Uri(node.Url, "/readyz?strict=1")));
+        await using var client = await node.JoinAsync("calls");
+        await client.GetsAsync("call", "1", await node.NotifyAsync("call", "1"));
+    }
+
+    [Fact]
+    public async Task What_answers_on_the_default_port_and_is_no_Redis_is_not_taken_for_one()
+    {
+        // A broker's own port: it answers, in HTTP.
+        await using var other = await NodeProcess.StartAsync(("REDIS_HOST", "none"));
+        await using var node = await NodeProcess.StartAsync(("REDIS_PORT", $"{other.Url.Port}"));
+        Assert.Contains("embedded", await node.LogAsync("Backplane: "), StringComparison.Ordinal);
+    }
+
+    private static async Task<NodeProcess> StartAsync(RedisServer redis, params (string, string)[] settings)
+    {
+        var node = await NodeProcess.StartAsync([("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"), .. settings]);
+        await node.BecomesAsync("ready");
+        return node;
+    }
+
+    /// <summary>An authority of our own, and a certificate by it for localhost, as PEM files.</summary>
+    private static (string Authority, string Certificate, string Key) WriteCertificates(string directory)
+    {
+        var (from, until) = (TimeProvider.System.GetUtcNow().AddDays(-1), TimeProvider.System.GetUtcNow().AddDays(1));
+        using var authorityKey = RSA.Create(2048);
+        var authority = new CertificateRequest("CN=test authority", authorityKey, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        authority.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: true, false, 0, critical: true));
+        authority.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign | X509KeyUsageFlags.CrlSign, critical: true));
+        using var signer = authority.CreateSelfSigned(from, until);
+
+        using var key = RSA.Create(2048);
+        var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        var names = new SubjectAlternativeNameBuilder();
+        names.AddDnsName("localhost");
+        request.CertificateExtensions.Add(names.Build());
+        using var certificate = request.Create(signer, from, until, [1, 2, 3, 4]);
+
+        return (Write("ca.pem", signer.ExportCertificatePem()), Write("redis.pem", certificate.ExportCertificatePem()), Write("redis.key", key.ExportPkcs8PrivateKeyPem()));
+
+        string Write(string name, string pem)
+        {
+            var path = Path.Combine(directory, name);
+            File.WriteAllText(path, pem);
+            return path;
+        }
+    }
+}

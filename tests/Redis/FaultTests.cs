@@ -1,0 +1,361 @@
+using System.Runtime.CompilerServices;
+
+namespace Dmb.Tests.Redis;
+
+/// <summary>
+/// Redis, the way to it, or a node fails while three nodes are published to: what was answered with yes arrives at every
+/// listener once, in its publisher's order. Each fault is a row of docs/faults.md.
+/// </summary>
+[Collection(FaultLane.Name)]
+public sealed class FaultTests(FaultTable table)
+{
+    private const int Second = 300;
+
+    [Fact]
+    public async Task Redis_killed_and_back_with_nothing_saved()
+    {
+        await using var cluster = await Cluster.StartAsync();
+        await ProveAsync("Redis killed (SIGKILL), started again 2 s later, nothing saved", cluster, KillAndRestartAsync);
+    }
+
+    [Fact]
+    public async Task Redis_killed_and_back_with_its_data()
+    {
+        await using var cluster = await StartAsync("--appendonly", "yes");
+        await ProveAsync("Redis killed (SIGKILL), started again 2 s later from its append-only file", cluster, KillAndRestartAsync);
+    }
+
+    [Fact]
+    public async Task Redis_killed_and_back_at_once()
+    {
+        await using var cluster = await Cluster.StartAsync();
+        await ProveAsync("Redis killed (SIGKILL) and started again at once, three times", cluster, async scene =>
+        {
+            for (var i = 0; i < 3; i++)
+            {
+                await scene.Cluster.Redis.KillAsync();
+                await scene.Cluster.Redis.StartAsync();
+                await scene.Load.MoreAsync(Second);
+            }
+        });
+    }
+
+    [Fact]
+    public async Task Redis_stopped_for_ten_seconds()
+    {
+        await using var cluster = await Cluster.StartAsync();
+        await ProveAsync("Redis stopped (SIGSTOP) for 10 s", cluster, async scene =>
+        {
+            cluster.Redis.Stop();
+            var ten = Load.GoOnAsync(TimeSpan.FromSeconds(10));
+            await scene.Listeners.BackplaneAsync("down");
+            await ten;
+            cluster.Redis.Continue();
+            await scene.Listeners.BackplaneAsync("up");
+        });
+    }
+
+    [Fact]
+    public async Task Redis_stopped_for_less_than_anybody_notices()
+    {
+        await using var cluster = await Cluster.StartAsync();
+        await ProveAsync("Redis stopped (SIGSTOP) for 0.8 s, three times", cluster, async scene =>
+        {
+            for (var i = 0; i < 3; i++)
+            {
+                cluster.Redis.Stop();
+                await Load.GoOnAsync(TimeSpan.FromSeconds(0.8));
+                cluster.Redis.Continue();
+                await scene.Load.MoreAsync(Second);
+            }
+        });
+    }
+
+    [Fact]
+    public async Task Redis_stopped_for_about_as_long_as_a_publish_may_take()
+    {
+        await using var cluster = await Cluster.StartAsync();
+        await ProveAsync("Redis stopped (SIGSTOP) for 1.2 s, three times", cluster, async scene =>
+        {
+            for (var i = 0; i < 3; i++)
+            {
+                cluster.Redis.Stop();
+                await Load.GoOnAsync(TimeSpan.FromSeconds(1.2));
+                cluster.Redis.Continue();
+                await scene.Load.MoreAsync(Second);
+            }
+        });
+    }
+
+    [Fact]
+    public async Task Subscribers_killed_by_Redis()
+    {
+        await using var cluster = await Cluster.StartAsync();
+        await ProveAsync("`CLIENT KILL TYPE pubsub`, five times", cluster, scene => KillClientsAsync(scene, "pubsub"));
+    }
+
+    [Fact]
+    public async Task Publishers_killed_by_Redis()
+    {
+        await using var cluster = await Cluster.StartAsync();
+        await ProveAsync("`CLIENT KILL TYPE normal`, five times", cluster, scene => KillClientsAsync(scene, "normal"));
+    }
+
+    [Fact]
+    public async Task All_clients_killed_by_Redis()
+    {
+        await using var cluster = await Cluster.StartAsync();
+        await ProveAsync("`CLIENT KILL` of both types, five times", cluster, scene => KillClientsAsync(scene, "normal", "pubsub"));
+    }
+
+    [Fact]
+    public async Task Redis_started_after_the_nodes()
+    {
+        await using var cluster = await Cluster.StartAsync(new RedisServer(), withProxy: false);
+        await ProveAsync("Redis started 2 s after the nodes", cluster, async scene =>
+        {
+            await scene.Load.MoreAsync(Second);
+            await cluster.Redis.StartAsync();
+            scene.Load.Mark("back");
+            await scene.Listeners.BackplaneAsync("up");
+        });
+    }
+
+    [Fact]
+    public async Task Password_changed_and_changed_back()
+    {
+        await using var cluster = await StartAsync("--requirepass", "first");
+        await ProveAsync("Password changed, changed back 2 s later", cluster, async scene =>
+        {
+            await cluster.Redis.CommandAsync("CONFIG", "SET", "requirepass", "second");
+            cluster.Redis.Password = "second";
+            await cluster.Redis.CommandAsync("CLIENT", "KILL", "TYPE", "normal");
+            await cluster.Redis.CommandAsync("CLIENT", "KILL", "TYPE", "pubsub");
+            await scene.Listeners.BackplaneAsync("down");
+            await scene.Load.MoreAsync(2 * Second);
+            await cluster.Redis.CommandAsync("CONFIG", "SET", "requirepass", "first");
+            cluster.Redis.Password = "first";
+            await scene.Listeners.BackplaneAsync("up");
+        });
+    }
+
+    [Fact]
+    public async Task Memory_of_Redis_full()
+    {
+        await using var cluster = await StartAsync("--maxmemory-policy", "noeviction");
+        await ProveAsync("`maxmemory` reached, by other data, for 3 s", cluster, async scene =>
+        {
+            await cluster.Redis.CommandAsync("SET", "other", new string('x', 4_000_000));
+            await cluster.Redis.CommandAsync("CONFIG", "SET", "maxmemory", "3000000");
+            await scene.Load.MoreAsync(3 * Second);
+            await Assert.ThrowsAsync<RedisErrorException>(() => cluster.Redis.CommandAsync("SET", "more", "x"));
+            await cluster.Redis.CommandAsync("DEL", "other");
+            await cluster.Redis.CommandAsync("CONFIG", "SET", "maxmemory", "0");
+            await cluster.ReadyAsync();
+        });
+    }
+
+    [Fact]
+    public async Task Memory_of_Redis_full_and_the_subscribers_cut()
+    {
+        await using var cluster = await StartAsync("--maxmemory-policy", "noeviction");
+        await ProveAsync("`maxmemory` reached, and `CLIENT KILL TYPE pubsub` meanwhile", cluster, async scene =>
+        {
+            await cluster.Redis.CommandAsync("SET", "other", new string('x', 4_000_000));
+            await cluster.Redis.CommandAsync("CONFIG", "SET", "maxmemory", "3000000");
+            await scene.Load.MoreAsync(Second);
+            await cluster.Redis.CommandAsync("CLIENT", "KILL", "TYPE", "pubsub");
+            await scene.Load.MoreAsync(2 * Second);
+            await cluster.Redis.CommandAsync("DEL", "other");
+            await cluster.Redis.CommandAsync("CONFIG", "SET", "maxmemory", "0");
+            await cluster.ReadyAsync();
+        }, mayLose: true);
+    }
+
+    [Fact]
+    public async Task Data_of_Redis_flushed()
+    {
+        await using var cluster = await Cluster.StartAsync();
+        await ProveAsync("`FLUSHALL` and `SCRIPT FLUSH`, then `CLIENT KILL TYPE pubsub`", cluster, async scene =>
+        {
+            await cluster.Redis.CommandAsync("FLUSHALL");
+            await cluster.Redis.CommandAsync("SCRIPT", "FLUSH");
+            await scene.Load.MoreAsync(Second);
+            await KillClientsAsync(scene, "pubsub");
+        });
+    }
+
+    [Fact]
+    public async Task A_node_killed()
+    {
+        await using var cluster = await Cluster.StartAsync();
+        await ProveAsync("A node killed (SIGKILL); unanswered: its own publishers", cluster, async scene =>
+        {
+            await cluster.Nodes[2].KillAsync();
+            await scene.Load.MoreAsync(2 * Second);
+        }, dead: 2);
+    }
+
+    [Fact]
+    public async Task A_node_stopped_for_five_seconds()
+    {
+        await using var cluster = await Cluster.StartAsync();
+        await ProveAsync("A node stopped (SIGSTOP) for 5 s; slowest: its own publishers", cluster, async scene =>
+        {
+            cluster.Nodes[2].Stop();
+            await Load.GoOnAsync(TimeSpan.FromSeconds(5));
+            cluster.Nodes[2].Continue();
+            await scene.Load.MoreAsync(Second);
+        });
+    }
+
+    [Fact]
+    public async Task A_node_that_falls_behind_is_cut_by_Redis()
+    {
+        await using var cluster = await StartAsync("--client-output-buffer-limit", "pubsub 65536 0 0");
+        await ProveAsync("A node stopped for 5 s, and cut by Redis for the 64 KiB that waited for it", cluster, async scene =>
+        {
+            cluster.Nodes[2].Stop();
+            await Load.GoOnAsync(TimeSpan.FromSeconds(5));
+            Assert.Equal("dmb:room:calls\n2", await cluster.Redis.CommandAsync("PUBSUB", "NUMSUB", "dmb:room:calls"));
+            cluster.Nodes[2].Continue();
+            await scene.Load.MoreAsync(Second);
+        }, padding: 4_000);
+    }
+
+    [Fact]
+    public async Task One_node_s_connections_cut()
+    {
+        await using var cluster = await StartWithProxyAsync();
+        await ProveAsync("One node's connections cut, five times", cluster, async scene =>
+        {
+            for (var i = 0; i < 5; i++)
+            {
+                cluster.FirstProxy!.Cut();
+                await scene.Load.MoreAsync(Second / 2);
+            }
+        });
+    }
+
+    [Fact]
+    public async Task One_node_s_connections_refused()
+    {
+        await using var cluster = await StartWithProxyAsync();
+        await ProveAsync("One node's connections cut and refused for 3 s", cluster, scene => BreakAsync(scene, proxy => proxy.Refuse()));
+    }
+
+    [Fact]
+    public async Task One_node_s_connections_stalled()
+    {
+        await using var cluster = await StartWithProxyAsync();
+        await ProveAsync("One node's connections stalled, both ways", cluster, scene => BreakAsync(scene, proxy => proxy.Stall(Way.Both)));
+    }
+
+    [Fact]
+    public async Task One_node_s_way_to_Redis_stalled()
+    {
+        await using var cluster = await StartWithProxyAsync();
+        await ProveAsync("One node's connections stalled, towards Redis only", cluster, scene => BreakAsync(scene, proxy => proxy.Stall(Way.ToRedis)));
+    }
+
+    [Fact]
+    public async Task One_node_s_way_from_Redis_stalled()
+    {
+        await using var cluster = await StartWithProxyAsync();
+        await ProveAsync("One node's connections stalled, from Redis only", cluster, scene => BreakAsync(scene, proxy => proxy.Stall(Way.FromRedis)));
+    }
+
+    [Fact]
+    public async Task One_node_s_way_to_Redis_half_open()
+    {
+        await using var cluster = await StartWithProxyAsync();
+        await ProveAsync("One node's connections half open: what goes to Redis vanishes", cluster, scene => BreakAsync(scene, proxy => proxy.Swallow(Way.ToRedis)));
+    }
+
+    [Fact]
+    public async Task One_node_s_way_from_Redis_half_open()
+    {
+        await using var cluster = await StartWithProxyAsync();
+        await ProveAsync("One node's connections half open: what comes from Redis vanishes", cluster, scene => BreakAsync(scene, proxy => proxy.Swallow(Way.FromRedis)));
+    }
+
+    private static Task<Cluster> StartWithProxyAsync() => StartAsync(withProxy: true);
+
+    private static Task<Cluster> StartAsync(params string[] redisOptions) => StartAsync(withProxy: false, redisOptions);
+
+    private static async Task<Cluster> StartAsync(bool withProxy, params string[] redisOptions)
+    {
+        var cluster = await Cluster.StartAsync(await RedisServer.StartAsync(redisOptions), withProxy);
+        await cluster.ReadyAsync();
+        return cluster;
+    }
+
+    private static async Task KillAndRestartAsync(Scene scene)
+    {
+        await scene.Cluster.Redis.KillAsync();
+        await scene.Listeners.BackplaneAsync("down");
+        await scene.Load.MoreAsync(2 * Second);
+        await scene.Cluster.Redis.StartAsync();
+        scene.Load.Mark("back");
+        await scene.Listeners.BackplaneAsync("up");
+    }
+
+    private static async Task KillClientsAsync(Scene scene, params string[] types)
+    {
+        for (var i = 0; i < 5; i++)
+        {
+            foreach (var type in types)
+            {
+                await scene.Cluster.Redis.CommandAsync("CLIENT", "KILL", "TYPE", type);
+            }
+
+            await scene.Load.MoreAsync(Second / 2);
+        }
+    }
+
+    private static async Task BreakAsync(Scene scene, Action<FaultProxy> fault)
+    {
+        var here = scene.Listeners.On(scene.Cluster.Nodes[0]).ToArray();
+        fault(scene.Cluster.FirstProxy!);
+        await Task.WhenAll(here.Select(listener => listener.BackplaneAsync("down")));
+        await scene.Load.MoreAsync(2 * Second);
+        scene.Cluster.FirstProxy!.Heal();
+        await Task.WhenAll(here.Select(listener => listener.BackplaneAsync("up")));
+    }
+
+    private async Task ProveAsync(
+        string fault, Cluster cluster, Func<Scene, Task> happenAsync, int? dead = null, bool mayLose = false, int padding = 0, [CallerLineNumber] int order = 0)
+    {
+        await using var listeners = await Listeners.JoinAsync(cluster.Nodes, ["calls"], ["number:1"], ["calls", "number:1", "domain:a"]);
+        foreach (var node in cluster.Nodes)
+        {
+            await node.WarmUpAsync();
+        }
+
+        await using var load = Load.Start(cluster.Nodes, Second, padding, "number:1", "domain:a");
+        await load.MoreAsync(Second / 2);
+        load.Mark("fault");
+        await happenAsync(new Scene(cluster, listeners, load));
+        load.Mark("over");
+        await load.MoreAsync(Second / 2);
+        await load.StopAsync();
+
+        var deadNode = dead is { } index ? cluster.Nodes[index] : null;
+        if (deadNode is null)
+        {
+            await cluster.ReadyAsync();
+        }
+
+        var tally = await Tally.CountAsync(load, [.. listeners.All.Where(listener => listener.Node != deadNode)]);
+        table.Add(order, fault, tally);
+        var logs = cluster.Nodes.Select(node => $"{node.Url}\n{string.Join('\n', node.Log)}");
+        TestContext.Current.TestOutputHelper?.WriteLine($"{FaultTable.Columns}\n{tally.Cells}\n{tally.Evidence}\n{string.Join('\n', logs)}");
+        var isSaid = mayLose && cluster.Nodes.Any(node => node.Log.Any(line => line.Contains("may be lost", StringComparison.Ordinal)));
+        Assert.True(
+            tally is { Doubled: 0, Refused: 0 } && (tally is { Lost: 0, OutOfOrder: 0 } || isSaid) && (tally.Unanswered == 0 || deadNode is not null),
+            $"{FaultTable.Columns}\n{tally.Cells}\n{tally.Evidence}");
+    }
+
+    /// <summary>What a fault happens to.</summary>
+    private sealed record Scene(Cluster Cluster, Listeners Listeners, Load Load);
+}

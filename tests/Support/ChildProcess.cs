@@ -1,0 +1,156 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+
+namespace Dmb.Tests.Support;
+
+/// <summary>A process of a test: what it prints can be awaited, and it doesn't outlive its test.</summary>
+public sealed class ChildProcess : IAsyncDisposable
+{
+    private readonly Process _process;
+    private readonly Task _reading;
+    private readonly Lock _lock = new();
+    private readonly List<string> _lines = [];
+    private TaskCompletionSource _printed = NewSignal();
+    private bool _ended;
+
+    private ChildProcess(Process process)
+    {
+        _process = process;
+        _reading = ReadAllAsync();
+    }
+
+    /// <summary>What it printed so far, to both of its outputs.</summary>
+    public string[] Lines
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return [.. _lines];
+            }
+        }
+    }
+
+    /// <summary>Starts a program that sees the variables of this process, but none that sets a broker up, and these.</summary>
+    public static ChildProcess Start(
+        string program, IEnumerable<string> arguments, string directory, params (string Name, string Value)[] environment)
+    {
+        var start = new ProcessStartInfo(program, arguments)
+        {
+            WorkingDirectory = directory,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        foreach (var name in start.Environment.Keys.Where(IsSetting).ToArray())
+        {
+            start.Environment.Remove(name);
+        }
+
+        foreach (var (name, value) in environment)
+        {
+            start.Environment[name] = value;
+        }
+
+        return new ChildProcess(Process.Start(start)!);
+    }
+
+    /// <summary>The first line that has this in it, printed already or to come.</summary>
+    public async Task<string> LineAsync(string part)
+    {
+        for (var next = 0; ;)
+        {
+            Task printed;
+            lock (_lock)
+            {
+                for (; next < _lines.Count; next++)
+                {
+                    if (_lines[next].Contains(part, StringComparison.Ordinal))
+                    {
+                        return _lines[next];
+                    }
+                }
+
+                Assert.False(_ended, $"It ended without '{part}':\n{string.Join('\n', _lines)}");
+                printed = _printed.Task;
+            }
+
+            await printed.WaitAsync(Node.Patience);
+        }
+    }
+
+    /// <summary>Kills it, as a crash or the kernel would.</summary>
+    public Task KillAsync() => SignalAsync(PosixSignals.Kill);
+
+    /// <summary>Asks it to end, and waits until it did.</summary>
+    public Task TerminateAsync() => SignalAsync(PosixSignals.Terminate);
+
+    /// <summary>Freezes it: its connections stay, but nothing moves.</summary>
+    public void Stop() => Signal(PosixSignals.Stop);
+
+    /// <summary>Lets it go on after <see cref="Stop"/>.</summary>
+    public void Continue() => Signal(PosixSignals.Continue);
+
+    /// <summary>Waits for its end, and gives its exit code.</summary>
+    public async Task<int> EndAsync()
+    {
+        await _process.WaitForExitAsync().WaitAsync(Node.Patience);
+        await _reading.WaitAsync(Node.Patience);
+        return _process.ExitCode;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (!_process.HasExited)
+        {
+            _process.Kill();
+        }
+
+        await EndAsync();
+        _process.Dispose();
+    }
+
+    private static bool IsSetting(string name) =>
+        name == "PORT" || ((string[])["DMB_", "Dmb__", "REDIS_", "ASPNETCORE_", "DOTNET_ENVIRONMENT"])
+            .Any(prefix => name.StartsWith(prefix, StringComparison.Ordinal));
+
+    private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    private async Task SignalAsync(int signal)
+    {
+        Signal(signal);
+        await EndAsync();
+    }
+
+    private void Signal(int signal) => Assert.Equal(0, PosixSignals.Send(_process.Id, signal));
+
+    private async Task ReadAllAsync()
+    {
+        await Task.WhenAll(ReadAsync(_process.StandardOutput), ReadAsync(_process.StandardError));
+        lock (_lock)
+        {
+            _ended = true;
+            _printed.TrySetResult();
+        }
+    }
+
+    private async Task ReadAsync(StreamReader output)
+    {
+        while (await output.ReadLineAsync() is { } line)
+        {
+            lock (_lock)
+            {
+                _lines.Add(line);
+                _printed.TrySetResult();
+                _printed = NewSignal();
+            }
+        }
+    }
+
+    private static class PosixSignals
+    {
+        public const int Kill = 9, Terminate = 15, Continue = 18, Stop = 19;
+
+        [DllImport("libc", EntryPoint = "kill")]
+        public static extern int Send(int process, int signal);
+    }
+}
