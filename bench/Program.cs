@@ -1,6 +1,7 @@
 using System.ComponentModel;
 using Dmb.Bench.Load;
 using Dmb.Bench.Micro;
+using Dmb.Bench.Redis;
 
 namespace Dmb.Bench;
 
@@ -9,6 +10,7 @@ internal static class Program
     private const string Usage = """
         bench micro [BenchmarkDotNet's arguments, e.g. --filter *FanOut* --job dry]
         bench load  [options]      over real sockets; `bench load --help` lists the options
+        bench redis                what Redis costs, beside embedded and beside redis-benchmark; takes some minutes
         """;
 
     private static int Main(string[] args)
@@ -21,21 +23,27 @@ internal static class Program
                 Console.WriteLine(LoadOptions.Usage);
                 return 0;
             case ["load", .. var options]:
-                return RunLoad(options);
+                return Try(() => RunLoad(LoadOptions.Parse(options)));
+            case ["redis"]:
+                return Try(RedisBench.Run);
             default:
                 Console.Error.WriteLine(Usage);
                 return 2;
         }
     }
 
-    private static int RunLoad(string[] args)
+    private static bool RunLoad(LoadOptions options)
+    {
+        var report = LoadRun.Run(options);
+        Console.WriteLine(options.Json ? report.ToJson() : report.ToText());
+        return report.Complete;
+    }
+
+    private static int Try(Func<bool> run)
     {
         try
         {
-            var options = LoadOptions.Parse(args);
-            var report = LoadRun.Run(options);
-            Console.WriteLine(options.Json ? report.ToJson() : report.ToText());
-            return report.Complete ? 0 : 1;
+            return run() ? 0 : 1;
         }
         catch (Exception e) when (e is FormatException or IOException or TimeoutException or Win32Exception)
         {

@@ -1,4 +1,5 @@
 using System.ComponentModel;
+using System.Globalization;
 using System.Runtime.InteropServices;
 
 namespace Dmb.Bench.Load;
@@ -35,6 +36,13 @@ internal static partial class Linux
         // clock_getcpuclockid(3): nanoseconds, where /proc/<pid>/stat counts in ticks of 10 ms.
         Check(clock_gettime((~processId << 3) | 2, out var time));
         return TimeSpan.FromSeconds(time.Seconds) + TimeSpan.FromMicroseconds(time.Nanoseconds / 1e3);
+    }
+
+    /// <summary>Memory of a process that is in RAM, in bytes.</summary>
+    public static long Rss(int processId)
+    {
+        return Environment.SystemPageSize
+            * long.Parse(File.ReadAllText($"/proc/{processId}/statm").Split(' ')[1], CultureInfo.InvariantCulture);
     }
 
     /// <summary>Sockets and files that this process may have open.</summary>

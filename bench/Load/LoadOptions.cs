@@ -9,6 +9,7 @@ internal sealed partial record LoadOptions
 {
     internal const string Usage = """
         --url http://127.0.0.1:8082  a server that runs already, on loopback; without it one is started and ended
+        --redis                      starts a redis-server too, and the server with it
         --subscribers 1000           WebSocket clients, 0 to 100000
         --room support               the room that they join; one like `type:key` is addressed by `_in`
         --event report_csr           the event that is published
@@ -24,6 +25,7 @@ internal sealed partial record LoadOptions
         """;
 
     public Uri? Url { get; private init; }
+    public bool Redis { get; private init; }
     public int Subscribers { get; private init; } = 1_000;
     public string Room { get; private init; } = "support";
     public string Event { get; private init; } = "report_csr";
@@ -49,6 +51,12 @@ internal sealed partial record LoadOptions
                 continue;
             }
 
+            if (name is "--redis")
+            {
+                options = options with { Redis = true };
+                continue;
+            }
+
             if (name is "--rooms-of-one")
             {
                 options = options with { RoomsOfOne = true };
@@ -70,6 +78,11 @@ internal sealed partial record LoadOptions
                 "--time-limit" => options with { TimeLimit = TimeSpan.FromSeconds(Number(name, value, 1, 3_600)) },
                 _ => throw new FormatException($"{name} is not an option.\n{Usage}"),
             };
+        }
+
+        if (options is { Redis: true, Url: not null })
+        {
+            throw new FormatException("--redis: not with --url; a server that runs already has its Redis, or none.");
         }
 
         return options.Deliveries <= 4_000_000_000

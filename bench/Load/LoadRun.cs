@@ -18,7 +18,8 @@ internal static class LoadRun
         }
 
         var start = Stopwatch.GetTimestamp();
-        using var server = options.Url is null ? ServerProcess.Start() : ServerProcess.Find(options.Url);
+        using var redis = options.Redis ? RedisProcess.Start() : null;
+        using var server = options.Url is null ? ServerProcess.Start(redis) : ServerProcess.Find(options.Url);
         using var generator = new Generator(options, server.Address);
         if (generator.Publish(1) is not { Complete: true, Refused: 0 })
         {
@@ -41,7 +42,7 @@ internal static class LoadRun
 
         return new Report(options, loadAverage, tally, connecting, publishing)
         {
-            FirstAnswerMs = options.Url is null ? firstAnswer.TotalMilliseconds : null,
+            FirstAnswerMs = options is { Url: null, Redis: false } ? firstAnswer.TotalMilliseconds : null,
             RssBefore = rssBefore,
             RssIdle = rssIdle,
             RssAfter = server.Rss(),

@@ -8,8 +8,10 @@ namespace Dmb.Bench.Load;
 /// <summary>The server as the system sees it: started here and ended with this object, or found by its port.</summary>
 internal sealed partial class ServerProcess : IDisposable
 {
-    private static readonly TimeSpan StartTimeMax = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan ReadyTimeMax = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(5);
 
+    private readonly HttpClient _http = new();
     private readonly Process? _started;
     private readonly int[] _ids;
 
@@ -22,39 +24,56 @@ internal sealed partial class ServerProcess : IDisposable
 
     public IPEndPoint Address { get; }
 
-    /// <summary>Starts the Dmb.dll beside this program, and waits until it says on which port it listens.</summary>
-    public static ServerProcess Start()
+    /// <summary>The Redis that it was started with.</summary>
+    public RedisProcess? Redis { get; private init; }
+
+    /// <summary>Starts the Dmb.dll beside this program, embedded or with a Redis, and waits until it is of use.</summary>
+    public static ServerProcess Start(RedisProcess? redis = null)
     {
         var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "Dmb.dll")])
         {
-            RedirectStandardOutput = true,
-            Environment = { ["DMB_HOST"] = "127.0.0.1", ["DMB_PORT"] = "0", ["REDIS_HOST"] = "none" },
-        };
-        var listening = new TaskCompletionSource<int>(TaskCreationOptions.RunContinuationsAsynchronously);
-        var process = new Process { StartInfo = start };
-        process.OutputDataReceived += (_, line) =>
-        {
-            if (line.Data is null)
+            Environment =
             {
-                listening.TrySetException(new IOException("The server ended before it listened."));
-            }
-            else if (ListeningOn().Match(line.Data) is { Success: true } match)
-            {
-                listening.TrySetResult(int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture));
-            }
+                ["DMB_HOST"] = "127.0.0.1",
+                ["DMB_PORT"] = "0",
+                ["REDIS_HOST"] = redis is null ? "none" : "127.0.0.1",
+                ["REDIS_PORT"] = $"{redis?.Port ?? 6379}",
+            },
         };
-        process.Start();
-        process.BeginOutputReadLine();
+        var (process, listening) = Child.Start(start, ListeningOn());
+        var port = int.Parse(listening.Groups[1].Value, CultureInfo.InvariantCulture);
+        var server = new ServerProcess(process, [process.Id], new IPEndPoint(IPAddress.Loopback, port)) { Redis = redis };
         try
         {
-            var port = listening.Task.WaitAsync(StartTimeMax).GetAwaiter().GetResult();
-            return new ServerProcess(process, [process.Id], new IPEndPoint(IPAddress.Loopback, port));
+            server.Await(ready: true);
+            return server;
         }
         catch
         {
-            process.Kill();
+            server.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Waits until it says that it is ready, or that it is not.</summary>
+    /// <exception cref="TimeoutException">It goes on saying the opposite.</exception>
+    public void Await(bool ready)
+    {
+        for (var start = Stopwatch.GetTimestamp(); IsReady() != ready;)
+        {
+            if (Stopwatch.GetElapsedTime(start) > ReadyTimeMax)
+            {
+                throw new TimeoutException($"/readyz goes on saying that the server is {(ready ? "not " : "")}ready.");
+            }
+
+            Task.Delay(Poll, TimeProvider.System).GetAwaiter().GetResult();
+        }
+    }
+
+    private bool IsReady()
+    {
+        using var answer = _http.GetStreamAsync($"http://{Address}/readyz").GetAwaiter().GetResult();
+        return new StreamReader(answer).ReadToEnd().Contains("\"ready\"", StringComparison.Ordinal);
     }
 
     /// <summary>All processes that listen on the port: a server may have several.</summary>
@@ -77,11 +96,7 @@ internal sealed partial class ServerProcess : IDisposable
     public TimeSpan CpuTime() => _ids.Aggregate(TimeSpan.Zero, (sum, id) => sum + Linux.CpuTime(id));
 
     /// <summary>Memory that is in RAM, in bytes.</summary>
-    public long Rss()
-    {
-        return _ids.Sum(id => Environment.SystemPageSize
-            * long.Parse(File.ReadAllText($"/proc/{id}/statm").Split(' ')[1], CultureInfo.InvariantCulture));
-    }
+    public long Rss() => _ids.Sum(Linux.Rss);
 
     private static string[] OpenFiles(int processId)
     {
@@ -99,6 +114,7 @@ internal sealed partial class ServerProcess : IDisposable
 
     public void Dispose()
     {
+        _http.Dispose();
         _started?.Kill();
         _started?.WaitForExit();
         _started?.Dispose();

@@ -19,7 +19,7 @@ internal sealed class TestBroker : IDisposable
         Events = new EventTable(options);
         FanOut = new FanOut(Rooms, options, _telemetry);
         var idempotency = new IdempotencyTable(options, TimeProvider.System);
-        Publisher = new Publisher(FanOut, idempotency, options, TimeProvider.System, _telemetry);
+        Publisher = new Publisher(new LocalBackplane(FanOut, Rooms), idempotency, options, TimeProvider.System, _telemetry);
     }
 
     public EventTable Events { get; }

@@ -1,0 +1,95 @@
+using System.Globalization;
+using System.Net.WebSockets;
+using System.Text;
+using System.Text.RegularExpressions;
+using Dmb.Bench.Load;
+
+namespace Dmb.Bench.Redis;
+
+/// <summary>100,000 rooms on one node: what a room costs, and how long a node without its Redis takes to recover.</summary>
+internal static partial class ManyRooms
+{
+    private const int Sockets = 200;
+    private const int RoomsPerSocket = 500;
+    private const int RoomsPerFrame = 100;
+    private const int Rooms = Sockets * RoomsPerSocket;
+    private static readonly TimeSpan TimeMax = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan Rest = TimeSpan.FromSeconds(2);
+
+    /// <summary>The figures as a line.</summary>
+    public static string Measure(bool overRedis)
+    {
+        using var redis = overRedis ? RedisProcess.Start() : null;
+        using var server = ServerProcess.Start(redis);
+        return MeasureAsync(server).WaitAsync(TimeMax).GetAwaiter().GetResult();
+    }
+
+    private static async Task<string> MeasureAsync(ServerProcess server)
+    {
+        var sockets = Enumerable.Range(0, Sockets).Select(_ => new ClientWebSocket()).ToArray();
+        try
+        {
+            await Task.WhenAll(sockets.Select(
+                socket => socket.ConnectAsync(new Uri($"ws://{server.Address}/ws"), CancellationToken.None)));
+            await Task.Delay(Rest, TimeProvider.System);
+            var (serverRss, redisRss) = (server.Rss(), server.Redis?.Rss() ?? 0);
+
+            var start = Usage.Now(server);
+            await Task.WhenAll(sockets.Select(JoinAsync));
+            var joining = Usage.Now(server) - start;
+            await Task.Delay(Rest, TimeProvider.System);
+            var line = $"{Rooms:N0} rooms, {(server.Redis is null ? "embedded" : "over Redis")}: "
+                + $"{(server.Rss() - serverRss) / Rooms:N0} bytes of the server each, "
+                + $"{((server.Redis?.Rss() ?? 0) - redisRss) / Rooms:N0} of Redis; joined in "
+                + $"{joining.Elapsed.TotalSeconds:N2} s ({joining.Server.TotalSeconds:N2} s of the server's CPU, "
+                + $"{joining.Redis.TotalSeconds:N2} s of Redis's)";
+            return server.Redis is { } redis ? line + Recover(server, redis) : line;
+        }
+        finally
+        {
+            Array.ForEach(sockets, socket => socket.Dispose());
+        }
+    }
+
+    private static string Recover(ServerProcess server, RedisProcess redis)
+    {
+        var before = Subscribed(redis);
+        var start = Usage.Now(server);
+        redis.Command("CLIENT KILL TYPE pubsub", "CLIENT KILL TYPE normal");
+        server.Await(ready: false);
+        server.Await(ready: true);
+        var usage = Usage.Now(server) - start;
+        return $"; ready again {usage.Elapsed.TotalSeconds:N2} s after its connections were killed "
+            + $"({usage.Server.TotalSeconds:N2} s of its CPU, {usage.Redis.TotalSeconds:N2} s of Redis's), with "
+            + $"{Subscribed(redis):N0} of {before:N0} channels";
+    }
+
+    private static int Subscribed(RedisProcess redis) =>
+        int.Parse(Channels().Match(redis.Command("INFO stats")).Groups[1].Value, CultureInfo.InvariantCulture);
+
+    private static async Task JoinAsync(ClientWebSocket socket, int number)
+    {
+        var buffer = new byte[64 * 1024];
+        for (var first = 0; first < RoomsPerSocket; first += RoomsPerFrame)
+        {
+            var rooms = Enumerable.Range((number * RoomsPerSocket) + first, RoomsPerFrame)
+                .Select(room => $"\"endpoint:{room:D6}\"");
+            var frame = $"{{\"event\":\"subscribe\",\"data\":[{string.Join(',', rooms)}],\"ack\":1}}";
+            await socket.SendAsync(Encoding.ASCII.GetBytes(frame), WebSocketMessageType.Text, true, CancellationToken.None);
+            string answer;
+            do
+            {
+                var read = await socket.ReceiveAsync(buffer.AsMemory(), CancellationToken.None);
+                answer = Encoding.UTF8.GetString(buffer, 0, read.Count);
+                if (read.MessageType == WebSocketMessageType.Close || answer.Contains("\"ok\":false", StringComparison.Ordinal))
+                {
+                    throw new IOException($"A subscribe was refused: {answer}{socket.CloseStatusDescription}");
+                }
+            }
+            while (!answer.StartsWith("{\"ack\":1,", StringComparison.Ordinal));
+        }
+    }
+
+    [GeneratedRegex(@"pubsub_channels:(\d+)")]
+    private static partial Regex Channels();
+}
