@@ -28,10 +28,12 @@ internal sealed partial class NotifyInputs(
     private readonly Dictionary<string, (long Count, long Seen)> _counts = [];
     private long _refused;
     private long? _lastWarned;
+    private long _listensSinceMs;
 
     /// <summary>Subscribes the inputs on a new link.</summary>
     public async Task AttachAsync(RedisLink link, TimeSpan patience, CancellationToken cancellationToken)
     {
+        Volatile.Write(ref _listensSinceMs, await link.TimeAsync().WaitAsync(patience, TimeProvider.System, cancellationToken));
         foreach (var pattern in (string[])[node.Channels.NotifyPattern, .. options.NotifyChannels])
         {
             // The event is what the * stands for.
@@ -77,7 +79,7 @@ internal sealed partial class NotifyInputs(
         {
             var claim = node.Channels.Claim(own is null ? hash : "id:" + own);
             var body = RedisFormat.Write(envelope, node.Id);
-            var (_, seen) = await uplink.PublishOnceAsync(envelope, body, claim, own is null ? count : "id", Lately);
+            var (_, seen) = await uplink.PublishOnceAsync(envelope, body, claim, own is null ? count : "id", Lately, Volatile.Read(ref _listensSinceMs));
             count = own is null ? seen - 1 : 0;
         }
         catch (Exception e) when (RedisUplink.IsAway(e))

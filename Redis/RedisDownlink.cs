@@ -271,8 +271,8 @@ internal sealed partial class RedisDownlink : BackgroundService
     /// <summary>Where the log was when this node started, by Redis's clock.</summary>
     private async Task<string> StartAsync(RedisLink link)
     {
-        var now = (RedisResult[])(await link.Commands.ExecuteAsync("TIME").WaitAsync(_options.PublishTimeout, TimeProvider.System))!;
-        var started = ((long)now[0] * 1_000) + ((long)now[1] / 1_000) - (long)_time.GetElapsedTime(_started).TotalMilliseconds;
+        var now = await link.TimeAsync().WaitAsync(_options.PublishTimeout, TimeProvider.System);
+        var started = now - (long)_time.GetElapsedTime(_started).TotalMilliseconds;
         return string.Create(CultureInfo.InvariantCulture, $"{Math.Max(0, started)}-0");
     }
 

@@ -76,6 +76,13 @@ internal sealed class RedisLink : IDisposable
         }
     }
 
+    /// <summary>Redis's clock, in ms since 1970.</summary>
+    public async Task<long> TimeAsync()
+    {
+        var now = (RedisResult[])(await Commands.ExecuteAsync("TIME"))!;
+        return ((long)now[0] * 1_000) + ((long)now[1] / 1_000);
+    }
+
     /// <summary>Gives both up, elsewhere: the library waits for a hung peer.</summary>
     public void Dispose()
     {

@@ -11,23 +11,29 @@ internal static class RedisScripts
 
     /// <summary>
     /// Publishes an input that every node has, if no node did yet; so that inputs keep their order, whoever acts. An input with
-    /// an id is claimed by it; of equal ones the n-th is, and a node that sees them for the first time stands where the others are.
-    /// Keys: the log, the claim. Arguments: the log's length, the body, how often this node saw it before or `id`, the claim's
-    /// life in ms, the channels. Gives whether this was the first, and how often this node saw it now.
+    /// an id is claimed by it. Of equal ones the n-th is claimed, and a node counts those that it saw; one that listens only since
+    /// the first of them was claimed stands where the others are. Keys: the log, the claim. Arguments: the log's length, the body,
+    /// how often this node saw it before or `id`, the claim's life in ms, since when this node listens in ms, the channels. Gives
+    /// whether this was the first, and how often this node saw it now.
     /// </summary>
     public const string PublishOnce = """
         local mine = 0
         if ARGV[3] == 'id' then
           if not redis.call('SET', KEYS[2], 1, 'NX', 'PX', ARGV[4]) then return {0, 0} end
         else
-          local taken = tonumber(redis.call('GET', KEYS[2]) or '0')
+          local taken, since = string.match(redis.call('GET', KEYS[2]) or '0:0', '^(%d+):(%d+)$')
+          taken, since = tonumber(taken), tonumber(since)
           mine = tonumber(ARGV[3]) + 1
-          if mine == 1 then mine = math.max(taken, 1) end
+          if mine == 1 and taken > 0 and tonumber(ARGV[5]) > since then mine = taken end
           if mine <= taken then return {0, mine} end
-          redis.call('SET', KEYS[2], mine, 'PX', ARGV[4])
+          if taken == 0 then
+            local now = redis.call('TIME')
+            since = now[1] * 1000 + math.floor(now[2] / 1000)
+          end
+          redis.call('SET', KEYS[2], string.format('%d:%.0f', mine, since), 'PX', ARGV[4])
         end
         redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'm', ARGV[2])
-        for i = 5, #ARGV do redis.call('PUBLISH', ARGV[i], ARGV[2]) end
+        for i = 6, #ARGV do redis.call('PUBLISH', ARGV[i], ARGV[2]) end
         return {1, mine}
         """;
 

@@ -177,13 +177,14 @@ internal sealed partial class RedisUplink
     /// <param name="claim">The key by which one node takes it.</param>
     /// <param name="count">How often this node saw it before, or <c>id</c>.</param>
     /// <param name="life">How long the claim holds.</param>
+    /// <param name="listensSinceMs">Since when this node listens, by Redis's clock.</param>
     /// <exception cref="Exception">One of <see cref="IsAway"/>: it is not known whether it was published.</exception>
-    public async Task<(bool IsTaken, long Count)> PublishOnceAsync(Envelope envelope, byte[] body, RedisKey claim, RedisValue count, TimeSpan life)
+    public async Task<(bool IsTaken, long Count)> PublishOnceAsync(Envelope envelope, byte[] body, RedisKey claim, RedisValue count, TimeSpan life, long listensSinceMs)
     {
         var message = new Outgoing(envelope.Rooms, body, _time.GetTimestamp());
         var link = _link ?? throw new BrokenCircuitException("Redis is away.");
         var answer = (RedisResult[])(await RunAsync(
-            link, RedisScripts.PublishOnce, [_channels.Log, claim], [LogLength(body), body, count, (long)life.TotalMilliseconds, .. Channels(message)]))!;
+            link, RedisScripts.PublishOnce, [_channels.Log, claim], [LogLength(body), body, count, (long)life.TotalMilliseconds, listensSinceMs, .. Channels(message)]))!;
         var isTaken = (int)answer[0] == 1;
         if (isTaken)
         {
