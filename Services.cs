@@ -1,3 +1,4 @@
+using System.Net;
 using System.Text.Json;
 using Dmb.Endpoints;
 using Dmb.Redis;
@@ -137,7 +138,8 @@ internal static partial class Services
             }
             else
             {
-                LogRedis(app.Logger, redis.EndPoints[0].ToString()!, options.Prefix);
+                var endpoint = redis.EndPoints[0] is DnsEndPoint { Host: var host, Port: var port } ? $"{host}:{port}" : redis.EndPoints[0].ToString()!;
+                LogRedis(app.Logger, endpoint, options.Prefix);
             }
 
             LogNext(app.Logger, here.Uri.Authority);
