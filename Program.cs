@@ -45,6 +45,7 @@ app.UseRouting();
 app.MapNotify();
 app.MapRegister();
 app.MapRooms();
+app.MapBackends();
 app.MapEventStream();
 app.MapSockets();
 app.MapHealth();

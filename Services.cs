@@ -1,5 +1,6 @@
 using System.Net;
 using System.Text.Json;
+using Dmb.Backends;
 using Dmb.Endpoints;
 using Dmb.Redis;
 using Dmb.Routing;
@@ -57,6 +58,7 @@ internal static partial class Services
             .AddSingleton<FanOut>()
             .AddSingleton<Publisher>()
             .AddSingleton<BackplaneState>()
+            .AddSingleton<BackendServices>()
             .AddHostedService(services => services.GetRequiredService<FanOut>());
     }
 
@@ -65,7 +67,7 @@ internal static partial class Services
     {
         if (redis is null)
         {
-            builder.Services.AddSingleton<IBackplane, LocalBackplane>();
+            builder.Services.AddSingleton<IBackplane, LocalBackplane>().AddSingleton<IBackendStore, LocalBackendStore>();
             return;
         }
 
@@ -75,11 +77,15 @@ internal static partial class Services
             .AddSingleton<RedisDownlink>()
             .AddSingleton<RedisUplink>()
             .AddSingleton<SharedEvents>()
-            .AddSingleton<NotifyInputs>()
+            .AddSingleton<NotifyInput>()
+            .AddSingleton<BackendInput>()
+            .AddSingleton<RedisInputs>()
+            .AddSingleton<RedisBackendStore>()
+            .AddSingleton<IBackendStore>(services => services.GetRequiredService<RedisBackendStore>())
             .AddSingleton<RedisBackplane>()
             .AddSingleton<IBackplane>(services => services.GetRequiredService<RedisBackplane>())
             .AddHostedService(services => services.GetRequiredService<RedisDownlink>())
-            .AddHostedService(services => services.GetRequiredService<NotifyInputs>())
+            .AddHostedService(services => services.GetRequiredService<RedisInputs>())
             .AddHostedService(services => services.GetRequiredService<RedisBackplane>());
     }
 

@@ -1,3 +1,4 @@
+using Dmb.Backends;
 using Dmb.Routing;
 using Dmb.Sockets;
 using Microsoft.AspNetCore.Http.Features;
@@ -11,15 +12,43 @@ internal static class EventStreamEndpoints
         routes.MapGet("/events", StreamAsync)
             .WithTags("Subscribe")
             .WithName("streamEvents")
-            .WithSummary("Stream the messages of rooms.")
-            .WithDescription("Server-sent events: each message as `event:`, `data:` and `id:`; a comment line every 15 seconds. `curl -N` shows them as they come.")
+            .WithSummary("Stream the messages of rooms, or those of a backend service to one of its users.")
+            .WithDescription("Server-sent events: each message as `event:`, `data:` and `id:`; a comment line every 15 seconds. `curl -N` shows them as they come. With `service` and `user` the stream is that user's: `dmb:direct` and `dmb:broadcast` come, and the service is told that the user is there.")
             .WithMetadata(new QueryExample("room", "support"))
             .Produces<string>(StatusCodes.Status200OK, "text/event-stream")
-            .ProducesProblems(400, 403, 503);
+            .ProducesProblems(400, 403, 404, 503);
 
-    private static async Task StreamAsync(HttpContext context, SessionTable sessions, RoomTable rooms, IBackplane backplane, BrokerOptions options)
+    private static Task StreamAsync(
+        HttpContext context, SessionTable sessions, RoomTable rooms, IBackplane backplane, BackendServices backends, BrokerOptions options)
     {
-        var names = Rooms(context.Request.Query["room"], options);
+        var query = context.Request.Query;
+        var (service, user) = (query["service"].ToString(), query["user"].ToString());
+        if (service.Length > 0 && !Names.IsUser(user))
+        {
+            throw new RefusedException(ErrorCode.BadName, $"Name the user: /events?service={service}&user=1234. {Names.UserForm}");
+        }
+
+        var names = Rooms(query["room"], mayBeEmpty: service.Length > 0, options);
+        return RunAsync(context, sessions, async session =>
+        {
+            await rooms.JoinAsync(session, names, backplane);
+            if (service.Length == 0)
+            {
+                return null;
+            }
+
+            var joined = new BackendUser(service, user, session);
+            await backends.ConnectAsync(joined);
+            return () => backends.DisconnectAsync(joined);
+        });
+    }
+
+    /// <summary>Answers with a stream of what a session gets, until its client goes.</summary>
+    /// <param name="context">The request.</param>
+    /// <param name="sessions">Where the session is listed.</param>
+    /// <param name="joinAsync">Puts the session where it belongs, and gives what is to be done when it ends. What it refuses is the answer.</param>
+    public static async Task RunAsync(HttpContext context, SessionTable sessions, Func<Session, Task<Func<ValueTask>?>> joinAsync)
+    {
         sessions.Reserve();
         try
         {
@@ -31,10 +60,10 @@ internal static class EventStreamEndpoints
 
             var session = new Session(sessions, response.Body, WireFormat.EventStream, context.Abort);
             sessions.Add(session);
+            Func<ValueTask>? endAsync = null;
             try
             {
-                await rooms.JoinAsync(session, names, backplane);
-
+                endAsync = await joinAsync(session);
                 session.Send(EventStreamFrames.Connected);
                 await using (context.RequestAborted.Register(static s => ((Session)s!).Finish([]), session))
                 {
@@ -44,6 +73,11 @@ internal static class EventStreamEndpoints
             finally
             {
                 session.Finish([]);
+                if (endAsync is not null)
+                {
+                    await endAsync();
+                }
+
                 await sessions.RemoveAsync(session);
             }
         }
@@ -53,10 +87,10 @@ internal static class EventStreamEndpoints
         }
     }
 
-    private static string[] Rooms(Microsoft.Extensions.Primitives.StringValues query, BrokerOptions options)
+    private static string[] Rooms(Microsoft.Extensions.Primitives.StringValues query, bool mayBeEmpty, BrokerOptions options)
     {
         string[] names = [.. query.Select(name => name ?? "").Distinct()];
-        if (names.Length == 0)
+        if (names.Length == 0 && !mayBeEmpty)
         {
             throw new RefusedException(ErrorCode.BadName, "Name at least one room: /events?room=support.");
         }

@@ -113,7 +113,8 @@ internal static class NotifyEndpoints
         }
     }
 
-    private static string? DegradedOf(Taken taken) => taken switch
+    /// <summary>What an answer says of a message that Redis doesn't have.</summary>
+    public static string? DegradedOf(Taken taken) => taken switch
     {
         Taken.Spooled => "spooled",
         Taken.Locally => "local",

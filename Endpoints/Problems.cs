@@ -89,8 +89,8 @@ internal static partial class Problems
 
     private static int StatusOf(string code) => code switch
     {
-        ErrorCode.ForbiddenOrigin => StatusCodes.Status403Forbidden,
-        ErrorCode.UnknownEvent => StatusCodes.Status404NotFound,
+        ErrorCode.ForbiddenOrigin or ErrorCode.ForbiddenPublish => StatusCodes.Status403Forbidden,
+        ErrorCode.UnknownEvent or ErrorCode.UnknownBackend => StatusCodes.Status404NotFound,
         ErrorCode.TooManyEvents => StatusCodes.Status409Conflict,
         ErrorCode.TooBig => StatusCodes.Status413PayloadTooLarge,
         ErrorCode.RateLimited or ErrorCode.Draining or ErrorCode.BackplaneDown => StatusCodes.Status503ServiceUnavailable,
@@ -128,5 +128,8 @@ internal static partial class Problems
 [JsonSerializable(typeof(RegisterAnswer))]
 [JsonSerializable(typeof(EventEntry[]))]
 [JsonSerializable(typeof(RoomAnswer))]
+[JsonSerializable(typeof(BackendAnswer))]
+[JsonSerializable(typeof(MessageAnswer))]
+[JsonSerializable(typeof(UplinkAnswer[]))]
 [JsonSerializable(typeof(HealthAnswer))]
 internal sealed partial class ApiJson : JsonSerializerContext;

@@ -81,10 +81,11 @@ internal static class SocketEndpoints
         var session = new Session(sessions, stream.Inner, isDeflated ? WireFormat.DeflatedWebSocket : WireFormat.WebSocket, lifetime.Abort);
         stream.Session = session;
         sessions.Add(session);
+        var client = new SocketClient(session, broker);
         try
         {
             await WelcomeAsync(session, broker, isForeign);
-            await WebSocketTransport.RunAsync(socket, session, new SocketClient(session, broker), broker.Options);
+            await WebSocketTransport.RunAsync(socket, session, client, broker.Options);
         }
         catch
         {
@@ -93,6 +94,7 @@ internal static class SocketEndpoints
         }
         finally
         {
+            await client.EndAsync();
             await sessions.RemoveAsync(session);
         }
     }

@@ -1,7 +1,14 @@
 namespace Dmb.Redis;
 
 /// <summary>A message as it goes to Redis, and as it is kept until that has worked.</summary>
-internal sealed record Outgoing(string[] Rooms, byte[] Body, long Since);
+internal sealed record Outgoing(string[] Rooms, byte[] Body, long Since, OutgoingUplink? Uplink = null);
+
+/// <summary>What a message to a backend is besides: the body's data is stored, and published to all backends.</summary>
+/// <param name="Bkid">The backend.</param>
+/// <param name="Id">The message id.</param>
+/// <param name="Start">Where in the body the data begins.</param>
+/// <param name="Length">How long it is.</param>
+internal sealed record OutgoingUplink(string Bkid, string Id, int Start, int Length);
 
 /// <summary>Messages in the order in which they came, bounded in number, bytes and age.</summary>
 internal sealed class Spool(int maxMessages, int maxBytes, TimeSpan maxAge, TimeProvider time)

@@ -86,7 +86,8 @@ internal sealed partial class RedisBackplane(
             link = await RedisLink.ConnectAsync(redis.Clone(), cancellationToken);
             await downlink.AttachAsync(link, cancellationToken);
             await sharedEvents.AttachAsync(link, Patience, cancellationToken);
-            await services.GetRequiredService<NotifyInputs>().AttachAsync(link, Patience, cancellationToken);
+            await services.GetRequiredService<RedisInputs>().AttachAsync(link, Patience, cancellationToken);
+            await services.GetRequiredService<RedisBackendStore>().AttachAsync(link, Patience, cancellationToken);
             await ProveAsync(link, cancellationToken);
             await downlink.RecoverAsync(link, cancellationToken);
             await uplink.ResumeAsync(link);
@@ -142,6 +143,7 @@ internal sealed partial class RedisBackplane(
             // Not awaited: whether it worked is seen by its coming down.
             _ = ProbeAsync(link).ContinueWith(static task => _ = task.Exception, TaskScheduler.Default);
             downlink.Sweep();
+            _ = services.GetRequiredService<RedisBackendStore>().SweepAsync();
             tick = timer.WaitForNextTickAsync(cancellationToken).AsTask();
         }
 
@@ -151,8 +153,8 @@ internal sealed partial class RedisBackplane(
     private Task<RedisResult> ProbeAsync(RedisLink link)
     {
         _sent++;
-        RedisValue[] arguments = [node.Channels.Node, _sent, (long)LogLife.TotalMilliseconds];
-        return link.Commands.ScriptEvaluateAsync(RedisScripts.Probe, [node.Channels.Log], arguments)
+        RedisValue[] arguments = [node.Channels.Node, _sent, (long)LogLife.TotalMilliseconds, RedisBackendStore.NodeLifeMs];
+        return link.Commands.ScriptEvaluateAsync(RedisScripts.Probe, [node.Channels.Log, node.Channels.Node], arguments)
             .WaitAsync(options.ProbeInterval * ProbesMissedMax, TimeProvider.System);
     }
 

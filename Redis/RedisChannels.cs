@@ -12,7 +12,7 @@ internal sealed class RedisChannels(string prefix, string node)
     /// <summary>Stream: what was published lately, read by a node whose downlink was cut.</summary>
     public string Log { get; } = prefix + "log";
 
-    /// <summary>Channel: what is asked of all nodes.</summary>
+    /// <summary>Channel: what is said to all nodes. Set: the nodes whose users are in <see cref="NodeUsers"/>.</summary>
     public string Nodes { get; } = prefix + "nodes";
 
     /// <summary>Channel: what comes to this node alone, its probes and the answers to its questions.</summary>
@@ -30,10 +30,46 @@ internal sealed class RedisChannels(string prefix, string node)
     /// <summary>Key: the id of the first message with an idempotency key; expires.</summary>
     public string Idempotency(string key) => prefix + "idempotency:" + key;
 
+    /// <summary>Hashes, two by turns: what was answered to a backend's messages with ids, or, of `register`, to registrations with a nonce; expire.</summary>
+    public string Answered(string of, long turn) => $"{prefix}{of}:answered:{turn & 1}";
+
     /// <summary>Key: which node took a plain input; expires.</summary>
     public string Claim(string key) => prefix + "claim:" + key;
 
-    /// <summary>Another node's channel.</summary>
+    /// <summary>Channel: backends that want to be registered, or freed.</summary>
+    public string Register { get; } = prefix + "register";
+
+    /// <summary>Channel: what users say to backends, as it happens.</summary>
+    public string Uplink { get; } = prefix + "uplink";
+
+    /// <summary>Pattern: the channels of all backends, and nothing else.</summary>
+    public string BackendPattern { get; } = prefix + string.Concat(Enumerable.Repeat("[0-9a-f]", 32));
+
+    /// <summary>Hash: a backend's name; expires. Channel: what that backend says.</summary>
+    public string Backend(string bkid) => prefix + bkid;
+
+    /// <summary>The backend that a channel is of.</summary>
+    public string BackendOf(string channel) => channel[prefix.Length..];
+
+    /// <summary>Channel: what the broker answers to a backend.</summary>
+    public string BackendAck(string bkid) => prefix + bkid + ":ack";
+
+    /// <summary>Channel: where a backend of that name is answered that says no other.</summary>
+    public string RegisterAck(string name) => Register + ":" + name;
+
+    /// <summary>Stream: what users said to a backend, with the fields `id` and `message`; expires.</summary>
+    public string BackendUplink(string bkid) => prefix + bkid + ":uplink";
+
+    /// <summary>Hash: session to user; expires.</summary>
+    public string BackendSessions(string bkid) => prefix + bkid + ":sessions";
+
+    /// <summary>Hash: user to the number of its sessions; expires.</summary>
+    public string BackendUsers(string bkid) => prefix + bkid + ":users";
+
+    /// <summary>Set: the backends' users of a node, a line each.</summary>
+    public string NodeUsers(string other) => NodeOf(other) + ":users";
+
+    /// <summary>Another node's channel, and the key that is there as long as it lives.</summary>
     public string NodeOf(string other) => NodeOf(prefix, other);
 
     private static string NodeOf(string prefix, string node) => prefix + "node:" + node;

@@ -61,6 +61,9 @@ internal sealed partial class RedisDownlink : BackgroundService
         _lastWarned = _started - (long)(WarningInterval.TotalSeconds * time.TimestampFrequency);
     }
 
+    /// <summary>Raised when a backend was freed, on any node.</summary>
+    public event Action<string>? BackendFreed;
+
     /// <summary>Raised for each probe that came down, with its count.</summary>
     public event Action<long>? ProbeCame;
 
@@ -323,6 +326,9 @@ internal sealed partial class RedisDownlink : BackgroundService
                     && int.TryParse(sessions, NumberStyles.None, CultureInfo.InvariantCulture, out var heard)
                     && _questions.TryGetValue(key, out var question):
                 question.Hear(heard);
+                break;
+            case ["freed", var bkid]:
+                BackendFreed?.Invoke(bkid);
                 break;
             case ["sessions", _, _] or ["count", _, _, _]:
                 break;

@@ -14,18 +14,29 @@ internal static class RedisFormat
 {
     private static readonly JsonReaderOptions Options = new() { MaxDepth = 1_002 };
 
+    private static ReadOnlySpan<byte> DataMember => ",\"data\":"u8;
+
     public static byte[] Write(Envelope envelope, string node)
     {
-        var body = new ArrayBufferWriter<byte>(envelope.Data.Length + 256);
-        body.Append("{\"event\":"u8).Append(JsonText.Quote(envelope.Event)).Append(",\"data\":"u8).Append(envelope.Data.Span)
-            .Append(",\"id\":"u8).Append(JsonText.Quote(envelope.Id)).Append(",\"rooms\":["u8);
-        for (var i = 0; i < envelope.Rooms.Length; i++)
+        var name = JsonText.Quote(envelope.Event);
+        return [.. "{\"event\":"u8, .. name, .. DataMember, .. envelope.Data.Span, .. End(envelope.Id, envelope.Rooms, node)];
+    }
+
+    /// <summary>What follows the data.</summary>
+    public static byte[] End(string id, string[] rooms, string node)
+    {
+        var end = new ArrayBufferWriter<byte>(256);
+        end.Append(",\"id\":"u8).Append(JsonText.Quote(id)).Append(",\"rooms\":["u8);
+        for (var i = 0; i < rooms.Length; i++)
         {
-            body.Append(i == 0 ? ""u8 : ","u8).Append(JsonText.Quote(envelope.Rooms[i]));
+            end.Append(i == 0 ? ""u8 : ","u8).Append(JsonText.Quote(rooms[i]));
         }
 
-        return body.Append("],\"from\":\""u8).Append(Encoding.ASCII.GetBytes(node)).Append("\"}"u8).WrittenSpan.ToArray();
+        return end.Append("],\"from\":\""u8).Append(Encoding.ASCII.GetBytes(node)).Append("\"}"u8).WrittenSpan.ToArray();
     }
+
+    /// <summary>Where in a written message its data begins, in bytes.</summary>
+    public static int DataStart(string @event) => "{\"event\":"u8.Length + JsonText.Quote(@event).Length + DataMember.Length;
 
     /// <summary>The same message, marked as sent again.</summary>
     public static byte[] MarkAgain(byte[] body) => [.. body.AsSpan(0, body.Length - 1), .. ",\"again\":true}"u8];

@@ -1,3 +1,4 @@
+using Dmb.Backends;
 using Dmb.Routing;
 using Dmb.Telemetry;
 using Polly;
@@ -20,6 +21,9 @@ internal sealed partial class RedisUplink
 
     /// <summary>How long Redis may still lose what it has said yes to, if it dies.</summary>
     private static readonly TimeSpan Unsettled = TimeSpan.FromSeconds(5);
+
+    /// <summary>How long after it was sent the same uplink may be sent again.</summary>
+    private static readonly TimeSpan Again = TimeSpan.FromMinutes(1);
 
     private readonly Lock _lock = new();
     private readonly BrokerOptions _options;
@@ -51,17 +55,26 @@ internal sealed partial class RedisUplink
     }
 
     /// <summary>Publishes, or does what the outage policy says.</summary>
-    /// <exception cref="RefusedException">Redis is away and the message is refused.</exception>
-    public async ValueTask<Taken> PublishAsync(Envelope envelope, byte[] body)
+    /// <exception cref="RefusedException">Redis is away and the message is refused, or there is no such backend.</exception>
+    /// <param name="envelope">The message.</param>
+    /// <param name="body">The same, as it goes to Redis.</param>
+    /// <param name="bkid">The backend whose uplink it is; null for any other message.</param>
+    public async ValueTask<Taken> PublishAsync(Envelope envelope, byte[] body, string? bkid = null)
     {
-        var message = new Outgoing(envelope.Rooms, body, _time.GetTimestamp());
+        var uplink = bkid is null ? null : new OutgoingUplink(bkid, envelope.Id, RedisFormat.DataStart(envelope.Event), envelope.Data.Length);
+        var message = new Outgoing(envelope.Rooms, body, _time.GetTimestamp(), uplink);
         while (true)
         {
             if (_link is { } link)
             {
                 try
                 {
-                    await SendAsync(link, message);
+                    var answer = await SendAsync(link, message);
+                    if (bkid is not null && (int)answer < 0)
+                    {
+                        throw Backend.Unknown(bkid);
+                    }
+
                     Settle(link, message);
                     return Taken.Fully;
                 }
@@ -172,51 +185,57 @@ internal sealed partial class RedisUplink
     }
 
     /// <summary>Publishes an input that every node has, if no node did yet (<see cref="RedisScripts.PublishOnce"/>).</summary>
-    /// <param name="envelope">The message.</param>
-    /// <param name="body">The same, as it goes to Redis.</param>
-    /// <param name="claim">The key by which one node takes it.</param>
-    /// <param name="count">How often this node saw it before, or <c>id</c>.</param>
-    /// <param name="life">How long the claim holds.</param>
-    /// <param name="listensSinceMs">Since when this node listens, by Redis's clock.</param>
     /// <exception cref="Exception">One of <see cref="IsAway"/>: it is not known whether it was published.</exception>
-    public async Task<(bool IsTaken, long Count)> PublishOnceAsync(Envelope envelope, byte[] body, RedisKey claim, RedisValue count, TimeSpan life, long listensSinceMs)
+    public Task PublishOnceAsync(Envelope envelope, byte[] body, Claim claim)
     {
         var message = new Outgoing(envelope.Rooms, body, _time.GetTimestamp());
+        return RunOnceAsync(message, RedisScripts.PublishOnce, claim, [_channels.Log], [LogLength(body), body, .. Channels(message)]);
+    }
+
+    /// <summary>Runs a script that begins with a claim, and publishes a message unless its third answer is negative.</summary>
+    /// <exception cref="Exception">One of <see cref="IsAway"/>: it is not known whether it was published.</exception>
+    public async Task<RedisResult[]> RunOnceAsync(Outgoing message, string script, Claim claim, RedisKey[] keys, RedisValue[] arguments)
+    {
         var link = _link ?? throw new BrokenCircuitException("Redis is away.");
-        var answer = (RedisResult[])(await RunAsync(
-            link, RedisScripts.PublishOnce, [_channels.Log, claim], [LogLength(body), body, count, (long)life.TotalMilliseconds, listensSinceMs, .. Channels(message)]))!;
-        var isTaken = (int)answer[0] == 1;
-        if (isTaken)
+        var answer = (RedisResult[])(await RunAsync(link, script, [.. claim.Keys, .. keys], [.. claim.Arguments, .. arguments]))!;
+        claim.Seen = (long)answer[1];
+        if ((int)answer[0] == 1 && (answer.Length < 3 || (int)answer[2] >= 0))
         {
             Settle(link, message);
         }
 
-        return (isTaken, (long)answer[1]);
+        return answer;
     }
 
-    private Task<RedisResult> SendAsync(RedisLink link, Outgoing message) =>
-        RunAsync(link, RedisScripts.Publish, [_channels.Log], [LogLength(message.Body), message.Body, .. Channels(message)]);
+    private Task<RedisResult> SendAsync(RedisLink link, Outgoing message)
+    {
+        var length = LogLength(message.Body);
+        if (message.Uplink is not { } uplink)
+        {
+            return RunAsync(link, RedisScripts.Publish, [_channels.Log], [length, message.Body, .. Channels(message)]);
+        }
+
+        // Lua counts from one, and to the last.
+        var (bkid, id, start, bytes) = uplink;
+        return RunAsync(
+            link,
+            RedisScripts.SendUplink,
+            [_channels.Log, _channels.BackendUplink(bkid), _channels.Backend(bkid), _channels.Claim(id)],
+            [
+                length, _options.UplinkMessages, _channels.Room(message.Rooms[0]), _channels.Uplink, (long)_options.BackendTtl.TotalMilliseconds,
+                message.Body, start + 1, start + bytes, id, (long)Again.TotalMilliseconds,
+            ]);
+    }
 
     /// <summary>How many messages the log keeps: fewer while there are large ones.</summary>
-    private static long LogLength(byte[] body) => Math.Clamp(LogBytesMax / body.Length, LogMessagesMin, LogMessagesMax);
+    public static long LogLength(byte[] body) => Math.Clamp(LogBytesMax / body.Length, LogMessagesMin, LogMessagesMax);
 
     private IEnumerable<RedisValue> Channels(Outgoing message) => message.Rooms.Select(room => (RedisValue)_channels.Room(room));
 
     private async Task<RedisResult> RunAsync(RedisLink link, string script, RedisKey[] keys, RedisValue[] arguments)
     {
         return await _pipeline.ExecuteAsync(
-            static async (call, token) =>
-            {
-                try
-                {
-                    return await call.link.Commands.ScriptEvaluateAsync(call.script, call.keys, call.arguments).WaitAsync(token);
-                }
-                catch (RedisServerException e) when (e.Message.StartsWith("NOSCRIPT", StringComparison.Ordinal))
-                {
-                    // Redis forgot it since; the library sends it again now.
-                    return await call.link.Commands.ScriptEvaluateAsync(call.script, call.keys, call.arguments).WaitAsync(token);
-                }
-            },
+            static async (call, token) => await RedisScripts.RunAsync(call.link.Commands, call.script, call.keys, call.arguments).WaitAsync(token),
             (link, script, keys, arguments),
             link.Gone);
     }

@@ -10,7 +10,9 @@ internal static class ErrorCode
     public const string NotFound = "not_found";
     public const string TooBig = "too_big";
     public const string ForbiddenOrigin = "forbidden_origin";
+    public const string ForbiddenPublish = "forbidden_publish";
     public const string UnknownEvent = "unknown_event";
+    public const string UnknownBackend = "unknown_backend";
     public const string TooManyRooms = "too_many_rooms";
     public const string TooManyEvents = "too_many_events";
     public const string BackplaneDown = "backplane_down";

@@ -8,6 +8,8 @@ internal sealed record EventRegistration(string Event, string? DefaultRoom);
 /// <summary>The registered events: the default table (docs/protocol.md §2) and what was registered since.</summary>
 internal sealed class EventTable
 {
+    private const string Reserved = "dmb:";
+
     private readonly Lock _writing = new();
     private readonly int _max;
     private readonly HashSet<string> _buses;
@@ -47,6 +49,11 @@ internal sealed class EventTable
         if (!Names.IsEvent(name))
         {
             throw new RefusedException(ErrorCode.BadName, Names.EventForm);
+        }
+
+        if (name.StartsWith(Reserved, StringComparison.Ordinal))
+        {
+            throw new RefusedException(ErrorCode.BadName, "Events that begin with dmb: are the broker's own.");
         }
 
         var registration = new EventRegistration(name, BusOrNull(defaultRoom));
@@ -92,7 +99,7 @@ internal sealed class EventTable
 
         lock (_writing)
         {
-            if (Names.IsEvent(name) && (_events.ContainsKey(name) || _events.Count < _max))
+            if (Names.IsEvent(name) && !name.StartsWith(Reserved, StringComparison.Ordinal) && (_events.ContainsKey(name) || _events.Count < _max))
             {
                 _events[name] = new EventRegistration(name, BusOrNull(defaultRoom));
             }

@@ -21,6 +21,9 @@ internal static class Names
     /// <summary>What a room's name looks like, for people.</summary>
     public const string RoomForm = "A room's name is 1 to 200 bytes of UTF-8 without control characters or spaces.";
 
+    /// <summary>What a backend's user looks like, for people.</summary>
+    public const string UserForm = "A user is 1 to 200 bytes of UTF-8 without control characters.";
+
     /// <summary>What a message id or idempotency key looks like, for people.</summary>
     public const string IdForm = "A message id or idempotency key is 1 to 64 characters without control characters.";
 
@@ -53,6 +56,10 @@ internal static class Names
         return true;
     }
 
+    /// <summary>1 to 200 bytes of UTF-8 without control characters.</summary>
+    public static bool IsUser(ReadOnlySpan<char> user) =>
+        user.Length is > 0 and <= MaxRoomBytes && Encoding.UTF8.GetByteCount(user) <= MaxRoomBytes && !HasControl(user);
+
     /// <summary>A room of the form <c>type:key</c>: a valid one that matches <c>^\w+:</c> with ASCII's <c>\w</c>.</summary>
     public static bool IsNotificationRoom(ReadOnlySpan<char> name)
     {
@@ -61,21 +68,18 @@ internal static class Names
     }
 
     /// <summary>A message id or idempotency key that a publisher brought: 1 to 64 characters, none a control character.</summary>
-    public static bool IsId(ReadOnlySpan<char> id)
-    {
-        if (id.Length is 0 or > MaxIdLength)
-        {
-            return false;
-        }
+    public static bool IsId(ReadOnlySpan<char> id) => id.Length is > 0 and <= MaxIdLength && !HasControl(id);
 
-        foreach (var character in id)
+    private static bool HasControl(ReadOnlySpan<char> text)
+    {
+        foreach (var character in text)
         {
             if (char.IsControl(character))
             {
-                return false;
+                return true;
             }
         }
 
-        return true;
+        return false;
     }
 }

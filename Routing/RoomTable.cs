@@ -31,36 +31,54 @@ internal sealed class RoomTable
     /// <summary>Puts a subscriber in a room of this node; once is enough. What is published after this reaches it.</summary>
     public void Join(Subscriber subscriber, string name)
     {
-        if (subscriber.Memberships.ContainsKey(name))
+        lock (subscriber.Memberships)
         {
-            return;
-        }
+            if (subscriber.Memberships.ContainsKey(name))
+            {
+                return;
+            }
 
-        for (var room = Get(name); !room.TryJoin(subscriber); room = Get(name))
+            for (var room = Get(name); !room.TryJoin(subscriber); room = Get(name))
+            {
+                // The last one is leaving just now, and the room with it.
+                _rooms.TryRemove(KeyValuePair.Create(name, room));
+            }
+        }
+    }
+
+    /// <summary>How many rooms a subscriber would be in, were it in these as well.</summary>
+    public static int CountWith(Subscriber subscriber, IEnumerable<string> names)
+    {
+        lock (subscriber.Memberships)
         {
-            // The last one is leaving just now, and the room with it.
-            _rooms.TryRemove(KeyValuePair.Create(name, room));
+            return subscriber.Memberships.Count + names.Distinct().Count(name => !subscriber.Memberships.ContainsKey(name));
         }
     }
 
     /// <summary>Takes a subscriber out of a room; nothing happens if it isn't in it.</summary>
     public void Leave(Subscriber subscriber, string name)
     {
-        if (subscriber.Memberships.Remove(name, out var membership))
+        lock (subscriber.Memberships)
         {
-            Leave(membership);
+            if (subscriber.Memberships.Remove(name, out var membership))
+            {
+                Leave(membership);
+            }
         }
     }
 
     /// <summary>Takes a subscriber out of all its rooms.</summary>
     public void LeaveAll(Subscriber subscriber)
     {
-        foreach (var membership in subscriber.Memberships.Values)
+        lock (subscriber.Memberships)
         {
-            Leave(membership);
-        }
+            foreach (var membership in subscriber.Memberships.Values)
+            {
+                Leave(membership);
+            }
 
-        subscriber.Memberships.Clear();
+            subscriber.Memberships.Clear();
+        }
     }
 
     private Room Get(string name) => _rooms.GetOrAdd(name, static n => new Room(n));

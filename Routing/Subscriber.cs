@@ -1,9 +1,12 @@
 namespace Dmb.Routing;
 
-/// <summary>Whom a room delivers to. Its rooms change on one thread at a time: whoever reads from its client.</summary>
+/// <summary>Whom a room delivers to.</summary>
 internal abstract class Subscriber
 {
-    /// <summary>The rooms it is in. Changed as it joins and leaves <see cref="Room"/>s, and by nothing else.</summary>
+    /// <summary>Public name, unique over the cluster.</summary>
+    public string Id { get; } = Guid.NewGuid().ToString("N");
+
+    /// <summary>The rooms it is in. Read and changed by <see cref="RoomTable"/>, under a lock on it.</summary>
     internal Dictionary<string, Membership> Memberships { get; } = [];
 
     /// <summary>
@@ -12,8 +15,20 @@ internal abstract class Subscriber
     /// </summary>
     public abstract bool Deliver(Envelope envelope);
 
+    /// <summary>Queues an event of the broker's own as <see cref="Deliver"/> queues an envelope.</summary>
+    public abstract bool Queue(string @event, ReadOnlySpan<byte> data);
+
     /// <summary>Starts writing what was queued; returns without waiting for it.</summary>
     public abstract void Flush();
+
+    /// <summary>Sends an event of the broker's own; never blocks, never throws.</summary>
+    public void Send(string @event, ReadOnlySpan<byte> data)
+    {
+        if (Queue(@event, data))
+        {
+            Flush();
+        }
+    }
 }
 
 /// <summary>A subscriber's place in a room, so that leaving needs no search.</summary>

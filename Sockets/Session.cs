@@ -47,9 +47,6 @@ internal sealed partial class Session : Subscriber
         _lastHeard = _lastPinged = table.Time.GetTimestamp();
     }
 
-    /// <summary>Public name of the session, unique over the cluster.</summary>
-    public string Id { get; } = Guid.NewGuid().ToString("N");
-
     /// <summary>Completes when nothing more will be written: the last frame is out, or the connection is lost.</summary>
     public Task Ended => _ended.Task;
 
@@ -70,8 +67,7 @@ internal sealed partial class Session : Subscriber
         }
     }
 
-    /// <summary>Queues an event of the broker's own; true when the caller has to call <see cref="Flush"/>.</summary>
-    public bool Queue(string @event, ReadOnlySpan<byte> data) => Enqueue(Encode(@event, data));
+    public override bool Queue(string @event, ReadOnlySpan<byte> data) => Enqueue(Encode(@event, data));
 
     /// <summary>Sends a WebSocket's frame, if this is one.</summary>
     public void Tell(byte[] webSocketFrame)
@@ -81,9 +77,6 @@ internal sealed partial class Session : Subscriber
             Send(webSocketFrame);
         }
     }
-
-    /// <summary>Sends an event of the broker's own.</summary>
-    public void Send(string @event, ReadOnlySpan<byte> data) => Send(Encode(@event, data));
 
     /// <summary>
     /// Says bye, closes, and takes nothing more. What is queued is sent first, but not to a slow consumer. The first

@@ -1,12 +1,23 @@
 using System.Text;
 using System.Text.Json;
+using Dmb.Backends;
 using Dmb.Routing;
 
 namespace Dmb.Sockets;
 
 /// <summary>What all clients of /ws need from the broker.</summary>
 internal sealed record SocketBroker(
-    IBackplane Backplane, RoomTable Rooms, EventTable Events, Publisher Publisher, BrokerOptions Options, TimeProvider Time);
+    IBackplane Backplane, RoomTable Rooms, EventTable Events, Publisher Publisher, BackendServices Backends, BrokerOptions Options, TimeProvider Time)
+{
+    /// <summary>Refuses to join more rooms than one session may be in, before any of them is joined.</summary>
+    public void CheckPlacesFor(Session session, IEnumerable<string> rooms)
+    {
+        if (RoomTable.CountWith(session, rooms) > Options.MaxRoomsPerSession)
+        {
+            throw new RefusedException(ErrorCode.TooManyRooms, $"A session may be in {Options.MaxRoomsPerSession} rooms.");
+        }
+    }
+}
 
 /// <summary>One client of /ws: what each of its frames does (docs/protocol.md §4).</summary>
 internal sealed class SocketClient(Session session, SocketBroker broker)
@@ -15,6 +26,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
     private static readonly TimeSpan BadFramesWindow = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan FailedInterval = TimeSpan.FromSeconds(1);
 
+    private readonly DuplexClient _duplex = new(session, broker);
     private readonly Queue<long> _badFrames = new();
     private long? _lastFailed;
 
@@ -49,6 +61,9 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
         }
     }
 
+    /// <summary>The client is gone.</summary>
+    public ValueTask EndAsync() => _duplex.EndAsync();
+
     private ValueTask HandleAsync(ClientFrame frame)
     {
         switch (frame.Event)
@@ -71,10 +86,14 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
                 return PublishToAsync("shouted", ["internal"], shout, frame);
             case "notify_users":
                 return PublishToAsync("notify", ["internal", "everyone"], frame.Data, frame);
+            case "dmb:reconnect" or "dmb:broadcast" or "dmb:direct" or "dmb:connect" or "dmb:message" or "dmb:disconnect":
+                return DuplexAsync(frame);
             default:
                 return PublishAsync(frame);
         }
     }
+
+    private async ValueTask DuplexAsync(ClientFrame frame) => Acknowledge(frame, await _duplex.HandleAsync(frame));
 
     private async ValueTask SubscribeAsync(ClientFrame frame)
     {
@@ -83,7 +102,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
             return;
         }
 
-        CheckPlacesFor(rooms);
+        broker.CheckPlacesFor(session, rooms);
         await broker.Rooms.JoinAsync(session, rooms, broker.Backplane);
         var mustFlush = false;
         foreach (var room in rooms)
@@ -123,7 +142,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
             return;
         }
 
-        CheckPlacesFor(joining);
+        broker.CheckPlacesFor(session, joining);
         await broker.Rooms.JoinAsync(session, joining, broker.Backplane);
 
         foreach (var bus in leaving)
@@ -174,16 +193,6 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
         var registration = broker.Events.Register(request.Event, request.DefaultRoom, out var alreadyRegistered);
         await broker.Backplane.ShareEventAsync(registration.Event);
         Acknowledge(frame, ServerFrames.Registered(registration, alreadyRegistered));
-    }
-
-    /// <summary>Refuses to join more rooms than one session may be in, before any of them is joined.</summary>
-    private void CheckPlacesFor(IEnumerable<string> rooms)
-    {
-        var (max, memberships) = (broker.Options.MaxRoomsPerSession, session.Memberships);
-        if (memberships.Count + rooms.Distinct().Count(room => !memberships.ContainsKey(room)) > max)
-        {
-            throw new RefusedException(ErrorCode.TooManyRooms, $"A session may be in {max} rooms.");
-        }
     }
 
     private async ValueTask PublishToAsync(string @event, string[] rooms, ReadOnlyMemory<byte> data, ClientFrame frame)

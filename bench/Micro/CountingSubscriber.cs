@@ -18,4 +18,6 @@ internal class CountingSubscriber : Subscriber
     }
 
     public override void Flush() => _flushing = false;
+
+    public override bool Queue(string @event, ReadOnlySpan<byte> data) => false;
 }

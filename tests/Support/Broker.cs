@@ -69,6 +69,8 @@ internal sealed class Broker : IAsyncDisposable
 
         public override bool Deliver(Envelope envelope) => true;
 
+        public override bool Queue(string @event, ReadOnlySpan<byte> data) => false;
+
         public override void Flush() => _flushed.SetResult();
     }
 }

@@ -1,0 +1,73 @@
+using System.Buffers;
+using System.Security.Cryptography;
+using Dmb.Routing;
+
+namespace Dmb.Backends;
+
+/// <summary>A registered backend service: what it is called, and the identity that it was given.</summary>
+internal sealed record Backend(string Bkid, string Name)
+{
+    /// <summary>The event that carries a message to all users of a backend.</summary>
+    public const string Broadcast = "dmb:broadcast";
+
+    /// <summary>The event that carries a message to one user of a backend.</summary>
+    public const string Direct = "dmb:direct";
+
+    /// <summary>The event that carries to a backend what happens at its users.</summary>
+    public const string Uplink = "dmb:uplink";
+
+    /// <summary>The event that tells users that their backend was freed.</summary>
+    public const string Disconnected = "dmb:disconnected";
+
+    private const int BkidBytes = 16;
+    private static readonly SearchValues<char> Hexadecimal = SearchValues.Create("0123456789abcdef");
+
+    /// <summary>A new identity: 128 random bits, in hexadecimal.</summary>
+    public static string NewBkid() => RandomNumberGenerator.GetHexString(BkidBytes * 2, lowercase: true);
+
+    /// <summary>Whether a text can be an identity: 32 of 0-9 a-f.</summary>
+    public static bool IsBkid(string? text) => text is { Length: BkidBytes * 2 } && !text.AsSpan().ContainsAnyExcept(Hexadecimal);
+
+    /// <summary>The room of all users of a backend. No client can name it: it has a space, which the names of rooms have not.</summary>
+    public static string UsersRoom(string bkid) => "users " + bkid;
+
+    /// <summary>The room of one user's sessions.</summary>
+    public static string UserRoom(string bkid, string user) => $"user {bkid} {user}";
+
+    /// <summary>The room of a backend's own sockets and streams.</summary>
+    public static string UplinkRoom(string bkid) => "uplink " + bkid;
+
+    /// <summary>What is said to whoever names a backend that isn't registered.</summary>
+    public static RefusedException Unknown(string? bkid) =>
+        new(ErrorCode.UnknownBackend, $"There is no backend {bkid}: it was never registered, was freed, or has expired.");
+}
+
+/// <summary>One session of a backend's user.</summary>
+/// <param name="bkid">The backend.</param>
+/// <param name="user">Whom the session says it is: 1 to 200 bytes of UTF-8 without control characters.</param>
+/// <param name="subscriber">The session.</param>
+internal sealed class BackendUser(string bkid, string user, Subscriber subscriber)
+{
+    public string Bkid { get; } = bkid;
+
+    public string User { get; } = user;
+
+    public Subscriber Subscriber { get; } = subscriber;
+
+    /// <summary>The rooms that it is in by this.</summary>
+    public string[] Rooms { get; } = [Backend.UsersRoom(bkid), Backend.UserRoom(bkid, user)];
+
+    /// <summary>Whether the backend was freed meanwhile.</summary>
+    public bool IsFreed { get; set; }
+}
+
+/// <summary>What became of a backend's message.</summary>
+/// <param name="Nodes">On how many nodes somebody got it.</param>
+/// <param name="IsDuplicate">Whether the backend had sent it before, so that nothing was delivered now.</param>
+/// <param name="Taken">Whether the backplane took it.</param>
+internal readonly record struct Sent(int Nodes, bool IsDuplicate = false, Taken Taken = Taken.Fully);
+
+/// <summary>An uplink as it is stored.</summary>
+/// <param name="Id">The message id.</param>
+/// <param name="Json">The uplink, as the backend gets it.</param>
+internal readonly record struct StoredUplink(string Id, ReadOnlyMemory<byte> Json);

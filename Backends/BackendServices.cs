@@ -1,0 +1,155 @@
+using System.Collections.Concurrent;
+using Dmb.Routing;
+
+namespace Dmb.Backends;
+
+/// <summary>
+/// Backends and their users (docs/protocol.md §4 and §6), whichever way they come: a backend registers, reaches all its users
+/// or one, and hears what they say.
+/// </summary>
+internal sealed class BackendServices
+{
+    private readonly ConcurrentDictionary<BackendUser, bool> _users = [];
+    private readonly IBackendStore _store;
+    private readonly IBackplane _backplane;
+    private readonly RoomTable _rooms;
+    private readonly TimeProvider _time;
+
+    public BackendServices(IBackendStore store, IBackplane backplane, RoomTable rooms, TimeProvider time)
+    {
+        (_store, _backplane, _rooms, _time) = (store, backplane, rooms, time);
+        store.Freed += OnFreed;
+    }
+
+    /// <summary>This node's users.</summary>
+    public IEnumerable<BackendUser> Users => _users.Keys;
+
+    /// <summary>What is said to a backend that comes back with another name.</summary>
+    public static RefusedException NotItsName(Backend backend) =>
+        new(ErrorCode.ForbiddenPublish, $"The backend {backend.Bkid} has another name than {backend.Name}.");
+
+    /// <summary>Checks who wants to be a backend, and gives it an identity if it brings none.</summary>
+    /// <exception cref="RefusedException">The name or the bkid is none.</exception>
+    public static Backend Name(string? name, string? bkid)
+    {
+        if (name is null || !Names.IsRoom(name))
+        {
+            throw new RefusedException(ErrorCode.BadName, "The member name is 1 to 200 bytes of UTF-8 without control characters or spaces.");
+        }
+
+        return bkid is null || Backend.IsBkid(bkid)
+            ? new Backend(bkid ?? Backend.NewBkid(), name)
+            : throw new RefusedException(ErrorCode.BadName, "The member bkid is 32 of 0-9 a-f, as the broker gave it, or null for a new one.");
+    }
+
+    /// <summary>Registers a backend. One that comes back with its bkid is the same as before, also when the broker had forgotten it.</summary>
+    /// <exception cref="RefusedException">The name or the bkid is none, or the bkid is another's.</exception>
+    public async ValueTask<Backend> RegisterAsync(string? name, string? bkid)
+    {
+        var backend = Name(name, bkid);
+        await _store.RegisterAsync(backend);
+        return backend;
+    }
+
+    /// <summary>Notes that a backend is used.</summary>
+    /// <exception cref="RefusedException">There is no such backend.</exception>
+    public ValueTask TouchAsync(string bkid) => _store.TouchAsync(bkid);
+
+    /// <summary>Frees a backend: all that is stored of it is deleted, and its users are told.</summary>
+    /// <exception cref="RefusedException">There is no such backend.</exception>
+    public ValueTask FreeAsync(string bkid) => _store.FreeAsync(bkid);
+
+    /// <summary>Sends a backend's message to all its users, or to one; gives the message id.</summary>
+    /// <exception cref="RefusedException">There is no such backend.</exception>
+    public async ValueTask<(string Id, Sent Sent)> SendAsync(string bkid, BackendMessage message)
+    {
+        var envelope = Address(bkid, message);
+        return (envelope.Id, await _store.SendAsync(bkid, envelope, message.To, message.Key));
+    }
+
+    /// <summary>A backend's message on its way to its users.</summary>
+    public Envelope Address(string bkid, BackendMessage message) => message.To is { } user
+        ? new Envelope(Backend.Direct, NewId(), [Backend.UserRoom(bkid, user)], message.Data)
+        : new Envelope(Backend.Broadcast, NewId(), [Backend.UsersRoom(bkid)], message.Data);
+
+    /// <summary>Lets a session in as a backend's user, tells the session, and then the backend.</summary>
+    /// <exception cref="RefusedException">There is no such backend.</exception>
+    public async ValueTask ConnectAsync(BackendUser user)
+    {
+        await _store.TouchAsync(user.Bkid);
+
+        // What the backend sends as soon as it hears of the session finds it in its rooms, and comes behind this.
+        await JoinAsync(user.Subscriber, BackendJson.Joined(user), user.Rooms);
+        _users[user] = true;
+        try
+        {
+            await _store.ConnectAsync(user);
+        }
+        catch (RefusedException)
+        {
+            Leave(user);
+            user.Subscriber.Send(Backend.Disconnected, BackendJson.Left(user.Bkid));
+            throw;
+        }
+    }
+
+    /// <summary>Takes a session out again, and tells the backend.</summary>
+    public async ValueTask DisconnectAsync(BackendUser user)
+    {
+        Leave(user);
+        await _store.DisconnectAsync(user);
+    }
+
+    /// <summary>Hands a user's message to the backend; gives the message id.</summary>
+    /// <exception cref="RefusedException">The backend isn't registered any more.</exception>
+    public async ValueTask<string> SendUplinkAsync(BackendUser user, ReadOnlyMemory<byte> data)
+    {
+        var id = NewId();
+        var json = BackendJson.Message(user, id, data.Span, _time.GetUtcNow());
+        await _store.SendUplinkAsync(user.Bkid, new Envelope(Backend.Uplink, id, [Backend.UplinkRoom(user.Bkid)], json, isKept: true));
+        return id;
+    }
+
+    /// <summary>Tells a backend's socket or stream that it is connected, and lets it hear what its users say.</summary>
+    public ValueTask ListenAsync(Subscriber subscriber, string bkid) =>
+        JoinAsync(subscriber, BackendJson.Connected(bkid), [Backend.UplinkRoom(bkid)]);
+
+    /// <summary>The stored uplinks after the one with an id, or from the oldest, the oldest first.</summary>
+    /// <exception cref="RefusedException">There is no such backend, or Redis is away.</exception>
+    public ValueTask<IReadOnlyList<StoredUplink>> ReadUplinkAsync(string bkid, string? after, int max) => _store.ReadUplinkAsync(bkid, after, max);
+
+    /// <summary>Puts a session in rooms, and says so before anything that comes from there.</summary>
+    private async ValueTask JoinAsync(Subscriber subscriber, byte[] data, string[] rooms)
+    {
+        var mustFlush = subscriber.Queue("dmb:connected", data);
+        await _rooms.JoinAsync(subscriber, rooms, _backplane);
+        if (mustFlush)
+        {
+            subscriber.Flush();
+        }
+    }
+
+    private void OnFreed(string bkid)
+    {
+        foreach (var user in Users.Where(user => user.Bkid == bkid))
+        {
+            user.IsFreed = true;
+            Leave(user);
+            user.Subscriber.Send(Backend.Disconnected, BackendJson.Left(bkid));
+
+            // It counts for nothing any more; also not when the backend comes back.
+            _ = _store.DisconnectAsync(user).AsTask();
+        }
+    }
+
+    private void Leave(BackendUser user)
+    {
+        _users.TryRemove(user, out _);
+        foreach (var room in user.Rooms)
+        {
+            _rooms.Leave(user.Subscriber, room);
+        }
+    }
+
+    private string NewId() => Guid.CreateVersion7(_time.GetUtcNow()).ToString();
+}

@@ -1,0 +1,218 @@
+using System.Globalization;
+using Dmb.Routing;
+
+namespace Dmb.Backends;
+
+/// <summary>The backends of a node that runs alone, in its memory.</summary>
+internal sealed class LocalBackendStore(FanOut fanOut, RoomTable rooms, IdempotencyTable idempotency, BrokerOptions options, TimeProvider time) : IBackendStore
+{
+    private readonly Lock _lock = new();
+    private readonly Dictionary<string, Entry> _backends = [];
+
+    /// <summary>All stored uplinks, the oldest first: the first to go when there are too many bytes of them.</summary>
+    private readonly LinkedList<Stored> _stored = [];
+    private long _storedBytes;
+
+    public event Action<string>? Freed;
+
+    public ValueTask RegisterAsync(Backend backend)
+    {
+        lock (_lock)
+        {
+            if (Find(backend.Bkid) is { } known)
+            {
+                return known.Name == backend.Name ? default : throw BackendServices.NotItsName(backend);
+            }
+
+            if (_backends.Count >= options.MaxBackends)
+            {
+                Expire();
+            }
+
+            if (_backends.Count >= options.MaxBackends)
+            {
+                throw new RefusedException(ErrorCode.RateLimited, $"{options.MaxBackends} backends are registered, which is the limit.");
+            }
+
+            _backends.Add(backend.Bkid, new Entry(backend.Name) { Used = time.GetTimestamp() });
+            return default;
+        }
+    }
+
+    public ValueTask TouchAsync(string bkid)
+    {
+        lock (_lock)
+        {
+            Get(bkid);
+            return default;
+        }
+    }
+
+    public ValueTask FreeAsync(string bkid)
+    {
+        lock (_lock)
+        {
+            Remove(bkid, Get(bkid));
+        }
+
+        Freed?.Invoke(bkid);
+        return default;
+    }
+
+    public async ValueTask<Sent> SendAsync(string bkid, Envelope envelope, string? user, string? key)
+    {
+        await TouchAsync(bkid);
+        TaskCompletionSource<string>? answer = null;
+        if (key is not null && !idempotency.TryTake($"{bkid} {key}", out answer))
+        {
+            return new Sent(int.Parse(await answer.Task, CultureInfo.InvariantCulture), IsDuplicate: true);
+        }
+
+        var nodes = rooms.Find(envelope.Rooms[0]) is null ? 0 : 1;
+        await fanOut.DeliverAsync(envelope);
+        answer?.SetResult(nodes.ToString(CultureInfo.InvariantCulture));
+        return new Sent(nodes);
+    }
+
+    public ValueTask ConnectAsync(BackendUser user)
+    {
+        int sessions;
+        lock (_lock)
+        {
+            var backend = Get(user.Bkid);
+            if (!backend.Sessions.Add(user.Subscriber.Id))
+            {
+                return default;
+            }
+
+            sessions = backend.Users[user.User] = backend.Users.GetValueOrDefault(user.User) + 1;
+        }
+
+        return TellAsync("connect", user, sessions);
+    }
+
+    public ValueTask DisconnectAsync(BackendUser user)
+    {
+        int sessions;
+        lock (_lock)
+        {
+            if (Find(user.Bkid) is not { } backend || !backend.Sessions.Remove(user.Subscriber.Id))
+            {
+                return default;
+            }
+
+            sessions = backend.Users[user.User] -= 1;
+            if (sessions == 0)
+            {
+                backend.Users.Remove(user.User);
+            }
+        }
+
+        return TellAsync("disconnect", user, sessions);
+    }
+
+    public async ValueTask<Taken> SendUplinkAsync(string bkid, Envelope uplink)
+    {
+        uplink.Keep();
+        lock (_lock)
+        {
+            Store(Get(bkid), uplink);
+        }
+
+        await fanOut.DeliverAsync(uplink);
+        return Taken.Fully;
+    }
+
+    public ValueTask<IReadOnlyList<StoredUplink>> ReadUplinkAsync(string bkid, string? after, int max)
+    {
+        lock (_lock)
+        {
+            var all = Get(bkid).Uplinks.Select(node => node.Value.Uplink).ToList();
+            var from = all.FindIndex(uplink => uplink.Id == after) + 1;
+            return ValueTask.FromResult<IReadOnlyList<StoredUplink>>([.. all.Skip(from).Take(max)]);
+        }
+    }
+
+    private async ValueTask TellAsync(string type, BackendUser user, int sessions)
+    {
+        var json = BackendJson.Presence(type, user.Bkid, user.User, user.Subscriber.Id, sessions);
+        await SendUplinkAsync(user.Bkid, new Envelope(Backend.Uplink, Guid.CreateVersion7(time.GetUtcNow()).ToString(), [Backend.UplinkRoom(user.Bkid)], json, isKept: true));
+    }
+
+    private void Store(Entry backend, Envelope uplink)
+    {
+        backend.Uplinks.Enqueue(_stored.AddLast(new Stored(backend, new StoredUplink(uplink.Id, uplink.Data))));
+        _storedBytes += uplink.Data.Length;
+        if (backend.Uplinks.Count > options.UplinkMessages)
+        {
+            DropOldest(backend);
+        }
+
+        while (_storedBytes > options.UplinkBytes && _stored.First is { } oldest)
+        {
+            DropOldest(oldest.Value.Backend);
+        }
+    }
+
+    private void DropOldest(Entry backend)
+    {
+        var node = backend.Uplinks.Dequeue();
+        _stored.Remove(node);
+        _storedBytes -= node.Value.Uplink.Json.Length;
+    }
+
+    private Entry Get(string bkid) => Find(bkid) ?? throw Backend.Unknown(bkid);
+
+    private Entry? Find(string bkid)
+    {
+        if (!_backends.TryGetValue(bkid, out var backend))
+        {
+            return null;
+        }
+
+        if (IsExpired(backend))
+        {
+            Remove(bkid, backend);
+            return null;
+        }
+
+        backend.Used = time.GetTimestamp();
+        return backend;
+    }
+
+    /// <summary>A backend with users is in use.</summary>
+    private bool IsExpired(Entry backend) => backend.Sessions.Count == 0 && time.GetElapsedTime(backend.Used) >= options.BackendTtl;
+
+    private void Expire()
+    {
+        foreach (var (bkid, backend) in _backends.Where(entry => IsExpired(entry.Value)).ToArray())
+        {
+            Remove(bkid, backend);
+        }
+    }
+
+    private void Remove(string bkid, Entry backend)
+    {
+        _backends.Remove(bkid);
+        while (backend.Uplinks.Count > 0)
+        {
+            DropOldest(backend);
+        }
+    }
+
+    private readonly record struct Stored(Entry Backend, StoredUplink Uplink);
+
+    private sealed class Entry(string name)
+    {
+        public string Name { get; } = name;
+
+        public long Used { get; set; }
+
+        public HashSet<string> Sessions { get; } = [];
+
+        /// <summary>How many sessions each user has.</summary>
+        public Dictionary<string, int> Users { get; } = [];
+
+        public Queue<LinkedListNode<Stored>> Uplinks { get; } = new();
+    }
+}

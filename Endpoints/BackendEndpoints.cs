@@ -1,0 +1,135 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using System.Text.Json.Serialization;
+using Dmb.Backends;
+using Dmb.Routing;
+using Dmb.Sockets;
+using Dmb.Telemetry;
+
+namespace Dmb.Endpoints;
+
+/// <summary>A backend service is registered.</summary>
+/// <param name="Bkid">Its identity. Users name it as the service that they join.</param>
+/// <param name="Channel">The Redis channel that it may send its messages to.</param>
+/// <param name="Uplink">The Redis channel on which all backends hear what users say.</param>
+/// <param name="TtlS">For how many seconds the registration lives after its last use.</param>
+internal sealed record BackendAnswer(string Bkid, string Channel, string Uplink, int TtlS);
+
+/// <summary>What became of a backend's message.</summary>
+/// <param name="Type">`bk_message_ack`.</param>
+/// <param name="Id">The message's own id, as it came.</param>
+/// <param name="Ok">True.</param>
+/// <param name="Nodes">On how many nodes somebody got it: 0 when nobody is there.</param>
+/// <param name="Duplicate">Whether it was sent before, so that nothing was delivered now.</param>
+/// <param name="Degraded">With 202 or 200 while Redis is away: `spooled`, kept for other nodes; `local`, delivered here only.</param>
+internal sealed record MessageAnswer(
+    string Type,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] JsonNode? Id,
+    bool Ok,
+    int Nodes,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] bool Duplicate,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Degraded);
+
+/// <summary>A stored uplink.</summary>
+/// <param name="Id">Its message id.</param>
+/// <param name="Uplink">What the backend got, or would have got had it been there.</param>
+internal sealed record UplinkAnswer(string Id, JsonElement Uplink);
+
+/// <summary>/register/backend and /backend/{bkid}: a backend service and its users.</summary>
+internal static class BackendEndpoints
+{
+    private const string BkidExample = "0123456789abcdef0123456789abcdef";
+    private const int UplinksMax = 1_000;
+
+    public static void MapBackends(this IEndpointRouteBuilder routes)
+    {
+        routes.MapPost("/register/backend", RegisterAsync)
+            .WithTags("Backends")
+            .WithName("registerBackend")
+            .WithSummary("Register a backend service.")
+            .WithDescription("Gives it a `bkid`, a channel, and its users. A service that comes back sends the `bkid` that it had, and is the same as before.")
+            .WithMetadata(new RequestExample("""{"name":"billing"}"""))
+            .Produces<BackendAnswer>(StatusCodes.Status201Created)
+            .ProducesProblems(400, 403, 413, 503);
+
+        routes.MapDelete("/register/backend/{bkid}", FreeAsync)
+            .WithTags("Backends")
+            .WithName("freeBackend")
+            .WithSummary("Free a backend service, and delete all that is stored of it.")
+            .WithMetadata(new RouteExample("bkid", BkidExample))
+            .Produces(StatusCodes.Status204NoContent)
+            .ProducesProblems(403, 404, 503);
+
+        var group = routes.MapGroup("/backend/{bkid}").WithTags("Backends");
+
+        group.MapPost("/messages", SendAsync)
+            .WithName("sendMessage")
+            .WithSummary("Send a message to one user of a backend service, or, without `to`, to all.")
+            .WithDescription("Users get it as `dmb:direct` or `dmb:broadcast`. The same `id` again is the same message, and delivers nothing.")
+            .WithMetadata(new RouteExample("bkid", BkidExample), new RequestExample("""{"to":"user-42","data":{"text":"hello"}}"""))
+            .Produces<MessageAnswer>()
+            .Produces<MessageAnswer>(StatusCodes.Status202Accepted)
+            .ProducesProblems(400, 403, 404, 413, 503);
+
+        group.MapGet("/uplink", StreamAsync)
+            .WithName("streamUplink")
+            .WithSummary("Stream what a backend's users say.")
+            .WithDescription("Server-sent events named `dmb:uplink`: messages, and users that come and go.")
+            .WithMetadata(new RouteExample("bkid", BkidExample))
+            .Produces<string>(StatusCodes.Status200OK, "text/event-stream")
+            .ProducesProblems(403, 404, 503);
+
+        group.MapGet("/uplink/stored", ReadAsync)
+            .WithName("readUplink")
+            .WithSummary("Read what a backend's users said while it was away.")
+            .WithDescription("The oldest first, at most `max` (100, up to 1,000), those after the message `after`, or from the oldest that is stored.")
+            .WithMetadata(new RouteExample("bkid", BkidExample))
+            .ProducesProblems(400, 403, 404, 503);
+    }
+
+    private static async Task<IResult> RegisterAsync(
+        HttpContext context, BackendServices backends, BrokerOptions options, BrokerTelemetry telemetry)
+    {
+        using var body = await RequestBody.ReadAsync(context, options.MaxMessageBytes, telemetry);
+        using var members = JsonMembers.Read(body.Json, options.MaxJsonDepth, ErrorCode.BadJson);
+        var backend = await backends.RegisterAsync(members.Text("name"), members.Text("bkid"));
+        return Results.Json(
+            new BackendAnswer(backend.Bkid, options.Prefix + backend.Bkid, options.Prefix + "uplink", (int)options.BackendTtl.TotalSeconds),
+            ApiJson.Default.BackendAnswer,
+            statusCode: StatusCodes.Status201Created);
+    }
+
+    private static async Task<IResult> FreeAsync(string bkid, BackendServices backends)
+    {
+        await backends.FreeAsync(bkid);
+        return Results.NoContent();
+    }
+
+    private static async Task<IResult> SendAsync(
+        HttpContext context, string bkid, BackendServices backends, BrokerOptions options, BrokerTelemetry telemetry)
+    {
+        using var body = await RequestBody.ReadAsync(context, options.MaxMessageBytes, telemetry);
+        using var members = JsonMembers.Read(body.Json, options.MaxJsonDepth, ErrorCode.BadJson);
+        var message = BackendMessage.Read(members, "to", ErrorCode.BadJson);
+        var (_, sent) = await backends.SendAsync(bkid, message);
+        var id = message.Id.IsEmpty ? null : JsonNode.Parse(message.Id.Span);
+        return Results.Json(
+            new MessageAnswer("bk_message_ack", id, true, sent.Nodes, sent.IsDuplicate, NotifyEndpoints.DegradedOf(sent.Taken)),
+            ApiJson.Default.MessageAnswer,
+            statusCode: sent.Taken == Taken.Spooled ? StatusCodes.Status202Accepted : StatusCodes.Status200OK);
+    }
+
+    private static Task StreamAsync(HttpContext context, string bkid, SessionTable sessions, BackendServices backends) =>
+        EventStreamEndpoints.RunAsync(context, sessions, async session =>
+        {
+            await backends.TouchAsync(bkid);
+            await backends.ListenAsync(session, bkid);
+            return null;
+        });
+
+    private static async Task<UplinkAnswer[]> ReadAsync(string bkid, BackendServices backends, string? after = null, int max = 100)
+    {
+        var stored = await backends.ReadUplinkAsync(bkid, after, Math.Clamp(max, 1, UplinksMax));
+        return [.. stored.Select(uplink => new UplinkAnswer(uplink.Id, JsonElement.Parse(uplink.Json.Span)))];
+    }
+}

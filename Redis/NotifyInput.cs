@@ -1,0 +1,71 @@
+using System.Globalization;
+using System.Text.Json;
+using Dmb.Routing;
+
+namespace Dmb.Redis;
+
+/// <summary>A push from a program that has Redis and no HTTP: on <c>dmb:notify:{event}</c>, or a channel of <see cref="BrokerOptions.NotifyChannels"/>.</summary>
+internal sealed class NotifyInput(EventTable events, Publisher publisher, RedisNode node, RedisUplink uplink)
+{
+    /// <summary>Publishes it, if no node did yet.</summary>
+    /// <exception cref="RefusedException">It is none.</exception>
+    public async Task ActAsync(string name, ReadOnlyMemory<byte> json, Claims claims)
+    {
+        var address = publisher.ReadAddress(json.Span);
+        var own = ReadId(json.Span);
+        if (publisher.Prepare(events.Find(name), json, address, own) is not { Rooms.Length: > 0 } envelope)
+        {
+            return;
+        }
+
+        var hash = Claims.Hash(name, json.Span);
+        var count = claims.Before(hash);
+        try
+        {
+            var claim = own is null ? claims.ByCount(hash, Answers.None) : claims.ById(own);
+            await uplink.PublishOnceAsync(envelope, RedisFormat.Write(envelope, node.Id), claim);
+            count = claim.Seen;
+        }
+        catch (Exception e) when (RedisUplink.IsAway(e))
+        {
+            // Nobody can be asked: all nodes act, under one id, so that each session gets it once.
+            var id = own ?? string.Create(CultureInfo.InvariantCulture, $"{hash}-{count}");
+            await publisher.PublishAsync(events.Find(name), json, address, key: null, id);
+            count++;
+        }
+
+        if (own is null)
+        {
+            claims.Note(hash, count);
+        }
+    }
+
+    /// <summary>The <c>id</c> or <c>nonce</c> that an input brought, if it is a string that can be one.</summary>
+    private string? ReadId(ReadOnlySpan<byte> json)
+    {
+        var reader = new Utf8JsonReader(json, publisher.ReaderOptions);
+        reader.Read();
+        string? found = null;
+        while (reader.TokenType is JsonTokenType.StartObject or JsonTokenType.PropertyName || reader.CurrentDepth > 0)
+        {
+            if (reader.TokenType == JsonTokenType.PropertyName && reader.CurrentDepth == 1)
+            {
+                var isId = JsonText.Is(ref reader, "id"u8) || (found is null && JsonText.Is(ref reader, "nonce"u8));
+                reader.Read();
+                if (isId && reader.TokenType == JsonTokenType.String && JsonText.Read(ref reader) is { } id && Names.IsId(id))
+                {
+                    found = id;
+                }
+
+                reader.Skip();
+            }
+
+            if (!reader.Read())
+            {
+                break;
+            }
+        }
+
+        return found;
+    }
+}

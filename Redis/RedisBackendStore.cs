@@ -1,0 +1,348 @@
+using System.Collections.Concurrent;
+using Dmb.Backends;
+using Dmb.Routing;
+using StackExchange.Redis;
+
+namespace Dmb.Redis;
+
+/// <summary>
+/// The backends of all nodes, in Redis. What users' sessions do while Redis is away is told to their backends when it is back,
+/// and the sessions of a node that died are taken out by another.
+/// </summary>
+internal sealed class RedisBackendStore : IBackendStore
+{
+    private const int Batch = 256;
+    private const int Page = 200;
+
+    /// <summary>How long a node is held to be alive without a sign: longer than Redis takes to come back.</summary>
+    private static readonly TimeSpan NodeLife = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan SweepInterval = TimeSpan.FromSeconds(5);
+
+    private readonly ConcurrentDictionary<BackendUser, bool> _users = [];
+    private readonly ConcurrentDictionary<BackendUser, bool> _untold = [];
+    private readonly BrokerOptions _options;
+    private readonly RedisNode _node;
+    private readonly RedisChannels _channels;
+    private readonly RedisUplink _uplink;
+    private readonly RoomTable _rooms;
+    private readonly TimeProvider _time;
+    private long _attached;
+    private long _swept;
+    private long _touched;
+
+    public RedisBackendStore(BrokerOptions options, RedisNode node, RedisUplink uplink, RedisDownlink downlink, RoomTable rooms, TimeProvider time)
+    {
+        (_options, _node, _channels, _uplink, _rooms, _time) = (options, node, node.Channels, uplink, rooms, time);
+        _touched = time.GetTimestamp();
+        downlink.BackendFreed += bkid => Freed?.Invoke(bkid);
+    }
+
+    public event Action<string>? Freed;
+
+    public async ValueTask RegisterAsync(Backend backend)
+    {
+        if (!await RegisterAsync(backend, Claim.Own(), ack: null))
+        {
+            throw BackendServices.NotItsName(backend);
+        }
+    }
+
+    /// <summary>Registers a backend; false if it has another name.</summary>
+    public async ValueTask<bool> RegisterAsync(Backend backend, Claim claim, Ack? ack)
+    {
+        return await RunAsync(
+            RedisScripts.RegisterBackend, claim, Keys(backend.Bkid), [backend.Name, Milliseconds(_options.BackendTtl), .. Arguments(ack)]);
+    }
+
+    public async ValueTask TouchAsync(string bkid)
+    {
+        try
+        {
+            if (!await _uplink.RunAsync(redis => redis.KeyExpireAsync(Keys(bkid)[0], _options.BackendTtl)))
+            {
+                throw Backend.Unknown(bkid);
+            }
+        }
+        catch (Exception e) when (RedisUplink.IsAway(e))
+        {
+            // Nobody can be asked: whoever says that it is a backend is taken for one until Redis is back.
+            CheckOutage(bkid);
+        }
+    }
+
+    public async ValueTask FreeAsync(string bkid)
+    {
+        if (!await FreeAsync(bkid, Claim.Own(), ack: null))
+        {
+            throw Backend.Unknown(bkid);
+        }
+    }
+
+    /// <summary>Frees a backend; false if there is none such.</summary>
+    public async ValueTask<bool> FreeAsync(string bkid, Claim claim, Ack? ack)
+    {
+        return await RunAsync(RedisScripts.FreeBackend, claim, [.. Keys(bkid), _channels.Answered(bkid, 0), _channels.Answered(bkid, 1)], [_channels.Nodes, "freed " + bkid, .. Arguments(ack)]);
+    }
+
+    public async ValueTask<Sent> SendAsync(string bkid, Envelope envelope, string? user, string? key)
+    {
+        var claim = key is null ? Claim.Own() : Claim.Own(AnswersTo(bkid, key));
+        var body = RedisFormat.Write(envelope, _node.Id);
+        try
+        {
+            return await SendAsync(bkid, envelope, body, user, claim, ack: null);
+        }
+        catch (Exception e) when (RedisUplink.IsAway(e))
+        {
+            CheckOutage(bkid);
+            var nodes = _rooms.Find(envelope.Rooms[0]) is null ? 0 : 1;
+            return new Sent(nodes, Taken: await _uplink.PublishAsync(envelope, body));
+        }
+    }
+
+    /// <summary>Publishes a backend's message that came over Redis, if no node did yet, and answers.</summary>
+    /// <exception cref="Exception">One of <see cref="RedisUplink.IsAway"/>: it is not known whether it was published.</exception>
+    public ValueTask<Sent> SendAsync(string bkid, Envelope envelope, string? user, Claim claim, Ack ack) =>
+        SendAsync(bkid, envelope, RedisFormat.Write(envelope, _node.Id), user, claim, ack);
+
+    private async ValueTask<Sent> SendAsync(string bkid, Envelope envelope, byte[] body, string? user, Claim claim, Ack? ack)
+    {
+        var answer = await _uplink.RunOnceAsync(
+            new Outgoing(envelope.Rooms, body, _time.GetTimestamp()),
+            RedisScripts.SendMessage,
+            claim,
+            [_channels.Log, _channels.Backend(bkid), _channels.BackendUsers(bkid), _channels.BackendSessions(bkid), _channels.BackendUplink(bkid)],
+            [
+                Milliseconds(_options.BackendTtl), RedisUplink.LogLength(body), body, _channels.Room(envelope.Rooms[0]), user ?? "", .. Arguments(ack),
+            ]);
+        if ((int)answer[0] == 0)
+        {
+            return new Sent(0, IsDuplicate: true);
+        }
+
+        var nodes = (int)answer[2];
+        return nodes < 0 && ack is null ? throw Backend.Unknown(bkid) : new Sent(nodes, IsDuplicate: (int)answer[3] == 1);
+    }
+
+    /// <summary>Where the answer to an input with an id is kept.</summary>
+    /// <param name="of">The bkid, or `register`.</param>
+    /// <param name="id">The input's id.</param>
+    public Answers AnswersTo(string of, string id) => Answers.Of(of, id, _channels, _options.IdempotencyWindow, _time);
+
+    public async ValueTask ConnectAsync(BackendUser user)
+    {
+        _users[user] = true;
+        _untold.TryRemove(user, out _);
+        try
+        {
+            if (await _uplink.RunAsync(redis => ConnectAsync(redis, user)) < 0)
+            {
+                _users.TryRemove(user, out _);
+                throw Backend.Unknown(user.Bkid);
+            }
+        }
+        catch (Exception e) when (RedisUplink.IsAway(e))
+        {
+            // The next link tells it.
+        }
+    }
+
+    public async ValueTask DisconnectAsync(BackendUser user)
+    {
+        _users.TryRemove(user, out _);
+        _untold[user] = true;
+        await TellAsync(user);
+    }
+
+    public async ValueTask<Taken> SendUplinkAsync(string bkid, Envelope uplink) =>
+        await _uplink.PublishAsync(uplink, RedisFormat.Write(uplink, _node.Id), bkid);
+
+    public async ValueTask<IReadOnlyList<StoredUplink>> ReadUplinkAsync(string bkid, string? after, int max)
+    {
+        try
+        {
+            await TouchAsync(bkid);
+            return await ReadAsync(bkid, after, max);
+        }
+        catch (Exception e) when (RedisUplink.IsAway(e))
+        {
+            throw new RefusedException(ErrorCode.BackplaneDown, "Redis is away; try again.");
+        }
+    }
+
+    /// <summary>Tells, on a new link, of all sessions that are here: of those that came meanwhile, and of all if Redis forgot them.</summary>
+    public async Task AttachAsync(RedisLink link, TimeSpan patience, CancellationToken cancellationToken)
+    {
+        _attached = _swept = _time.GetTimestamp();
+        await link.Commands.SetAddAsync(_channels.Nodes, _node.Id).WaitAsync(patience, TimeProvider.System, cancellationToken);
+        foreach (var batch in _users.Keys.Chunk(Batch))
+        {
+            var sessions = await Task.WhenAll(batch.Select(user => ConnectAsync(link.Commands, user))).WaitAsync(patience, TimeProvider.System, cancellationToken);
+            foreach (var bkid in batch.Where((_, i) => sessions[i] < 0).Select(user => user.Bkid).Distinct())
+            {
+                // It was freed, or has expired, while this node could not hear of it.
+                Freed?.Invoke(bkid);
+            }
+        }
+    }
+
+    /// <summary>Does what is due now and then: tells what could not be told, uses the backends that have users, buries dead nodes.</summary>
+    public async Task SweepAsync()
+    {
+        try
+        {
+            foreach (var user in _untold.Keys)
+            {
+                await TellAsync(user);
+            }
+
+            if (_time.GetElapsedTime(_touched) >= _options.BackendTtl / 4)
+            {
+                _touched = _time.GetTimestamp();
+                foreach (var key in _users.Keys.Select(user => user.Bkid).Distinct().SelectMany(Keys))
+                {
+                    await _uplink.RunAsync(redis => redis.KeyExpireAsync(key, _options.BackendTtl));
+                }
+            }
+
+            // After an outage the others need the time to say that they are alive.
+            if (_time.GetElapsedTime(_swept) >= SweepInterval && _time.GetElapsedTime(_attached) >= NodeLife)
+            {
+                _swept = _time.GetTimestamp();
+                foreach (var node in await _uplink.RunAsync(redis => redis.SetMembersAsync(_channels.Nodes)))
+                {
+                    await BuryIfDeadAsync(node!);
+                }
+            }
+        }
+        catch (Exception e) when (RedisUplink.IsAway(e))
+        {
+            // Later, then.
+        }
+    }
+
+    /// <summary>How long a node is held to be alive after a sign, in ms.</summary>
+    public static long NodeLifeMs => Milliseconds(NodeLife);
+
+    private async Task BuryIfDeadAsync(string node)
+    {
+        if (await _uplink.RunAsync(redis => redis.KeyExistsAsync(_channels.NodeOf(node))))
+        {
+            return;
+        }
+
+        // More than one node may do this: each session goes once.
+        var lines = await _uplink.RunAsync(redis => redis.SetMembersAsync(_channels.NodeUsers(node)));
+        foreach (var line in lines)
+        {
+            if (((string)line!).Split(' ', 3) is [var bkid, var session, var user])
+            {
+                await _uplink.RunAsync(redis => RunAsync(redis, RedisScripts.DisconnectUser, "disconnect", bkid, session, user, node));
+            }
+        }
+
+        await _uplink.RunAsync(redis => redis.KeyDeleteAsync(_channels.NodeUsers(node)));
+        await _uplink.RunAsync(redis => redis.SetRemoveAsync(_channels.Nodes, node));
+    }
+
+    private async Task<IReadOnlyList<StoredUplink>> ReadAsync(string bkid, string? after, int max)
+    {
+        var found = new List<StoredUplink>();
+        var isAfter = after is null;
+        for (RedisValue from = "-"; ;)
+        {
+            var page = (RedisResult[])(await _uplink.RunAsync(redis => redis.ExecuteAsync("XRANGE", _channels.BackendUplink(bkid), from, "+", "COUNT", Page)))!;
+            foreach (var entry in page)
+            {
+                var (place, fields) = ((RedisValue)((RedisResult[])entry!)[0], (RedisValue[])((RedisResult[])entry!)[1]!);
+                from = "(" + place;
+                if (isAfter)
+                {
+                    found.Add(new StoredUplink((string)fields[1]!, (byte[])fields[3]!));
+                }
+
+                if (found.Count == max)
+                {
+                    return found;
+                }
+
+                isAfter |= fields[1] == after;
+            }
+
+            if (page.Length < Page)
+            {
+                // What came after one that is not stored any more is all there is.
+                return isAfter ? found : await ReadAsync(bkid, after: null, max);
+            }
+        }
+    }
+
+    private async ValueTask TellAsync(BackendUser user)
+    {
+        try
+        {
+            await _uplink.RunAsync(redis => RunAsync(redis, RedisScripts.DisconnectUser, "disconnect", user.Bkid, user.Subscriber.Id, user.User, _node.Id));
+            _untold.TryRemove(user, out _);
+        }
+        catch (Exception e) when (RedisUplink.IsAway(e))
+        {
+            // The next sweep tells it.
+        }
+    }
+
+    private Task<long> ConnectAsync(IDatabase redis, BackendUser user) =>
+        RunAsync(redis, RedisScripts.ConnectUser, "connect", user.Bkid, user.Subscriber.Id, user.User, _node.Id);
+
+    private async Task<long> RunAsync(IDatabase redis, string script, string type, string bkid, string session, string user, string node)
+    {
+        var id = Guid.CreateVersion7(_time.GetUtcNow()).ToString();
+        RedisKey[] keys =
+        [
+            _channels.Log, _channels.BackendUplink(bkid), _channels.Backend(bkid), _channels.BackendSessions(bkid), _channels.BackendUsers(bkid),
+            _channels.NodeUsers(node),
+        ];
+        var end = RedisFormat.End(id, [Backend.UplinkRoom(bkid)], _node.Id);
+        RedisValue[] arguments =
+        [
+            RedisUplink.LogLength(end), _options.UplinkMessages, _channels.Room(Backend.UplinkRoom(bkid)), _channels.Uplink, Milliseconds(_options.BackendTtl),
+            session, user, $"{bkid} {session} {user}", BackendJson.PresenceStart(type, bkid, user, session), id, end,
+        ];
+        return (long)await RedisScripts.RunAsync(redis, script, keys, arguments);
+    }
+
+    /// <summary>Runs a script that begins with a claim; false when its third answer is no.</summary>
+    private async Task<bool> RunAsync(string script, Claim claim, RedisKey[] keys, RedisValue[] arguments)
+    {
+        try
+        {
+            var answer = (RedisResult[])(await _uplink.RunAsync(redis => RedisScripts.RunAsync(redis, script, [.. claim.Keys, .. keys], [.. claim.Arguments, .. arguments])))!;
+            claim.Seen = (long)answer[1];
+            return (int)answer[0] == 0 || (int)answer[2] == 1;
+        }
+        catch (Exception e) when (RedisUplink.IsAway(e))
+        {
+            throw new RefusedException(ErrorCode.BackplaneDown, "Redis is away; try again.");
+        }
+    }
+
+    private void CheckOutage(string bkid)
+    {
+        if (!Backend.IsBkid(bkid))
+        {
+            throw Backend.Unknown(bkid);
+        }
+
+        if (_options.Outage == "reject")
+        {
+            throw new RefusedException(ErrorCode.BackplaneDown, "Redis is away; try again.");
+        }
+    }
+
+    /// <summary>All that is stored of a backend, its registration first.</summary>
+    private RedisKey[] Keys(string bkid) =>
+        [_channels.Backend(bkid), _channels.BackendSessions(bkid), _channels.BackendUsers(bkid), _channels.BackendUplink(bkid)];
+
+    private static RedisValue[] Arguments(Ack? ack) => ack is null ? ["", "", ""] : [ack.Channel, ack.Yes, ack.No];
+
+    private static long Milliseconds(TimeSpan time) => (long)time.TotalMilliseconds;
+}

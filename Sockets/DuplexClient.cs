@@ -1,0 +1,134 @@
+using Dmb.Backends;
+using Dmb.Routing;
+
+namespace Dmb.Sockets;
+
+/// <summary>One client of /ws as a backend service, or as a user of some: what its <c>dmb:*</c> frames do (docs/protocol.md §4).</summary>
+internal sealed class DuplexClient(Session session, SocketBroker broker)
+{
+    private readonly Dictionary<string, BackendUser> _services = [];
+    private string? _bkid;
+
+    /// <summary>Does what one frame asks for, and gives the data of its ack.</summary>
+    /// <exception cref="RefusedException">It asks for what it may not, or is not shaped so.</exception>
+    public async ValueTask<byte[]> HandleAsync(ClientFrame frame)
+    {
+        if (frame.Event == "dmb:disconnect" && frame.Data.Span is not [(byte)'{', ..])
+        {
+            return await DisconnectAsync(service: null);
+        }
+
+        using var members = JsonMembers.Read(frame.Data, broker.Options.MaxJsonDepth, ErrorCode.BadFrame);
+        return frame.Event switch
+        {
+            "dmb:reconnect" => await RegisterAsync(members.Text("name"), members.Text("bkid")),
+            "dmb:broadcast" => await SendAsync(BackendMessage.Read(members, to: null, ErrorCode.BadFrame)),
+            "dmb:direct" => await SendAsync(BackendMessage.Read(members, to: "user", ErrorCode.BadFrame) is { To: not null } message
+                ? message
+                : throw new RefusedException(ErrorCode.BadFrame, "The member user is missing.")),
+            "dmb:connect" => await ConnectAsync(members.Text("service"), members.Text("user")),
+            "dmb:message" => await SendUplinkAsync(members.Text("service"), members.Raw("data")),
+            _ => await DisconnectAsync(members.Text("service")),
+        };
+    }
+
+    /// <summary>The client is gone: the backends whose user it was are told.</summary>
+    public async ValueTask EndAsync()
+    {
+        foreach (var user in _services.Values)
+        {
+            await broker.Backends.DisconnectAsync(user);
+        }
+    }
+
+    private async ValueTask<byte[]> RegisterAsync(string? name, string? bkid)
+    {
+        if (_services.Count > 0)
+        {
+            throw new RefusedException(ErrorCode.ForbiddenPublish, "This session is a user's; it can't be a backend as well.");
+        }
+
+        var backend = await broker.Backends.RegisterAsync(name, bkid);
+        if (_bkid is not null && _bkid != backend.Bkid)
+        {
+            broker.Rooms.Leave(session, Backend.UplinkRoom(_bkid));
+        }
+
+        _bkid = backend.Bkid;
+        await broker.Backends.ListenAsync(session, _bkid);
+        return BackendJson.Connected(_bkid);
+    }
+
+    private async ValueTask<byte[]> SendAsync(BackendMessage message)
+    {
+        if (_bkid is null)
+        {
+            throw new RefusedException(ErrorCode.ForbiddenPublish, "Only a backend sends this; dmb:reconnect makes a session one.");
+        }
+
+        var (id, sent) = await broker.Backends.SendAsync(_bkid, message);
+        return BackendJson.Sent(id, sent);
+    }
+
+    private async ValueTask<byte[]> ConnectAsync(string? service, string? user)
+    {
+        if (_bkid is not null)
+        {
+            throw new RefusedException(ErrorCode.BadFrame, "This session is a backend's; it can't be a user as well.");
+        }
+
+        if (user is null || !Names.IsUser(user))
+        {
+            throw new RefusedException(ErrorCode.BadName, Names.UserForm);
+        }
+
+        var joining = new BackendUser(service ?? throw new RefusedException(ErrorCode.BadFrame, "The member service is missing."), user, session);
+        if (_services.Remove(service, out var joined))
+        {
+            await broker.Backends.DisconnectAsync(joined);
+        }
+
+        broker.CheckPlacesFor(session, joining.Rooms);
+        await broker.Backends.ConnectAsync(joining);
+        _services.Add(service, joining);
+        return BackendJson.Joined(joining);
+    }
+
+    private async ValueTask<byte[]> SendUplinkAsync(string? service, ReadOnlyMemory<byte> data)
+    {
+        service ??= _services.Count == 1 ? _services.Keys.Single() : throw new RefusedException(ErrorCode.BadFrame, "The member service is missing.");
+        if (!_services.TryGetValue(service, out var user))
+        {
+            throw new RefusedException(ErrorCode.ForbiddenPublish, "This session has not joined that service; dmb:connect does.");
+        }
+
+        if (user.IsFreed)
+        {
+            _services.Remove(service);
+            throw Backend.Unknown(service);
+        }
+
+        return data.IsEmpty
+            ? throw new RefusedException(ErrorCode.BadFrame, "The member data is missing.")
+            : ServerFrames.Id(await broker.Backends.SendUplinkAsync(user, data));
+    }
+
+    private async ValueTask<byte[]> DisconnectAsync(string? service)
+    {
+        if (_bkid is { } bkid)
+        {
+            _bkid = null;
+            broker.Rooms.Leave(session, Backend.UplinkRoom(bkid));
+            await broker.Backends.FreeAsync(bkid);
+            return BackendJson.Connected(bkid);
+        }
+
+        foreach (var user in _services.Values.Where(user => service is null || user.Bkid == service).ToArray())
+        {
+            _services.Remove(user.Bkid);
+            await broker.Backends.DisconnectAsync(user);
+        }
+
+        return "{}"u8.ToArray();
+    }
+}
