@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Globalization;
 using Dmb.Routing;
 
 namespace Dmb.Backends;
@@ -13,11 +14,12 @@ internal sealed class BackendServices
     private readonly IBackendStore _store;
     private readonly IBackplane _backplane;
     private readonly RoomTable _rooms;
+    private readonly IdempotencyTable _idempotency;
     private readonly TimeProvider _time;
 
-    public BackendServices(IBackendStore store, IBackplane backplane, RoomTable rooms, TimeProvider time)
+    public BackendServices(IBackendStore store, IBackplane backplane, RoomTable rooms, IdempotencyTable idempotency, TimeProvider time)
     {
-        (_store, _backplane, _rooms, _time) = (store, backplane, rooms, time);
+        (_store, _backplane, _rooms, _idempotency, _time) = (store, backplane, rooms, idempotency, time);
         store.Freed += OnFreed;
     }
 
@@ -53,18 +55,18 @@ internal sealed class BackendServices
 
     /// <summary>Notes that a backend is used.</summary>
     /// <exception cref="RefusedException">There is no such backend.</exception>
-    public ValueTask TouchAsync(string bkid) => _store.TouchAsync(bkid);
+    public ValueTask TouchAsync(string bkid) => _store.TouchAsync(Checked(bkid));
 
     /// <summary>Frees a backend: all that is stored of it is deleted, and its users are told.</summary>
     /// <exception cref="RefusedException">There is no such backend.</exception>
-    public ValueTask FreeAsync(string bkid) => _store.FreeAsync(bkid);
+    public ValueTask FreeAsync(string bkid) => _store.FreeAsync(Checked(bkid));
 
     /// <summary>Sends a backend's message to all its users, or to one; gives the message id.</summary>
     /// <exception cref="RefusedException">There is no such backend.</exception>
     public async ValueTask<(string Id, Sent Sent)> SendAsync(string bkid, BackendMessage message)
     {
-        var envelope = Address(bkid, message);
-        return (envelope.Id, await _store.SendAsync(bkid, envelope, message.To, message.Key));
+        var envelope = Address(Checked(bkid), message);
+        return (envelope.Id, message.Key is { } key ? await SendOnceAsync(bkid, envelope, message.To, key) : await _store.SendAsync(bkid, envelope, message.To, key: null));
     }
 
     /// <summary>A backend's message on its way to its users.</summary>
@@ -76,7 +78,7 @@ internal sealed class BackendServices
     /// <exception cref="RefusedException">There is no such backend.</exception>
     public async ValueTask ConnectAsync(BackendUser user)
     {
-        await _store.TouchAsync(user.Bkid);
+        await TouchAsync(user.Bkid);
 
         // What the backend sends as soon as it hears of the session finds it in its rooms, and comes behind this.
         await JoinAsync(user.Subscriber, BackendJson.Joined(user), user.Rooms);
@@ -116,7 +118,7 @@ internal sealed class BackendServices
 
     /// <summary>The stored uplinks after the one with an id, or from the oldest, the oldest first.</summary>
     /// <exception cref="RefusedException">There is no such backend, or Redis is away.</exception>
-    public ValueTask<IReadOnlyList<StoredUplink>> ReadUplinkAsync(string bkid, string? after, int max) => _store.ReadUplinkAsync(bkid, after, max);
+    public ValueTask<IReadOnlyList<StoredUplink>> ReadUplinkAsync(string bkid, string? after, int max) => _store.ReadUplinkAsync(Checked(bkid), after, max);
 
     /// <summary>Puts a session in rooms, and says so before anything that comes from there.</summary>
     private async ValueTask JoinAsync(Subscriber subscriber, byte[] data, string[] rooms)
@@ -128,6 +130,31 @@ internal sealed class BackendServices
             subscriber.Flush();
         }
     }
+
+    private async ValueTask<Sent> SendOnceAsync(string bkid, Envelope envelope, string? user, string key)
+    {
+        var once = $"{bkid} {key}";
+        if (!_idempotency.TryTake(once, out var nodes))
+        {
+            return new Sent(int.Parse(await nodes.Task, CultureInfo.InvariantCulture), IsDuplicate: true);
+        }
+
+        try
+        {
+            var sent = await _store.SendAsync(bkid, envelope, user, key);
+            nodes.SetResult(sent.Nodes.ToString(CultureInfo.InvariantCulture));
+            return sent;
+        }
+        catch (RefusedException refused)
+        {
+            _idempotency.Forget(once);
+            nodes.SetException(refused);
+            throw;
+        }
+    }
+
+    /// <summary>The same, if it can be a bkid: nothing else may become part of a key or a channel.</summary>
+    private static string Checked(string bkid) => Backend.IsBkid(bkid) ? bkid : throw Backend.Unknown(bkid);
 
     private void OnFreed(string bkid)
     {

@@ -1,10 +1,9 @@
-using System.Globalization;
 using Dmb.Routing;
 
 namespace Dmb.Backends;
 
 /// <summary>The backends of a node that runs alone, in its memory.</summary>
-internal sealed class LocalBackendStore(FanOut fanOut, RoomTable rooms, IdempotencyTable idempotency, BrokerOptions options, TimeProvider time) : IBackendStore
+internal sealed class LocalBackendStore(FanOut fanOut, RoomTable rooms, BrokerOptions options, TimeProvider time) : IBackendStore
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<string, Entry> _backends = [];
@@ -62,15 +61,8 @@ internal sealed class LocalBackendStore(FanOut fanOut, RoomTable rooms, Idempote
     public async ValueTask<Sent> SendAsync(string bkid, Envelope envelope, string? user, string? key)
     {
         await TouchAsync(bkid);
-        TaskCompletionSource<string>? answer = null;
-        if (key is not null && !idempotency.TryTake($"{bkid} {key}", out answer))
-        {
-            return new Sent(int.Parse(await answer.Task, CultureInfo.InvariantCulture), IsDuplicate: true);
-        }
-
         var nodes = rooms.Find(envelope.Rooms[0]) is null ? 0 : 1;
         await fanOut.DeliverAsync(envelope);
-        answer?.SetResult(nodes.ToString(CultureInfo.InvariantCulture));
         return new Sent(nodes);
     }
 

@@ -29,6 +29,7 @@ internal sealed class RedisBackendStore : IBackendStore
     private long _attached;
     private long _swept;
     private long _touched;
+    private int _sweeping;
 
     public RedisBackendStore(BrokerOptions options, RedisNode node, RedisUplink uplink, RedisDownlink downlink, RoomTable rooms, TimeProvider time)
     {
@@ -66,7 +67,7 @@ internal sealed class RedisBackendStore : IBackendStore
         catch (Exception e) when (RedisUplink.IsAway(e))
         {
             // Nobody can be asked: whoever says that it is a backend is taken for one until Redis is back.
-            CheckOutage(bkid);
+            CheckOutage();
         }
     }
 
@@ -94,7 +95,7 @@ internal sealed class RedisBackendStore : IBackendStore
         }
         catch (Exception e) when (RedisUplink.IsAway(e))
         {
-            CheckOutage(bkid);
+            CheckOutage();
             var nodes = _rooms.Find(envelope.Rooms[0]) is null ? 0 : 1;
             return new Sent(nodes, Taken: await _uplink.PublishAsync(envelope, body));
         }
@@ -120,8 +121,8 @@ internal sealed class RedisBackendStore : IBackendStore
             return new Sent(0, IsDuplicate: true);
         }
 
-        var nodes = (int)answer[2];
-        return nodes < 0 && ack is null ? throw Backend.Unknown(bkid) : new Sent(nodes, IsDuplicate: (int)answer[3] == 1);
+        var (isPublished, nodes) = ((int)answer[2] == 1, (int)answer[3]);
+        return nodes < 0 && ack is null ? throw Backend.Unknown(bkid) : new Sent(nodes, IsDuplicate: !isPublished);
     }
 
     /// <summary>Where the answer to an input with an id is kept.</summary>
@@ -189,6 +190,11 @@ internal sealed class RedisBackendStore : IBackendStore
     /// <summary>Does what is due now and then: tells what could not be told, uses the backends that have users, buries dead nodes.</summary>
     public async Task SweepAsync()
     {
+        if (Interlocked.Exchange(ref _sweeping, 1) == 1)
+        {
+            return;
+        }
+
         try
         {
             foreach (var user in _untold.Keys)
@@ -218,6 +224,10 @@ internal sealed class RedisBackendStore : IBackendStore
         catch (Exception e) when (RedisUplink.IsAway(e))
         {
             // Later, then.
+        }
+        finally
+        {
+            Volatile.Write(ref _sweeping, 0);
         }
     }
 
@@ -325,13 +335,8 @@ internal sealed class RedisBackendStore : IBackendStore
         }
     }
 
-    private void CheckOutage(string bkid)
+    private void CheckOutage()
     {
-        if (!Backend.IsBkid(bkid))
-        {
-            throw Backend.Unknown(bkid);
-        }
-
         if (_options.Outage == "reject")
         {
             throw new RefusedException(ErrorCode.BackplaneDown, "Redis is away; try again.");

@@ -94,7 +94,8 @@ internal static class RedisScripts
     /// Publishes a backend's message; one with an id that was answered is only answered again. Keys from 4: the log, the backend, the
     /// sessions of each of its users, and what else is stored of it. Arguments from 6: the registration's life in ms, the log's length,
     /// the body, the room's channel, the user or nothing, the channel for the ack or nothing, the ack without its end, the ack if there
-    /// is no such backend. Gives, third, the number of nodes on which somebody gets it, or -1 if there is no such backend; and, fourth, whether it was answered before.
+    /// is no such backend. Gives, third, whether it was published, and, fourth, the number of nodes on which somebody gets it, or -1
+    /// if there is no such backend.
     /// </summary>
     public const string SendMessage = Claim + """
         local nodes = -1
@@ -113,7 +114,7 @@ internal static class RedisScripts
         if ARGV[11] ~= '' then
           redis.call('PUBLISH', ARGV[11], nodes < 0 and ARGV[13] or ARGV[12] .. nodes .. (answered and ',"duplicate":true}' or '}'))
         end
-        return {1, mine, nodes, answered and 1 or 0}
+        return {1, mine, nodes >= 0 and not answered and 1 or 0, nodes}
         """;
 
     /// <summary>

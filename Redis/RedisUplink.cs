@@ -192,14 +192,14 @@ internal sealed partial class RedisUplink
         return RunOnceAsync(message, RedisScripts.PublishOnce, claim, [_channels.Log], [LogLength(body), body, .. Channels(message)]);
     }
 
-    /// <summary>Runs a script that begins with a claim, and publishes a message unless its third answer is negative.</summary>
+    /// <summary>Runs a script that begins with a claim, and publishes a message unless its third answer is no.</summary>
     /// <exception cref="Exception">One of <see cref="IsAway"/>: it is not known whether it was published.</exception>
     public async Task<RedisResult[]> RunOnceAsync(Outgoing message, string script, Claim claim, RedisKey[] keys, RedisValue[] arguments)
     {
         var link = _link ?? throw new BrokenCircuitException("Redis is away.");
         var answer = (RedisResult[])(await RunAsync(link, script, [.. claim.Keys, .. keys], [.. claim.Arguments, .. arguments]))!;
         claim.Seen = (long)answer[1];
-        if ((int)answer[0] == 1 && (answer.Length < 3 || (int)answer[2] >= 0))
+        if ((int)answer[0] == 1 && (answer.Length < 3 || (int)answer[2] == 1))
         {
             Settle(link, message);
         }
