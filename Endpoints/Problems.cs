@@ -1,6 +1,8 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Dmb.Routing;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Http.Features;
 
 namespace Dmb.Endpoints;
@@ -45,11 +47,15 @@ internal static partial class Problems
             }
             catch (BadHttpRequestException bad) when (!context.Response.HasStarted)
             {
-                // The server's own refusals while a body is read: chunks that are none, too slow, gone.
+                // The server's own refusals while a body is read: chunks that are none, too slow, gone. It hears of none of them,
+                // and would look for the next request behind such a body.
+                context.Features.GetRequiredFeature<IConnectionLifetimeNotificationFeature>().RequestClose();
                 await WriteAsync(context, bad.StatusCode, CodeOf(bad.StatusCode), bad.Message);
             }
-            catch (Exception e) when (context.RequestAborted.IsCancellationRequested)
+            catch (Exception e) when (e is ConnectionResetException || context.RequestAborted.IsCancellationRequested)
             {
+                // Whoever reads a body may know of a reset before the server does, which would then read on.
+                context.Abort();
                 LogGone(app.Logger, context.Request.Path, e);
             }
             catch (Exception e) when (!context.Response.HasStarted)

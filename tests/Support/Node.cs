@@ -34,6 +34,9 @@ public sealed class Node : IAsyncDisposable
     public ManualTime Time => _factory.Time;
     public IServiceProvider Services => _factory.Services;
 
+    /// <summary>Its warnings and errors so far; all there will be once it is disposed of.</summary>
+    public string[] Warnings => _factory.Log.Lines;
+
     /// <summary>Starts a node. A setting's key is its name under <c>Dmb:</c>, such as <c>MaxMessageBytes</c>.</summary>
     public static Task<Node> StartAsync(params (string Key, string Value)[] settings)
     {
@@ -104,6 +107,8 @@ public sealed class Node : IAsyncDisposable
 
         public ManualTime Time { get; } = new();
 
+        public NodeLog Log { get; } = new();
+
         protected override void ConfigureWebHost(IWebHostBuilder builder)
         {
             builder.UseSetting("Dmb:Port", "0");
@@ -113,7 +118,7 @@ public sealed class Node : IAsyncDisposable
                 builder.UseSetting("Dmb:" + key, value);
             }
 
-            builder.ConfigureLogging(logging => logging.SetMinimumLevel(LogLevel.Warning));
+            builder.ConfigureLogging(logging => logging.SetMinimumLevel(LogLevel.Warning).AddProvider(Log));
             builder.ConfigureTestServices(services =>
                 services.Replace(ServiceDescriptor.Singleton<TimeProvider>(Time)));
         }

@@ -129,7 +129,8 @@ public sealed class RawHttp : IDisposable
         return text.ToString();
     }
 
-    private async Task<string> ReadLineAsync()
+    /// <summary>The next line, without its end.</summary>
+    public async Task<string> ReadLineAsync()
     {
         var line = new StringBuilder();
         while (!line.ToString().EndsWith("\r\n", StringComparison.Ordinal))
