@@ -19,6 +19,12 @@ internal static partial class Services
     /// <summary>Where the server listens, and how it treats connections.</summary>
     public static void ListenAs(this WebApplicationBuilder builder, BrokerOptions options)
     {
+        builder.WebHost.UseSockets(sockets =>
+        {
+            // What was written has left when the write is done, above all the answer to a handshake: the session's frames go past
+            // the server's buffer. What does not fit into the kernel's is waited for.
+            sockets.MaxWriteBufferSize = 1;
+        });
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 # Debian packages, each named like the command that it brings.
-needed=(chromium redis-server)
+needed=(chromium nginx redis-server)
 
 if ! command -v dotnet >/dev/null; then
   echo "Missing: the .NET SDK $(sed -n 's/.*"version": "\(.*\)".*/\1/p' global.json) or later, as the command dotnet." >&2

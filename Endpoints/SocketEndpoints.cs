@@ -11,24 +11,21 @@ internal static class SocketEndpoints
     private const string Subprotocol = "dmb.v1";
 
     /// <summary>The framework's WebSockets, over a stream of ours (<see cref="SharedUpgrade"/>).</summary>
-    public static void UseSockets(this WebApplication app)
+    public static void UseSockets(this WebApplication app) => app.UseWhen(context => IsSocket(context.Request), sockets =>
     {
-        app.Use((context, next) =>
+        sockets.Use((context, next) =>
         {
-            if (IsSocket(context.Request) && context.Features.Get<IHttpUpgradeFeature>() is { IsUpgradableRequest: true } upgrade)
-            {
-                context.Features.Set<IHttpUpgradeFeature>(new SharedUpgrade(upgrade));
-            }
-
+            SharedUpgrade.Install(context.Features);
             return next(context);
         });
-        app.UseWebSockets(new WebSocketOptions { KeepAliveInterval = Timeout.InfiniteTimeSpan });
-    }
+        sockets.UseWebSockets(new WebSocketOptions { KeepAliveInterval = Timeout.InfiniteTimeSpan });
+    });
 
     /// <summary>Whether a request is for the sockets.</summary>
     public static bool IsSocket(HttpRequest request) => request.Path.StartsWithSegments(Path, StringComparison.OrdinalIgnoreCase);
 
-    public static void MapSockets(this IEndpointRouteBuilder routes) =>
+    public static void MapSockets(this IEndpointRouteBuilder routes)
+    {
         routes.MapGet(Path, AcceptAsync)
             .WithTags("Subscribe")
             .WithName("connect")
@@ -36,6 +33,10 @@ internal static class SocketEndpoints
             .WithDescription("Events both ways, acks, rooms: /asyncapi.yaml has the frames.")
             .Produces(StatusCodes.Status101SwitchingProtocols)
             .ProducesProblems(426, 503);
+
+        // The same over HTTP/2 (RFC 8441).
+        routes.MapMethods(Path, [HttpMethods.Connect], AcceptAsync).ExcludeFromDescription();
+    }
 
     private static async Task AcceptAsync(HttpContext context, SessionTable sessions, SocketBroker broker, OriginCheck origins)
     {
@@ -72,13 +73,14 @@ internal static class SocketEndpoints
         var lifetime = context.Features.GetRequiredFeature<IHttpRequestLifetimeFeature>();
         context.Features.Set<IHttpRequestLifetimeFeature>(new HttpRequestLifetimeFeature { RequestAborted = lifetime.RequestAborted });
 
-        var stream = ((SharedUpgrade)context.Features.GetRequiredFeature<IHttpUpgradeFeature>()).Stream!;
+        var upgrade = (SharedUpgrade)context.Features.GetRequiredFeature<IHttpUpgradeFeature>();
+        var stream = upgrade.Stream!;
 
         // Our frames are deflated with the largest window: a client that asked for a smaller one gets them plain.
         var extensions = context.Response.Headers.SecWebSocketExtensions.ToString();
         var isDeflated = extensions.Contains("permessage-deflate", StringComparison.Ordinal)
             && !extensions.Contains("server_max_window_bits", StringComparison.Ordinal);
-        var session = new Session(sessions, stream.Inner, isDeflated ? WireFormat.DeflatedWebSocket : WireFormat.WebSocket, lifetime.Abort);
+        var session = new Session(sessions, stream.Inner, isDeflated ? WireFormat.DeflatedWebSocket : WireFormat.WebSocket, lifetime.Abort, upgrade.Socket);
         stream.Session = session;
         sessions.Add(session);
         var client = new SocketClient(session, broker);

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Net.Sockets;
 using Dmb.Routing;
 
 namespace Dmb.Sockets;
@@ -22,6 +23,7 @@ internal sealed partial class Session : Subscriber
 
     private readonly Lock _lock = new();
     private readonly Stream _output;
+    private readonly Socket? _socket;
     private readonly WireFormat _format;
     private readonly Action _abort;
     private readonly SessionTable _table;
@@ -41,9 +43,10 @@ internal sealed partial class Session : Subscriber
     /// <param name="output">The connection. Nobody else writes to it.</param>
     /// <param name="format">How messages are encoded on it.</param>
     /// <param name="abort">Cuts the connection at once.</param>
-    public Session(SessionTable table, Stream output, WireFormat format, Action abort)
+    /// <param name="socket">What is under the connection, not blocking, if its bytes are the connection's own: then it is written to directly.</param>
+    public Session(SessionTable table, Stream output, WireFormat format, Action abort, Socket? socket = null)
     {
-        (_table, _output, _format, _abort) = (table, output, format, abort);
+        (_table, _output, _format, _abort, _socket) = (table, output, format, abort, socket);
         _lastHeard = _lastPinged = table.Time.GetTimestamp();
     }
 
@@ -153,7 +156,7 @@ internal sealed partial class Session : Subscriber
             ValueTask write;
             try
             {
-                write = _output.WriteAsync(bytes);
+                write = WriteAsync(bytes);
             }
             catch (Exception e)
             {
@@ -167,6 +170,32 @@ internal sealed partial class Session : Subscriber
             }
 
             Return(rented);
+        }
+    }
+
+    /// <summary>A socket is given what it takes at once, and is waited for only with the rest.</summary>
+    private ValueTask WriteAsync(ReadOnlyMemory<byte> bytes)
+    {
+        if (_socket is null)
+        {
+            return _output.WriteAsync(bytes);
+        }
+
+        var sent = _socket.Send(bytes.Span, SocketFlags.None, out var error);
+        return error switch
+        {
+            SocketError.Success when sent == bytes.Length => ValueTask.CompletedTask,
+            SocketError.Success => SendAsync(_socket, bytes[sent..]),
+            SocketError.WouldBlock => SendAsync(_socket, bytes),
+            _ => throw new SocketException((int)error),
+        };
+    }
+
+    private static async ValueTask SendAsync(Socket socket, ReadOnlyMemory<byte> bytes)
+    {
+        while (bytes.Length > 0)
+        {
+            bytes = bytes[await socket.SendAsync(bytes)..];
         }
     }
 

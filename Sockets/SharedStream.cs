@@ -1,19 +1,64 @@
+using System.Net.Sockets;
+using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Http.Features;
 
 namespace Dmb.Sockets;
 
 /// <summary>
 /// Stands in for the server's upgrade, so that the framework's WebSocket does the handshake and reads over a stream of
-/// ours, and all that leaves goes through the session's one writer.
+/// ours, and all that leaves goes through the session's one writer. Over HTTP/1.1 it is an upgrade, over HTTP/2 an extended
+/// CONNECT (RFC 8441).
 /// </summary>
-internal sealed class SharedUpgrade(IHttpUpgradeFeature inner) : IHttpUpgradeFeature
+internal sealed class SharedUpgrade : IHttpUpgradeFeature, IHttpExtendedConnectFeature
 {
+    private readonly IHttpUpgradeFeature? _upgrade;
+    private readonly IHttpExtendedConnectFeature? _connect;
+    private readonly Socket? _socket;
+
+    private SharedUpgrade(IFeatureCollection features)
+    {
+        (_upgrade, _connect) = (features.Get<IHttpUpgradeFeature>(), features.Get<IHttpExtendedConnectFeature>());
+
+        // With TLS the socket's bytes are not the connection's.
+        _socket = features.Get<ITlsHandshakeFeature>() is null ? features.Get<IConnectionSocketFeature>()?.Socket : null;
+    }
+
     /// <summary>The upgraded connection, once the handshake is done.</summary>
     public SharedStream? Stream { get; private set; }
 
-    public bool IsUpgradableRequest => inner.IsUpgradableRequest;
+    /// <summary>
+    /// The socket that carries nothing else from now on, where there is one: a plain connection of HTTP/1.1. The answer to the
+    /// handshake has left, since the server keeps nothing back (<see cref="Services.ListenAs"/>).
+    /// </summary>
+    public Socket? Socket { get; private set; }
 
-    public async Task<Stream> UpgradeAsync() => Stream = new SharedStream(await inner.UpgradeAsync());
+    public bool IsUpgradableRequest => _upgrade?.IsUpgradableRequest ?? false;
+
+    public bool IsExtendedConnect => _connect?.IsExtendedConnect ?? false;
+
+    public string? Protocol => _connect?.Protocol;
+
+    /// <summary>Puts it in the place of what the server offers.</summary>
+    public static void Install(IFeatureCollection features)
+    {
+        var upgrade = new SharedUpgrade(features);
+        features.Set<IHttpUpgradeFeature>(upgrade);
+        features.Set<IHttpExtendedConnectFeature>(upgrade);
+    }
+
+    public async Task<Stream> UpgradeAsync()
+    {
+        Stream = new SharedStream(await _upgrade!.UpgradeAsync());
+        if (_socket is not null)
+        {
+            _socket.Blocking = false;
+            Socket = _socket;
+        }
+
+        return Stream;
+    }
+
+    public async ValueTask<Stream> AcceptAsync() => Stream = new SharedStream(await _connect!.AcceptAsync());
 }
 
 /// <summary>An upgraded connection: reads pass through, writes (pongs, close frames) take their turn among the session's frames.</summary>
