@@ -10,6 +10,7 @@ public sealed class ChildProcess : IAsyncDisposable
     private readonly Task _reading;
     private readonly Lock _lock = new();
     private readonly List<string> _lines = [];
+    private readonly List<string> _errors = [];
     private TaskCompletionSource _printed = NewSignal();
     private bool _ended;
 
@@ -27,6 +28,18 @@ public sealed class ChildProcess : IAsyncDisposable
             lock (_lock)
             {
                 return [.. _lines];
+            }
+        }
+    }
+
+    /// <summary>Those of them that came on its standard error.</summary>
+    public string[] Errors
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return [.. _errors];
             }
         }
     }
@@ -125,7 +138,7 @@ public sealed class ChildProcess : IAsyncDisposable
 
     private async Task ReadAllAsync()
     {
-        await Task.WhenAll(ReadAsync(_process.StandardOutput), ReadAsync(_process.StandardError));
+        await Task.WhenAll(ReadAsync(_process.StandardOutput, []), ReadAsync(_process.StandardError, _errors));
         lock (_lock)
         {
             _ended = true;
@@ -133,13 +146,14 @@ public sealed class ChildProcess : IAsyncDisposable
         }
     }
 
-    private async Task ReadAsync(StreamReader output)
+    private async Task ReadAsync(StreamReader output, List<string> lines)
     {
         while (await output.ReadLineAsync() is { } line)
         {
             lock (_lock)
             {
                 _lines.Add(line);
+                lines.Add(line);
                 _printed.TrySetResult();
                 _printed = NewSignal();
             }
