@@ -150,12 +150,8 @@ public sealed class ConnectionTests
         Assert.Contains("embedded", await node.LogAsync("Backplane: "), StringComparison.Ordinal);
     }
 
-    private static async Task<NodeProcess> StartAsync(RedisServer redis, params (string, string)[] settings)
-    {
-        var node = await NodeProcess.StartAsync([("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"), .. settings]);
-        await node.BecomesAsync("ready");
-        return node;
-    }
+    private static Task<NodeProcess> StartAsync(RedisServer redis, params (string, string)[] settings) =>
+        NodeProcess.StartReadyAsync([("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"), .. NodeProcess.Patient, .. settings]);
 
     /// <summary>An authority of our own, and a certificate by it for localhost, as PEM files.</summary>
     private static (string Authority, string Certificate, string Key) WriteCertificates(string directory)

@@ -285,9 +285,7 @@ public sealed class FaultTests(FaultTable table)
 
     private static async Task<Cluster> StartAsync(bool withProxy, params string[] redisOptions)
     {
-        var cluster = await Cluster.StartAsync(await RedisServer.StartAsync(redisOptions), withProxy);
-        await cluster.ReadyAsync();
-        return cluster;
+        return await Cluster.StartReadyAsync(await RedisServer.StartAsync(redisOptions), withProxy);
     }
 
     private static async Task KillAndRestartAsync(Scene scene)

@@ -133,12 +133,8 @@ public sealed class HostileChannelTests
         await node.BecomesAsync("ready");
     }
 
-    private static async Task<NodeProcess> StartAsync(RedisServer redis)
-    {
-        var node = await NodeProcess.StartAsync(("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"), ("DMB_NOTIFY_CHANNELS", "opensips:*"));
-        await node.BecomesAsync("ready");
-        return node;
-    }
+    private static Task<NodeProcess> StartAsync(RedisServer redis) => NodeProcess.StartReadyAsync(
+        [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"), ("DMB_NOTIFY_CHANNELS", "opensips:*"), .. NodeProcess.Patient]);
 
     private static async Task SendAllAsync(RedisServer redis, string channel)
     {

@@ -23,7 +23,7 @@ public sealed class OutageTests : IAsyncLifetime
     [Fact]
     public async Task Spool_answers_202_delivers_here_at_once_and_elsewhere_when_Redis_is_back()
     {
-        var cluster = await StartAsync();
+        var cluster = await StartAsync(NodeProcess.Patient);
         var (here, there) = (await JoinAsync(cluster.Nodes[0], "calls"), await JoinAsync(cluster.Nodes[1], "calls"));
         await cluster.Redis.KillAsync();
         await ReadBackplaneAsync("down", here, there);
@@ -48,7 +48,7 @@ public sealed class OutageTests : IAsyncLifetime
     [Fact]
     public async Task Local_answers_200_and_reaches_this_node_alone()
     {
-        var cluster = await StartAsync(("DMB_OUTAGE", "local"));
+        var cluster = await StartAsync([("DMB_OUTAGE", "local"), .. NodeProcess.Patient]);
         var (here, there) = (await JoinAsync(cluster.Nodes[0], "calls"), await JoinAsync(cluster.Nodes[1], "calls"));
         await cluster.Redis.KillAsync();
         await ReadBackplaneAsync("down", here, there);
@@ -69,7 +69,7 @@ public sealed class OutageTests : IAsyncLifetime
     [Fact]
     public async Task Reject_answers_503_with_a_time_to_come_back_and_delivers_nothing()
     {
-        var cluster = await StartAsync(("DMB_OUTAGE", "reject"));
+        var cluster = await StartAsync([("DMB_OUTAGE", "reject"), .. NodeProcess.Patient]);
         var (here, there) = (await JoinAsync(cluster.Nodes[0], "calls"), await JoinAsync(cluster.Nodes[1], "calls"));
         await cluster.Redis.KillAsync();
         await ReadBackplaneAsync("down", here, there);
@@ -97,7 +97,7 @@ public sealed class OutageTests : IAsyncLifetime
     [Fact]
     public async Task A_refused_push_may_be_sent_again_under_its_key()
     {
-        var cluster = await StartAsync(("DMB_OUTAGE", "reject"));
+        var cluster = await StartAsync([("DMB_OUTAGE", "reject"), .. NodeProcess.Patient]);
         var client = await JoinAsync(cluster.Nodes[1], "calls");
         await cluster.Redis.KillAsync();
         await ReadBackplaneAsync("down", client);
@@ -117,7 +117,7 @@ public sealed class OutageTests : IAsyncLifetime
     [InlineData("DMB_SPOOL_BYTES", "100000", 40_000)]
     public async Task A_full_spool_answers_503_and_what_it_took_arrives(string setting, string value, int size)
     {
-        var cluster = await StartAsync((setting, value));
+        var cluster = await StartAsync([(setting, value), .. NodeProcess.Patient]);
         var (here, there) = (await JoinAsync(cluster.Nodes[0], "calls"), await JoinAsync(cluster.Nodes[1], "calls"));
         await cluster.Redis.KillAsync();
         await ReadBackplaneAsync("down", here, there);

@@ -5,34 +5,47 @@ public sealed class Cluster : IAsyncDisposable
 {
     private readonly (string, string)[] _settings;
 
-    private Cluster(RedisServer redis, FaultProxy? proxy, (string, string)[] settings) =>
-        (Redis, FirstProxy, _settings) = (redis, proxy, settings);
+    private Cluster(RedisServer redis, (string, string)[] settings) => (Redis, _settings) = (redis, settings);
 
     public RedisServer Redis { get; }
 
     /// <summary>Between <c>Nodes[0]</c> and Redis, when it was asked for.</summary>
-    public FaultProxy? FirstProxy { get; }
+    public FaultProxy? FirstProxy { get; private set; }
 
     public List<NodeProcess> Nodes { get; } = [];
 
     /// <summary>Starts Redis and three nodes, and waits until all are ready.</summary>
     public static async Task<Cluster> StartAsync(params (string Name, string Value)[] settings)
     {
-        var cluster = await StartAsync(await RedisServer.StartAsync(), withProxy: false, settings);
-        await cluster.ReadyAsync();
-        return cluster;
+        return await StartReadyAsync(await RedisServer.StartAsync(), withProxy: false, settings);
+    }
+
+    /// <summary>Starts three nodes on this Redis, waits until all are ready, and disposes of it at the end.</summary>
+    public static async Task<Cluster> StartReadyAsync(
+        RedisServer redis, bool withProxy, params (string Name, string Value)[] settings)
+    {
+        var cluster = await StartAsync(redis, withProxy, settings);
+        try
+        {
+            await cluster.ReadyAsync();
+            return cluster;
+        }
+        catch
+        {
+            await cluster.DisposeAsync();
+            throw;
+        }
     }
 
     /// <summary>Starts three nodes on this Redis, which need not run yet, and disposes of it at the end.</summary>
     public static async Task<Cluster> StartAsync(
         RedisServer redis, bool withProxy, params (string Name, string Value)[] settings)
     {
-        var cluster = new Cluster(redis, withProxy ? new FaultProxy(redis.Port) : null, settings);
+        var cluster = new Cluster(redis, settings);
         try
         {
-            var first = cluster.StartNodeAsync(cluster.FirstProxy?.Port ?? redis.Port);
-            var others = Enumerable.Range(0, 2).Select(_ => cluster.StartNodeAsync(redis.Port));
-            cluster.Nodes.AddRange(await Task.WhenAll([first, .. others]));
+            cluster.FirstProxy = withProxy ? new FaultProxy(redis.Port) : null;
+            await cluster.StartNodesAsync([cluster.FirstProxy?.Port ?? redis.Port, redis.Port, redis.Port]);
             return cluster;
         }
         catch
@@ -64,7 +77,18 @@ public sealed class Cluster : IAsyncDisposable
         await Redis.DisposeAsync();
     }
 
-    private Task<NodeProcess> StartNodeAsync(int port) => NodeProcess.StartAsync([.. Address(port), .. _settings]);
+    private async Task StartNodesAsync(int[] ports)
+    {
+        var starting = ports.Select(port => NodeProcess.StartAsync([.. Address(port), .. _settings])).ToArray();
+        try
+        {
+            await Task.WhenAll(starting);
+        }
+        finally
+        {
+            Nodes.AddRange(starting.Where(node => node.IsCompletedSuccessfully).Select(node => node.Result));
+        }
+    }
 
     private (string, string)[] Address(int port) => Redis.Password is { } password
         ? [("REDIS_URL", $"redis://:{password}@127.0.0.1:{port}")]

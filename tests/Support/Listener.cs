@@ -134,7 +134,7 @@ public sealed class Listener : IAsyncDisposable
             string? end = null;
             try
             {
-                frame = await _client.ReadAsync();
+                frame = await _client.NextAsync();
             }
             catch (Exception e)
             {

@@ -162,7 +162,7 @@ public sealed class Load : IAsyncDisposable
             {
                 while (true)
                 {
-                    var frame = await client.ReadAsync();
+                    var frame = await client.NextAsync();
                     if (JsonElement.Parse(frame).TryGetProperty("ack", out var ack) && waiting.TryRemove(ack.GetInt32(), out var sentAt))
                     {
                         var isTaken = frame.Contains("\"ok\":true", StringComparison.Ordinal);

@@ -15,7 +15,7 @@ namespace Dmb.Tests.Support;
 public sealed class Node : IAsyncDisposable
 {
     /// <summary>How long a test waits for what must come, before it fails instead of hanging.</summary>
-    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
 
     private readonly Factory _factory;
 

@@ -16,7 +16,15 @@ public sealed partial class NodeProcess : IAsyncDisposable
         // So that no reader is closed for being slow while the machine is busy.
         ("DMB_MAX_PENDING_MESSAGES", "65536"),
         ("DMB_MAX_PENDING_BYTES", "67108864"),
+
+        // Nor a message dropped because Redis took its time to start again.
+        ("DMB_SPOOL_TIME", "600"),
     ];
+
+    /// <summary>
+    /// For tests that are not about Redis being away: so that it isn't taken to be while the machine is busy.
+    /// </summary>
+    public static readonly (string, string)[] Patient = [("DMB_PUBLISH_TIMEOUT", "30"), ("DMB_PROBE_INTERVAL", "30")];
 
     private readonly ChildProcess _process;
 
@@ -52,6 +60,22 @@ public sealed partial class NodeProcess : IAsyncDisposable
         catch
         {
             await process.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>Starts a node, and waits until it is ready.</summary>
+    public static async Task<NodeProcess> StartReadyAsync(params (string Name, string Value)[] environment)
+    {
+        var node = await StartAsync(environment);
+        try
+        {
+            await node.BecomesAsync("ready");
+            return node;
+        }
+        catch
+        {
+            await node.DisposeAsync();
             throw;
         }
     }

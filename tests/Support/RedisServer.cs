@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 
@@ -10,6 +11,8 @@ public sealed class RedisServer : IAsyncDisposable
     // client that tries again and again to reach one of those ends up connected to itself.
     private const int FirstPort = 10_000;
     private const int LastPort = 32_000;
+
+    private static readonly ConcurrentDictionary<int, bool> Given = [];
 
     private readonly DirectoryInfo _directory = Directory.CreateTempSubdirectory("dmb-redis");
     private readonly string[] _options;
@@ -35,11 +38,19 @@ public sealed class RedisServer : IAsyncDisposable
     public static async Task<RedisServer> StartAsync(params string[] options)
     {
         var redis = new RedisServer(options);
-        await redis.StartAsync();
-        return redis;
+        try
+        {
+            await redis.StartAsync();
+            return redis;
+        }
+        catch
+        {
+            await redis.DisposeAsync();
+            throw;
+        }
     }
 
-    /// <summary>A free port that no outgoing connection takes.</summary>
+    /// <summary>A free port that no outgoing connection takes, and that nobody else is given.</summary>
     public static int FreePort()
     {
         while (true)
@@ -49,7 +60,10 @@ public sealed class RedisServer : IAsyncDisposable
             {
                 using var probe = new TcpListener(IPAddress.Loopback, port);
                 probe.Start();
-                return port;
+                if (Given.TryAdd(port, true))
+                {
+                    return port;
+                }
             }
             catch (SocketException)
             {

@@ -88,24 +88,13 @@ public sealed partial class TestClient : IAsyncDisposable
     /// <summary>
     /// Sends an event with an ack of its own and returns the answer to it; what came before stays to be read.
     /// </summary>
-    public async Task<string> AckAsync(string @event, string data)
-    {
-        var ack = Interlocked.Increment(ref _ack);
-        await SendAsync($$"""{"event":"{{@event}}","data":{{data}},"ack":{{ack}}}""");
-        while (true)
-        {
-            var text = await ReceiveAsync() ?? throw Closed();
-            if (text.StartsWith($$"""{"ack":{{ack}},""", StringComparison.Ordinal))
-            {
-                return text;
-            }
-
-            _kept.Enqueue(text);
-        }
-    }
+    public Task<string> AckAsync(string @event, string data) => AskAsync(@event, data).WaitAsync(Node.Patience);
 
     /// <summary>The next text message. Throws when the session is closed and nothing is left to read.</summary>
-    public async Task<string> ReadAsync()
+    public Task<string> ReadAsync() => NextAsync().WaitAsync(Node.Patience);
+
+    /// <summary>The same, however long it takes, as long as the other side pings.</summary>
+    public async Task<string> NextAsync()
     {
         return _kept.TryDequeue(out var text) ? text : await ReceiveAsync() ?? throw Closed();
     }
@@ -213,6 +202,22 @@ public sealed partial class TestClient : IAsyncDisposable
 
     [GeneratedRegex(""","id":"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"}$""")]
     private static partial Regex MessageEnd();
+
+    private async Task<string> AskAsync(string @event, string data)
+    {
+        var ack = Interlocked.Increment(ref _ack);
+        await SendAsync($$"""{"event":"{{@event}}","data":{{data}},"ack":{{ack}}}""");
+        while (true)
+        {
+            var text = await ReceiveAsync() ?? throw Closed();
+            if (text.StartsWith($$"""{"ack":{{ack}},""", StringComparison.Ordinal))
+            {
+                return text;
+            }
+
+            _kept.Enqueue(text);
+        }
+    }
 
     private async Task<string?> ReceiveAsync()
     {
