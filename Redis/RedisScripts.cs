@@ -16,8 +16,7 @@ internal static class RedisScripts
 
     /// <summary>
     /// Takes an input that every node has, if no node did yet. Of equal ones the n-th is claimed, and a node counts those that it
-    /// saw; one that listens only since the first of them was claimed stands where the others are. An input with an id is taken in
-    /// any case when nothing with that id was answered yet, so that only an answer is ever missed, and never the input.
+    /// saw; the first that it sees is the one after those claimed before it listened. An input with an id is taken in any case when nothing with that id was answered yet, so that only an answer is ever missed, and never the input.
     /// Keys 1 to 3: the claim, and the answers to ids of now and of before (<see cref="Answers"/>). Arguments 1 to 5: its id, or
     /// nothing; how often this node saw its like before, or `id` for one that is claimed by an id alone, or `all` for what only this
     /// node has; the claim's life in ms; since when this node listens, in ms; how long the answers of now are kept, in ms. What the
@@ -34,16 +33,19 @@ internal static class RedisScripts
         if ARGV[2] == 'id' then
           if not redis.call('SET', KEYS[1], 1, 'NX', 'PX', ARGV[3]) then return {0, 0} end
         elseif ARGV[2] ~= 'all' then
-          local taken, since = string.match(redis.call('GET', KEYS[1]) or '0:0', '^(%d+):(%d+)$')
-          taken, since = tonumber(taken), tonumber(since)
+          local time = redis.call('TIME')
+          local now = time[1] * 1000 + math.floor(time[2] / 1000)
+          redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[3])
+          local first = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
           mine = tonumber(ARGV[2]) + 1
-          if mine == 1 and taken > 0 and tonumber(ARGV[4]) > since then mine = taken end
-          if mine <= taken and (answered or ARGV[1] == '') then return {0, mine} end
-          if taken == 0 then
-            local now = redis.call('TIME')
-            since = now[1] * 1000 + math.floor(now[2] / 1000)
+          if mine == 1 and first then
+            local before = redis.call('ZREVRANGEBYSCORE', KEYS[1], '(' .. ARGV[4], '-inf', 'LIMIT', 0, 1)[1]
+            if before then mine = before + 1 else mine = tonumber(first) end
           end
-          redis.call('SET', KEYS[1], string.format('%d:%.0f', math.max(mine, taken), since), 'PX', ARGV[3])
+          local isTaken = first and mine <= tonumber(redis.call('ZREVRANGE', KEYS[1], 0, 0)[1])
+          if isTaken and (answered or ARGV[1] == '') then return {0, mine} end
+          redis.call('ZADD', KEYS[1], now, string.format('%015d', mine))
+          redis.call('PEXPIRE', KEYS[1], ARGV[3])
         end
 
         """;

@@ -64,7 +64,7 @@ public sealed class SharedStateTests(SharedCluster shared)
     [Fact]
     public async Task A_node_that_comes_between_equal_pushes_takes_part_and_takes_over()
     {
-        (string, string)[] settings = [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{shared.Redis.Port}"), ("DMB_PREFIX", "late:")];
+        (string, string)[] settings = [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{shared.Redis.Port}"), ("DMB_PREFIX", "late:"), .. NodeProcess.Patient];
         await using var first = await NodeProcess.StartAsync(settings);
         await first.BecomesAsync("ready");
         await using var watching = await first.JoinAsync("calls");
@@ -75,6 +75,18 @@ public sealed class SharedStateTests(SharedCluster shared)
         await using var second = await NodeProcess.StartAsync(settings);
         await second.BecomesAsync("ready");
         await using var client = await second.JoinAsync("calls");
+
+        // The new one is the first to act, which the other notices.
+        first.Stop();
+        await PushEachAsync(client);
+        first.Continue();
+        second.Stop();
+        await GetEachAsync(watching);
+        await shared.Redis.CommandAsync("PUBLISH", "late:notify:call", "\"only the first\"");
+        Assert.Equal("\"only the first\"", await watching.ReadDataAsync("call"));
+        second.Continue();
+        Assert.Equal("\"only the first\"", await client.ReadDataAsync("call"));
+
         await PushEachAsync(client);
         await first.KillAsync();
         await PushEachAsync(client);
@@ -85,6 +97,14 @@ public sealed class SharedStateTests(SharedCluster shared)
             foreach (var body in bodies)
             {
                 await shared.Redis.CommandAsync("PUBLISH", "late:notify:call", body);
+                Assert.Equal(body, await reader.ReadDataAsync("call"));
+            }
+        }
+
+        async Task GetEachAsync(TestClient reader)
+        {
+            foreach (var body in bodies)
+            {
                 Assert.Equal(body, await reader.ReadDataAsync("call"));
             }
         }
@@ -163,7 +183,7 @@ public sealed class SharedStateTests(SharedCluster shared)
     public async Task Registered_events_outlive_all_nodes()
     {
         (string, string)[] settings =
-            [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{shared.Redis.Port}"), ("DMB_PREFIX", "kept:")];
+            [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{shared.Redis.Port}"), ("DMB_PREFIX", "kept:"), .. NodeProcess.Patient];
         await using (var first = await NodeProcess.StartAsync(settings))
         {
             await first.BecomesAsync("ready");
@@ -185,7 +205,7 @@ public sealed class SharedStateTests(SharedCluster shared)
     [Fact]
     public async Task An_event_registered_while_Redis_is_away_is_known_to_all_when_it_is_back()
     {
-        await using var cluster = await Cluster.StartAsync();
+        await using var cluster = await Cluster.StartAsync(NodeProcess.Patient);
         await using var client = await cluster.Nodes[0].ConnectAsync();
         await cluster.Redis.KillAsync();
         Assert.Equal("""{"event":"backplane","data":{"state":"down"}}""", await client.ReadAsync());
