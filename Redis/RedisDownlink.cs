@@ -21,7 +21,7 @@ internal sealed partial class RedisDownlink : BackgroundService
     /// <summary>What the broker may have put around a client's data, as in `shouted`.</summary>
     private const int WrappingMax = 1_024;
     private static readonly TimeSpan WarningInterval = TimeSpan.FromMinutes(1);
-    private static readonly TimeSpan SubscribePatience = TimeSpan.FromSeconds(2);
+    private const int BatchMax = 1_000;
 
     private readonly Channel<Incoming> _incoming = Channel.CreateBounded<Incoming>(new BoundedChannelOptions(IncomingMax) { SingleReader = true });
     private readonly ConcurrentDictionary<string, RoomSubscription> _rooms = [];
@@ -85,6 +85,8 @@ internal sealed partial class RedisDownlink : BackgroundService
         Recover,
     }
 
+    private TimeSpan SubscribePatience => _options.PublishTimeout * 2;
+
     /// <summary>Completes when the room's messages come down, or when they will be filled in from the log later.</summary>
     public async ValueTask SubscribeAsync(string room)
     {
@@ -113,8 +115,8 @@ internal sealed partial class RedisDownlink : BackgroundService
     public async Task AttachAsync(RedisLink link, CancellationToken cancellationToken)
     {
         await _incoming.Writer.WriteAsync(new Incoming(Kind.Hold), cancellationToken);
-        link.OnMessage = (channel, body) => Take(link, new Incoming(Kind.Message, _channels.RoomOf(channel!), body!));
-        void OnNode(RedisChannel channel, RedisValue body) => Take(link, new Incoming(Kind.Node, null, body!));
+        link.OnMessage = (channel, body) => Take(new Incoming(Kind.Message, _channels.RoomOf(channel!), body!, link));
+        void OnNode(RedisChannel channel, RedisValue body) => Take(new Incoming(Kind.Node, Body: body!, State: link));
         await link.Downlink.SubscribeAsync(new RedisChannel(_channels.Node, RedisChannel.PatternMode.Literal), OnNode)
             .WaitAsync(SubscribePatience, TimeProvider.System, cancellationToken);
         await link.Downlink.SubscribeAsync(new RedisChannel(_channels.Nodes, RedisChannel.PatternMode.Literal), OnNode)
@@ -196,27 +198,57 @@ internal sealed partial class RedisDownlink : BackgroundService
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        await foreach (var incoming in _incoming.Reader.ReadAllAsync(stoppingToken))
+        var batch = new List<Incoming>();
+        while (await _incoming.Reader.WaitToReadAsync(stoppingToken))
         {
-            switch (incoming.Kind)
+            while (batch.Count < BatchMax && _incoming.Reader.TryRead(out var incoming))
             {
-                case Kind.Message when _held is { } held:
-                    held.Add(incoming);
-                    break;
-                case Kind.Message or Kind.Here:
-                    await DeliverAsync(incoming);
-                    break;
-                case Kind.Node:
-                    Read(Encoding.UTF8.GetString(incoming.Body!));
-                    break;
-                case Kind.Hold:
-                    _held ??= [];
-                    break;
-                case Kind.Recover:
-                    var (link, done) = ((RedisLink, TaskCompletionSource))incoming.State!;
-                    await FillAsync(link, done);
-                    break;
+                batch.Add(incoming);
             }
+
+            // Asked once they are here: one that came on another socket, past a gap, shows by now. The log has it, in order.
+            (RedisLink? Link, bool IsWhole) asked = default;
+            foreach (var incoming in batch)
+            {
+                if (incoming.State is RedisLink link && link != asked.Link)
+                {
+                    asked = (link, link.IsWhole);
+                }
+
+                if (incoming.State is not RedisLink || asked.IsWhole)
+                {
+                    await HandleAsync(incoming);
+                }
+                else
+                {
+                    asked.Link!.Lose("the downlink was cut");
+                }
+            }
+
+            batch.Clear();
+        }
+    }
+
+    private async ValueTask HandleAsync(Incoming incoming)
+    {
+        switch (incoming.Kind)
+        {
+            case Kind.Message when _held is { } held:
+                held.Add(incoming);
+                break;
+            case Kind.Message or Kind.Here:
+                await DeliverAsync(incoming);
+                break;
+            case Kind.Node:
+                Read(Encoding.UTF8.GetString(incoming.Body!));
+                break;
+            case Kind.Hold:
+                _held ??= [];
+                break;
+            case Kind.Recover:
+                var (link, done) = ((RedisLink, TaskCompletionSource))incoming.State!;
+                await FillAsync(link, done);
+                break;
         }
     }
 
@@ -335,15 +367,6 @@ internal sealed partial class RedisDownlink : BackgroundService
             default:
                 NotUnderstood(_channels.Node, "it is no line that nodes say to each other");
                 break;
-        }
-    }
-
-    private void Take(RedisLink link, Incoming incoming)
-    {
-        // What comes on a link that was cut once may be past a gap: the log has it, in order.
-        if (!link.IsLost)
-        {
-            Take(incoming);
         }
     }
 

@@ -13,6 +13,7 @@ internal sealed class RedisLink : IDisposable
 
     private readonly ConnectionMultiplexer _uplink;
     private readonly ConnectionMultiplexer _downlink;
+    private readonly long _downlinkSockets;
     private readonly TaskCompletionSource<string> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly CancellationTokenSource _gone = new();
 
@@ -21,6 +22,7 @@ internal sealed class RedisLink : IDisposable
         (_uplink, _downlink) = (uplink, downlink);
         Commands = uplink.GetDatabase();
         Downlink = downlink.GetSubscriber();
+        _downlinkSockets = downlink.GetCounters().Subscription.SocketCount;
         Watch(uplink, "uplink");
         Watch(downlink, "downlink");
     }
@@ -34,8 +36,11 @@ internal sealed class RedisLink : IDisposable
     /// <summary>Takes what comes on a room's channel of this link. Made once, so that it can be unsubscribed.</summary>
     public Action<RedisChannel, RedisValue> OnMessage { get; set; } = (_, _) => { };
 
-    /// <summary>Whether one of the connections is in trouble: what the library still brings, reconnected by itself, is past a gap.</summary>
-    public bool IsLost => _lost.Task.IsCompleted;
+    /// <summary>
+    /// Whether what came down by now came without a gap. The library reconnects by itself, and may say so only after it
+    /// brought what came then.
+    /// </summary>
+    public bool IsWhole => !_lost.Task.IsCompleted && _downlink.GetCounters().Subscription.SocketCount == _downlinkSockets;
 
     /// <summary>Completes with the reason when one of the connections is in trouble.</summary>
     public Task<string> Lost => _lost.Task;
