@@ -16,7 +16,8 @@ internal static class RedisScripts
 
     /// <summary>
     /// Takes an input that every node has, if no node did yet. Of equal ones the n-th is claimed, and a node counts those that it
-    /// saw; the first that it sees is the one after those claimed before it listened. An input with an id is taken in any case when nothing with that id was answered yet, so that only an answer is ever missed, and never the input.
+    /// saw; the first that it sees is the one after those claimed before it listened. An input with an id is taken in any
+    /// case when nothing with that id was answered yet, so that only an answer is ever missed, and never the input.
     /// Keys 1 to 3: the claim, and the answers to ids of now and of before (<see cref="Answers"/>). Arguments 1 to 5: its id, or
     /// nothing; how often this node saw its like before, or `id` for one that is claimed by an id alone, or `all` for what only this
     /// node has; the claim's life in ms; since when this node listens, in ms; how long the answers of now are kept, in ms. What the
@@ -44,7 +45,7 @@ internal static class RedisScripts
           end
           local isTaken = first and mine <= tonumber(redis.call('ZREVRANGE', KEYS[1], 0, 0)[1])
           if isTaken and (answered or ARGV[1] == '') then return {0, mine} end
-          redis.call('ZADD', KEYS[1], now, string.format('%015d', mine))
+          if not isTaken then redis.call('ZADD', KEYS[1], now, string.format('%015d', mine)) end
           redis.call('PEXPIRE', KEYS[1], ARGV[3])
         end
 
