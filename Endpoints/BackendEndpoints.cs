@@ -91,7 +91,7 @@ internal static class BackendEndpoints
         HttpContext context, BackendServices backends, BrokerOptions options, BrokerTelemetry telemetry)
     {
         using var body = await RequestBody.ReadAsync(context, options.MaxMessageBytes, telemetry);
-        using var members = JsonMembers.Read(body.Json, options.MaxJsonDepth, ErrorCode.BadJson);
+        var members = JsonMembers.Read(body.Json, options.MaxJsonDepth, ErrorCode.BadJson);
         var backend = await backends.RegisterAsync(members.Text("name"), members.Text("bkid"));
         return Results.Json(
             new BackendAnswer(backend.Bkid, options.Prefix + backend.Bkid, options.Prefix + "uplink", (int)options.BackendTtl.TotalSeconds),
@@ -109,7 +109,7 @@ internal static class BackendEndpoints
         HttpContext context, string bkid, BackendServices backends, BrokerOptions options, BrokerTelemetry telemetry)
     {
         using var body = await RequestBody.ReadAsync(context, options.MaxMessageBytes, telemetry);
-        using var members = JsonMembers.Read(body.Json, options.MaxJsonDepth, ErrorCode.BadJson);
+        var members = JsonMembers.Read(body.Json, options.MaxJsonDepth, ErrorCode.BadJson);
         var message = BackendMessage.Read(members, "to", ErrorCode.BadJson);
         var (_, sent) = await backends.SendAsync(bkid, message);
         var id = message.Id.IsEmpty ? null : JsonNode.Parse(message.Id.Span);

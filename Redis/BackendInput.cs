@@ -13,7 +13,7 @@ internal sealed class BackendInput(BackendServices backends, RedisBackendStore s
     /// <exception cref="RefusedException">It is neither, and says no channel to answer to.</exception>
     public async Task RegisterAsync(ReadOnlyMemory<byte> json, Claims claims)
     {
-        using var members = JsonMembers.Read(json, options.MaxJsonDepth, ErrorCode.BadJson);
+        var members = JsonMembers.Read(json, options.MaxJsonDepth, ErrorCode.BadJson);
         var hash = Claims.Hash(_channels.Register, json.Span);
         switch (members.TextOrNull("type"))
         {
@@ -36,7 +36,7 @@ internal sealed class BackendInput(BackendServices backends, RedisBackendStore s
         byte[] id = [];
         try
         {
-            using var members = JsonMembers.Read(json, options.MaxJsonDepth, ErrorCode.BadJson);
+            var members = JsonMembers.Read(json, options.MaxJsonDepth, ErrorCode.BadJson);
             id = BackendJson.Member("id", members.Raw("id").Span);
             var message = BackendMessage.Read(members, "to", ErrorCode.BadJson);
             var claim = claims.ByCount(hash, message.Key is { } key ? store.AnswersTo(bkid, key) : Answers.None);

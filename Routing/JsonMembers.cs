@@ -1,43 +1,41 @@
-using System.Runtime.InteropServices;
+using System.Text;
 using System.Text.Json;
 
 namespace Dmb.Routing;
 
 /// <summary>An object that somebody sent, and its members; of one that comes twice the last counts, unknown ones are skipped.</summary>
-internal readonly struct JsonMembers : IDisposable
+internal readonly struct JsonMembers
 {
-    private readonly JsonDocument _document;
+    private readonly ReadOnlyMemory<byte> _json;
+    private readonly JsonReaderOptions _options;
     private readonly string _code;
 
-    private JsonMembers(JsonDocument document, string code)
+    private JsonMembers(ReadOnlyMemory<byte> json, JsonReaderOptions options, string code)
     {
-        (_document, _code) = (document, code);
+        (_json, _options, _code) = (json, options, code);
     }
 
     /// <summary>Reads one JSON value that has to be an object.</summary>
-    /// <param name="json">The text; borrowed until this is disposed.</param>
+    /// <param name="json">The text; borrowed as long as members are read.</param>
     /// <param name="maxDepth">Levels of nesting that are allowed.</param>
     /// <param name="code">The <see cref="ErrorCode"/> of what is refused.</param>
     /// <exception cref="RefusedException">It is not JSON, too deep, or no object.</exception>
     public static JsonMembers Read(ReadOnlyMemory<byte> json, int maxDepth, string code)
     {
-        JsonDocument document;
+        var options = new JsonReaderOptions { MaxDepth = maxDepth };
         try
         {
-            document = JsonDocument.Parse(json, new JsonDocumentOptions { MaxDepth = maxDepth });
+            var reader = new Utf8JsonReader(json.Span, options);
+            reader.Read();
+            var isObject = reader.TokenType == JsonTokenType.StartObject;
+            reader.Skip();
+            reader.Read();
+            return isObject ? new JsonMembers(json, options, code) : throw new RefusedException(code, "It is no object.");
         }
         catch (JsonException e)
         {
             throw new RefusedException(code, $"It is not JSON: {e.Message}");
         }
-
-        if (document.RootElement.ValueKind != JsonValueKind.Object)
-        {
-            document.Dispose();
-            throw new RefusedException(code, "It is no object.");
-        }
-
-        return new JsonMembers(document, code);
     }
 
     /// <summary>A member's text: a string, or a number as it is written. Null when it is missing or null.</summary>
@@ -55,19 +53,31 @@ internal readonly struct JsonMembers : IDisposable
             return null;
         }
 
-        var reader = new Utf8JsonReader(raw.Span);
+        var reader = new Utf8JsonReader(raw.Span, _options);
         reader.Read();
         return reader.TokenType switch
         {
             JsonTokenType.String => JsonText.Read(ref reader),
-            JsonTokenType.Number => System.Text.Encoding.ASCII.GetString(reader.ValueSpan),
+            JsonTokenType.Number => Encoding.ASCII.GetString(reader.ValueSpan),
             _ => null,
         };
     }
 
-    /// <summary>A member as it was sent; empty when it is missing. Valid as long as the text is.</summary>
-    public ReadOnlyMemory<byte> Raw(string name) =>
-        _document.RootElement.TryGetProperty(name, out var value) ? JsonMarshal.GetRawUtf8Value(value).ToArray() : default;
+    /// <summary>A member as it was sent, a copy; empty when it is missing.</summary>
+    public ReadOnlyMemory<byte> Raw(string name)
+    {
+        var (reader, utf8Name) = (new Utf8JsonReader(_json.Span, _options), Encoding.UTF8.GetBytes(name));
+        var (start, end) = (0, 0);
+        reader.Read();
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var isIt = JsonText.Is(ref reader, utf8Name);
+            reader.Read();
+            var valueStart = (int)reader.TokenStartIndex;
+            reader.Skip();
+            (start, end) = isIt ? (valueStart, (int)reader.BytesConsumed) : (start, end);
+        }
 
-    public void Dispose() => _document.Dispose();
+        return _json.Span[start..end].ToArray();
+    }
 }

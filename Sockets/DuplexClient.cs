@@ -18,7 +18,7 @@ internal sealed class DuplexClient(Session session, SocketBroker broker)
             return await DisconnectAsync(service: null);
         }
 
-        using var members = JsonMembers.Read(frame.Data, broker.Options.MaxJsonDepth, ErrorCode.BadFrame);
+        var members = JsonMembers.Read(frame.Data, broker.Options.MaxJsonDepth, ErrorCode.BadFrame);
         return frame.Event switch
         {
             "dmb:reconnect" => await RegisterAsync(members.Text("name"), members.Text("bkid")),
