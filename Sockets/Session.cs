@@ -270,8 +270,13 @@ internal sealed partial class Session : Subscriber
 
         _closingSince = _table.Time.GetTimestamp();
         Volatile.Write(ref _closing, true);
-        _queue.Enqueue(last);
-        _queuedBytes += last.Length;
+        if (last.Length > 0)
+        {
+            // Writing nothing would begin the answer of a stream that was refused.
+            _queue.Enqueue(last);
+            _queuedBytes += last.Length;
+        }
+
         return TakeFlush();
     }
 
