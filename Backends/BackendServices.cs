@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Globalization;
 using Dmb.Routing;
 
 namespace Dmb.Backends;
@@ -14,12 +13,11 @@ internal sealed class BackendServices
     private readonly IBackendStore _store;
     private readonly IBackplane _backplane;
     private readonly RoomTable _rooms;
-    private readonly IdempotencyTable _idempotency;
     private readonly TimeProvider _time;
 
-    public BackendServices(IBackendStore store, IBackplane backplane, RoomTable rooms, IdempotencyTable idempotency, TimeProvider time)
+    public BackendServices(IBackendStore store, IBackplane backplane, RoomTable rooms, TimeProvider time)
     {
-        (_store, _backplane, _rooms, _idempotency, _time) = (store, backplane, rooms, idempotency, time);
+        (_store, _backplane, _rooms, _time) = (store, backplane, rooms, time);
         store.Freed += OnFreed;
     }
 
@@ -66,7 +64,7 @@ internal sealed class BackendServices
     public async ValueTask<(string Id, Sent Sent)> SendAsync(string bkid, BackendMessage message)
     {
         var envelope = Address(Checked(bkid), message);
-        return (envelope.Id, message.Key is { } key ? await SendOnceAsync(bkid, envelope, message.To, key) : await _store.SendAsync(bkid, envelope, message.To, key: null));
+        return (envelope.Id, await _store.SendAsync(bkid, envelope, message.To, message.Key));
     }
 
     /// <summary>A backend's message on its way to its users.</summary>
@@ -128,28 +126,6 @@ internal sealed class BackendServices
         if (mustFlush)
         {
             subscriber.Flush();
-        }
-    }
-
-    private async ValueTask<Sent> SendOnceAsync(string bkid, Envelope envelope, string? user, string key)
-    {
-        var once = $"{bkid} {key}";
-        if (!_idempotency.TryTake(once, out var nodes))
-        {
-            return new Sent(int.Parse(await nodes.Task, CultureInfo.InvariantCulture), IsDuplicate: true);
-        }
-
-        try
-        {
-            var sent = await _store.SendAsync(bkid, envelope, user, key);
-            nodes.SetResult(sent.Nodes.ToString(CultureInfo.InvariantCulture));
-            return sent;
-        }
-        catch (RefusedException refused)
-        {
-            _idempotency.Forget(once);
-            nodes.SetException(refused);
-            throw;
         }
     }
 

@@ -1,9 +1,10 @@
+using System.Globalization;
 using Dmb.Routing;
 
 namespace Dmb.Backends;
 
 /// <summary>The backends of a node that runs alone, in its memory.</summary>
-internal sealed class LocalBackendStore(FanOut fanOut, RoomTable rooms, BrokerOptions options, TimeProvider time) : IBackendStore
+internal sealed class LocalBackendStore(FanOut fanOut, RoomTable rooms, IdempotencyTable idempotency, BrokerOptions options, TimeProvider time) : IBackendStore
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<string, Entry> _backends = [];
@@ -60,9 +61,21 @@ internal sealed class LocalBackendStore(FanOut fanOut, RoomTable rooms, BrokerOp
 
     public async ValueTask<Sent> SendAsync(string bkid, Envelope envelope, string? user, string? key)
     {
-        await TouchAsync(bkid);
+        string life;
+        lock (_lock)
+        {
+            life = Get(bkid).Life;
+        }
+
+        TaskCompletionSource<string>? answer = null;
+        if (key is not null && !idempotency.TryTake($"{life}\n{key}", out answer))
+        {
+            return new Sent(int.Parse(await answer.Task, CultureInfo.InvariantCulture), IsDuplicate: true);
+        }
+
         var nodes = rooms.Find(envelope.Rooms[0]) is null ? 0 : 1;
         await fanOut.DeliverAsync(envelope);
+        answer?.SetResult(nodes.ToString(CultureInfo.InvariantCulture));
         return new Sent(nodes);
     }
 
@@ -197,6 +210,9 @@ internal sealed class LocalBackendStore(FanOut fanOut, RoomTable rooms, BrokerOp
     private sealed class Entry(string name)
     {
         public string Name { get; } = name;
+
+        /// <summary>What its messages' ids are remembered under: with the registration they are forgotten.</summary>
+        public string Life { get; } = Guid.NewGuid().ToString("N");
 
         public long Used { get; set; }
 
