@@ -66,7 +66,8 @@ internal readonly struct JsonMembers
     /// <summary>A member as it was sent, a copy; empty when it is missing.</summary>
     public ReadOnlyMemory<byte> Raw(string name)
     {
-        var (reader, utf8Name) = (new Utf8JsonReader(_json.Span, _options), Encoding.UTF8.GetBytes(name));
+        var reader = new Utf8JsonReader(_json.Span, _options);
+        var utf8Name = Encoding.UTF8.GetBytes(name);
         var (start, end) = (0, 0);
         reader.Read();
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
