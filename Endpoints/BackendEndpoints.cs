@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
@@ -84,6 +85,7 @@ internal static class BackendEndpoints
             .WithSummary("Read what a backend's users said while it was away.")
             .WithDescription("The oldest first, at most `max` (100, up to 1,000), those after the message `after`, or from the oldest that is stored.")
             .WithMetadata(new RouteExample("bkid", BkidExample))
+            .Produces<UplinkAnswer[]>()
             .ProducesProblems(400, 403, 404, 503);
     }
 
@@ -127,9 +129,16 @@ internal static class BackendEndpoints
             return null;
         });
 
-    private static async Task<UplinkAnswer[]> ReadAsync(string bkid, BackendServices backends, string? after = null, int max = 100)
+    private static async Task<IResult> ReadAsync(string bkid, BackendServices backends, string? after = null, int max = 100)
     {
         var stored = await backends.ReadUplinkAsync(bkid, after, Math.Clamp(max, 1, UplinksMax));
-        return [.. stored.Select(uplink => new UplinkAnswer(uplink.Id, JsonElement.Parse(uplink.Json.Span)))];
+        var body = new ArrayBufferWriter<byte>();
+        foreach (var (id, json) in stored)
+        {
+            body.Append(body.WrittenCount == 0 ? "["u8 : ","u8).Append("{\"id\":"u8).Append(JsonText.Quote(id)).Append(",\"uplink\":"u8).Append(json.Span).Append("}"u8);
+        }
+
+        body.Append(body.WrittenCount == 0 ? "[]"u8 : "]"u8);
+        return Results.Bytes(body.WrittenMemory, "application/json; charset=utf-8");
     }
 }
