@@ -51,10 +51,12 @@ internal sealed record Ack(string Channel, byte[] Yes, byte[] No);
 /// <summary>The inputs that this node saw within the last minute, so that equal ones sent on purpose are told apart. For one thread.</summary>
 internal sealed class Claims(RedisChannels channels, TimeProvider time)
 {
-    private const int CountsMax = 10_000;
+    private const int GenerationMax = 500_000;
     private static readonly TimeSpan Lately = TimeSpan.FromMinutes(1);
 
-    private readonly Dictionary<string, (long Count, long Seen)> _counts = [];
+    private Dictionary<string, (long Count, long Seen)> _now = [];
+    private Dictionary<string, (long Count, long Seen)> _before = [];
+    private long _since = time.GetTimestamp();
 
     /// <summary>Since when this node listens, by Redis's clock, in ms.</summary>
     public long ListensSinceMs { get; set; }
@@ -74,34 +76,20 @@ internal sealed class Claims(RedisChannels channels, TimeProvider time)
     /// <summary>How often an equal input was seen lately.</summary>
     public long Before(string hash)
     {
-        var (count, seen) = _counts.GetValueOrDefault(hash);
+        var (count, seen) = _now.TryGetValue(hash, out var found) ? found : _before.GetValueOrDefault(hash);
         return count > 0 && time.GetElapsedTime(seen) >= Lately ? 0 : count;
     }
 
     /// <summary>Notes that an input was seen this often.</summary>
     public void Note(string hash, long count)
     {
-        if (_counts.Count >= CountsMax)
+        if (_now.Count >= GenerationMax || time.GetElapsedTime(_since) >= Lately)
         {
-            Forget();
+            (_before, _now) = (_now, _before);
+            _now.Clear();
+            _since = time.GetTimestamp();
         }
 
-        _counts[hash] = (count, time.GetTimestamp());
-    }
-
-    private void Forget()
-    {
-        foreach (var (hash, (_, seen)) in _counts.ToArray())
-        {
-            if (time.GetElapsedTime(seen) >= Lately)
-            {
-                _counts.Remove(hash);
-            }
-        }
-
-        if (_counts.Count >= CountsMax)
-        {
-            _counts.Clear();
-        }
+        _now[hash] = (count, time.GetTimestamp());
     }
 }
