@@ -36,6 +36,11 @@ internal sealed class BackendInput(BackendServices backends, RedisBackendStore s
         byte[] id = [];
         try
         {
+            if (json.Length > options.MaxMessageBytes)
+            {
+                throw new RefusedException(ErrorCode.TooBig, $"The message is larger than {options.MaxMessageBytes} bytes.");
+            }
+
             var members = JsonMembers.Read(json, options.MaxJsonDepth, ErrorCode.BadJson);
             id = BackendJson.Member("id", members.Raw("id").Span);
             var message = BackendMessage.Read(members, "to", ErrorCode.BadJson);

@@ -80,7 +80,8 @@ internal sealed partial class RedisInputs(
 
     private Task ActAsync(Kind kind, string name, ReadOnlyMemory<byte> json)
     {
-        if (json.Length > options.MaxMessageBytes)
+        // A backend is told of its message.
+        if (kind != Kind.Message && json.Length > options.MaxMessageBytes)
         {
             throw new RefusedException(ErrorCode.TooBig, $"it is larger than {options.MaxMessageBytes} bytes");
         }

@@ -44,6 +44,16 @@ public sealed class ChildProcess : IAsyncDisposable
         }
     }
 
+    /// <summary>Bytes of memory that it holds now.</summary>
+    public long MemoryBytes
+    {
+        get
+        {
+            _process.Refresh();
+            return _process.WorkingSet64;
+        }
+    }
+
     /// <summary>Starts a program that sees the variables of this process, but none that sets a broker up, and these.</summary>
     public static ChildProcess Start(
         string program, IEnumerable<string> arguments, string directory, params (string Name, string Value)[] environment)

@@ -20,12 +20,17 @@ public sealed class EventReader : IDisposable
     public static async Task<EventReader> OpenAsync(Node node, params string[] rooms)
     {
         var query = string.Join('&', rooms.Select(room => "room=" + Uri.EscapeDataString(room)));
-        var url = new Uri(node.Url, "/events?" + query);
-        var response = await node.Http.GetAsync(url, HttpCompletionOption.ResponseHeadersRead);
-        response.EnsureSuccessStatusCode();
-        var stream = new EventReader(response, await response.Content.ReadAsStreamAsync());
+        var stream = await OpenAsync(node.Http, new Uri(node.Url, "/events?" + query));
         Assert.Equal(": connected", await stream.ReadAsync());
         return stream;
+    }
+
+    /// <summary>Opens any stream of events, with all of it still to be read.</summary>
+    public static async Task<EventReader> OpenAsync(HttpClient http, Uri url)
+    {
+        var response = await http.GetAsync(url, HttpCompletionOption.ResponseHeadersRead);
+        response.EnsureSuccessStatusCode();
+        return new EventReader(response, await response.Content.ReadAsStreamAsync());
     }
 
     /// <summary>The next comment, or the lines of the next message, as they came, up to its empty line.</summary>

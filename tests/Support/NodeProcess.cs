@@ -41,6 +41,9 @@ public sealed partial class NodeProcess : IAsyncDisposable
     /// <summary>What it logged so far.</summary>
     public string[] Log => _process.Lines;
 
+    /// <summary>Bytes of memory that it holds now.</summary>
+    public long MemoryBytes => _process.MemoryBytes;
+
     /// <summary>Starts a process that may end at once, such as one with a bad setting.</summary>
     public static ChildProcess Run(params (string Name, string Value)[] environment)
     {

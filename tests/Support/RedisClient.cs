@@ -42,6 +42,21 @@ public sealed class RedisClient : IDisposable
         return await ReadAsync().WaitAsync(Node.Patience);
     }
 
+    /// <summary>Subscribes to a channel: from here on this client only reads what comes on its channels.</summary>
+    public async Task SubscribeAsync(string channel)
+    {
+        await SendAsync([.. new[] { "SUBSCRIBE", channel }.Select(Encoding.UTF8.GetBytes)]);
+        Assert.StartsWith($"subscribe\n{channel}\n", await ReadAsync().WaitAsync(Node.Patience), StringComparison.Ordinal);
+    }
+
+    /// <summary>The next message on one of its channels.</summary>
+    public async Task<(string Channel, string Body)> ReadMessageAsync()
+    {
+        var parts = (await ReadAsync().WaitAsync(Node.Patience)).Split('\n', 3);
+        Assert.Equal("message", parts[0]);
+        return (parts[1], parts[2]);
+    }
+
     /// <summary>Publishes these one after the other, without waiting in between.</summary>
     public async Task PublishAllAsync(string channel, IReadOnlyCollection<byte[]> bodies)
     {
