@@ -66,9 +66,12 @@ internal static class RedisScripts
 
     /// <summary>
     /// Registers a backend. Keys from 4: the backend, and what is stored of it. Arguments from 6: its name, the registration's life in
-    /// ms, the channel for the ack or nothing, the ack, the ack if the name is another. Gives, third, whether the name is right.
+    /// ms, the channel for the ack or nothing, the ack, the ack if the name is another. Gives, third, whether the name is right. What was
+    /// answered before holds as long as that backend is registered.
     /// </summary>
     public const string RegisterBackend = Claim + """
+        local before = answered and string.match(answered, '"bkid":"(%x+)"')
+        if before and redis.call('PEXPIRE', string.sub(KEYS[4], 1, -33) .. before, ARGV[7]) == 0 then answered = false end
         local name = redis.call('HGET', KEYS[4], 'name')
         local ok = answered or not name or name == ARGV[6]
         local ack = answered or ok and ARGV[9] or ARGV[10]
