@@ -117,9 +117,17 @@ internal sealed class DuplexClient(Session session, SocketBroker broker)
     {
         if (_bkid is { } bkid)
         {
-            _bkid = null;
-            broker.Rooms.Leave(session, Backend.UplinkRoom(bkid));
-            await broker.Backends.FreeAsync(bkid);
+            try
+            {
+                await broker.Backends.FreeAsync(bkid);
+            }
+            catch (RefusedException refused) when (refused.Code == ErrorCode.UnknownBackend)
+            {
+                StopBeing(bkid);
+                throw;
+            }
+
+            StopBeing(bkid);
             return BackendJson.Connected(bkid);
         }
 
@@ -130,5 +138,11 @@ internal sealed class DuplexClient(Session session, SocketBroker broker)
         }
 
         return "{}"u8.ToArray();
+    }
+
+    private void StopBeing(string bkid)
+    {
+        _bkid = null;
+        broker.Rooms.Leave(session, Backend.UplinkRoom(bkid));
     }
 }
