@@ -27,6 +27,7 @@ internal static class Child
             }
         };
         process.Start();
+        EndWithThis(process);
         process.BeginOutputReadLine();
         try
         {
@@ -37,5 +38,21 @@ internal static class Child
             process.Kill();
             throw;
         }
+    }
+
+    /// <summary>Leaves no process behind when this one is told to stop.</summary>
+    public static void EndWithThis(Process process)
+    {
+        AppDomain.CurrentDomain.ProcessExit += (_, _) =>
+        {
+            try
+            {
+                process.Kill(entireProcessTree: true);
+            }
+            catch (InvalidOperationException)
+            {
+                // It was ended and disposed of before.
+            }
+        };
     }
 }

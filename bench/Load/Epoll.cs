@@ -11,12 +11,13 @@ internal sealed partial class Epoll : IDisposable
     private const int Readable = 1;
     private const int EdgeTriggered = 1 << 31;
     private const int Add = 1;
+    private const int CloseOnExec = 0x80000;
     private const int EventsMax = 512;
 
     // struct epoll_event: 4 bytes of flags, then 8 bytes of the caller's; packed on x64 only.
     private static readonly int EventSize = RuntimeInformation.ProcessArchitecture == Architecture.X64 ? 12 : 16;
 
-    private readonly int _epoll = Linux.Check(epoll_create1(0));
+    private readonly int _epoll = Linux.Check(epoll_create1(CloseOnExec));
     private readonly byte[] _events = new byte[EventsMax * EventSize];
 
     public void Watch(int socket, int number)

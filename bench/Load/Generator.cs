@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Net;
 
 namespace Dmb.Bench.Load;
 
@@ -8,22 +7,30 @@ internal sealed class Generator : IDisposable
 {
     // Nothing at all arrives for so long: what is still missing is lost.
     private static readonly TimeSpan SilenceMax = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan SettlingSilenceMax = TimeSpan.FromMilliseconds(500);
+    private const int SettlingRounds = 20;
     private const int IdleWaitMs = 100;
+    private const int DrainWaitMs = 50;
+    private const int TimerInEpoll = int.MaxValue;
 
-    private readonly LoadOptions _options;
+    private readonly Dialect _dialect;
+    private readonly ServerProcess _server;
     private readonly Epoll _epoll = new();
     private readonly int _timer = Linux.Timer();
     private readonly Subscribers _subscribers;
-    private readonly Publishers _publishers;
+    private LoadOptions _options;
+    private Publishers _publishers;
     private long _nextNumber;
     private bool _connected;
 
-    public Generator(LoadOptions options, IPEndPoint server)
+    public Generator(LoadOptions options, ServerProcess server)
     {
         _options = options;
-        _subscribers = new Subscribers(options, server, _epoll);
-        _publishers = new Publishers(options, server, _epoll, firstInEpoll: options.Subscribers);
-        _epoll.Watch(_timer, options.Subscribers + options.InFlight);
+        _dialect = options.Server.Dialect;
+        _server = server;
+        _subscribers = new Subscribers(options, _dialect, server.SubscribeAt, _epoll);
+        _publishers = new Publishers(options, _dialect, server.PublishAt, _epoll, _subscribers.Count);
+        _epoll.Watch(_timer, TimerInEpoll);
     }
 
     public Subscribers Subscribers => _subscribers;
@@ -47,8 +54,38 @@ internal sealed class Generator : IDisposable
         _connected = true;
     }
 
+    /// <summary>Publishes until every subscriber gets what it is to get: not every server says when somebody has joined.</summary>
+    /// <exception cref="IOException">It never does.</exception>
+    public void Settle()
+    {
+        for (var i = 0; i < SettlingRounds; i++)
+        {
+            var tally = Publish(_options.RoomsOfOne ? _subscribers.Count : 1, _options.TimeLimit, SettlingSilenceMax);
+            Drain(tally);
+            if (tally.Complete)
+            {
+                return;
+            }
+        }
+
+        throw new IOException("What is published does not reach all subscribers.");
+    }
+
+    /// <summary>Goes on with the same subscribers and other publishers.</summary>
+    public void Use(LoadOptions options)
+    {
+        _options = options;
+        _publishers.Dispose();
+        _publishers = new Publishers(options, _dialect, _server.PublishAt, _epoll, _subscribers.Count);
+    }
+
     /// <summary>One round: until everything has arrived, nothing comes any more, or the time is over.</summary>
-    public Tally Publish(int publishes)
+    public Tally Publish(int publishes) => Publish(publishes, _options.TimeLimit, SilenceMax);
+
+    /// <summary>The same, but sends for so long only.</summary>
+    public Tally Publish(int publishesMax, TimeSpan sending) => Publish(publishesMax, sending, SilenceMax);
+
+    private Tally Publish(int publishes, TimeSpan sending, TimeSpan silenceMax)
     {
         var subscribers = _connected ? _subscribers.Count : 0;
         var tally = new Tally(_nextNumber, publishes, subscribers, _options.InFlight, _options.RoomsOfOne);
@@ -59,9 +96,15 @@ internal sealed class Generator : IDisposable
         // Begins to count after the publishers do, and by the same clock: when it ticks, the next publish is due.
         Linux.SetTimer(_timer, _publishers.Interval);
         var deadline = now + Ticks(_options.TimeLimit);
+        var sendUntil = now + Ticks(sending);
         var lastArrival = now;
-        while (!tally.Complete && now < deadline && now - lastArrival < Ticks(SilenceMax))
+        while (!tally.Complete && now < deadline && now - lastArrival < Ticks(silenceMax))
         {
+            if (now > sendUntil)
+            {
+                tally.End();
+            }
+
             _publishers.Send(tally, now);
             var arrived = Turn(tally, IdleWaitMs) > 0;
             now = Stopwatch.GetTimestamp();
@@ -76,7 +119,7 @@ internal sealed class Generator : IDisposable
     public void Drain(Tally tally)
     {
         var deadline = Stopwatch.GetTimestamp() + Ticks(_options.TimeLimit);
-        while (Turn(tally, IdleWaitMs) > 0 && Stopwatch.GetTimestamp() < deadline)
+        while (Turn(tally, DrainWaitMs) > 0 && Stopwatch.GetTimestamp() < deadline)
         {
         }
     }
@@ -93,7 +136,7 @@ internal sealed class Generator : IDisposable
                 _subscribers.Read(number, tally);
                 arrived++;
             }
-            else if (number < _subscribers.Count + _options.InFlight)
+            else if (number < TimerInEpoll)
             {
                 _publishers.Read(number - _subscribers.Count, tally, Stopwatch.GetTimestamp());
                 arrived++;

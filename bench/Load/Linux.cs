@@ -1,5 +1,7 @@
+using System.Buffers.Binary;
 using System.ComponentModel;
 using System.Globalization;
+using System.Net;
 using System.Runtime.InteropServices;
 
 namespace Dmb.Bench.Load;
@@ -12,6 +14,36 @@ internal static partial class Linux
     private const int TryAgain = 11;
     private const int Monotonic = 1;
     private const int OpenFilesLimit = 7;
+    private const int Internet = 2;
+    private const int Stream = 1;
+    private const int CloseOnExec = 0x80000;
+    private const int Tcp = 6;
+    private const int NoDelay = 1;
+    private const int SocketLevel = 1;
+    private const int Linger = 13;
+
+    /// <summary>Connects to an IPv4 address of this machine. The connection's end will leave no port waiting.</summary>
+    /// <exception cref="Win32Exception">Nobody listens there, or this process has no further file or port.</exception>
+    public static int Connect(IPEndPoint server)
+    {
+        var socket = Check(Linux.socket(Internet, Stream | CloseOnExec, 0));
+        ReadOnlySpan<int> yes = [1];
+        ReadOnlySpan<int> resetAtEnd = [1, 0];
+        Check(setsockopt(socket, Tcp, NoDelay, in yes[0], sizeof(int)));
+        Check(setsockopt(socket, SocketLevel, Linger, in resetAtEnd[0], 2 * sizeof(int)));
+        Span<byte> address = stackalloc byte[16];
+        MemoryMarshal.Write(address, (ushort)Internet);
+        BinaryPrimitives.WriteUInt16BigEndian(address[2..], (ushort)server.Port);
+        server.Address.TryWriteBytes(address[4..], out _);
+        if (connect(socket, in address[0], address.Length) == 0)
+        {
+            return socket;
+        }
+
+        var error = Marshal.GetLastPInvokeError();
+        Close(socket);
+        throw new Win32Exception(error);
+    }
 
     /// <summary>Bytes that were there, 0 when the other side has closed, -1 when nothing is there.</summary>
     public static int Receive(int socket, Span<byte> buffer)
@@ -45,6 +77,63 @@ internal static partial class Linux
             * long.Parse(File.ReadAllText($"/proc/{processId}/statm").Split(' ')[1], CultureInfo.InvariantCulture);
     }
 
+    /// <summary>A process and all that it started, and those started.</summary>
+    public static int[] ProcessTree(int processId)
+    {
+        var children = ProcessIds().ToLookup(Parent);
+        var tree = new List<int> { processId };
+        for (var i = 0; i < tree.Count; i++)
+        {
+            tree.AddRange(children[tree[i]]);
+        }
+
+        return [.. tree];
+    }
+
+    /// <summary>The processes, as far as they can be looked at, that listen on a TCP port.</summary>
+    public static int[] ProcessesListeningOn(int port)
+    {
+        var sockets = Directory.GetFiles("/proc/net", "tcp*").SelectMany(File.ReadLines)
+            .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+            .Where(field => field[3] == "0A" && field[1].EndsWith($":{port:X4}", StringComparison.Ordinal))
+            .Select(field => $"socket:[{field[9]}]")
+            .ToHashSet();
+        return [.. ProcessIds().Where(id => OpenFiles(id).Any(sockets.Contains))];
+    }
+
+    private static IEnumerable<int> ProcessIds()
+    {
+        return Directory.GetDirectories("/proc")
+            .Select(path => int.TryParse(Path.GetFileName(path), out var id) ? id : 0)
+            .Where(id => id > 0);
+    }
+
+    private static int Parent(int processId)
+    {
+        try
+        {
+            // The name, in brackets, may hold anything; behind it come the state and the parent.
+            var stat = File.ReadAllText($"/proc/{processId}/stat");
+            return int.Parse(stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[1], CultureInfo.InvariantCulture);
+        }
+        catch (IOException)
+        {
+            return 0;
+        }
+    }
+
+    private static string[] OpenFiles(int processId)
+    {
+        try
+        {
+            return [.. Directory.GetFiles($"/proc/{processId}/fd").Select(path => new FileInfo(path).LinkTarget ?? "")];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return [];
+        }
+    }
+
     /// <summary>Sockets and files that this process may have open.</summary>
     public static long OpenFilesMax()
     {
@@ -52,7 +141,7 @@ internal static partial class Linux
         return limit.Soft;
     }
 
-    public static int Timer() => Check(timerfd_create(Monotonic, 0));
+    public static int Timer() => Check(timerfd_create(Monotonic, CloseOnExec));
 
     /// <summary>Makes a timer readable once every so many nanoseconds; with 0, never again.</summary>
     public static void SetTimer(int timer, long interval)
@@ -74,6 +163,15 @@ internal static partial class Linux
     private readonly record struct TimerSetting(Time Interval, Time First);
 
     private readonly record struct Limit(long Soft, long Hard);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int socket(int family, int type, int protocol);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int setsockopt(int socket, int level, int option, in int value, int length);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int connect(int socket, in byte address, int length);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial nint recv(int socket, ref byte buffer, nint length, int flags);

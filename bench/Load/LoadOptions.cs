@@ -1,6 +1,8 @@
 using System.Globalization;
 using System.Net;
+using System.Net.Sockets;
 using System.Text.RegularExpressions;
+using Dmb.Bench.Peers;
 
 namespace Dmb.Bench.Load;
 
@@ -10,9 +12,9 @@ internal sealed partial record LoadOptions
     internal const string Usage = """
         --url http://127.0.0.1:8082  a server that runs already, on loopback; without it one is started and ended
         --redis                      starts a redis-server too, and the server with it
+        --server built               what is started, or what the URL speaks; `bench compare --help` lists them
         --subscribers 1000           WebSocket clients, 0 to 100000
         --room support               the room that they join; one like `type:key` is addressed by `_in`
-        --event report_csr           the event that is published
         --rooms-of-one               instead of --room: each in an `endpoint:` room of its own, addressed in turn
         --in-flight 1                keep-alive connections that publish, 1 to 256, one publish each at a time;
                                      without --rate each waits for the answer and for all deliveries
@@ -24,19 +26,18 @@ internal sealed partial record LoadOptions
         --json                       the report as one line of JSON
         """;
 
-    public Uri? Url { get; private init; }
-    public bool Redis { get; private init; }
-    public int Subscribers { get; private init; } = 1_000;
-    public string Room { get; private init; } = "support";
-    public string Event { get; private init; } = "report_csr";
-    public bool RoomsOfOne { get; private init; }
-    public int InFlight { get; private init; } = 1;
-    public int Publishes { get; private init; } = 10_000;
-    public int Rate { get; private init; }
-    public int PayloadBytes { get; private init; } = 200;
-    public int Warmup { get; private init; } = 1_000;
-    public TimeSpan TimeLimit { get; private init; } = TimeSpan.FromSeconds(60);
-    public bool Json { get; private init; }
+    public Uri? Url { get; init; }
+    public Server Server { get; init; } = Servers.Find("built");
+    public int Subscribers { get; init; } = 1_000;
+    public string Room { get; init; } = "support";
+    public bool RoomsOfOne { get; init; }
+    public int InFlight { get; init; } = 1;
+    public int Publishes { get; init; } = 10_000;
+    public int Rate { get; init; }
+    public int PayloadBytes { get; init; } = 200;
+    public int Warmup { get; init; } = 1_000;
+    public TimeSpan TimeLimit { get; init; } = TimeSpan.FromSeconds(60);
+    public bool Json { get; init; }
 
     /// <exception cref="FormatException">Says in one line which option is not accepted, and why.</exception>
     public static LoadOptions Parse(ReadOnlySpan<string> args)
@@ -53,7 +54,7 @@ internal sealed partial record LoadOptions
 
             if (name is "--redis")
             {
-                options = options with { Redis = true };
+                options = options with { Server = options.Server with { Redis = true } };
                 continue;
             }
 
@@ -66,10 +67,10 @@ internal sealed partial record LoadOptions
             var value = ++i < args.Length ? args[i] : throw new FormatException($"{name} needs a value.\n{Usage}");
             options = name switch
             {
+                "--server" => options with { Server = Servers.Find(value) },
                 "--url" => options with { Url = Loopback(value) },
                 "--subscribers" => options with { Subscribers = Number(name, value, 0, 100_000) },
                 "--room" => options with { Room = Name(name, value, RoomName()) },
-                "--event" => options with { Event = Name(name, value, EventName()) },
                 "--in-flight" => options with { InFlight = Number(name, value, 1, 256) },
                 "--publishes" => options with { Publishes = Number(name, value, 0, 10_000_000) },
                 "--rate" => options with { Rate = Number(name, value, 0, 100_000) },
@@ -78,11 +79,6 @@ internal sealed partial record LoadOptions
                 "--time-limit" => options with { TimeLimit = TimeSpan.FromSeconds(Number(name, value, 1, 3_600)) },
                 _ => throw new FormatException($"{name} is not an option.\n{Usage}"),
             };
-        }
-
-        if (options is { Redis: true, Url: not null })
-        {
-            throw new FormatException("--redis: not with --url; a server that runs already has its Redis, or none.");
         }
 
         return options.Deliveries <= 4_000_000_000
@@ -107,12 +103,10 @@ internal sealed partial record LoadOptions
     {
         return Uri.TryCreate(value, UriKind.Absolute, out var url) && url.Scheme == "http"
             && IPAddress.TryParse(url.DnsSafeHost, out var address) && IPAddress.IsLoopback(address)
+            && address.AddressFamily == AddressFamily.InterNetwork
             ? url
-            : throw new FormatException($"--url: '{value}' is not accepted; only http:// and an address of loopback.");
+            : throw new FormatException($"--url: '{value}' is not accepted; only http:// and an address 127.*.");
     }
-
-    [GeneratedRegex("^[A-Za-z0-9_.:-]{1,128}$")]
-    private static partial Regex EventName();
 
     [GeneratedRegex("^[A-Za-z0-9_.:-]{1,200}$")]
     private static partial Regex RoomName();

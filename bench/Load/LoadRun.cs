@@ -17,22 +17,23 @@ internal static class LoadRun
             throw new IOException($"This process may open {Linux.OpenFilesMax()} files (ulimit -n): too few.");
         }
 
-        var start = Stopwatch.GetTimestamp();
-        using var redis = options.Redis ? RedisProcess.Start() : null;
-        using var server = options.Url is null ? ServerProcess.Start(redis) : ServerProcess.Find(options.Url);
-        using var generator = new Generator(options, server.Address);
+        options.Server.Prepare();
+        using var server = options.Url is null
+            ? ServerProcess.Start(options.Server)
+            : ServerProcess.Find(options.Server, options.Url);
+        using var generator = new Generator(options, server);
         if (generator.Publish(1) is not { Complete: true, Refused: 0 })
         {
-            throw new IOException($"The server does not take the event {options.Event}.");
+            throw new IOException("The server does not take what is published.");
         }
 
-        var firstAnswer = Stopwatch.GetElapsedTime(start);
         var rssBefore = server.Rss();
 
         var before = Usage.Now(server);
         generator.Connect();
         var connecting = Usage.Now(server) - before;
         var rssIdle = server.Rss();
+        generator.Settle();
 
         var (tally, publishing) = Warm(generator, server, options.Warmup);
         if (tally.Complete)
@@ -42,7 +43,7 @@ internal static class LoadRun
 
         return new Report(options, loadAverage, tally, connecting, publishing)
         {
-            FirstAnswerMs = options is { Url: null, Redis: false } ? firstAnswer.TotalMilliseconds : null,
+            FirstAnswerMs = options.Url is null ? server.FirstAnswer.TotalMilliseconds : null,
             RssBefore = rssBefore,
             RssIdle = rssIdle,
             RssAfter = server.Rss(),

@@ -1,59 +1,64 @@
 using System.Buffers.Text;
 using System.Diagnostics;
 using System.Net;
-using System.Net.Sockets;
 using System.Text;
 
 namespace Dmb.Bench.Load;
 
 /// <summary>
 /// Keep-alive HTTP connections, each with at most one publish under way. The request is formatted once; a publish
-/// only changes its number, and with rooms of one its endpoint.
+/// only changes its number, and with rooms of one the room's.
 /// </summary>
 internal sealed class Publishers : IDisposable
 {
     private const int None = -1;
-    private const int EndpointLength = 6;
+    private const int RoomLength = 6;
+
+    private static readonly string NoRoom = new('0', RoomLength);
 
     private readonly LoadOptions _options;
-    private readonly Socket[] _sockets;
-    private readonly int[] _handles;
+    private readonly int[] _sockets;
     private readonly int[] _publish;
     private readonly bool[] _answered;
     private readonly byte[][] _partOfAnswer;
     private readonly int[] _partLength;
+    private readonly byte[] _accepted;
     private readonly byte[] _request;
     private readonly int _numberAt;
-    private readonly int _endpointAt;
+    private readonly int[] _roomsAt = [];
     private readonly long _interval;
     private long _roundStart;
 
-    public Publishers(LoadOptions options, IPEndPoint server, Epoll epoll, int firstInEpoll)
+    public Publishers(LoadOptions options, Dialect dialect, IPEndPoint server, Epoll epoll, int firstInEpoll)
     {
         _options = options;
         _interval = options.Rate == 0 ? 0 : Stopwatch.Frequency / options.Rate;
-        _sockets = new Socket[options.InFlight];
-        _handles = new int[options.InFlight];
+        _accepted = Encoding.ASCII.GetBytes(dialect.Accepted);
+        _sockets = new int[options.InFlight];
         _publish = new int[options.InFlight];
         _answered = new bool[options.InFlight];
         _partOfAnswer = new byte[options.InFlight][];
         _partLength = new int[options.InFlight];
         for (var i = 0; i < options.InFlight; i++)
         {
-            _sockets[i] = new Socket(server.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
-            _sockets[i].Connect(server);
-            _handles[i] = (int)_sockets[i].Handle;
+            _sockets[i] = Linux.Connect(server);
             _publish[i] = None;
             _partOfAnswer[i] = new byte[8 * 1024];
-            epoll.Watch(_handles[i], firstInEpoll + i);
+            epoll.Watch(_sockets[i], firstInEpoll + i);
         }
 
         var data = Data(options);
+        var path = dialect.Publish(options.RoomsOfOne ? Subscribers.RoomOf(0) : options.Room);
         _request = Encoding.ASCII.GetBytes(
-            $"POST /_notify/{options.Event} HTTP/1.1\r\nHost: {server}\r\n"
+            $"POST {path} HTTP/1.1\r\nHost: {server}\r\n"
             + $"Content-Type: application/json\r\nContent-Length: {data.Length}\r\n\r\n{data}");
         _numberAt = _request.Length - data.Length + "{\"n\":\"".Length;
-        _endpointAt = _numberAt + Subscribers.NumberLength + "\",\"endpoint\":\"".Length;
+        if (options.RoomsOfOne)
+        {
+            var inPath = path.IndexOf(NoRoom, StringComparison.Ordinal);
+            var inData = _numberAt + Dialect.NumberLength + "\",\"endpoint\":\"".Length;
+            _roomsAt = inPath < 0 ? [inData] : ["POST ".Length + inPath, inData];
+        }
     }
 
     /// <summary>Ticks of <see cref="Stopwatch"/> from one publish to the next; 0 without a rate.</summary>
@@ -84,20 +89,20 @@ internal sealed class Publishers : IDisposable
 
             _publish[i] = tally.NextToSend(i, due);
             _answered[i] = false;
-            Format(_numberAt, Subscribers.NumberLength, tally.Number(_publish[i]));
-            if (_options.RoomsOfOne)
+            Format(_numberAt, Dialect.NumberLength, tally.Number(_publish[i]));
+            foreach (var at in _roomsAt)
             {
-                Format(_endpointAt, EndpointLength, _publish[i] % Math.Max(1, _options.Subscribers));
+                Format(at, RoomLength, _publish[i] % Math.Max(1, _options.Subscribers));
             }
 
-            Linux.Send(_handles[i], _request);
+            Linux.Send(_sockets[i], _request);
         }
     }
 
     public void Read(int connection, Tally tally, long now)
     {
         var part = _partOfAnswer[connection];
-        var read = Linux.Receive(_handles[connection], part.AsSpan(_partLength[connection]));
+        var read = Linux.Receive(_sockets[connection], part.AsSpan(_partLength[connection]));
         if (read < 0)
         {
             return;
@@ -128,7 +133,7 @@ internal sealed class Publishers : IDisposable
             || (_answered[connection] && (_options.Rate > 0 || tally.ReachedAll(_publish[connection])));
     }
 
-    private static bool TryReadAnswer(ReadOnlySpan<byte> bytes, out bool ok)
+    private bool TryReadAnswer(ReadOnlySpan<byte> bytes, out bool ok)
     {
         ok = false;
         var end = bytes.IndexOf("\r\n\r\n"u8);
@@ -138,18 +143,18 @@ internal sealed class Publishers : IDisposable
         }
 
         var body = bytes[(end + 4)..];
-        ok = bytes.StartsWith("HTTP/1.1 200 "u8) && body.IndexOf("\"ok\":true"u8) >= 0;
+        ok = bytes.StartsWith("HTTP/1.1 2"u8) && body.IndexOf(_accepted) >= 0;
         var field = "\r\nContent-Length: "u8;
         var length = bytes[..end].IndexOf(field);
         return length >= 0 && Utf8Parser.TryParse(bytes[(length + field.Length)..], out int size, out _)
             ? body.Length >= size
-            : body.EndsWith("0\r\n\r\n"u8);
+            : bytes.StartsWith("HTTP/1.1 204 "u8) || body.EndsWith("0\r\n\r\n"u8);
     }
 
     private static string Data(LoadOptions options)
     {
-        var number = new string('0', Subscribers.NumberLength);
-        var address = options.RoomsOfOne ? $",\"endpoint\":\"{new string('0', EndpointLength)}\""
+        var number = new string('0', Dialect.NumberLength);
+        var address = options.RoomsOfOne ? $",\"endpoint\":\"{NoRoom}\""
             : options.Room.Contains(':', StringComparison.Ordinal) ? $",\"_in\":\"{options.Room}\"" : "";
         var start = $"{{\"n\":\"{number}\"{address},\"pad\":\"";
         return start + new string('x', Math.Max(0, options.PayloadBytes - start.Length - 2)) + "\"}";
@@ -163,11 +168,5 @@ internal sealed class Publishers : IDisposable
         }
     }
 
-    public void Dispose()
-    {
-        foreach (var socket in _sockets)
-        {
-            socket.Dispose();
-        }
-    }
+    public void Dispose() => Array.ForEach(_sockets, Linux.Close);
 }

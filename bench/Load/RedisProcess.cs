@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.RegularExpressions;
@@ -21,7 +20,7 @@ internal sealed partial class RedisProcess : IDisposable
 
     public static RedisProcess Start()
     {
-        var port = FreePort();
+        var port = ServerProcess.FreePort();
         string[] arguments = ["--port", $"{port}", "--bind", "127.0.0.1", "--save", ""];
         var (process, _) = Child.Start(new ProcessStartInfo("redis-server", arguments), Ready());
         return new RedisProcess(process, port);
@@ -37,13 +36,6 @@ internal sealed partial class RedisProcess : IDisposable
         using var client = new TcpClient("127.0.0.1", Port);
         client.GetStream().Write(Encoding.ASCII.GetBytes(string.Join("\r\n", [.. commands, "QUIT", ""])));
         return new StreamReader(client.GetStream()).ReadToEnd();
-    }
-
-    private static int FreePort()
-    {
-        using var probe = new TcpListener(IPAddress.Loopback, 0);
-        probe.Start();
-        return ((IPEndPoint)probe.LocalEndpoint).Port;
     }
 
     public void Dispose()

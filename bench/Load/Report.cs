@@ -6,7 +6,7 @@ namespace Dmb.Bench.Load;
 /// <summary>What was measured. "Us" is microseconds of CPU time, user and system, or of latency.</summary>
 internal sealed class Report(LoadOptions options, string loadAverage, Tally tally, Usage connecting, Usage publishing)
 {
-    public string Backplane => options.Url is not null ? "as it runs" : options.Redis ? "over Redis" : "embedded";
+    public string Server => options.Server.Title + (options.Url is not null ? ", as it runs" : options.Server.Redis ? ", over Redis" : "");
     public int Subscribers => options.Subscribers;
     public string Room => options.Subscribers == 0 ? "none" : options.RoomsOfOne ? "rooms of one" : options.Room;
     public int InFlight => options.InFlight;
@@ -39,15 +39,15 @@ internal sealed class Report(LoadOptions options, string loadAverage, Tally tall
 
     public double ServerUsPerPublish => Per(publishing.Server, tally.Answered);
     public double ServerUsPerDelivery => Per(publishing.Server, tally.Delivered);
-    public double? RedisUsPerPublish => options.Redis ? Per(publishing.Redis, tally.Answered) : null;
-    public double? RedisUsPerDelivery => options.Redis ? Per(publishing.Redis, tally.Delivered) : null;
+    public double? RedisUsPerPublish => options.Server.Redis ? Per(publishing.Redis, tally.Answered) : null;
+    public double? RedisUsPerDelivery => options.Server.Redis ? Per(publishing.Redis, tally.Delivered) : null;
     public double GeneratorUsPerPublish => Per(publishing.Generator, tally.Answered);
     public double GeneratorUsPerDelivery => Per(publishing.Generator, tally.Delivered);
 
     public double ConnectsPerSecond => options.Subscribers / connecting.Elapsed.TotalSeconds;
     public double ServerUsPerConnect => Per(connecting.Server, options.Subscribers);
 
-    /// <summary>From the start of the server's process on; null when it was running already, or waited for Redis.</summary>
+    /// <summary>From the start of the server's process on; null when it was running already.</summary>
     public required double? FirstAnswerMs { get; init; }
     public required long RssBefore { get; init; }
     public required long RssIdle { get; init; }
@@ -64,14 +64,12 @@ internal sealed class Report(LoadOptions options, string loadAverage, Tally tall
     public string ToText()
     {
         var pace = Rate > 0 ? $"{Rate:N0}/s over {InFlight} connections" : $"{InFlight} in flight";
-        var start = FirstAnswerMs is { } ms ? $"{ms:N0} ms after the server's start" : options.Redis
-            ? "not timed: it waited for Redis"
-            : "not timed: it was running";
-        var redis = options.Redis
+        var start = FirstAnswerMs is { } ms ? $"{ms:N1} ms after the server's start" : "not timed: it was running";
+        var redis = options.Server.Redis
             ? $"\nRedis's CPU    {RedisUsPerPublish:N2} us per publish, {RedisUsPerDelivery:N2} us per delivery"
             : "";
         return $"""
-            {Backplane}: {Subscribers:N0} subscribers ({Room}), {pace}, {PayloadBytes:N0} bytes, load average before: {LoadAverage}
+            {Server}: {Subscribers:N0} subscribers ({Room}), {pace}, {PayloadBytes:N0} bytes, load average before: {LoadAverage}
             throughput     {PublishesPerSecond:N0} publishes/s, {DeliveriesPerSecond:N0} deliveries/s, {Seconds:N1} s
             delivered in   p50 {DeliveryP50Us:N0} us, p99 {DeliveryP99Us:N0} us, max {DeliveryMaxUs:N0} us
             answered in    p50 {AnswerP50Us:N0} us, p99 {AnswerP99Us:N0} us, max {AnswerMaxUs:N0} us

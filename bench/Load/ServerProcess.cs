@@ -1,95 +1,73 @@
+using System.ComponentModel;
 using System.Diagnostics;
-using System.Globalization;
 using System.Net;
-using System.Text.RegularExpressions;
+using System.Net.Sockets;
+using Dmb.Bench.Peers;
 
 namespace Dmb.Bench.Load;
 
-/// <summary>The server as the system sees it: started here and ended with this object, or found by its port.</summary>
-internal sealed partial class ServerProcess : IDisposable
+/// <summary>A server as the system sees it: started here and ended with this object, or found by its port.</summary>
+internal sealed class ServerProcess : IDisposable
 {
+    private static readonly TimeSpan StartTimeMax = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan ReadyTimeMax = TimeSpan.FromSeconds(60);
-    private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(5);
+    private static readonly TimeSpan RestTimeMax = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan Rest = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(1);
 
     private readonly HttpClient _http = new();
-    private readonly Process? _started;
-    private readonly int[] _ids;
+    private readonly List<Process> _nodes = [];
+    private readonly List<IPEndPoint> _addresses = [];
+    private readonly Server _server;
+    private int[] _ids = [];
 
-    private ServerProcess(Process? started, int[] ids, IPEndPoint address)
+    private ServerProcess(Server server, RedisProcess? redis)
     {
-        _started = started;
-        _ids = ids;
-        Address = address;
+        _server = server;
+        Redis = redis;
     }
 
-    public IPEndPoint Address { get; }
+    /// <summary>The first node.</summary>
+    public IPEndPoint PublishAt => _addresses[0];
+
+    /// <summary>The last node.</summary>
+    public IPEndPoint SubscribeAt => _addresses[^1];
 
     /// <summary>The Redis that it was started with.</summary>
-    public RedisProcess? Redis { get; private init; }
+    public RedisProcess? Redis { get; }
 
-    /// <summary>Starts the Dmb.dll beside this program, embedded or with a Redis, and waits until it is of use.</summary>
-    public static ServerProcess Start(RedisProcess? redis = null)
+    /// <summary>From its start to its answer to a publish that it took; zero when it was running already.</summary>
+    public TimeSpan FirstAnswer { get; private set; }
+
+    /// <summary>Starts it, all its nodes and its Redis, and waits until it is of use.</summary>
+    /// <exception cref="IOException">It ended, or did not answer in time.</exception>
+    public static ServerProcess Start(Server server)
     {
-        var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "Dmb.dll")])
-        {
-            Environment =
-            {
-                ["DMB_HOST"] = "127.0.0.1",
-                ["DMB_PORT"] = "0",
-                ["REDIS_HOST"] = redis is null ? "none" : "127.0.0.1",
-                ["REDIS_PORT"] = $"{redis?.Port ?? 6379}",
-            },
-        };
-        var (process, listening) = Child.Start(start, ListeningOn());
-        var port = int.Parse(listening.Groups[1].Value, CultureInfo.InvariantCulture);
-        var server = new ServerProcess(process, [process.Id], new IPEndPoint(IPAddress.Loopback, port)) { Redis = redis };
+        var running = new ServerProcess(server, server.Redis ? RedisProcess.Start() : null);
         try
         {
-            server.Await(ready: true);
-            return server;
+            for (var node = 0; node < server.Nodes; node++)
+            {
+                running.StartNode();
+            }
+
+            running._ids = [.. running._nodes.SelectMany(node => Linux.ProcessTree(node.Id))];
+            return running;
         }
         catch
         {
-            server.Dispose();
+            running.Dispose();
             throw;
         }
     }
 
-    /// <summary>Waits until it says that it is ready, or that it is not.</summary>
-    /// <exception cref="TimeoutException">It goes on saying the opposite.</exception>
-    public void Await(bool ready)
-    {
-        for (var start = Stopwatch.GetTimestamp(); IsReady() != ready;)
-        {
-            if (Stopwatch.GetElapsedTime(start) > ReadyTimeMax)
-            {
-                throw new TimeoutException($"/readyz goes on saying that the server is {(ready ? "not " : "")}ready.");
-            }
-
-            Task.Delay(Poll, TimeProvider.System).GetAwaiter().GetResult();
-        }
-    }
-
-    private bool IsReady()
-    {
-        using var answer = _http.GetStreamAsync($"http://{Address}/readyz").GetAwaiter().GetResult();
-        return new StreamReader(answer).ReadToEnd().Contains("\"ready\"", StringComparison.Ordinal);
-    }
-
     /// <summary>All processes that listen on the port: a server may have several.</summary>
-    public static ServerProcess Find(Uri url)
+    public static ServerProcess Find(Server server, Uri url)
     {
-        var sockets = Directory.GetFiles("/proc/net", "tcp*").SelectMany(File.ReadLines)
-            .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
-            .Where(field => field[3] == "0A" && field[1].EndsWith($":{url.Port:X4}", StringComparison.Ordinal))
-            .Select(field => $"socket:[{field[9]}]")
-            .ToHashSet();
-        var ids = Directory.GetDirectories("/proc")
-            .Select(path => int.TryParse(Path.GetFileName(path), out var id) ? id : 0)
-            .Where(id => id > 0 && OpenFiles(id).Any(sockets.Contains))
-            .ToArray();
-        return ids.Length > 0
-            ? new ServerProcess(null, ids, new IPEndPoint(IPAddress.Parse(url.DnsSafeHost), url.Port))
+        var running = new ServerProcess(server, null) { _ids = Linux.ProcessesListeningOn(url.Port) };
+        running._addresses.Add(new IPEndPoint(IPAddress.Parse(url.DnsSafeHost), url.Port));
+        return running._ids.Length > 0
+            ? running
             : throw new IOException($"No process that can be looked at listens on {url}.");
     }
 
@@ -98,28 +76,106 @@ internal sealed partial class ServerProcess : IDisposable
     /// <summary>Memory that is in RAM, in bytes.</summary>
     public long Rss() => _ids.Sum(Linux.Rss);
 
-    private static string[] OpenFiles(int processId)
+    /// <summary>Waits until it has nothing more to do, for example for clients that have gone.</summary>
+    public void AwaitRest()
+    {
+        var start = Stopwatch.GetTimestamp();
+        for (var (before, now) = (TimeSpan.MinValue, CpuTime());
+            now > before + (Rest / 20) && Stopwatch.GetElapsedTime(start) < RestTimeMax;
+            (before, now) = (now, CpuTime()))
+        {
+            Wait(Rest);
+        }
+    }
+
+    /// <summary>Waits until all nodes say that they are ready, or that they are not.</summary>
+    /// <exception cref="TimeoutException">One goes on saying the opposite.</exception>
+    public void Await(bool ready)
+    {
+        for (var start = Stopwatch.GetTimestamp(); _addresses.Any(address => IsReady(address) != ready); Wait(Poll))
+        {
+            if (Stopwatch.GetElapsedTime(start) > ReadyTimeMax)
+            {
+                throw new TimeoutException($"/readyz goes on saying that the server is {(ready ? "not " : "")}ready.");
+            }
+        }
+    }
+
+    private void StartNode()
+    {
+        var port = FreePort();
+        var start = _server.Command(port, Redis?.Port ?? 0);
+        start.RedirectStandardOutput = true;
+        start.RedirectStandardError = true;
+        var lastLine = "";
+        var started = Stopwatch.GetTimestamp();
+        var process = Process.Start(start)!;
+        Child.EndWithThis(process);
+        _nodes.Add(process);
+        _addresses.Add(new IPEndPoint(IPAddress.Loopback, port));
+        process.OutputDataReceived += (_, line) => lastLine = line.Data is { Length: > 0 } text ? text : lastLine;
+        process.ErrorDataReceived += (_, line) => lastLine = line.Data is { Length: > 0 } text ? text : lastLine;
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+        while (!Answers())
+        {
+            if (process.HasExited || Stopwatch.GetElapsedTime(started) > StartTimeMax)
+            {
+                throw new IOException($"{_server.Name} does not answer: {lastLine}");
+            }
+
+            Wait(Poll);
+        }
+
+        FirstAnswer = FirstAnswer == TimeSpan.Zero ? Stopwatch.GetElapsedTime(started) : FirstAnswer;
+        if (_server.SaysReady)
+        {
+            Await(ready: true);
+        }
+    }
+
+    /// <summary>Whether the node that was started last takes a publish.</summary>
+    private bool Answers()
     {
         try
         {
-            return Directory.GetFiles($"/proc/{processId}/fd")
-                .Select(path => new FileInfo(path).LinkTarget ?? "")
-                .ToArray();
+            var options = new LoadOptions { Server = _server, Subscribers = 0 };
+            var alone = new ServerProcess(_server, null);
+            alone._addresses.Add(SubscribeAt);
+            using var generator = new Generator(options, alone);
+            return generator.Publish(1) is { Complete: true, Refused: 0 };
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is Win32Exception or IOException)
         {
-            return [];
+            return false;
         }
+    }
+
+    private bool IsReady(IPEndPoint address)
+    {
+        using var answer = _http.GetStreamAsync($"http://{address}/readyz").GetAwaiter().GetResult();
+        return new StreamReader(answer).ReadToEnd().Contains("\"ready\"", StringComparison.Ordinal);
+    }
+
+    private static void Wait(TimeSpan time) => Task.Delay(time, TimeProvider.System).GetAwaiter().GetResult();
+
+    public static int FreePort()
+    {
+        using var probe = new TcpListener(IPAddress.Loopback, 0);
+        probe.Start();
+        return ((IPEndPoint)probe.LocalEndpoint).Port;
     }
 
     public void Dispose()
     {
         _http.Dispose();
-        _started?.Kill();
-        _started?.WaitForExit();
-        _started?.Dispose();
-    }
+        foreach (var node in _nodes)
+        {
+            node.Kill(entireProcessTree: true);
+            node.WaitForExit();
+            node.Dispose();
+        }
 
-    [GeneratedRegex(@"http://127\.0\.0\.1:(\d+)")]
-    private static partial Regex ListeningOn();
+        Redis?.Dispose();
+    }
 }

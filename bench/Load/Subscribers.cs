@@ -2,20 +2,16 @@ using System.Buffers.Binary;
 using System.Buffers.Text;
 using System.Diagnostics;
 using System.Net;
-using System.Net.Sockets;
 using System.Text;
 
 namespace Dmb.Bench.Load;
 
 /// <summary>
-/// WebSocket clients on one thread: each joins its room, then only counts. What arrives is read in large pieces into
-/// one buffer that all share; of a frame only the header's length and the number at its fixed place are looked at.
+/// Clients on one thread: each joins its room, then only counts. What arrives is read in large pieces into one buffer
+/// that all share; of a message only its start and the number behind it are looked at.
 /// </summary>
 internal sealed class Subscribers : IDisposable
 {
-    /// <summary>Digits of a message's number.</summary>
-    internal const int NumberLength = 10;
-
     private const int OpeningMax = 128;
     private const int Text = 1;
     private const int Close = 8;
@@ -24,26 +20,30 @@ internal sealed class Subscribers : IDisposable
 
     private enum State : byte { Upgrading, Joining, Live, Closed }
 
+    private readonly Dialect _dialect;
     private readonly IPEndPoint _server;
     private readonly Epoll _epoll;
     private readonly Func<int, string> _room;
     private readonly byte[] _messageStart;
-    private readonly Socket[] _sockets;
-    private readonly int[] _handles;
+    private readonly byte[][] _awaited;
+    private readonly int[] _sockets;
     private readonly State[] _states;
+    private readonly byte[] _steps;
     private readonly byte[]?[] _incomplete;
     private readonly byte[] _buffer = new byte[256 * 1024];
     private int _opened;
 
-    public Subscribers(LoadOptions options, IPEndPoint server, Epoll epoll)
+    public Subscribers(LoadOptions options, Dialect dialect, IPEndPoint server, Epoll epoll)
     {
+        _dialect = dialect;
         _server = server;
         _epoll = epoll;
         _room = options.RoomsOfOne ? RoomOf : _ => options.Room;
-        _messageStart = [.. "{\"event\":\""u8, .. Encoding.ASCII.GetBytes(options.Event), .. "\",\"data\":{\"n\":\""u8];
-        _sockets = new Socket[options.Subscribers];
-        _handles = new int[options.Subscribers];
+        _messageStart = Encoding.ASCII.GetBytes(dialect.MessageStart);
+        _awaited = [.. dialect.Join("").Select(step => Encoding.ASCII.GetBytes(step.Awaited))];
+        _sockets = new int[options.Subscribers];
         _states = new State[options.Subscribers];
+        _steps = new byte[options.Subscribers];
         _incomplete = new byte[]?[options.Subscribers];
     }
 
@@ -54,7 +54,7 @@ internal sealed class Subscribers : IDisposable
     /// <summary>Frames that were neither a message nor part of joining, pinging or closing.</summary>
     public int Others { get; private set; }
 
-    /// <summary>What the broker closed a subscriber with last: a close code, 0 when it just hung up.</summary>
+    /// <summary>What the server closed a subscriber with last: a close code, 0 when it just hung up.</summary>
     public int LastCloseCode { get; private set; }
 
     public static string RoomOf(int subscriber) => $"endpoint:{subscriber:D6}";
@@ -64,14 +64,14 @@ internal sealed class Subscribers : IDisposable
     {
         for (; _opened < Count && _opened - Live - Closed < OpeningMax; _opened++)
         {
-            var socket = new Socket(_server.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
-            socket.Connect(_server);
-            _sockets[_opened] = socket;
-            _handles[_opened] = (int)socket.Handle;
-            _epoll.Watch(_handles[_opened], _opened);
-            Linux.Send(_handles[_opened], Encoding.ASCII.GetBytes(
-                $"GET /ws HTTP/1.1\r\nHost: {_server}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"));
+            _sockets[_opened] = Linux.Connect(_server);
+            _epoll.Watch(_sockets[_opened], _opened);
+            var upgrade = _dialect.EventStream
+                ? "Accept: text/event-stream\r\n\r\n"
+                : "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                    + "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+            Linux.Send(_sockets[_opened], Encoding.ASCII.GetBytes(
+                $"GET {_dialect.Subscribe(_room(_opened))} HTTP/1.1\r\nHost: {_server}\r\n{upgrade}"));
         }
     }
 
@@ -84,7 +84,7 @@ internal sealed class Subscribers : IDisposable
             var kept = _incomplete[subscriber]?.Length ?? 0;
             _incomplete[subscriber]?.CopyTo(_buffer, 0);
             free = _buffer.Length - kept;
-            read = Linux.Receive(_handles[subscriber], _buffer.AsSpan(kept));
+            read = Linux.Receive(_sockets[subscriber], _buffer.AsSpan(kept));
             if (read > 0)
             {
                 Take(subscriber, _buffer.AsSpan(0, kept + read), tally);
@@ -117,15 +117,32 @@ internal sealed class Subscribers : IDisposable
             return 0;
         }
 
-        if (!bytes.StartsWith("HTTP/1.1 101 "u8))
+        if (!bytes.StartsWith(_dialect.EventStream ? "HTTP/1.1 200 "u8 : "HTTP/1.1 101 "u8))
         {
-            throw new IOException($"/ws was refused: {Encoding.ASCII.GetString(bytes)}");
+            throw new IOException($"A subscriber was refused: {Encoding.ASCII.GetString(bytes)}");
         }
 
         _states[subscriber] = State.Joining;
-        var subscribe = $"{{\"event\":\"subscribe\",\"data\":\"{_room(subscriber)}\",\"ack\":1}}";
-        Reply(subscriber, Text, Encoding.ASCII.GetBytes(subscribe));
+        GoOn(subscriber);
         return end + 4;
+    }
+
+    /// <summary>Says the next thing on the way into the room; there is none: it is in.</summary>
+    private void GoOn(int subscriber)
+    {
+        if (_steps[subscriber] == _awaited.Length)
+        {
+            _states[subscriber] = State.Live;
+            Live++;
+            return;
+        }
+
+        var say = _dialect.Join(_room(subscriber))[_steps[subscriber]].Say;
+        _steps[subscriber]++;
+        if (say.Length > 0)
+        {
+            Reply(subscriber, Text, Encoding.ASCII.GetBytes(say));
+        }
     }
 
     private int TakeFrames(int subscriber, ReadOnlySpan<byte> bytes, Tally tally)
@@ -135,39 +152,72 @@ internal sealed class Subscribers : IDisposable
         while (TryReadFrame(bytes[used..], out var header, out var length))
         {
             var payload = bytes.Slice(used + header, length);
-            if (payload.StartsWith(_messageStart)
-                && Utf8Parser.TryParse(payload.Slice(_messageStart.Length, NumberLength), out long number, out _))
+            var opcode = _dialect.EventStream ? Text : bytes[used] & 15;
+            used += header + length;
+            if (_dialect.Separator is { } separator && opcode == Text)
             {
-                tally.Arrive(subscriber, number, now);
+                for (int end; (end = payload.IndexOf(separator)) >= 0; payload = payload[(end + 1)..])
+                {
+                    TakePayload(subscriber, opcode, payload[..end], tally, now);
+                }
             }
             else
             {
-                TakeOther(subscriber, bytes[used] & 15, payload);
+                TakePayload(subscriber, opcode, payload, tally, now);
             }
-
-            used += header + length;
         }
 
         return used;
     }
 
     /// <summary>True when all of a frame is there.</summary>
-    private static bool TryReadFrame(ReadOnlySpan<byte> bytes, out int header, out int length)
+    private bool TryReadFrame(ReadOnlySpan<byte> bytes, out int header, out int length)
     {
-        header = 2;
-        length = bytes.Length < 2 ? 0 : bytes[1];
-        if (length == 126)
+        header = 0;
+        length = 0;
+        if (_dialect.EventStream)
         {
-            header = 4;
-            length = bytes.Length < 4 ? 0 : BinaryPrimitives.ReadUInt16BigEndian(bytes[2..]);
-        }
-        else if (length == 127)
-        {
-            header = 10;
-            length = bytes.Length < 10 ? 0 : (int)BinaryPrimitives.ReadUInt64BigEndian(bytes[2..]);
+            length = bytes.IndexOf("\n\n"u8) + 2;
+            return length >= 2;
         }
 
+        if (bytes.Length < 2)
+        {
+            return false;
+        }
+
+        header = bytes[1] switch { 126 => 4, 127 => 10, _ => 2 };
+        if (bytes.Length < header)
+        {
+            return false;
+        }
+
+        length = header switch
+        {
+            4 => BinaryPrimitives.ReadUInt16BigEndian(bytes[2..]),
+            10 => (int)BinaryPrimitives.ReadUInt64BigEndian(bytes[2..]),
+            _ => bytes[1],
+        };
         return bytes.Length >= header + length;
+    }
+
+    private void TakePayload(int subscriber, int opcode, ReadOnlySpan<byte> payload, Tally tally, long now)
+    {
+        if (_dialect.EventStream)
+        {
+            // Before its data an event may have other lines, and the sizes of HTTP's chunks.
+            payload = payload[Math.Max(0, payload.IndexOf("data: "u8))..];
+        }
+
+        if (payload.StartsWith(_messageStart)
+            && Utf8Parser.TryParse(payload.Slice(_messageStart.Length, Dialect.NumberLength), out long number, out _))
+        {
+            tally.Arrive(subscriber, number, now);
+        }
+        else
+        {
+            TakeOther(subscriber, opcode, payload);
+        }
     }
 
     private void TakeOther(int subscriber, int opcode, ReadOnlySpan<byte> payload)
@@ -181,12 +231,14 @@ internal sealed class Subscribers : IDisposable
                 LastCloseCode = payload.Length >= 2 ? BinaryPrimitives.ReadUInt16BigEndian(payload) : 1005;
                 break;
             case Text when _states[subscriber] == State.Joining:
-                if (payload.StartsWith("{\"ack\":1,\"ok\":true"u8))
+                if (payload.StartsWith(_awaited[_steps[subscriber] - 1]))
                 {
-                    _states[subscriber] = State.Live;
-                    Live++;
+                    GoOn(subscriber);
                 }
 
+                break;
+            case Text when payload.SequenceEqual(_dialect.Ping) && payload.Length > 0:
+                Reply(subscriber, Text, _dialect.Pong);
                 break;
             case Text when payload.StartsWith("{\"event\":\"bye\""u8):
                 break;
@@ -213,8 +265,9 @@ internal sealed class Subscribers : IDisposable
             BinaryPrimitives.WriteUInt16BigEndian(frame[2..], (ushort)payload.Length);
         }
 
+        frame[(header - 4)..header].Clear();
         payload.CopyTo(frame[header..]);
-        Linux.Send(_handles[subscriber], frame[..(header + payload.Length)]);
+        Linux.Send(_sockets[subscriber], frame[..(header + payload.Length)]);
     }
 
     private void End(int subscriber)
@@ -222,14 +275,17 @@ internal sealed class Subscribers : IDisposable
         Live -= _states[subscriber] == State.Live ? 1 : 0;
         _states[subscriber] = State.Closed;
         Closed++;
-        _sockets[subscriber].Dispose();
+        Linux.Close(_sockets[subscriber]);
     }
 
     public void Dispose()
     {
-        foreach (var socket in _sockets.AsSpan(0, _opened))
+        for (var i = 0; i < _opened; i++)
         {
-            socket.Dispose();
+            if (_states[i] != State.Closed)
+            {
+                Linux.Close(_sockets[i]);
+            }
         }
     }
 }

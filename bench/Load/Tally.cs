@@ -12,6 +12,7 @@ internal sealed class Tally
     private readonly int _subscribers;
     private readonly int _connections;
     private readonly bool _roomsOfOne;
+    private readonly int _recipients;
     private readonly long[] _startedAt;
     private readonly byte[] _connection;
     private readonly int[] _awaited;
@@ -28,19 +29,19 @@ internal sealed class Tally
         _connections = connections;
         _roomsOfOne = roomsOfOne;
         Publishes = publishes;
-        var recipients = roomsOfOne ? Math.Min(1, subscribers) : subscribers;
-        Expected = (long)publishes * recipients;
+        _recipients = roomsOfOne ? Math.Min(1, subscribers) : subscribers;
         _startedAt = new long[publishes];
         _connection = new byte[publishes];
         _awaited = new int[publishes];
-        Array.Fill(_awaited, recipients);
-        _wordsPerPublish = (recipients + 63) / 64;
+        Array.Fill(_awaited, _recipients);
+        _wordsPerPublish = (_recipients + 63) / 64;
         _arrived = new ulong[(long)publishes * _wordsPerPublish];
         _last = new int[subscribers * connections];
     }
 
-    public int Publishes { get; }
-    public long Expected { get; }
+    /// <summary>As many as there shall be, or as there were when the round was ended.</summary>
+    public int Publishes { get; private set; }
+    public long Expected => (long)Publishes * _recipients;
     public int Sent { get; private set; }
     public int Answered { get; private set; }
     public int Refused { get; private set; }
@@ -58,6 +59,9 @@ internal sealed class Tally
     public bool Complete => Answered == Publishes && Delivered == Expected;
 
     public long Number(int publish) => _first + publish;
+
+    /// <summary>Nothing more is sent; what is under way may still arrive.</summary>
+    public void End() => Publishes = Sent;
 
     public int NextToSend(int connection, long startedAt)
     {

@@ -3,6 +3,7 @@ using System.Net.WebSockets;
 using System.Text;
 using System.Text.RegularExpressions;
 using Dmb.Bench.Load;
+using Dmb.Bench.Peers;
 
 namespace Dmb.Bench.Redis;
 
@@ -19,8 +20,7 @@ internal static partial class ManyRooms
     /// <summary>The figures as a line.</summary>
     public static string Measure(bool overRedis)
     {
-        using var redis = overRedis ? RedisProcess.Start() : null;
-        using var server = ServerProcess.Start(redis);
+        using var server = ServerProcess.Start(Servers.Find("built") with { Redis = overRedis });
         return MeasureAsync(server).WaitAsync(TimeMax).GetAwaiter().GetResult();
     }
 
@@ -30,7 +30,7 @@ internal static partial class ManyRooms
         try
         {
             await Task.WhenAll(sockets.Select(
-                socket => socket.ConnectAsync(new Uri($"ws://{server.Address}/ws"), CancellationToken.None)));
+                socket => socket.ConnectAsync(new Uri($"ws://{server.SubscribeAt}/ws"), CancellationToken.None)));
             await Task.Delay(Rest, TimeProvider.System);
             var (serverRss, redisRss) = (server.Rss(), server.Redis?.Rss() ?? 0);
 

@@ -1,0 +1,157 @@
+using System.ComponentModel;
+using System.Diagnostics;
+using System.Reflection;
+
+namespace Dmb.Bench.Peers;
+
+/// <summary>Makes servers ready to start, in a folder beside this program; what is newer than its sources is kept.</summary>
+internal static class Build
+{
+    private static readonly string Sources = typeof(Build).Assembly
+        .GetCustomAttributes<AssemblyMetadataAttribute>().Single(data => data.Key == "BenchFolder").Value!;
+
+    private static readonly string Cache = Path.Combine(AppContext.BaseDirectory, "peers");
+
+    /// <summary>The tree that the benchmarks belong to.</summary>
+    public static string Repository { get; } = Path.GetDirectoryName(Sources.TrimEnd('/'))!;
+
+    /// <summary>Whether our own server runs as it was compiled ahead of its start.</summary>
+    public static bool ReadyToRun { get; private set; }
+
+    /// <summary>Where something of a server lies once it is ready.</summary>
+    public static string Folder(string server, string file) => Path.Combine(Cache, server, file);
+
+    /// <summary>A program, or a .dll to be run by dotnet.</summary>
+    public static ProcessStartInfo Program(string path)
+    {
+        path = System.IO.File.Exists(path) ? path : Path.Combine(AppContext.BaseDirectory, "Dmb.dll");
+        return path.EndsWith(".dll", StringComparison.Ordinal)
+            ? new ProcessStartInfo("dotnet", [path])
+            : new ProcessStartInfo(path);
+    }
+
+    public static void File(string path)
+    {
+        if (!System.IO.File.Exists(path))
+        {
+            throw new IOException($"there is no {path}");
+        }
+    }
+
+    /// <summary>Published with ReadyToRun, where its compiler can be had; otherwise the one beside this program serves.</summary>
+    public static void Dmb()
+    {
+        if (ReadyToRun)
+        {
+            return;
+        }
+
+        try
+        {
+            Publish(Path.Combine(Repository, "Dmb.csproj"), "dmb");
+            ReadyToRun = true;
+        }
+        catch (IOException e)
+        {
+            Directory.Delete(Path.Combine(Cache, "dmb"), recursive: true);
+            Console.Error.WriteLine($"No ReadyToRun build, measuring {Program("").ArgumentList[0]}: {e.Message}");
+        }
+    }
+
+    public static void AspNet()
+    {
+        if (IsOld("aspnet", "aspnet"))
+        {
+            Publish(Path.Combine(Sources, "Peers/aspnet/aspnet.csproj"), "aspnet");
+        }
+    }
+
+    public static void Limit()
+    {
+        if (IsOld("limit", "limit"))
+        {
+            Directory.CreateDirectory(Path.Combine(Cache, "limit"));
+            Run("gcc", "apt-get install gcc libc6-dev", Sources,
+                "-O2", "-Wall", "-o", Folder("limit", "limit"), Path.Combine(Sources, "Peers/limit/limit.c"));
+        }
+    }
+
+    public static void Nchan()
+    {
+        if (!System.IO.File.Exists(NchanModule))
+        {
+            throw new IOException("nginx with nchan: apt-get install nginx libnginx-mod-nchan");
+        }
+    }
+
+    public static ProcessStartInfo NchanCommand(int port, int redis)
+    {
+        var folder = Directory.CreateDirectory(Folder("nchan", $"{port}")).FullName;
+        var configuration = System.IO.File.ReadAllText(Path.Combine(Sources, "Peers/nchan/nginx.conf"))
+            .Replace("MODULE", NchanModule, StringComparison.Ordinal)
+            .Replace("PORT", $"{port}", StringComparison.Ordinal)
+            .Replace("REDIS", $"{redis}", StringComparison.Ordinal);
+        configuration = redis > 0
+            ? configuration
+            : string.Join('\n', configuration.Split('\n').Where(line => !line.Contains("redis", StringComparison.Ordinal)));
+        System.IO.File.WriteAllText(Path.Combine(folder, "nginx.conf"), configuration);
+        return new ProcessStartInfo("nginx", ["-p", folder, "-c", "nginx.conf", "-e", "stderr"]);
+    }
+
+    public static void Node(string server)
+    {
+        if (!IsOld(server, "server.js"))
+        {
+            return;
+        }
+
+        var folder = Directory.CreateDirectory(Path.Combine(Cache, server)).FullName;
+        System.IO.File.Copy(Path.Combine(Sources, $"Peers/{server}/package.json"), Path.Combine(folder, "package.json"), true);
+        Run("npm", "apt-get install nodejs npm", folder, "install", "--no-audit", "--no-fund", "--no-package-lock");
+        System.IO.File.Copy(Path.Combine(Sources, $"Peers/{server}/server.js"), Path.Combine(folder, "server.js"), true);
+        System.IO.File.SetLastWriteTimeUtc(Path.Combine(folder, "server.js"), TimeProvider.System.GetUtcNow().UtcDateTime);
+    }
+
+    private const string NchanModule = "/usr/lib/nginx/modules/ngx_nchan_module.so";
+
+    private static bool IsOld(string server, string program)
+    {
+        var made = System.IO.File.GetLastWriteTimeUtc(Folder(server, program));
+        return Directory.GetFiles(Path.Combine(Sources, "Peers", server)).Any(source => System.IO.File.GetLastWriteTimeUtc(source) > made);
+    }
+
+    private static void Publish(string project, string server)
+    {
+        // In folders of its own: what is built in the tree stays as it is.
+        Run("dotnet", "the .NET SDK", Repository,
+            "publish", project, "-c", "Release", "-r", "linux-x64", "--no-self-contained", "-p:PublishReadyToRun=true",
+            "-p:UseSharedCompilation=false", "-nodeReuse:false", "--artifacts-path", Path.Combine(Cache, "build", server),
+            "-o", Path.Combine(Cache, server));
+    }
+
+    private static void Run(string program, string install, string folder, params string[] arguments)
+    {
+        var start = new ProcessStartInfo(program, arguments)
+        {
+            WorkingDirectory = folder,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        try
+        {
+            using var process = Process.Start(start)!;
+            var errors = process.StandardError.ReadToEndAsync();
+            var output = process.StandardOutput.ReadToEnd() + errors.GetAwaiter().GetResult();
+            process.WaitForExit();
+            if (process.ExitCode != 0)
+            {
+                var line = output.Split('\n').FirstOrDefault(line => line.Contains("error", StringComparison.OrdinalIgnoreCase));
+                throw new IOException($"{program} {arguments[0]} failed: {line ?? output.Trim()}");
+            }
+        }
+        catch (Win32Exception)
+        {
+            throw new IOException($"{program}: {install}");
+        }
+    }
+}
