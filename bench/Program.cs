@@ -1,4 +1,5 @@
 using System.ComponentModel;
+using Dmb.Bench.Compare;
 using Dmb.Bench.Load;
 using Dmb.Bench.Micro;
 using Dmb.Bench.Redis;
@@ -10,6 +11,7 @@ internal static class Program
     private const string Usage = """
         bench micro [BenchmarkDotNet's arguments, e.g. --filter *FanOut* --job dry]
         bench load  [options]      over real sockets; `bench load --help` lists the options
+        bench compare [options]    ours beside its peers, for docs/performance.md; `bench compare --help` lists the options
         bench redis                what Redis costs, beside embedded and beside redis-benchmark; takes some minutes
         """;
 
@@ -24,6 +26,11 @@ internal static class Program
                 return 0;
             case ["load", .. var options]:
                 return Try(() => RunLoad(LoadOptions.Parse(options)));
+            case ["compare", "--help", ..]:
+                Console.WriteLine(CompareOptions.Usage);
+                return 0;
+            case ["compare", .. var options]:
+                return Try(() => Comparison.Run(CompareOptions.Parse(options)));
             case ["redis"]:
                 return Try(RedisBench.Run);
             default:
