@@ -12,7 +12,8 @@ internal sealed partial record CompareOptions
         --quick            one round of the most telling works, in shorter time
         --servers a,b      {string.Join(' ', Peers.Servers.All.Where(server => server.ByDefault).Select(server => server.Name))}
                            or {string.Join(' ', Peers.Servers.All.Where(server => !server.ByDefault).Select(server => server.Name))}
-                           or name=path, another build of ours: its Dmb.dll, or the Dmb that was published
+                           or name=path, another build of ours: its Dmb.dll, or the Dmb that was published;
+                           over Redis as name-redis=path, on two nodes as name-2=path
         --work a,b         {string.Join(' ', Work.All.Select(work => work.Name))}
         --name full        keeps the raw lines in bench/results/NAME.txt
 

@@ -12,6 +12,9 @@ namespace Dmb.Bench.Compare;
 /// </summary>
 internal sealed partial class Comparison : IDisposable
 {
+    private static readonly TimeSpan WarmUpCpu = TimeSpan.FromMilliseconds(400);
+    private static readonly TimeSpan WarmUpMax = TimeSpan.FromSeconds(1);
+
     private readonly CompareOptions _options;
     private readonly Dictionary<Server, ServerProcess> _running = [];
     private readonly List<Sample> _samples = [];
@@ -62,8 +65,7 @@ internal sealed partial class Comparison : IDisposable
 
     private void Measure(List<Server> servers)
     {
-        Say($"# {Machine()}");
-        Say($"# DMB is {(Build.ReadyToRun ? "published with ReadyToRun" : "as built")}");
+        Say($"# {Machine()}. {Build.Ours}");
         Say(Sample.Header);
 
         // Round 0 is not kept: it lets everybody compile what is hot.
@@ -99,7 +101,6 @@ internal sealed partial class Comparison : IDisposable
             if (_running.Remove(server, out var failed))
             {
                 failed.Dispose();
-                _running[server] = ServerProcess.Start(server);
             }
         }
     }
@@ -125,7 +126,11 @@ internal sealed partial class Comparison : IDisposable
 
     private void MeasureRunning(int round, Server server, Crowd crowd, Work[] works)
     {
-        var running = _running[server];
+        if (!_running.TryGetValue(server, out var running))
+        {
+            _running[server] = running = ServerProcess.Start(server);
+        }
+
         using (var generator = new Generator(Load(server, crowd, works[0]), running))
         {
             var before = Usage.Now(running);
@@ -144,7 +149,7 @@ internal sealed partial class Comparison : IDisposable
                 var (warmUp, closed, rated) = _options.Times;
                 if (round == 0)
                 {
-                    generator.Publish(PublishesMax(work), closed);
+                    WarmUp(generator, running, work);
                     continue;
                 }
 
@@ -158,6 +163,18 @@ internal sealed partial class Comparison : IDisposable
         }
 
         running.AwaitRest();
+    }
+
+    /// <summary>By the server's own time: on a busy machine its compiler needs longer.</summary>
+    private void WarmUp(Generator generator, ServerProcess running, Work work)
+    {
+        var start = Usage.Now(running);
+        var spent = default(Usage);
+        while (work.Rate == 0 && spent.Server < WarmUpCpu && spent.Elapsed < WarmUpMax)
+        {
+            generator.Publish(PublishesMax(work), _options.Times.WarmUp);
+            spent = Usage.Now(running) - start;
+        }
     }
 
     private static LoadOptions Load(Server server, Crowd crowd, Work work) => new()

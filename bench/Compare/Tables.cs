@@ -44,8 +44,7 @@ internal sealed class Tables(CompareOptions options, IReadOnlyList<Server> serve
     public string ToMarkdown(string machine)
     {
         var text = new StringBuilder();
-        text.AppendLine(CultureInfo.InvariantCulture, $"Measured {machine} at the end; medians of {options.Rounds}. "
-            + $"DMB was {(Build.ReadyToRun ? "published with ReadyToRun" : "run as built: no ReadyToRun build could be had")}.");
+        text.AppendLine(CultureInfo.InvariantCulture, $"Measured {machine} at the end; medians of {options.Rounds}. {Build.Ours}");
         text.AppendLine().AppendLine("### CPU, and the rest").AppendLine();
         Table(text, Rows());
         text.AppendLine().AppendLine("### Latency: p50 / p99 / max").AppendLine();

@@ -1,4 +1,6 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
 
 namespace Dmb.Bench.Load;
@@ -7,6 +9,10 @@ namespace Dmb.Bench.Load;
 internal static class Child
 {
     private static readonly TimeSpan StartTimeMax = TimeSpan.FromSeconds(20);
+    private static readonly ConcurrentDictionary<int, Process> Started = [];
+    private static readonly PosixSignalRegistration[] Signals =
+        [.. new[] { PosixSignal.SIGTERM, PosixSignal.SIGINT, PosixSignal.SIGHUP }
+            .Select(signal => PosixSignalRegistration.Create(signal, EndAll))];
 
     /// <summary>Starts it and awaits the line. What else it prints is read and forgotten.</summary>
     /// <exception cref="IOException">It ended before it printed the line.</exception>
@@ -40,19 +46,20 @@ internal static class Child
         }
     }
 
-    /// <summary>Leaves no process behind when this one is told to stop.</summary>
+    /// <summary>What is measured does not outlive who measures it, when that is told to end.</summary>
     public static void EndWithThis(Process process)
     {
-        AppDomain.CurrentDomain.ProcessExit += (_, _) =>
+        var id = process.Id;
+        Started.TryAdd(id, process);
+        process.Exited += (_, _) => Started.TryRemove(id, out _);
+        process.EnableRaisingEvents = true;
+    }
+
+    private static void EndAll(PosixSignalContext signal)
+    {
+        foreach (var id in Started.Keys)
         {
-            try
-            {
-                process.Kill(entireProcessTree: true);
-            }
-            catch (InvalidOperationException)
-            {
-                // It was ended and disposed of before.
-            }
-        };
+            Linux.Terminate(id);
+        }
     }
 }

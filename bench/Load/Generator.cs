@@ -54,21 +54,24 @@ internal sealed class Generator : IDisposable
         _connected = true;
     }
 
-    /// <summary>Publishes until every subscriber gets what it is to get: not every server says when somebody has joined.</summary>
+    /// <summary>
+    /// Where the server does not say when somebody has joined: publishes until every subscriber gets what it is to get.
+    /// </summary>
     /// <exception cref="IOException">It never does.</exception>
     public void Settle()
     {
-        for (var i = 0; i < SettlingRounds; i++)
+        var settled = _dialect.Join("").Length > 0;
+        for (var i = 0; i < SettlingRounds && !settled; i++)
         {
             var tally = Publish(_options.RoomsOfOne ? _subscribers.Count : 1, _options.TimeLimit, SettlingSilenceMax);
             Drain(tally);
-            if (tally.Complete)
-            {
-                return;
-            }
+            settled = tally.Complete;
         }
 
-        throw new IOException("What is published does not reach all subscribers.");
+        if (!settled)
+        {
+            throw new IOException("What is published does not reach all subscribers.");
+        }
     }
 
     /// <summary>Goes on with the same subscribers and other publishers.</summary>

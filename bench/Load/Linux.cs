@@ -21,6 +21,7 @@ internal static partial class Linux
     private const int NoDelay = 1;
     private const int SocketLevel = 1;
     private const int Linger = 13;
+    private const int TerminateSignal = 15;
 
     /// <summary>Connects to an IPv4 address of this machine. The connection's end will leave no port waiting.</summary>
     /// <exception cref="Win32Exception">Nobody listens there, or this process has no further file or port.</exception>
@@ -153,6 +154,9 @@ internal static partial class Linux
 
     public static void ReadTimer(int timer) => _ = read(timer, out _, sizeof(ulong));
 
+    /// <summary>Asks a process to end.</summary>
+    public static void Terminate(int processId) => _ = kill(processId, TerminateSignal);
+
     public static void Close(int file) => _ = close(file);
 
     public static int Check(int result) =>
@@ -196,4 +200,7 @@ internal static partial class Linux
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int close(int file);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int kill(int processId, int signal);
 }

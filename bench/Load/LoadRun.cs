@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Dmb.Bench.Peers;
 
 namespace Dmb.Bench.Load;
 
@@ -17,9 +18,8 @@ internal static class LoadRun
             throw new IOException($"This process may open {Linux.OpenFilesMax()} files (ulimit -n): too few.");
         }
 
-        options.Server.Prepare();
         using var server = options.Url is null
-            ? ServerProcess.Start(options.Server)
+            ? Prepared(options.Server)
             : ServerProcess.Find(options.Server, options.Url);
         using var generator = new Generator(options, server);
         if (generator.Publish(1) is not { Complete: true, Refused: 0 })
@@ -51,6 +51,12 @@ internal static class LoadRun
             LastCloseCode = generator.Subscribers.LastCloseCode,
             OtherFrames = generator.Subscribers.Others,
         };
+    }
+
+    private static ServerProcess Prepared(Server server)
+    {
+        server.Prepare();
+        return ServerProcess.Start(server);
     }
 
     /// <summary>Rounds until enough time has passed. One that loses something is the last, and is reported.</summary>

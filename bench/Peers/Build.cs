@@ -7,6 +7,8 @@ namespace Dmb.Bench.Peers;
 /// <summary>Makes servers ready to start, in a folder beside this program; what is newer than its sources is kept.</summary>
 internal static class Build
 {
+    private const string NchanModule = "/usr/lib/nginx/modules/ngx_nchan_module.so";
+
     private static readonly string Sources = typeof(Build).Assembly
         .GetCustomAttributes<AssemblyMetadataAttribute>().Single(data => data.Key == "BenchFolder").Value!;
 
@@ -15,8 +17,8 @@ internal static class Build
     /// <summary>The tree that the benchmarks belong to.</summary>
     public static string Repository { get; } = Path.GetDirectoryName(Sources.TrimEnd('/'))!;
 
-    /// <summary>Whether our own server runs as it was compiled ahead of its start.</summary>
-    public static bool ReadyToRun { get; private set; }
+    /// <summary>How our own server was built, a sentence; empty as long as it was not.</summary>
+    public static string Ours { get; private set; } = "";
 
     /// <summary>Where something of a server lies once it is ready.</summary>
     public static string Folder(string server, string file) => Path.Combine(Cache, server, file);
@@ -24,15 +26,16 @@ internal static class Build
     /// <summary>A program, or a .dll to be run by dotnet.</summary>
     public static ProcessStartInfo Program(string path)
     {
-        path = System.IO.File.Exists(path) ? path : Path.Combine(AppContext.BaseDirectory, "Dmb.dll");
+        path = File.Exists(path) ? path : Path.Combine(AppContext.BaseDirectory, "Dmb.dll");
         return path.EndsWith(".dll", StringComparison.Ordinal)
             ? new ProcessStartInfo("dotnet", [path])
             : new ProcessStartInfo(path);
     }
 
-    public static void File(string path)
+    /// <summary>Nothing to do but to look for it.</summary>
+    public static void Nothing(string path)
     {
-        if (!System.IO.File.Exists(path))
+        if (!File.Exists(path))
         {
             throw new IOException($"there is no {path}");
         }
@@ -41,7 +44,7 @@ internal static class Build
     /// <summary>Published with ReadyToRun, where its compiler can be had; otherwise the one beside this program serves.</summary>
     public static void Dmb()
     {
-        if (ReadyToRun)
+        if (Ours.Length > 0)
         {
             return;
         }
@@ -49,12 +52,13 @@ internal static class Build
         try
         {
             Publish(Path.Combine(Repository, "Dmb.csproj"), "dmb");
-            ReadyToRun = true;
+            Ours = "DMB is published with ReadyToRun.";
         }
         catch (IOException e)
         {
-            Directory.Delete(Path.Combine(Cache, "dmb"), recursive: true);
-            Console.Error.WriteLine($"No ReadyToRun build, measuring {Program("").ArgumentList[0]}: {e.Message}");
+            File.Delete(Folder("dmb", "Dmb"));
+            Ours = "DMB is run as built: no ReadyToRun build could be had.";
+            Console.Error.WriteLine(e.Message);
         }
     }
 
@@ -78,7 +82,7 @@ internal static class Build
 
     public static void Nchan()
     {
-        if (!System.IO.File.Exists(NchanModule))
+        if (!File.Exists(NchanModule))
         {
             throw new IOException("nginx with nchan: apt-get install nginx libnginx-mod-nchan");
         }
@@ -87,14 +91,14 @@ internal static class Build
     public static ProcessStartInfo NchanCommand(int port, int redis)
     {
         var folder = Directory.CreateDirectory(Folder("nchan", $"{port}")).FullName;
-        var configuration = System.IO.File.ReadAllText(Path.Combine(Sources, "Peers/nchan/nginx.conf"))
+        var configuration = File.ReadAllText(Path.Combine(Sources, "Peers/nchan/nginx.conf"))
             .Replace("MODULE", NchanModule, StringComparison.Ordinal)
             .Replace("PORT", $"{port}", StringComparison.Ordinal)
             .Replace("REDIS", $"{redis}", StringComparison.Ordinal);
         configuration = redis > 0
             ? configuration
             : string.Join('\n', configuration.Split('\n').Where(line => !line.Contains("redis", StringComparison.Ordinal)));
-        System.IO.File.WriteAllText(Path.Combine(folder, "nginx.conf"), configuration);
+        File.WriteAllText(Path.Combine(folder, "nginx.conf"), configuration);
         return new ProcessStartInfo("nginx", ["-p", folder, "-c", "nginx.conf", "-e", "stderr"]);
     }
 
@@ -106,18 +110,16 @@ internal static class Build
         }
 
         var folder = Directory.CreateDirectory(Path.Combine(Cache, server)).FullName;
-        System.IO.File.Copy(Path.Combine(Sources, $"Peers/{server}/package.json"), Path.Combine(folder, "package.json"), true);
+        File.Copy(Path.Combine(Sources, $"Peers/{server}/package.json"), Path.Combine(folder, "package.json"), true);
         Run("npm", "apt-get install nodejs npm", folder, "install", "--no-audit", "--no-fund", "--no-package-lock");
-        System.IO.File.Copy(Path.Combine(Sources, $"Peers/{server}/server.js"), Path.Combine(folder, "server.js"), true);
-        System.IO.File.SetLastWriteTimeUtc(Path.Combine(folder, "server.js"), TimeProvider.System.GetUtcNow().UtcDateTime);
+        File.Copy(Path.Combine(Sources, $"Peers/{server}/server.js"), Path.Combine(folder, "server.js"), true);
+        File.SetLastWriteTimeUtc(Path.Combine(folder, "server.js"), TimeProvider.System.GetUtcNow().UtcDateTime);
     }
-
-    private const string NchanModule = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 
     private static bool IsOld(string server, string program)
     {
-        var made = System.IO.File.GetLastWriteTimeUtc(Folder(server, program));
-        return Directory.GetFiles(Path.Combine(Sources, "Peers", server)).Any(source => System.IO.File.GetLastWriteTimeUtc(source) > made);
+        var made = File.GetLastWriteTimeUtc(Folder(server, program));
+        return Directory.GetFiles(Path.Combine(Sources, "Peers", server)).Any(source => File.GetLastWriteTimeUtc(source) > made);
     }
 
     private static void Publish(string project, string server)

@@ -26,12 +26,20 @@ internal static class Servers
         Nchan("nchan-sse", "nchan, events", Dialect.PlainEvents) with { ByDefault = false },
     ];
 
-    /// <summary>By its name; <c>name=path</c> is ours, built elsewhere: the path is its Dmb.dll or its Dmb.</summary>
+    /// <summary>
+    /// By its name; <c>name=path</c> is ours, built elsewhere: the path is its Dmb.dll or its Dmb. A name that ends in
+    /// <c>-redis</c> or <c>-2</c> runs it over Redis, on one node or two.
+    /// </summary>
     /// <exception cref="FormatException">There is no such server.</exception>
     public static Server Find(string text)
     {
         return text.Split('=', 2) is [var name, var path]
-            ? Ours(name, name, Path.GetFullPath(path)) with { Prepare = () => Build.File(path) }
+            ? Ours(name, name, Path.GetFullPath(path)) with
+            {
+                Prepare = () => Build.Nothing(path),
+                Redis = name.EndsWith("-redis", StringComparison.Ordinal) || name.EndsWith("-2", StringComparison.Ordinal),
+                Nodes = name.EndsWith("-2", StringComparison.Ordinal) ? 2 : 1,
+            }
             : All.FirstOrDefault(server => server.Name == text)
                 ?? throw new FormatException($"'{text}' is no server: {string.Join(' ', All.Select(server => server.Name))}.");
     }
