@@ -6,8 +6,8 @@ internal sealed record RequestExample(string Json);
 /// <summary>A value for a part of the route that works when pasted.</summary>
 internal sealed record RouteExample(string Name, string Value);
 
-/// <summary>A value for a query parameter that works when pasted.</summary>
-internal sealed record QueryExample(string Name, string Value);
+/// <summary>What a query parameter means, with a value that works when pasted if it needs none beside it.</summary>
+internal sealed record QueryParameter(string Name, string Meaning, string? Example = null, bool IsList = false);
 
 /// <summary>A header that the handler reads.</summary>
 internal sealed record RequestHeader(string Name, string Meaning);

@@ -33,7 +33,7 @@ internal sealed record MessageAnswer(
 
 /// <summary>A stored uplink.</summary>
 /// <param name="Id">Its message id.</param>
-/// <param name="Uplink">What the backend got, or would have got had it been there.</param>
+/// <param name="Uplink">What the backend got, or would have got had it been there: the data of `dmb:uplink` in /asyncapi.yaml.</param>
 internal sealed record UplinkAnswer(string Id, JsonElement Uplink);
 
 /// <summary>/register/backend and /backend/{bkid}: a backend service and its users.</summary>
@@ -48,8 +48,8 @@ internal static class BackendEndpoints
             .WithTags("Backends")
             .WithName("registerBackend")
             .WithSummary("Register a backend service.")
-            .WithDescription("Gives it a `bkid`, a channel, and its users. A service that comes back sends the `bkid` that it had, and is the same as before.")
-            .WithMetadata(new RequestExample("""{"name":"billing"}"""))
+            .WithDescription("Gives it a `bkid`, a channel, and its users. A service that comes back sends the `bkid` that it had, and is the same as before; a new one leaves it out.")
+            .WithMetadata(new RequestExample($$"""{"name":"billing","bkid":"{{BkidExample}}"}"""))
             .Produces<BackendAnswer>(StatusCodes.Status201Created)
             .ProducesProblems(400, 403, 413, 503);
 
@@ -85,6 +85,7 @@ internal static class BackendEndpoints
             .WithSummary("Read what a backend's users said while it was away.")
             .WithDescription("The oldest first, at most `max` (100, up to 1,000), those after the message `after`, or from the oldest that is stored.")
             .WithMetadata(new RouteExample("bkid", BkidExample))
+            .WithMetadata(new QueryParameter("after", "The `id` of the last one that was read."), new QueryParameter("max", "How many at most, 1 to 1,000."))
             .Produces<UplinkAnswer[]>()
             .ProducesProblems(400, 403, 404, 503);
     }

@@ -13,7 +13,7 @@ internal static class Contract
     {
         Map(routes, "/", "index.html", "text/html; charset=utf-8", "The console page: watch rooms and publish from a browser.");
         Map(routes, "/openapi.yaml", "openapi.yaml", "application/yaml", "This contract, in OpenAPI 3.1.");
-        Map(routes, "/asyncapi.yaml", "asyncapi.yaml", "application/yaml", "The contract of /ws, in AsyncAPI 3.0.");
+        Map(routes, "/asyncapi.yaml", "asyncapi.yaml", "application/yaml", "The contract of /ws and of the Redis channels, in AsyncAPI 3.0.");
     }
 
     /// <summary>Swagger UI at /swagger, over the committed openapi.yaml.</summary>

@@ -14,7 +14,9 @@ internal static class EventStreamEndpoints
             .WithName("streamEvents")
             .WithSummary("Stream the messages of rooms, or those of a backend service to one of its users.")
             .WithDescription("Server-sent events: each message as `event:`, `data:` and `id:`; a comment line every 15 seconds. `curl -N` shows them as they come. With `service` and `user` the stream is that user's: `dmb:direct` and `dmb:broadcast` come, and the service is told that the user is there.")
-            .WithMetadata(new QueryExample("room", "support"))
+            .WithMetadata(new QueryParameter("room", "A room; may be given several times. Needed where there is no `service`.", "support", IsList: true))
+            .WithMetadata(new QueryParameter("service", "The `bkid` of a backend service."))
+            .WithMetadata(new QueryParameter("user", "Which of its users this is: 1 to 200 bytes. Needed with `service`."))
             .Produces<string>(StatusCodes.Status200OK, "text/event-stream")
             .ProducesProblems(400, 403, 404, 503);
 

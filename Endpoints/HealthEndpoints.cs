@@ -25,6 +25,7 @@ internal static class HealthEndpoints
             .WithName("readiness")
             .WithSummary("Whether the node takes new sessions.")
             .WithDescription("`degraded` while Redis is away: the node serves on, by its outage policy. With `?strict=1` that is a 503 too.")
+            .WithMetadata(new QueryParameter("strict", "`1` makes `degraded` a 503."))
             .Produces<HealthAnswer>()
             .Produces<HealthAnswer>(StatusCodes.Status503ServiceUnavailable)
             .ProducesProblems(403);

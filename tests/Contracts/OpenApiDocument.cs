@@ -20,6 +20,7 @@ internal static class OpenApiDocument
         await using var app = new WebApplicationFactory<Program>().WithWebHostBuilder(host =>
         {
             host.UseSetting("Dmb:Port", "0");
+            host.UseSetting("Dmb:RedisHost", "none");
             host.ConfigureTestServices(services => services.AddEndpointsApiExplorer().AddSwaggerGen(Describe));
         });
         app.UseKestrel(0);
@@ -36,9 +37,10 @@ internal static class OpenApiDocument
         {
             Title = "DMB, the Duplex Message Broker",
             Version = Contract.Version,
-            Description = "Push events over HTTP; sockets and streams in their rooms get them. /ws is described in /asyncapi.yaml.",
+            Description = "Push events over HTTP; sockets and streams in their rooms get them. /ws and the Redis channels are described in /asyncapi.yaml.",
         });
         options.SupportNonNullableReferenceTypes();
+        options.MapType<JsonNode>(() => new OpenApiSchema { Type = JsonSchemaType.String | JsonSchemaType.Number });
         options.IncludeXmlComments(typeof(Program).Assembly);
         options.OperationFilter<Operation>();
         options.SchemaFilter<RequiredMembers>();
@@ -55,18 +57,22 @@ internal static class OpenApiDocument
                 Parameter(operation, example.Name).Example = JsonValue.Create(example.Value);
             }
 
-            foreach (var query in metadata.OfType<QueryExample>())
+            foreach (var query in metadata.OfType<QueryParameter>())
             {
+                if (operation.Parameters?.OfType<OpenApiParameter>().FirstOrDefault(parameter => parameter.Name == query.Name) is { } bound)
+                {
+                    bound.Description = query.Meaning;
+                    continue;
+                }
+
+                var text = new OpenApiSchema { Type = JsonSchemaType.String };
                 (operation.Parameters ??= []).Add(new OpenApiParameter
                 {
                     Name = query.Name,
                     In = ParameterLocation.Query,
-                    Required = true,
-                    Description = "May be given several times.",
-                    Explode = true,
-                    Style = ParameterStyle.Form,
-                    Schema = new OpenApiSchema { Type = JsonSchemaType.Array, Items = new OpenApiSchema { Type = JsonSchemaType.String } },
-                    Example = new JsonArray(query.Value),
+                    Description = query.Meaning,
+                    Schema = query.IsList ? new OpenApiSchema { Type = JsonSchemaType.Array, Items = text } : text,
+                    Example = query.Example is null ? null : query.IsList ? new JsonArray(query.Example) : query.Example,
                 });
             }
 

@@ -1,7 +1,15 @@
+using System.Net.Mime;
+using System.Text;
+using Newtonsoft.Json;
+using Newtonsoft.Json.Linq;
+
 namespace Dmb.Tests.Contracts;
 
 public sealed class OpenApiTests
 {
+    /// <summary>What asks for more than a request.</summary>
+    private const string Socket = "connect";
+
     [Fact]
     public async Task The_committed_openapi_yaml_is_what_the_endpoints_say()
     {
@@ -13,5 +21,61 @@ public sealed class OpenApiTests
         }
 
         Assert.Equal(await File.ReadAllTextAsync(committed), made);
+    }
+
+    [Fact]
+    public async Task Each_route_has_a_summary_and_its_examples_work_when_pasted()
+    {
+        await using var node = await Node.StartAsync();
+        foreach (var (path, method, operation) in Operations())
+        {
+            Assert.False(string.IsNullOrEmpty((string?)operation["summary"]), $"{method} {path} has no summary.");
+            using var request = Paste(node, path, method, operation);
+            using var response = await node.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+            Assert.True(response.IsSuccessStatusCode || (string?)operation["operationId"] == Socket, $"{request} is answered {response}");
+            Assert.NotNull(operation["responses"]![$"{(int)response.StatusCode}"]);
+        }
+    }
+
+    /// <summary>All of them in an order in which they work: what is made before it is used, and used before it is removed.</summary>
+    private static IEnumerable<(string Path, string Method, JObject Operation)> Operations() =>
+        from path in Contract()["paths"]!.Children<JProperty>()
+        from method in path.Value.Children<JProperty>()
+        orderby method.Name == "delete", path.Name.StartsWith("/register", StringComparison.Ordinal) descending
+        select (path.Name, method.Name, (JObject)method.Value);
+
+    private static HttpRequestMessage Paste(Node node, string path, string method, JObject operation)
+    {
+        var query = new List<string>();
+        foreach (var parameter in operation["parameters"] ?? new JArray())
+        {
+            var name = (string)parameter["name"]!;
+            switch ((string)parameter["in"]!, parameter["example"])
+            {
+                case ("path", { } example):
+                    path = path.Replace($"{{{name}}}", Uri.EscapeDataString((string)example!), StringComparison.Ordinal);
+                    break;
+                case ("query", { } example):
+                    query.AddRange(example.Select(value => $"{name}={Uri.EscapeDataString((string)value!)}"));
+                    break;
+                default:
+                    Assert.True((bool?)parameter["required"] is null or false, $"{method} {path} needs {name}, and has no example of it.");
+                    break;
+            }
+        }
+
+        var request = new HttpRequestMessage(new HttpMethod(method), new Uri(node.Url, $"{path}?{string.Join('&', query)}"));
+        if (operation.SelectToken("requestBody.content['application/json'].example") is { } body)
+        {
+            request.Content = new StringContent(body.ToString(Formatting.None), Encoding.UTF8, MediaTypeNames.Application.Json);
+        }
+
+        return request;
+    }
+
+    private static JObject Contract()
+    {
+        using var yaml = File.OpenText(Path.Combine(Repository.Root, "openapi.yaml"));
+        return YamlJson.Read(yaml);
     }
 }
