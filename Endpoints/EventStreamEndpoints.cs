@@ -65,12 +65,23 @@ internal static class EventStreamEndpoints
             Func<ValueTask>? endAsync = null;
             try
             {
+                // Nothing is written before it is let in: what is refused is answered with a problem.
+                var mustFlush = session.Queue(EventStreamFrames.Connected);
                 endAsync = await joinAsync(session);
-                session.Send(EventStreamFrames.Connected);
+                if (mustFlush)
+                {
+                    session.Flush();
+                }
+
                 await using (context.RequestAborted.Register(static s => ((Session)s!).Finish([]), session))
                 {
                     await session.Ended;
                 }
+            }
+            catch
+            {
+                session.Abandon();
+                throw;
             }
             finally
             {

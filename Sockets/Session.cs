@@ -72,6 +72,9 @@ internal sealed partial class Session : Subscriber
 
     public override bool Queue(string @event, ReadOnlySpan<byte> data) => Enqueue(Encode(@event, data));
 
+    /// <summary>Queues one finished frame for this session alone, as <see cref="Deliver"/> queues an envelope.</summary>
+    public bool Queue(byte[] frame) => Enqueue(frame);
+
     /// <summary>Sends a WebSocket's frame, if this is one.</summary>
     public void Tell(byte[] webSocketFrame)
     {
@@ -112,6 +115,13 @@ internal sealed partial class Session : Subscriber
         {
             Flush();
         }
+    }
+
+    /// <summary>Takes nothing more, and writes nothing more of what is queued. The connection stays.</summary>
+    public void Abandon()
+    {
+        Clear();
+        _ended.TrySetResult();
     }
 
     /// <summary>Pings, closes the silent, and cuts those that were closed and don't leave.</summary>
@@ -333,15 +343,19 @@ internal sealed partial class Session : Subscriber
 
     private void Lose()
     {
+        Clear();
+        Cut();
+        _ended.TrySetResult();
+    }
+
+    private void Clear()
+    {
         lock (_lock)
         {
             Volatile.Write(ref _closing, true);
             _queue.Clear();
             _queuedBytes = 0;
         }
-
-        Cut();
-        _ended.TrySetResult();
     }
 
     private void Cut()

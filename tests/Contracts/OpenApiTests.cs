@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Mime;
 using System.Text;
 using Newtonsoft.Json;
@@ -34,6 +35,29 @@ public sealed class OpenApiTests
             using var response = await node.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
             Assert.True(response.IsSuccessStatusCode || (string?)operation["operationId"] == Socket, $"{request} is answered {response}");
             Assert.NotNull(operation["responses"]![$"{(int)response.StatusCode}"]);
+        }
+    }
+
+    [Fact]
+    public async Task Each_route_of_a_backend_that_nobody_registered_is_answered_with_a_problem()
+    {
+        await using var node = await Node.StartAsync();
+        foreach (var (path, method, operation) in Operations().Where(route => route.Path.Contains("{bkid}", StringComparison.Ordinal)))
+        {
+            using var request = Paste(node, path, method, operation);
+            await IsUnknownAsync(await node.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead));
+        }
+
+        var stream = new Uri(node.Url, "/events?room=support&service=0123456789abcdef0123456789abcdef&user=user-42");
+        await IsUnknownAsync(await node.Http.GetAsync(stream, HttpCompletionOption.ResponseHeadersRead));
+    }
+
+    private static async Task IsUnknownAsync(HttpResponseMessage response)
+    {
+        using (response)
+        {
+            Assert.Equal(("application/problem+json", HttpStatusCode.NotFound), (response.Content.Headers.ContentType?.MediaType, response.StatusCode));
+            Assert.Contains("\"unknown_backend\"", await response.Content.ReadAsStringAsync(), StringComparison.Ordinal);
         }
     }
 
