@@ -17,7 +17,8 @@ internal static class RedisScripts
     /// <summary>
     /// Takes an input that every node has, if no node did yet. Of equal ones the n-th is claimed, and a node counts those that it
     /// saw; the first that it sees is the one after those claimed before it listened. An input with an id is taken in any
-    /// case when nothing with that id was answered yet, so that only an answer is ever missed, and never the input.
+    /// case when nothing with that id was answered yet, so that only an answer is ever missed, and never the input. What was
+    /// refused is no answer: when it comes again it is done, if it can be.
     /// Keys 1 to 3: the claim, and the answers to ids of now and of before (<see cref="Answers"/>). Arguments 1 to 5: its id, or
     /// nothing; how often this node saw its like before, or `id` for one that is claimed by an id alone, or `all` for what only this
     /// node has; the claim's life in ms; since when this node listens, in ms; how long the answers of now are kept, in ms. What the
@@ -26,10 +27,15 @@ internal static class RedisScripts
     private const string Claim = """
         local mine = 0
         local answered = ARGV[1] ~= '' and (redis.call('HGET', KEYS[2], ARGV[1]) or redis.call('HGET', KEYS[3], ARGV[1]))
+        local refused = answered and tonumber(string.match(answered, '^refused (%d+)$'))
+        if refused then answered = false end
         local function answer(value)
           if ARGV[1] == '' then return end
           redis.call('HSET', KEYS[2], ARGV[1], value)
           redis.call('PEXPIRE', KEYS[2], ARGV[5])
+        end
+        local function refuse()
+          if ARGV[2] ~= 'all' then answer('refused ' .. mine) end
         end
         if ARGV[2] == 'id' then
           if not redis.call('SET', KEYS[1], 1, 'NX', 'PX', ARGV[3]) then return {0, 0} end
@@ -44,7 +50,7 @@ internal static class RedisScripts
             if before then mine = before + 1 else mine = tonumber(first) end
           end
           local isTaken = first and mine <= tonumber(redis.call('ZREVRANGE', KEYS[1], 0, 0)[1])
-          if isTaken and (answered or ARGV[1] == '') then return {0, mine} end
+          if isTaken and (answered or ARGV[1] == '' or refused and mine <= refused) then return {0, mine} end
           if not isTaken then redis.call('ZADD', KEYS[1], now, string.format('%015d', mine)) end
           redis.call('PEXPIRE', KEYS[1], ARGV[3])
         end
@@ -79,6 +85,8 @@ internal static class RedisScripts
           redis.call('HSET', KEYS[4], 'name', ARGV[6])
           for i = 4, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[7]) end
           answer(ack)
+        elseif not ok then
+          refuse()
         end
         if ARGV[8] ~= '' then redis.call('PUBLISH', ARGV[8], ack) end
         return {1, mine, ok and 1 or 0}
@@ -116,6 +124,8 @@ internal static class RedisScripts
             if there == 0 then nodes = 0 end
             answer(nodes)
           end
+        else
+          refuse()
         end
         if ARGV[11] ~= '' then
           redis.call('PUBLISH', ARGV[11], nodes < 0 and ARGV[13] or ARGV[12] .. nodes .. (answered and ',"duplicate":true}' or '}'))
