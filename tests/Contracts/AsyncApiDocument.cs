@@ -1,26 +1,23 @@
-using System.Globalization;
-using System.Text.RegularExpressions;
+using System.Collections.Concurrent;
 using Newtonsoft.Json;
 using Newtonsoft.Json.Linq;
 using Newtonsoft.Json.Schema;
-using YamlDotNet.Core;
-using YamlDotNet.RepresentationModel;
 
 namespace Dmb.Tests.Contracts;
 
-/// <summary>asyncapi.yaml, its schemas ready to check frames.</summary>
-internal sealed partial class AsyncApiDocument
+/// <summary>asyncapi.yaml, its schemas ready to check messages.</summary>
+internal sealed class AsyncApiDocument
 {
-    private readonly Dictionary<string, JSchema> _schemas;
+    private readonly ConcurrentDictionary<string, JSchema> _schemas = [];
 
-    public AsyncApiDocument(TextReader yaml)
+    private AsyncApiDocument(JObject root)
     {
-        var stream = new YamlStream();
-        stream.Load(yaml);
-        Root = (JObject)ToJson(stream.Documents[0].RootNode);
+        Root = root;
         Schemas = (JObject)Root["components"]!["schemas"]!;
-        _schemas = Schemas.Properties().ToDictionary(s => s.Name, s => ReadSchema(s.Name));
     }
+
+    /// <summary>The one that the broker serves.</summary>
+    public static AsyncApiDocument Served { get; } = Load();
 
     public JObject Root { get; }
 
@@ -32,6 +29,12 @@ internal sealed partial class AsyncApiDocument
     public IEnumerable<string> Payloads(IEnumerable<JToken> messages) =>
         messages.Select(m => Resolve(m)["payload"]!["$ref"]!.ToString().Split('/')[^1]).Distinct();
 
+    /// <summary>The messages that operations of the broker receive, or send, on these channels, by the path from an operation to them.</summary>
+    public IEnumerable<JToken> Messages(Func<string, bool> channel, string action, string path) =>
+        Root["operations"]!.Children<JProperty>().Select(o => o.Value)
+            .Where(o => (string?)o["action"] == action && channel(((string)o["channel"]!["$ref"]!).Split('/')[^1]))
+            .SelectMany(o => o.SelectTokens(path));
+
     /// <summary>What a reference leads to, or null.</summary>
     public JToken? Follow(JToken reference) =>
         ((string)reference!).TrimStart('#', '/').Split('/').Aggregate<string, JToken?>(Root, (at, member) => at?[member]);
@@ -42,7 +45,7 @@ internal sealed partial class AsyncApiDocument
     /// <inheritdoc cref="Errors(string, string)"/>
     public IList<string> Errors(string schema, JToken json)
     {
-        json.IsValid(_schemas[schema], out IList<ValidationError> errors);
+        json.IsValid(_schemas.GetOrAdd(schema, ReadSchema), out IList<ValidationError> errors);
         return [.. errors.SelectMany(Innermost).Select(e => $"{e.Path}: {e.Message}")];
     }
 
@@ -51,6 +54,31 @@ internal sealed partial class AsyncApiDocument
     {
         using var reader = new JsonTextReader(new StringReader(json)) { DateParseHandling = DateParseHandling.None };
         return JToken.ReadFrom(reader);
+    }
+
+    /// <summary>Checks that the members of what the broker wrote come as their schema lists them.</summary>
+    public void AssertOrder(JObject value, string schema) => AssertOrder(value, Schemas[schema]!);
+
+    private void AssertOrder(JObject value, JToken schema)
+    {
+        if (Resolve(schema)["properties"] is not JObject properties)
+        {
+            return;
+        }
+
+        var listed = properties.Properties().Select(p => p.Name).Where(value.ContainsKey);
+        Assert.Equal(listed, value.Properties().Select(p => p.Name));
+        foreach (var member in value.Properties().Where(m => m.Value is JObject))
+        {
+            AssertOrder((JObject)member.Value, properties[member.Name]!);
+        }
+    }
+
+    private static AsyncApiDocument Load()
+    {
+        using var stream = typeof(Program).Assembly.GetManifestResourceStream("asyncapi.yaml")!;
+        using var reader = new StreamReader(stream);
+        return new AsyncApiDocument(YamlJson.Read(reader));
     }
 
     private JToken Resolve(JToken token) =>
@@ -69,27 +97,4 @@ internal sealed partial class AsyncApiDocument
 
     private static IEnumerable<ValidationError> Innermost(ValidationError error) =>
         error.ChildErrors.Count == 0 ? [error] : error.ChildErrors.SelectMany(Innermost);
-
-    private static JToken ToJson(YamlNode node) => node switch
-    {
-        YamlMappingNode map =>
-            new JObject(map.Children.Select(m => new JProperty(((YamlScalarNode)m.Key).Value!, ToJson(m.Value)))),
-        YamlSequenceNode list => new JArray(list.Children.Select(ToJson)),
-        YamlScalarNode { Style: ScalarStyle.Plain } plain => ToJson(plain.Value!),
-        YamlScalarNode text => new JValue(text.Value),
-        _ => throw new NotSupportedException($"No JSON for a {node.NodeType} at {node.Start}."),
-    };
-
-    // YAML 1.2's core schema, as far as JSON has the same.
-    private static JValue ToJson(string plain) => plain switch
-    {
-        "" or "~" or "null" => JValue.CreateNull(),
-        "true" => new JValue(true),
-        "false" => new JValue(false),
-        _ when Integer().IsMatch(plain) => new JValue(long.Parse(plain, CultureInfo.InvariantCulture)),
-        _ => new JValue(plain),
-    };
-
-    [GeneratedRegex(@"^[-+]?\d+$")]
-    private static partial Regex Integer();
 }

@@ -52,10 +52,13 @@ public sealed class RedisClient : IDisposable
     /// <summary>The next message on one of its channels.</summary>
     public async Task<(string Channel, string Body)> ReadMessageAsync()
     {
-        var parts = (await ReadAsync().WaitAsync(Node.Patience)).Split('\n', 3);
+        var parts = (await NextAsync()).Split('\n', 3);
         Assert.Equal("message", parts[0]);
         return (parts[1], parts[2]);
     }
+
+    /// <summary>What comes next by itself, after a SUBSCRIBE: an array's items on a line each.</summary>
+    public Task<string> NextAsync() => ReadAsync().WaitAsync(Node.Patience);
 
     /// <summary>Publishes these one after the other, without waiting in between.</summary>
     public async Task PublishAllAsync(string channel, IReadOnlyCollection<byte[]> bodies)
