@@ -1,4 +1,5 @@
 using System.ComponentModel;
+using Dmb.Bench.Backends;
 using Dmb.Bench.Compare;
 using Dmb.Bench.Load;
 using Dmb.Bench.Micro;
@@ -13,6 +14,7 @@ internal static class Program
         bench load  [options]      over real sockets; `bench load --help` lists the options
         bench compare [options]    ours beside its peers, for docs/performance.md; `bench compare --help` lists the options
         bench redis                what Redis costs, beside embedded and beside redis-benchmark; takes some minutes
+        bench backends [--messages N] [--nodes 1|2]   between backends and browsers, beside a bare PUBLISH
         """;
 
     private static int Main(string[] args)
@@ -33,6 +35,8 @@ internal static class Program
                 return Try(() => Comparison.Run(CompareOptions.Parse(options)));
             case ["redis"]:
                 return Try(RedisBench.Run);
+            case ["backends", .. var options]:
+                return Try(() => BackendBench.Run(options));
             default:
                 Console.Error.WriteLine(Usage);
                 return 2;
