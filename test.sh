@@ -4,8 +4,16 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# Debian packages, each named like the command that it brings.
-needed=(chromium nginx redis-server)
+# Debian packages.
+needed=(chromium curl nginx redis-server python3-redis)
+
+# Whether a package is there: most are named like the command that they bring.
+is_there() {
+  case $1 in
+    python3-*) /usr/bin/python3 -c "import ${1#python3-}" ;;
+    *) command -v "$1" ;;
+  esac &>/dev/null
+}
 
 if ! command -v dotnet >/dev/null; then
   echo "Missing: the .NET SDK $(sed -n 's/.*"version": "\(.*\)".*/\1/p' global.json) or later, as the command dotnet." >&2
@@ -13,8 +21,8 @@ if ! command -v dotnet >/dev/null; then
 fi
 
 missing=()
-for command in "${needed[@]}"; do
-  command -v "$command" >/dev/null || missing+=("$command")
+for package in "${needed[@]}"; do
+  is_there "$package" || missing+=("$package")
 done
 
 if ((${#missing[@]} > 0)); then

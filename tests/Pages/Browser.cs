@@ -25,12 +25,15 @@ public sealed class Browser : ICollectionFixture<Browser>, IAsyncLifetime
     }
 
     /// <summary>Opens a page of a node.</summary>
-    public async Task<Visit> OpenAsync(Node node, string path)
+    public Task<Visit> OpenAsync(Node node, string path) => OpenAsync(new Uri(node.Url, path));
+
+    /// <summary>Opens a page.</summary>
+    public async Task<Visit> OpenAsync(Uri url)
     {
         var context = await _browser!.NewContextAsync();
         context.SetDefaultTimeout((float)Node.Patience.TotalMilliseconds);
         var visit = new Visit(context, await context.NewPageAsync());
-        await visit.Page.GotoAsync(new Uri(node.Url, path).ToString());
+        await visit.Page.GotoAsync(url.ToString());
         return visit;
     }
 

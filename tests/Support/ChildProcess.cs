@@ -77,17 +77,17 @@ public sealed class ChildProcess : IAsyncDisposable
         return new ChildProcess(Process.Start(start)!);
     }
 
-    /// <summary>The first line that has this in it, printed already or to come.</summary>
-    public async Task<string> LineAsync(string part)
+    /// <summary>The first line that has this in it, or the <paramref name="count"/>th, printed already or to come.</summary>
+    public async Task<string> LineAsync(string part, int count = 1)
     {
-        for (var next = 0; ;)
+        for (int next = 0, left = count; ;)
         {
             Task printed;
             lock (_lock)
             {
                 for (; next < _lines.Count; next++)
                 {
-                    if (_lines[next].Contains(part, StringComparison.Ordinal))
+                    if (_lines[next].Contains(part, StringComparison.Ordinal) && --left == 0)
                     {
                         return _lines[next];
                     }
@@ -101,8 +101,12 @@ public sealed class ChildProcess : IAsyncDisposable
         }
     }
 
-    /// <summary>Kills it, as a crash or the kernel would.</summary>
-    public Task KillAsync() => SignalAsync(PosixSignals.Kill);
+    /// <summary>Kills it and what it started, as a crash or the kernel would.</summary>
+    public Task KillAsync()
+    {
+        _process.Kill(entireProcessTree: true);
+        return EndAsync();
+    }
 
     /// <summary>Asks it to end, and waits until it did.</summary>
     public Task TerminateAsync() => SignalAsync(PosixSignals.Terminate);
@@ -125,7 +129,7 @@ public sealed class ChildProcess : IAsyncDisposable
     {
         if (!_process.HasExited)
         {
-            _process.Kill();
+            _process.Kill(entireProcessTree: true);
         }
 
         await EndAsync();
@@ -172,7 +176,7 @@ public sealed class ChildProcess : IAsyncDisposable
 
     private static class PosixSignals
     {
-        public const int Kill = 9, Terminate = 15, Continue = 18, Stop = 19;
+        public const int Terminate = 15, Continue = 18, Stop = 19;
 
         [DllImport("libc", EntryPoint = "kill")]
         public static extern int Send(int process, int signal);

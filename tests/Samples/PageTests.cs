@@ -1,0 +1,118 @@
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using Dmb.Routing;
+using Dmb.Sockets;
+using Dmb.Tests.Pages;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Playwright;
+using static Microsoft.Playwright.Assertions;
+
+namespace Dmb.Tests.Samples;
+
+/// <summary>The page of samples/, served as samples/README.md says, with a node that allows its origin.</summary>
+[Collection<Browser>]
+public sealed partial class PageTests(Browser browser) : IAsyncLifetime
+{
+    private ChildProcess _server = null!;
+    private Node _node = null!;
+    private Visit _visit = null!;
+    private string _bkid = "";
+
+    private ILocator State => _visit.Page.GetByRole(AriaRole.Status);
+
+    private ILocator Messages => _visit.Page.GetByRole(AriaRole.Listitem);
+
+    public async ValueTask InitializeAsync()
+    {
+        _server = ChildProcess.Start(
+            "/usr/bin/python3", ["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", "samples/page"], Repository.Root);
+        var url = Address().Match(await _server.LineAsync("Serving HTTP")).Value;
+        _node = await Node.StartAsync(("AllowedOrigins", url));
+        _bkid = (await PostAsync("/register/backend", """{"name":"desk"}""")).GetProperty("bkid").GetString()!;
+        _visit = await browser.OpenAsync(new Uri(url));
+        await _visit.Page.GetByLabel("Broker").FillAsync($"ws://127.0.0.1:{_node.Port}/ws");
+        await _visit.Page.GetByLabel("Service, its bkid").FillAsync(_bkid);
+        await _visit.Page.GetByRole(AriaRole.Button, new() { Name = "Join" }).ClickAsync();
+        await Expect(State).ToHaveTextAsync("connected as alice");
+    }
+
+    [Fact]
+    public async Task A_user_hears_the_service_and_is_heard()
+    {
+        await TellAsync("""{"to":"alice","data":"<b>Hello</b> alice."}""");
+        await TellAsync("""{"data":{"lunch":"ready"}}""");
+        await Expect(Messages).ToHaveTextAsync(["to you: <b>Hello</b> alice.", "to all: {\"lunch\":\"ready\"}"]);
+
+        await SayAsync("I need a pen");
+        var heard = await _node.Http.GetStringAsync(new Uri(_node.Url, $"/backend/{_bkid}/uplink/stored"));
+        Assert.Contains("\"data\":\"I need a pen\"", heard, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task The_page_joins_again_by_itself_after_its_session_was_closed_and_after_a_reload()
+    {
+        Close(CloseReason.Restarting(afterMs: 0));
+        await Expect(State).Not.ToHaveTextAsync("connected as alice");
+        await Expect(State).ToHaveTextAsync("connected as alice");
+        await TellAsync("""{"to":"alice","data":"again"}""");
+        await Expect(Messages).ToHaveTextAsync(["to you: again"]);
+
+        await _visit.Page.ReloadAsync();
+        await Expect(State).ToHaveTextAsync("connected as alice");
+    }
+
+    [Fact]
+    public async Task The_page_says_when_the_service_is_gone_or_unknown()
+    {
+        using var freed = await _node.Http.DeleteAsync(new Uri(_node.Url, "/register/backend/" + _bkid));
+        await Expect(State).ToHaveTextAsync("the service has ended");
+        await _visit.Page.ReloadAsync();
+        await Expect(State).ToContainTextAsync("There is no backend " + _bkid);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_visit is not null)
+        {
+            await _visit.DisposeAsync();
+        }
+
+        if (_node is not null)
+        {
+            await _node.DisposeAsync();
+        }
+
+        await _server.DisposeAsync();
+    }
+
+    private Task<JsonElement> TellAsync(string message) => PostAsync($"/backend/{_bkid}/messages", message);
+
+    /// <summary>Says something on the page, and waits until the broker has it.</summary>
+    private async Task SayAsync(string text)
+    {
+        await using var backend = await _node.ConnectAsync();
+        await backend.AckAsync("dmb:reconnect", JsonSerializer.Serialize(new { name = "desk", bkid = _bkid }));
+        await backend.ReadAllAsync();
+        await _visit.Page.GetByLabel("Say").FillAsync(text);
+        await _visit.Page.GetByRole(AriaRole.Button, new() { Name = "Send" }).ClickAsync();
+        await backend.ReadDataAsync("dmb:uplink");
+    }
+
+    private async Task<JsonElement> PostAsync(string path, string json)
+    {
+        using var body = new StringContent(json);
+        using var response = await _node.Http.PostAsync(new Uri(_node.Url, path), body);
+        response.EnsureSuccessStatusCode();
+        return JsonElement.Parse(await response.Content.ReadAsStringAsync());
+    }
+
+    private void Close(CloseReason reason)
+    {
+        var sessions = Array.Empty<Subscriber>();
+        Assert.Equal(1, _node.Services.GetRequiredService<RoomTable>().Find("public")!.CopyTo(ref sessions));
+        ((Session)sessions[0]).Close(reason);
+    }
+
+    [GeneratedRegex(@"http://127\.0\.0\.1:\d+")]
+    private static partial Regex Address();
+}
