@@ -26,6 +26,7 @@ internal sealed class RedisBackendStore : IBackendStore
     private readonly RedisUplink _uplink;
     private readonly RoomTable _rooms;
     private readonly TimeProvider _time;
+    private string? _epoch;
     private long _attached;
     private long _swept;
     private long _touched;
@@ -133,7 +134,11 @@ internal sealed class RedisBackendStore : IBackendStore
     public async ValueTask ConnectAsync(BackendUser user)
     {
         _users[user] = true;
-        _untold.TryRemove(user, out _);
+        foreach (var left in _untold.Keys.Where(left => left.Bkid == user.Bkid && left.Subscriber == user.Subscriber))
+        {
+            await TellAsync(left);
+        }
+
         try
         {
             if (await _uplink.RunAsync(redis => ConnectAsync(redis, user)) < 0)
@@ -176,15 +181,37 @@ internal sealed class RedisBackendStore : IBackendStore
     {
         _attached = _swept = _time.GetTimestamp();
         await link.Commands.SetAddAsync(_channels.Nodes, _node.Id).WaitAsync(patience, TimeProvider.System, cancellationToken);
-        foreach (var batch in _users.Keys.Chunk(Batch))
+        var sessions = _users.Keys.Select(user => (user.Bkid, user.Subscriber)).ToHashSet();
+        foreach (var user in _untold.Keys.Where(user => sessions.Contains((user.Bkid, user.Subscriber))))
         {
-            var sessions = await Task.WhenAll(batch.Select(user => ConnectAsync(link.Commands, user))).WaitAsync(patience, TimeProvider.System, cancellationToken);
-            foreach (var bkid in batch.Where((_, i) => sessions[i] < 0).Select(user => user.Bkid).Distinct())
+            // It came again, and must not go after that.
+            await DisconnectAsync(link.Commands, user).WaitAsync(patience, TimeProvider.System, cancellationToken);
+            _untold.TryRemove(user, out _);
+        }
+
+        var here = _users.Keys;
+        var epoch = await ReadEpochAsync(link.Commands).WaitAsync(patience, TimeProvider.System, cancellationToken);
+        if (_epoch is not null && _epoch != epoch)
+        {
+            // Those that went meanwhile come again, so that they can go.
+            here = [.. _untold.Keys.Where(user => !user.IsFreed), .. here];
+            foreach (var bkid in here.Select(user => user.Bkid).Distinct())
+            {
+                await RestoreAsync(link.Commands, bkid).WaitAsync(patience, TimeProvider.System, cancellationToken);
+            }
+        }
+
+        foreach (var batch in here.Chunk(Batch))
+        {
+            var counts = await Task.WhenAll(batch.Select(user => ConnectAsync(link.Commands, user))).WaitAsync(patience, TimeProvider.System, cancellationToken);
+            foreach (var bkid in batch.Where((_, i) => counts[i] < 0).Select(user => user.Bkid).Distinct())
             {
                 // It was freed, or has expired, while this node could not hear of it.
                 Freed?.Invoke(bkid);
             }
         }
+
+        _epoch = epoch;
     }
 
     /// <summary>Does what is due now and then: tells what could not be told, uses the backends that have users, buries dead nodes.</summary>
@@ -291,7 +318,7 @@ internal sealed class RedisBackendStore : IBackendStore
     {
         try
         {
-            await _uplink.RunAsync(redis => RunAsync(redis, RedisScripts.DisconnectUser, "disconnect", user.Bkid, user.Subscriber.Id, user.User, _node.Id));
+            await _uplink.RunAsync(redis => DisconnectAsync(redis, user));
             _untold.TryRemove(user, out _);
         }
         catch (Exception e) when (RedisUplink.IsAway(e))
@@ -302,6 +329,23 @@ internal sealed class RedisBackendStore : IBackendStore
 
     private Task<long> ConnectAsync(IDatabase redis, BackendUser user) =>
         RunAsync(redis, RedisScripts.ConnectUser, "connect", user.Bkid, user.Subscriber.Id, user.User, _node.Id);
+
+    private Task<long> DisconnectAsync(IDatabase redis, BackendUser user) =>
+        RunAsync(redis, RedisScripts.DisconnectUser, "disconnect", user.Bkid, user.Subscriber.Id, user.User, _node.Id);
+
+    /// <summary>The mark of Redis's data: another one when it has lost them.</summary>
+    private async Task<string?> ReadEpochAsync(IDatabase redis)
+    {
+        await redis.StringSetAsync(_channels.Epoch, Guid.NewGuid().ToString("N"), when: When.NotExists);
+        return await redis.StringGetAsync(_channels.Epoch);
+    }
+
+    /// <summary>Registers a backend again whose name nobody knows any more: it says it when it comes back.</summary>
+    private async Task RestoreAsync(IDatabase redis, string bkid)
+    {
+        await redis.HashSetAsync(_channels.Backend(bkid), "name", "", When.NotExists);
+        await redis.KeyExpireAsync(_channels.Backend(bkid), _options.BackendTtl);
+    }
 
     private async Task<long> RunAsync(IDatabase redis, string script, string type, string bkid, string session, string user, string node)
     {

@@ -15,6 +15,9 @@ internal sealed class RedisChannels(string prefix, string node)
     /// <summary>Channel: what is said to all nodes. Set: the nodes whose users are in <see cref="NodeUsers"/>.</summary>
     public string Nodes { get; } = prefix + "nodes";
 
+    /// <summary>Key: a mark that is another one when Redis has lost its data.</summary>
+    public string Epoch { get; } = prefix + "epoch";
+
     /// <summary>Channel: what comes to this node alone, its probes and the answers to its questions.</summary>
     public string Node { get; } = NodeOf(prefix, node);
 

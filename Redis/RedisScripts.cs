@@ -79,7 +79,7 @@ internal static class RedisScripts
         local before = answered and string.match(answered, '"bkid":"(%x+)"')
         if before and redis.call('PEXPIRE', string.sub(KEYS[4], 1, -33) .. before, ARGV[7]) == 0 then answered = false end
         local name = redis.call('HGET', KEYS[4], 'name')
-        local ok = answered or not name or name == ARGV[6]
+        local ok = answered or not name or name == '' or name == ARGV[6]
         local ack = answered or ok and ARGV[9] or ARGV[10]
         if ok and not answered then
           redis.call('HSET', KEYS[4], 'name', ARGV[6])
