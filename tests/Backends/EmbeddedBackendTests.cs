@@ -24,7 +24,11 @@ public sealed class EmbeddedBackendTests : IAsyncLifetime
             () => SendAsync(bkid),
             () => RegisterAsync(bkid),
             () => _node.Http.GetAsync(new Uri($"/backend/{bkid}/uplink/stored", UriKind.Relative)),
-            async () => await (await TestUser.JoinAsync(_node.Url, bkid, "u")).DisposeAsync(),
+            async () =>
+            {
+                await using var user = await TestUser.JoinAsync(_node.Url, bkid, "u");
+                await user.Client.AckAsync("dmb:disconnect", "null");
+            },
         ])
         {
             _node.Time.Advance(Life - Moment);
