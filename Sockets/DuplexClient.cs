@@ -43,7 +43,7 @@ internal sealed class DuplexClient(Session session, SocketBroker broker)
 
     private async ValueTask<byte[]> RegisterAsync(string? name, string? bkid)
     {
-        if (_services.Count > 0)
+        if (_services.Values.Any(user => !user.IsFreed))
         {
             throw new RefusedException(ErrorCode.ForbiddenPublish, "This session is a user's; it can't be a backend as well.");
         }
@@ -96,7 +96,8 @@ internal sealed class DuplexClient(Session session, SocketBroker broker)
 
     private async ValueTask<byte[]> SendUplinkAsync(string? service, ReadOnlyMemory<byte> data)
     {
-        service ??= _services.Count == 1 ? _services.Keys.Single() : throw new RefusedException(ErrorCode.BadFrame, "The member service is missing.");
+        service ??= Only(_services.Values.Where(user => !user.IsFreed)) ?? Only(_services.Values)
+            ?? throw new RefusedException(ErrorCode.BadFrame, "The member service is missing.");
         if (!_services.TryGetValue(service, out var user))
         {
             throw new RefusedException(ErrorCode.ForbiddenPublish, "This session has not joined that service; dmb:connect does.");
@@ -139,6 +140,8 @@ internal sealed class DuplexClient(Session session, SocketBroker broker)
 
         return "{}"u8.ToArray();
     }
+
+    private static string? Only(IEnumerable<BackendUser> users) => users.Take(2).ToArray() is [var only] ? only.Bkid : null;
 
     private void StopBeing(string bkid)
     {
