@@ -318,6 +318,22 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
     }
 
     [Fact]
+    public async Task A_user_whose_other_backend_was_freed_need_not_name_the_one_that_is_left()
+    {
+        var (freed, left) = (await RegisterAsync(), await RegisterAsync());
+        var user = await JoinAsync(freed, "u");
+        await user.Client.AckAsync("dmb:connect", $$"""{"service":"{{left.Bkid}}","user":"u"}""");
+        Assert.Equal("dmb:connected", (await user.ReadAsync()).Event);
+        await left.HearsAsync("connect", user, 1);
+        Assert.Contains("\"code\":\"bad_frame\"", await user.Client.AckAsync("dmb:message", """{"data":1}"""), StringComparison.Ordinal);
+
+        await freed.FreeAsync();
+        await user.GetsAsync("dmb:disconnected", $$"""{"service":"{{freed.Bkid}}"}""");
+        Assert.Contains("\"ok\":true", await user.Client.AckAsync("dmb:message", """{"data":2}"""), StringComparison.Ordinal);
+        await left.HearsAsync(user, "2");
+    }
+
+    [Fact]
     public async Task The_same_id_is_one_message_and_answered_again()
     {
         var backend = await RegisterAsync();
