@@ -10,7 +10,7 @@ internal sealed class LocalBackendStore(FanOut fanOut, RoomTable rooms, Idempote
     private readonly Dictionary<string, Entry> _backends = [];
 
     /// <summary>All stored uplinks, the oldest first: the first to go when there are too many bytes of them.</summary>
-    private readonly LinkedList<Stored> _stored = [];
+    private readonly LinkedList<Place> _stored = [];
     private long _storedBytes;
 
     public event Action<string>? Freed;
@@ -81,7 +81,6 @@ internal sealed class LocalBackendStore(FanOut fanOut, RoomTable rooms, Idempote
 
     public ValueTask ConnectAsync(BackendUser user)
     {
-        int sessions;
         lock (_lock)
         {
             var backend = Get(user.Bkid);
@@ -90,15 +89,13 @@ internal sealed class LocalBackendStore(FanOut fanOut, RoomTable rooms, Idempote
                 return default;
             }
 
-            sessions = backend.Users[user.User] = backend.Users.GetValueOrDefault(user.User) + 1;
+            var sessions = backend.Users[user.User] = backend.Users.GetValueOrDefault(user.User) + 1;
+            return fanOut.DeliverAsync(Stored(backend, "connect", user, sessions));
         }
-
-        return TellAsync("connect", user, sessions);
     }
 
     public ValueTask DisconnectAsync(BackendUser user)
     {
-        int sessions;
         lock (_lock)
         {
             if (Find(user.Bkid) is not { } backend || !backend.Sessions.Remove(user.Subscriber.Id))
@@ -106,14 +103,14 @@ internal sealed class LocalBackendStore(FanOut fanOut, RoomTable rooms, Idempote
                 return default;
             }
 
-            sessions = backend.Users[user.User] -= 1;
+            var sessions = backend.Users[user.User] -= 1;
             if (sessions == 0)
             {
                 backend.Users.Remove(user.User);
             }
-        }
 
-        return TellAsync("disconnect", user, sessions);
+            return fanOut.DeliverAsync(Stored(backend, "disconnect", user, sessions));
+        }
     }
 
     public async ValueTask<Taken> SendUplinkAsync(string bkid, Envelope uplink)
@@ -138,15 +135,18 @@ internal sealed class LocalBackendStore(FanOut fanOut, RoomTable rooms, Idempote
         }
     }
 
-    private async ValueTask TellAsync(string type, BackendUser user, int sessions)
+    /// <summary>What is told of a session, stored. It is delivered under the lock too, so that counts come in their order; nobody is waited for there.</summary>
+    private Envelope Stored(Entry backend, string type, BackendUser user, int sessions)
     {
         var json = BackendJson.Presence(type, user.Bkid, user.User, user.Subscriber.Id, sessions);
-        await SendUplinkAsync(user.Bkid, new Envelope(Backend.Uplink, Guid.CreateVersion7(time.GetUtcNow()).ToString(), [Backend.UplinkRoom(user.Bkid)], json, isKept: true));
+        var uplink = new Envelope(Backend.Uplink, Guid.CreateVersion7(time.GetUtcNow()).ToString(), [Backend.UplinkRoom(user.Bkid)], json, isKept: true);
+        Store(backend, uplink);
+        return uplink;
     }
 
     private void Store(Entry backend, Envelope uplink)
     {
-        backend.Uplinks.Enqueue(_stored.AddLast(new Stored(backend, new StoredUplink(uplink.Id, uplink.Data))));
+        backend.Uplinks.Enqueue(_stored.AddLast(new Place(backend, new StoredUplink(uplink.Id, uplink.Data))));
         _storedBytes += uplink.Data.Length;
         if (backend.Uplinks.Count > options.UplinkMessages)
         {
@@ -205,7 +205,7 @@ internal sealed class LocalBackendStore(FanOut fanOut, RoomTable rooms, Idempote
         }
     }
 
-    private readonly record struct Stored(Entry Backend, StoredUplink Uplink);
+    private readonly record struct Place(Entry Backend, StoredUplink Uplink);
 
     private sealed class Entry(string name)
     {
@@ -221,6 +221,6 @@ internal sealed class LocalBackendStore(FanOut fanOut, RoomTable rooms, Idempote
         /// <summary>How many sessions each user has.</summary>
         public Dictionary<string, int> Users { get; } = [];
 
-        public Queue<LinkedListNode<Stored>> Uplinks { get; } = new();
+        public Queue<LinkedListNode<Place>> Uplinks { get; } = new();
     }
 }

@@ -120,8 +120,9 @@ internal static class RedisScripts
           else
             redis.pcall('XADD', KEYS[4], 'MAXLEN', '~', ARGV[7], '*', 'm', ARGV[8])
             nodes = redis.call('PUBLISH', ARGV[9], ARGV[8])
-            local there = ARGV[10] == '' and redis.call('EXISTS', KEYS[6]) or redis.call('HEXISTS', KEYS[6], ARGV[10])
-            if there == 0 then nodes = 0 end
+            -- A node may still be subscribed to a room that its last session has left, and others may listen too.
+            local there = ARGV[10] == '' and redis.call('HLEN', KEYS[7]) or redis.call('HGET', KEYS[6], ARGV[10]) or 0
+            nodes = math.min(nodes, tonumber(there))
             answer(nodes)
           end
         else

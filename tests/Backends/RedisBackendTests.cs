@@ -72,6 +72,18 @@ public sealed partial class RedisBackendTests(SharedCluster shared) : IAsyncLife
     }
 
     [Fact]
+    public async Task Nodes_are_only_those_where_the_user_still_is()
+    {
+        var bkid = await ConnectAsync();
+        await using var stays = await TestUser.JoinAsync(shared.Nodes[1].Url, bkid, "user-42");
+        await using var leaves = await TestUser.JoinAsync(shared.Nodes[2].Url, bkid, "user-42");
+        Assert.EndsWith("\"nodes\":2}", await AskAsync(bkid, """{"type":"bk_message","to":"user-42","data":1}"""), StringComparison.Ordinal);
+        await leaves.Client.AckAsync("dmb:disconnect", "null");
+        Assert.EndsWith("\"nodes\":1}", await AskAsync(bkid, """{"type":"bk_message","to":"user-42","data":2}"""), StringComparison.Ordinal);
+        Assert.EndsWith("\"nodes\":1}", await AskAsync(bkid, """{"type":"bk_message","data":3}"""), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_message_of_nobody_is_told_so()
     {
         await _inbox.SubscribeAsync($"dmb:{NoBkid}:ack");
