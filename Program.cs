@@ -6,6 +6,9 @@ using Dmb.Routing;
 using Microsoft.AspNetCore.Connections;
 using StackExchange.Redis;
 
+// What came is handled on the thread that saw it come; so no handler may block. Read when the first socket is made.
+Environment.SetEnvironmentVariable("DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS", "1");
+
 if (args.Contains("--help"))
 {
     Console.Write(Settings.Help());
@@ -36,7 +39,7 @@ var app = builder.Build();
 app.UseBrokerPaths();
 app.UseProblems();
 app.UseOriginCheck();
-app.UseCors();
+app.UseCrossOrigin();
 app.UseRequestDecompression();
 app.UseSockets();
 app.UseSwaggerPage();

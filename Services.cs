@@ -24,6 +24,7 @@ internal static partial class Services
             // What was written has left when the write is done, above all the answer to a handshake: the session's frames go past
             // the server's buffer. What does not fit into the kernel's is waited for.
             sockets.MaxWriteBufferSize = 1;
+            sockets.UnsafePreferInlineScheduling = true;
         });
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
@@ -46,6 +47,9 @@ internal static partial class Services
             console.SingleLine = true;
             console.TimestampFormat = "HH:mm:ss ";
         });
+
+        // It would open a logging scope for each request, which nothing here shows.
+        builder.Logging.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None);
 
         // Nobody who reads the log may hold up a message.
         builder.Services.Configure<ConsoleLoggerOptions>(console => console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite);

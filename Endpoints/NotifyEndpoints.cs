@@ -36,8 +36,10 @@ internal static class NotifyEndpoints
     public static void MapNotify(this IEndpointRouteBuilder routes)
     {
         var group = routes.MapGroup("/_notify").WithTags("Publish");
+        var pushes = ActivatorUtilities.CreateInstance<Pushes>(routes.ServiceProvider);
 
-        group.MapPost("/{event}", NotifyAsync)
+        // Its services are found once and not for each push, nor is a scope made for them.
+        group.MapPost("/{event}", pushes.NotifyAsync)
             .WithName("notify")
             .WithSummary("Push an event.")
             .WithDescription("Delivers the body, any JSON value of any content type, to the event's default bus, to the notification rooms of its `_in`, and to `endpoint:<endpoint>`.")
@@ -48,7 +50,7 @@ internal static class NotifyEndpoints
             .Produces<NotifyAnswer>(StatusCodes.Status202Accepted)
             .ProducesProblems(400, 403, 404, 413, 503);
 
-        group.MapPost("/", BatchAsync)
+        group.MapPost("/", (Delegate)pushes.BatchAsync)
             .WithName("notifyBatch")
             .WithSummary("Push several events, in order.")
             .WithDescription("Takes an array of at most 100 items; each has its own result. An `id` is the message's id and its idempotency key.")
@@ -56,9 +58,12 @@ internal static class NotifyEndpoints
             .Produces<BatchAnswer>()
             .ProducesProblems(400, 403, 413);
     }
+}
 
-    private static async Task NotifyAsync(
-        HttpContext context, string @event, EventTable events, Publisher publisher, BrokerOptions options, BrokerTelemetry telemetry)
+/// <summary>What a push and a batch do.</summary>
+internal sealed class Pushes(EventTable events, Publisher publisher, BrokerOptions options, BrokerTelemetry telemetry)
+{
+    public async Task NotifyAsync(HttpContext context, string @event)
     {
         using var body = await RequestBody.ReadAsync(context, options.MaxMessageBytes, telemetry);
         if (!Names.IsEvent(@event))
@@ -83,21 +88,20 @@ internal static class NotifyEndpoints
         Answer(context.Response, published);
     }
 
-    private static async Task<BatchAnswer> BatchAsync(
-        HttpContext context, EventTable events, Publisher publisher, BrokerOptions options, BrokerTelemetry telemetry)
+    public async Task<BatchAnswer> BatchAsync(HttpContext context)
     {
         using var body = await RequestBody.ReadAsync(context, options.MaxBatchBytes, telemetry);
         var items = BatchItem.ReadAll(body.Json, publisher.ReaderOptions, options.MaxBatchItems);
         var results = new NotifyAnswer[items.Count];
         for (var i = 0; i < results.Length; i++)
         {
-            results[i] = await PublishAsync(items[i], events, publisher, options);
+            results[i] = await PublishAsync(items[i]);
         }
 
         return new BatchAnswer(Array.TrueForAll(results, result => result.Ok), results);
     }
 
-    private static async ValueTask<NotifyAnswer> PublishAsync(BatchItem item, EventTable events, Publisher publisher, BrokerOptions options)
+    private async ValueTask<NotifyAnswer> PublishAsync(BatchItem item)
     {
         try
         {
@@ -134,8 +138,7 @@ internal static class NotifyEndpoints
         if (published.Id is { } id)
         {
             Put("{\"ok\":true,\"id\":"u8, target, ref length);
-
-            Put(JsonText.Quote(id), target, ref length);
+            length += JsonText.Quote(id, target[length..]);
             Put(published.Duplicate ? ",\"duplicate\":true}"u8 : published.Taken switch
             {
                 Taken.Spooled => ",\"degraded\":\"spooled\"}"u8,

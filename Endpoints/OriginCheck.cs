@@ -14,7 +14,7 @@ internal sealed class OriginCheck(BrokerOptions options)
     /// <summary>Whether a request comes from no page at all, from one of the broker's, or from an allowed one (RFC 6454).</summary>
     public bool Allows(HttpRequest request)
     {
-        if (!request.Headers.TryGetValue("Origin", out var header))
+        if (request.Headers.Origin is not { Count: > 0 } header)
         {
             return true;
         }
@@ -39,6 +39,10 @@ internal sealed class OriginCheck(BrokerOptions options)
 /// <summary>Refuses requests of foreign pages before their bodies are read.</summary>
 internal static class OriginMiddleware
 {
+    /// <summary>The framework's CORS, for requests of pages: it would make a service scope for each of the others too.</summary>
+    public static void UseCrossOrigin(this WebApplication app) =>
+        app.UseWhen(context => context.Request.Headers.Origin.Count > 0, pages => pages.UseCors());
+
     /// <summary>Everything but /ws, which tells the page itself (close code 4003).</summary>
     public static void UseOriginCheck(this WebApplication app)
     {

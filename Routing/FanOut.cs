@@ -32,8 +32,9 @@ internal sealed class FanOut(RoomTable rooms, BrokerOptions options, BrokerTelem
     /// </summary>
     public ValueTask DeliverAsync(Envelope envelope)
     {
-        var targets = Find(envelope.Rooms, out var members, out var mustQueue);
-        if (targets.Length == 0)
+        var round = _round ??= new Round();
+        var targets = Find(envelope.Rooms, round, out var members, out var mustQueue);
+        if (targets.IsEmpty)
         {
             return ValueTask.CompletedTask;
         }
@@ -41,13 +42,15 @@ internal sealed class FanOut(RoomTable rooms, BrokerOptions options, BrokerTelem
         if (mustQueue || members > InlineMax)
         {
             envelope.Keep();
-            AddQueued(targets, 1);
-            return _queue.Writer.WriteAsync(new Queued(envelope, targets));
+            var queued = new Queued(envelope, targets.ToArray());
+            targets.Clear();
+            AddQueued(queued.Rooms, 1);
+            return _queue.Writer.WriteAsync(queued);
         }
 
-        var round = _round ??= new Round();
         round.Deliver(envelope, targets, telemetry);
         round.Flush();
+        targets.Clear();
         return ValueTask.CompletedTask;
     }
 
@@ -72,21 +75,22 @@ internal sealed class FanOut(RoomTable rooms, BrokerOptions options, BrokerTelem
     }
 
     /// <summary>The rooms that somebody on this node is in, how many that is, and whether messages wait for one of them.</summary>
-    private Room[] Find(string[] names, out int members, out bool mustQueue)
+    private Span<Room> Find(string[] names, Round round, out int members, out bool mustQueue)
     {
         (members, mustQueue) = (0, false);
-        Room[] found = [];
+        var found = round.Found(names.Length);
+        var count = 0;
         foreach (var name in names)
         {
             if (rooms.Find(name) is { } room)
             {
-                found = [.. found, room];
+                found[count++] = room;
                 members += room.Count;
                 mustQueue |= room.HasQueued;
             }
         }
 
-        return found;
+        return found[..count];
     }
 
     private static void AddQueued(Room[] rooms, int messages)
@@ -105,8 +109,20 @@ internal sealed class FanOut(RoomTable rooms, BrokerOptions options, BrokerTelem
         private readonly HashSet<Subscriber> _reached = [];
         private readonly List<Subscriber> _toFlush = [];
         private Subscriber[] _members = new Subscriber[InlineMax];
+        private Room[] _found = new Room[4];
 
-        public void Deliver(Envelope envelope, Room[] rooms, BrokerTelemetry telemetry)
+        /// <summary>Space for rooms, to be cleared after use.</summary>
+        public Span<Room> Found(int rooms)
+        {
+            if (_found.Length < rooms)
+            {
+                _found = new Room[rooms];
+            }
+
+            return _found;
+        }
+
+        public void Deliver(Envelope envelope, Span<Room> rooms, BrokerTelemetry telemetry)
         {
             var delivered = 0;
             LargestLast(rooms);
@@ -136,7 +152,7 @@ internal sealed class FanOut(RoomTable rooms, BrokerOptions options, BrokerTelem
         }
 
         /// <summary>The largest room's members are looked up in the set of the others', and never put there.</summary>
-        private static void LargestLast(Room[] rooms)
+        private static void LargestLast(Span<Room> rooms)
         {
             var largest = 0;
             for (var r = 1; r < rooms.Length; r++)

@@ -57,17 +57,35 @@ internal static class JsonText
     /// <summary>A string as a JSON value, quotes included.</summary>
     public static byte[] Quote(string text)
     {
-        if (!text.AsSpan().ContainsAnyExcept(Plain))
+        var quoted = new byte[QuotedLength(text)];
+        Quote(text, quoted);
+        return quoted;
+    }
+
+    /// <summary>How many bytes <see cref="Quote(string)"/> gives.</summary>
+    public static int QuotedLength(string text) => 2 + (IsPlain(text) ? text.Length : JsonEncodedText.Encode(text, Encoder).EncodedUtf8Bytes.Length);
+
+    /// <summary>Writes what <see cref="Quote(string)"/> gives, and counts its bytes.</summary>
+    public static int Quote(string text, Span<byte> target)
+    {
+        target[0] = (byte)'"';
+        int length;
+        if (IsPlain(text))
         {
-            var plain = new byte[text.Length + 2];
-            Encoding.ASCII.GetBytes(text, plain.AsSpan(1));
-            plain[0] = plain[^1] = (byte)'"';
-            return plain;
+            length = Encoding.ASCII.GetBytes(text, target[1..]);
+        }
+        else
+        {
+            var escaped = JsonEncodedText.Encode(text, Encoder).EncodedUtf8Bytes;
+            escaped.CopyTo(target[1..]);
+            length = escaped.Length;
         }
 
-        var escaped = JsonEncodedText.Encode(text, Encoder).EncodedUtf8Bytes;
-        return [(byte)'"', .. escaped, (byte)'"'];
+        target[length + 1] = (byte)'"';
+        return length + 2;
     }
+
+    private static bool IsPlain(string text) => !text.AsSpan().ContainsAnyExcept(Plain);
 
     /// <summary>
     /// What somebody sent as JSON, without what surrounds it: byte order mark, white space. Nothing at all is <c>{}</c>; bytes

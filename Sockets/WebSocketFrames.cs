@@ -28,19 +28,16 @@ internal static class WebSocketFrames
     /// <summary><c>{"event":…,"data":…,"id":…}</c>, the data as it came.</summary>
     public static byte[] Message(Envelope envelope)
     {
-        var id = JsonText.Quote(envelope.Id);
-        var length = MessageLength(envelope, id);
-        var frame = Header(Final | TextOpcode, length, out var start);
-        WriteMessage(envelope, id, frame.AsSpan(start));
+        var frame = Header(Final | TextOpcode, MessageLength(envelope), out var start);
+        WriteMessage(envelope, frame.AsSpan(start));
         return frame;
     }
 
     /// <summary>The same under permessage-deflate without context takeover, so that all may share it (RFC 7692 §7.2.1).</summary>
     public static byte[] DeflatedMessage(Envelope envelope)
     {
-        var id = JsonText.Quote(envelope.Id);
-        var json = new byte[MessageLength(envelope, id)];
-        WriteMessage(envelope, id, json);
+        var json = new byte[MessageLength(envelope)];
+        WriteMessage(envelope, json);
 
         using var deflated = new MemoryStream();
         using (var deflate = new DeflateStream(deflated, CompressionLevel.Fastest, leaveOpen: true))
@@ -65,17 +62,17 @@ internal static class WebSocketFrames
         return frame;
     }
 
-    private static int MessageLength(Envelope envelope, byte[] id) =>
-        "{'event':'','data':,'id':}".Length + envelope.Event.Length + envelope.Data.Length + id.Length;
+    private static int MessageLength(Envelope envelope) =>
+        "{'event':'','data':,'id':}".Length + envelope.Event.Length + envelope.Data.Length + JsonText.QuotedLength(envelope.Id);
 
-    private static void WriteMessage(Envelope envelope, byte[] id, Span<byte> target)
+    private static void WriteMessage(Envelope envelope, Span<byte> target)
     {
         Put(ref target, "{\"event\":\""u8);
         target = target[Encoding.ASCII.GetBytes(envelope.Event, target)..];
         Put(ref target, "\",\"data\":"u8);
         Put(ref target, envelope.Data.Span);
         Put(ref target, ",\"id\":"u8);
-        Put(ref target, id);
+        target = target[JsonText.Quote(envelope.Id, target)..];
         Put(ref target, "}"u8);
     }
 
