@@ -26,7 +26,12 @@ internal static class SocketEndpoints
 
     public static void MapSockets(this IEndpointRouteBuilder routes)
     {
-        routes.MapGet(Path, AcceptAsync)
+        // Found once, so that no session holds a service scope for as long as it lasts.
+        var (sessions, broker) = (routes.ServiceProvider.GetRequiredService<SessionTable>(), routes.ServiceProvider.GetRequiredService<SocketBroker>());
+        var origins = routes.ServiceProvider.GetRequiredService<OriginCheck>();
+        Task Accept(HttpContext context) => AcceptAsync(context, sessions, broker, origins);
+
+        routes.MapGet(Path, (Delegate)Accept)
             .WithTags("Subscribe")
             .WithName("connect")
             .WithSummary("Open a WebSocket.")
@@ -35,7 +40,7 @@ internal static class SocketEndpoints
             .ProducesProblems(426, 503);
 
         // The same over HTTP/2 (RFC 8441).
-        routes.MapMethods(Path, [HttpMethods.Connect], AcceptAsync).ExcludeFromDescription();
+        routes.MapMethods(Path, [HttpMethods.Connect], (Delegate)Accept).ExcludeFromDescription();
     }
 
     private static async Task AcceptAsync(HttpContext context, SessionTable sessions, SocketBroker broker, OriginCheck origins)
