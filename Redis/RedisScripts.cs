@@ -27,15 +27,13 @@ internal static class RedisScripts
     private const string Claim = """
         local mine = 0
         local answered = ARGV[1] ~= '' and (redis.call('HGET', KEYS[2], ARGV[1]) or redis.call('HGET', KEYS[3], ARGV[1]))
-        local refused = answered and tonumber(string.match(answered, '^refused (%d+)$'))
-        if refused then answered = false end
         local function answer(value)
           if ARGV[1] == '' then return end
           redis.call('HSET', KEYS[2], ARGV[1], value)
           redis.call('PEXPIRE', KEYS[2], ARGV[5])
         end
         local function refuse()
-          if ARGV[2] ~= 'all' then answer('refused ' .. mine) end
+          if ARGV[2] ~= 'all' then redis.call('SET', KEYS[1] .. ':refused', mine, 'PX', ARGV[3]) end
         end
         if ARGV[2] == 'id' then
           if not redis.call('SET', KEYS[1], 1, 'NX', 'PX', ARGV[3]) then return {0, 0} end
@@ -50,7 +48,8 @@ internal static class RedisScripts
             if before then mine = before + 1 else mine = tonumber(first) end
           end
           local isTaken = first and mine <= tonumber(redis.call('ZREVRANGE', KEYS[1], 0, 0)[1])
-          if isTaken and (answered or ARGV[1] == '' or refused and mine <= refused) then return {0, mine} end
+          local isRefused = mine <= tonumber(redis.call('GET', KEYS[1] .. ':refused') or 0)
+          if isTaken and (answered or ARGV[1] == '' or isRefused) then return {0, mine} end
           if not isTaken then redis.call('ZADD', KEYS[1], now, string.format('%015d', mine)) end
           redis.call('PEXPIRE', KEYS[1], ARGV[3])
         end

@@ -32,7 +32,21 @@ internal sealed class FanOut(RoomTable rooms, BrokerOptions options, BrokerTelem
     /// </summary>
     public ValueTask DeliverAsync(Envelope envelope)
     {
-        var round = _round ??= new Round();
+        // A flush that finds a client gone may have more delivered on this thread: that has a round of its own.
+        var round = _round ?? new Round();
+        _round = null;
+        try
+        {
+            return DeliverAsync(envelope, round);
+        }
+        finally
+        {
+            _round = round;
+        }
+    }
+
+    private ValueTask DeliverAsync(Envelope envelope, Round round)
+    {
         var targets = Find(envelope.Rooms, round, out var members, out var mustQueue);
         if (targets.IsEmpty)
         {

@@ -116,8 +116,8 @@ internal sealed class HttpBackend : TestBackend
         Assert.Equal((HttpStatusCode.Created, ""), (status, status == HttpStatusCode.Created ? "" : body));
         var own = JsonElement.Parse(body).GetProperty("bkid").GetString()!;
         var uplink = await EventReader.OpenAsync(Http, new Uri(node, $"/backend/{own}/uplink"));
-        Assert.Equal($$"""event: dmb:connected{{'\n'}}data: {"bkid":"{{own}}"}""", await uplink.ReadAsync());
         Assert.Equal(": connected", await uplink.ReadAsync());
+        Assert.Equal($$"""event: dmb:connected{{'\n'}}data: {"bkid":"{{own}}"}""", await uplink.ReadAsync());
         return new HttpBackend(node, own, uplink);
     }
 
