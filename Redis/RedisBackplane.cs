@@ -17,7 +17,7 @@ internal sealed partial class RedisBackplane(
     : BackgroundService, IBackplane
 {
     private const int ProbesMissedMax = 2;
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan PatienceMax = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan LogLife = TimeSpan.FromMinutes(1);
 
     private readonly ResiliencePipeline<RedisLink> _connecting = new ResiliencePipelineBuilder<RedisLink> { TimeProvider = TimeProvider.System }
@@ -33,6 +33,9 @@ internal sealed partial class RedisBackplane(
             UseJitter = true,
         })
         .Build();
+
+    /// <summary>How long each step of making a link may take: the library can lose what it was asked before it was connected.</summary>
+    private readonly TimeSpan _patience = options.ProbeInterval * ProbesMissedMax < PatienceMax ? options.ProbeInterval * ProbesMissedMax : PatienceMax;
 
     private long _sent;
     private long _came;
@@ -84,19 +87,23 @@ internal sealed partial class RedisBackplane(
         try
         {
             link = await RedisLink.ConnectAsync(redis.Clone(), cancellationToken);
-            await downlink.AttachAsync(link, cancellationToken);
-            await sharedEvents.AttachAsync(link, Patience, cancellationToken);
-            await services.GetRequiredService<RedisInputs>().AttachAsync(link, Patience, cancellationToken);
-            await services.GetRequiredService<RedisBackendStore>().AttachAsync(link, Patience, cancellationToken);
-            await ProveAsync(link, cancellationToken);
-            await downlink.RecoverAsync(link, cancellationToken);
+
+            // One that is lost while it is made is not waited for.
+            using var made = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, link.Gone);
+            await downlink.AttachAsync(link, _patience, made.Token);
+            await sharedEvents.AttachAsync(link, _patience, made.Token);
+            await services.GetRequiredService<RedisInputs>().AttachAsync(link, _patience, made.Token);
+            await services.GetRequiredService<RedisBackendStore>().AttachAsync(link, _patience, made.Token);
+            await ProveAsync(link, made.Token);
+            await downlink.RecoverAsync(link, made.Token);
             await uplink.ResumeAsync(link);
             return link;
         }
         catch (Exception e) when (!cancellationToken.IsCancellationRequested)
         {
-            LogNotConnected(logger, e.Message);
-            state.Set($"Redis can't be reached: {e.Message}");
+            var why = link is { Lost.IsCompleted: true } ? await link.Lost : e.Message;
+            LogNotConnected(logger, why);
+            state.Set($"Redis can't be reached: {why}");
             downlink.Detach();
             link?.Dispose();
             throw;
@@ -120,7 +127,7 @@ internal sealed partial class RedisBackplane(
         try
         {
             await ProbeAsync(link);
-            await came.Task.WaitAsync(options.ProbeInterval * ProbesMissedMax, TimeProvider.System, cancellationToken);
+            await came.Task.WaitAsync(_patience, TimeProvider.System, cancellationToken);
         }
         finally
         {

@@ -112,21 +112,21 @@ internal sealed partial class RedisDownlink : BackgroundService
     }
 
     /// <summary>Subscribes all rooms on a new link. From here until <see cref="RecoverAsync"/> messages are held.</summary>
-    public async Task AttachAsync(RedisLink link, CancellationToken cancellationToken)
+    public async Task AttachAsync(RedisLink link, TimeSpan patience, CancellationToken cancellationToken)
     {
         await _incoming.Writer.WriteAsync(new Incoming(Kind.Hold), cancellationToken);
         link.OnMessage = (channel, body) => Take(new Incoming(Kind.Message, _channels.RoomOf(channel!), body!, link));
         void OnNode(RedisChannel channel, RedisValue body) => Take(new Incoming(Kind.Node, Body: body!, State: link));
         await link.Downlink.SubscribeAsync(new RedisChannel(_channels.Node, RedisChannel.PatternMode.Literal), OnNode)
-            .WaitAsync(SubscribePatience, TimeProvider.System, cancellationToken);
+            .WaitAsync(patience, TimeProvider.System, cancellationToken);
         await link.Downlink.SubscribeAsync(new RedisChannel(_channels.Nodes, RedisChannel.PatternMode.Literal), OnNode)
-            .WaitAsync(SubscribePatience, TimeProvider.System, cancellationToken);
+            .WaitAsync(patience, TimeProvider.System, cancellationToken);
         _link = link;
         foreach (var batch in _rooms.ToArray().Chunk(SubscribeBatch))
         {
             await Task.WhenAll(batch.Select(room => room.Value.EnsureAsync(
                     link, new RedisChannel(_channels.Room(room.Key), RedisChannel.PatternMode.Literal))))
-                .WaitAsync(SubscribePatience * 5, TimeProvider.System, cancellationToken);
+                .WaitAsync(patience * 2, TimeProvider.System, cancellationToken);
         }
     }
 
@@ -306,7 +306,7 @@ internal sealed partial class RedisDownlink : BackgroundService
     /// <summary>Where the log was when this node started, by Redis's clock.</summary>
     private async Task<string> StartAsync(RedisLink link)
     {
-        var now = await link.TimeAsync().WaitAsync(_options.PublishTimeout, TimeProvider.System);
+        var now = await link.TimeAsync().WaitAsync(_options.PublishTimeout, TimeProvider.System, link.Gone);
         var started = now - (long)_time.GetElapsedTime(_started).TotalMilliseconds;
         return string.Create(CultureInfo.InvariantCulture, $"{Math.Max(0, started)}-0");
     }
@@ -314,7 +314,7 @@ internal sealed partial class RedisDownlink : BackgroundService
     private async Task<RedisResult[]> PageAsync(RedisLink link, string from, string to)
     {
         return (RedisResult[])(await link.Commands.ExecuteAsync("XRANGE", _channels.Log, from, to, "COUNT", LogPage)
-            .WaitAsync(_options.PublishTimeout * 2, TimeProvider.System))!;
+            .WaitAsync(_options.PublishTimeout * 2, TimeProvider.System, link.Gone))!;
     }
 
     private async ValueTask DeliverAsync(Incoming incoming)

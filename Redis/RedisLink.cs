@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using StackExchange.Redis;
 
 namespace Dmb.Redis;
@@ -59,9 +60,16 @@ internal sealed class RedisLink : IDisposable
 
     /// <summary>Connects both, and has an answer of each.</summary>
     /// <exception cref="RedisConnectionException">Redis can't be reached, or doesn't let us in.</exception>
+    /// <exception cref="SocketException">Nobody listens there.</exception>
     /// <exception cref="TimeoutException">It was reached, and doesn't answer.</exception>
     public static async Task<RedisLink> ConnectAsync(ConfigurationOptions options, CancellationToken cancellationToken)
     {
+        using (var socket = new Socket(SocketType.Stream, ProtocolType.Tcp))
+        {
+            // The library takes five seconds to find out that nobody listens.
+            await socket.ConnectAsync(options.EndPoints[0], cancellationToken).AsTask().WaitAsync(Patience, TimeProvider.System, cancellationToken);
+        }
+
         var connecting = new[] { ConnectionMultiplexer.ConnectAsync(options), ConnectionMultiplexer.ConnectAsync(options) };
         try
         {
