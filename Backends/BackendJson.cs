@@ -45,10 +45,7 @@ internal static class BackendJson
 
     /// <summary>An ack that says no.</summary>
     public static byte[] Refused(string type, ReadOnlySpan<byte> members, RefusedException refused) =>
-    [
-        .. "{\"type\":\""u8, .. Ascii(type), .. "\""u8, .. members, .. ",\"ok\":false,\"error\":{\"code\":"u8, .. JsonText.Quote(refused.Code),
-        .. ",\"message\":"u8, .. JsonText.Quote(refused.Message), .. ",\"retry\":"u8, .. refused.Retry ? "true"u8 : "false"u8, .. "}}"u8,
-    ];
+        [.. "{\"type\":\""u8, .. Ascii(type), .. "\""u8, .. members, .. ",\"ok\":false,\"error\":"u8, .. refused.ToJson(), .. "}"u8];
 
     /// <summary>A member that follows others; nothing where it has no value.</summary>
     public static byte[] Member(string name, ReadOnlySpan<byte> json) => json.IsEmpty ? [] : [.. ",\""u8, .. Ascii(name), .. "\":"u8, .. json];

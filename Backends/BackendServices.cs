@@ -69,8 +69,8 @@ internal sealed class BackendServices
 
     /// <summary>A backend's message on its way to its users.</summary>
     public Envelope Address(string bkid, BackendMessage message) => message.To is { } user
-        ? new Envelope(Backend.Direct, NewId(), [Backend.UserRoom(bkid, user)], message.Data)
-        : new Envelope(Backend.Broadcast, NewId(), [Backend.UsersRoom(bkid)], message.Data);
+        ? new Envelope(Backend.Direct, Envelope.NewId(_time), [Backend.UserRoom(bkid, user)], message.Data)
+        : new Envelope(Backend.Broadcast, Envelope.NewId(_time), [Backend.UsersRoom(bkid)], message.Data);
 
     /// <summary>Lets a session in as a backend's user, tells the session, and then the backend.</summary>
     /// <exception cref="RefusedException">There is no such backend.</exception>
@@ -104,7 +104,7 @@ internal sealed class BackendServices
     /// <exception cref="RefusedException">The backend isn't registered any more.</exception>
     public async ValueTask<string> SendUplinkAsync(BackendUser user, ReadOnlyMemory<byte> data)
     {
-        var id = NewId();
+        var id = Envelope.NewId(_time);
         var json = BackendJson.Message(user, id, data.Span, _time.GetUtcNow());
         await _store.SendUplinkAsync(user.Bkid, new Envelope(Backend.Uplink, id, [Backend.UplinkRoom(user.Bkid)], json, isKept: true));
         return id;
@@ -153,6 +153,4 @@ internal sealed class BackendServices
             _rooms.Leave(user.Subscriber, room);
         }
     }
-
-    private string NewId() => Guid.CreateVersion7(_time.GetUtcNow()).ToString();
 }

@@ -139,7 +139,7 @@ internal sealed class LocalBackendStore(FanOut fanOut, RoomTable rooms, Idempote
     private Envelope Stored(Entry backend, string type, BackendUser user, int sessions)
     {
         var json = BackendJson.Presence(type, user.Bkid, user.User, user.Subscriber.Id, sessions);
-        var uplink = new Envelope(Backend.Uplink, Guid.CreateVersion7(time.GetUtcNow()).ToString(), [Backend.UplinkRoom(user.Bkid)], json, isKept: true);
+        var uplink = new Envelope(Backend.Uplink, Envelope.NewId(time), [Backend.UplinkRoom(user.Bkid)], json, isKept: true);
         Store(backend, uplink);
         return uplink;
     }

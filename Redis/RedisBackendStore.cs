@@ -172,7 +172,7 @@ internal sealed class RedisBackendStore : IBackendStore
         }
         catch (Exception e) when (RedisUplink.IsAway(e))
         {
-            throw new RefusedException(ErrorCode.BackplaneDown, "Redis is away; try again.");
+            throw RedisUplink.Away();
         }
     }
 
@@ -349,7 +349,7 @@ internal sealed class RedisBackendStore : IBackendStore
 
     private async Task<long> RunAsync(IDatabase redis, string script, string type, string bkid, string session, string user, string node)
     {
-        var id = Guid.CreateVersion7(_time.GetUtcNow()).ToString();
+        var id = Envelope.NewId(_time);
         RedisKey[] keys =
         [
             _channels.Log, _channels.BackendUplink(bkid), _channels.Backend(bkid), _channels.BackendSessions(bkid), _channels.BackendUsers(bkid),
@@ -375,7 +375,7 @@ internal sealed class RedisBackendStore : IBackendStore
         }
         catch (Exception e) when (RedisUplink.IsAway(e))
         {
-            throw new RefusedException(ErrorCode.BackplaneDown, "Redis is away; try again.");
+            throw RedisUplink.Away();
         }
     }
 
@@ -383,7 +383,7 @@ internal sealed class RedisBackendStore : IBackendStore
     {
         if (_options.Outage == "reject")
         {
-            throw new RefusedException(ErrorCode.BackplaneDown, "Redis is away; try again.");
+            throw RedisUplink.Away();
         }
     }
 

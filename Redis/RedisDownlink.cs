@@ -320,7 +320,7 @@ internal sealed partial class RedisDownlink : BackgroundService
     private async ValueTask DeliverAsync(Incoming incoming)
     {
         var why = "";
-        if ((incoming.State as Envelope ?? RedisFormat.Read(incoming.Body!, incoming.Room, NewId, out why)) is not { } envelope)
+        if ((incoming.State as Envelope ?? RedisFormat.Read(incoming.Body!, incoming.Room, _time, out why)) is not { } envelope)
         {
             NotUnderstood(incoming.Room ?? "", why);
         }
@@ -378,8 +378,6 @@ internal sealed partial class RedisDownlink : BackgroundService
             _link?.Lose($"{IncomingMax} messages are waiting to be delivered");
         }
     }
-
-    private string NewId() => Guid.CreateVersion7(_time.GetUtcNow()).ToString();
 
     /// <summary>Counts what is no message, and logs it once a minute.</summary>
     private void NotUnderstood(string where, string why)

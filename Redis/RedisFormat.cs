@@ -42,11 +42,11 @@ internal static class RedisFormat
     public static byte[] MarkAgain(byte[] body) => [.. body.AsSpan(0, body.Length - 1), .. ",\"again\":true}"u8];
 
     /// <summary>Reads what came on a room's channel; null, and why, when it is no message.</summary>
-    public static Envelope? Read(byte[] body, string? room, Func<string> newId, out string why)
+    public static Envelope? Read(byte[] body, string? room, TimeProvider time, out string why)
     {
         try
         {
-            return Read(body, room, newId, new Utf8JsonReader(body, Options), out why);
+            return Read(body, room, time, new Utf8JsonReader(body, Options), out why);
         }
         catch (JsonException e)
         {
@@ -55,7 +55,7 @@ internal static class RedisFormat
         }
     }
 
-    private static Envelope? Read(byte[] body, string? room, Func<string> newId, Utf8JsonReader reader, out string why)
+    private static Envelope? Read(byte[] body, string? room, TimeProvider time, Utf8JsonReader reader, out string why)
     {
         why = "it is no object with the members event and data";
         string? name = null;
@@ -93,7 +93,7 @@ internal static class RedisFormat
             return null;
         }
 
-        return new Envelope(name, id is not null && Names.IsId(id) ? id : newId(), rooms, data, isKept: true);
+        return new Envelope(name, id is not null && Names.IsId(id) ? id : Envelope.NewId(time), rooms, data, isKept: true);
     }
 
     private static string[] ReadRooms(ref Utf8JsonReader reader)

@@ -88,7 +88,7 @@ internal sealed partial class RedisUplink
             switch (_options.Outage)
             {
                 case "reject":
-                    throw new RefusedException(ErrorCode.BackplaneDown, "Redis is away; try again.");
+                    throw Away();
                 case "local":
                     return await HereAsync(envelope, Taken.Locally);
             }
@@ -107,6 +107,9 @@ internal sealed partial class RedisUplink
         return await _pipeline.ExecuteAsync(
             static async (state, token) => await state.command(state.link.Commands).WaitAsync(token), (command, link), link.Gone);
     }
+
+    /// <summary>What is said to whoever asks for what can't be done without Redis.</summary>
+    public static RefusedException Away() => new(ErrorCode.BackplaneDown, "Redis is away; try again.");
 
     /// <summary>Whether an exception says that Redis is away, or doesn't do what it is told.</summary>
     public static bool IsAway(Exception e) =>

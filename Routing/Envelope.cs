@@ -20,6 +20,9 @@ internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnl
     /// <summary>The finished bytes for each wire format, made by the first subscriber that needs them and shared by all.</summary>
     public byte[]?[] Encoded { get; } = new byte[]?[WireFormats];
 
+    /// <summary>A new message id: unique over the cluster, and sortable by time (UUIDv7, RFC 9562 §5.7).</summary>
+    public static string NewId(TimeProvider time) => Guid.CreateVersion7(time.GetUtcNow()).ToString();
+
     /// <summary>How many formats <see cref="Encoded"/> has room for.</summary>
     public const int WireFormats = 3;
 

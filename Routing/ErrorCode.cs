@@ -28,4 +28,10 @@ internal sealed class RefusedException(string code, string message) : Exception(
 
     /// <summary>Whether the same may pass later.</summary>
     public bool Retry => Code is ErrorCode.BackplaneDown or ErrorCode.RateLimited or ErrorCode.Draining;
+
+    /// <summary>The <c>error</c> of an ack, members in the order of docs/protocol.md §4.</summary>
+    public byte[] ToJson() =>
+    [
+        .. "{\"code\":"u8, .. JsonText.Quote(Code), .. ",\"message\":"u8, .. JsonText.Quote(Message), .. ",\"retry\":"u8, .. Retry ? "true"u8 : "false"u8, .. "}"u8,
+    ];
 }

@@ -77,13 +77,13 @@ internal sealed class Publisher(
         }
 
         telemetry.Published.Add(1);
-        return new Envelope(registration.Event, id ?? NewId(), Union(registration.DefaultRoom, address), data);
+        return new Envelope(registration.Event, id ?? Envelope.NewId(time), Union(registration.DefaultRoom, address), data);
     }
 
     /// <summary>Publishes one of the broker's own events to rooms that it names; gives the message id.</summary>
     public async ValueTask<string> PublishToAsync(string @event, string[] rooms, ReadOnlyMemory<byte> data)
     {
-        var id = NewId();
+        var id = Envelope.NewId(time);
         telemetry.Published.Add(1);
         await backplane.PublishAsync(new Envelope(@event, id, rooms, data));
         return id;
@@ -110,8 +110,6 @@ internal sealed class Publisher(
             throw;
         }
     }
-
-    private string NewId() => Guid.CreateVersion7(time.GetUtcNow()).ToString();
 
     /// <summary>The default bus, <c>_in</c> and the endpoint, each room once (docs/protocol.md §2).</summary>
     private static string[] Union(string? defaultRoom, Address address)

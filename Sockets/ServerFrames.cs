@@ -18,10 +18,7 @@ internal static class ServerFrames
 
     /// <summary>The answer to an ack, no: what is wrong, and whether the same may pass later.</summary>
     public static byte[] Refused(ReadOnlySpan<byte> ack, RefusedException refused) =>
-    [
-        .. "{\"ack\":"u8, .. ack, .. ",\"ok\":false,\"error\":{\"code\":"u8, .. JsonText.Quote(refused.Code),
-        .. ",\"message\":"u8, .. JsonText.Quote(refused.Message), .. ",\"retry\":"u8, .. refused.Retry ? "true"u8 : "false"u8, .. "}}"u8,
-    ];
+        [.. "{\"ack\":"u8, .. ack, .. ",\"ok\":false,\"error\":"u8, .. refused.ToJson(), .. "}"u8];
 
     /// <summary>The data of <c>failed</c>.</summary>
     public static byte[] Failure(RefusedException refused) =>
