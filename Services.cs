@@ -84,6 +84,7 @@ internal static partial class Services
         builder.Services
             .AddSingleton(redis)
             .AddSingleton<RedisNode>()
+            .AddSingleton<RoomCounts>()
             .AddSingleton<RedisDownlink>()
             .AddSingleton<RedisUplink>()
             .AddSingleton<SharedEvents>()

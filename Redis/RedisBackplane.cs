@@ -11,7 +11,7 @@ namespace Dmb.Redis;
 /// come back. It never waits for Redis when the node starts.
 /// </summary>
 internal sealed partial class RedisBackplane(
-    ConfigurationOptions redis, BrokerOptions options, RedisNode node, RedisUplink uplink, RedisDownlink downlink, SharedEvents sharedEvents,
+    ConfigurationOptions redis, BrokerOptions options, RedisNode node, RedisUplink uplink, RedisDownlink downlink, RoomCounts counts, SharedEvents sharedEvents,
     BackplaneState state, IServiceProvider services,
     ILogger<RedisBackplane> logger)
     : BackgroundService, IBackplane
@@ -49,7 +49,7 @@ internal sealed partial class RedisBackplane(
 
     public ValueTask ShareEventAsync(string name) => sharedEvents.WriteAsync(name);
 
-    public ValueTask<int> CountAsync(string room) => downlink.CountAsync(room, uplink);
+    public ValueTask<int> CountAsync(string room) => counts.AskAsync(room, uplink);
 
     public async ValueTask<string?> FirstIdAsync(string key, string id)
     {

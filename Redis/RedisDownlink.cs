@@ -25,7 +25,7 @@ internal sealed partial class RedisDownlink : BackgroundService
 
     private readonly Channel<Incoming> _incoming = Channel.CreateBounded<Incoming>(new BoundedChannelOptions(IncomingMax) { SingleReader = true });
     private readonly ConcurrentDictionary<string, RoomSubscription> _rooms = [];
-    private readonly ConcurrentDictionary<long, Question> _questions = [];
+    private readonly RoomCounts _counts;
     private readonly RedisChannels _channels;
     private readonly BrokerOptions _options;
     private readonly FanOut _fanOut;
@@ -49,13 +49,12 @@ internal sealed partial class RedisDownlink : BackgroundService
     private long _lastWarned;
     private readonly long _started;
     private long _notUnderstood;
-    private long _lastQuestion;
     private volatile RedisLink? _link;
 
     public RedisDownlink(
-        BrokerOptions options, RedisNode node, FanOut fanOut, RoomTable local, TimeProvider time, BrokerTelemetry telemetry, ILogger<RedisDownlink> logger)
+        BrokerOptions options, RedisNode node, FanOut fanOut, RoomTable local, RoomCounts counts, TimeProvider time, BrokerTelemetry telemetry, ILogger<RedisDownlink> logger)
     {
-        (_options, _channels, _fanOut, _local) = (options, node.Channels, fanOut, local);
+        (_options, _channels, _fanOut, _local, _counts) = (options, node.Channels, fanOut, local, counts);
         (_time, _telemetry, _logger, _seen) = (time, telemetry, logger, new SeenIds(time));
         _started = time.GetTimestamp();
         _lastWarned = _started - (long)(WarningInterval.TotalSeconds * time.TimestampFrequency);
@@ -151,30 +150,6 @@ internal sealed partial class RedisDownlink : BackgroundService
         {
             Take(new Incoming(Kind.Here, Body: message.Body));
         }
-    }
-
-    /// <summary>Sessions in a room over all nodes: each is asked, and those that answer in time are added up.</summary>
-    public async ValueTask<int> CountAsync(string room, RedisUplink uplink)
-    {
-        var number = Interlocked.Increment(ref _lastQuestion);
-        var question = _questions[number] = new Question();
-        try
-        {
-            var line = $"count {number} {_channels.Node} {room}";
-            question.Ask((int)await uplink.RunAsync(redis => redis.PublishAsync(_channels.Nodes, line)));
-            await question.Answered.WaitAsync(_options.PublishTimeout, TimeProvider.System);
-        }
-        catch (Exception e) when (RedisUplink.IsAway(e))
-        {
-            // Then it is those that were heard of, and this node's own.
-            LogNotAnswered(_logger, e.GetType().Name);
-        }
-        finally
-        {
-            _questions.TryRemove(number, out _);
-        }
-
-        return question.IsHeard ? question.Sum : _local.Find(room)?.Count ?? 0;
     }
 
     /// <summary>Unsubscribes rooms that nobody has been in for a while.</summary>
@@ -351,18 +326,15 @@ internal sealed partial class RedisDownlink : BackgroundService
                 ProbeCame?.Invoke(number);
                 break;
             case ["count", var number, var node, var room] when _link is { } link:
-                _ = link.Commands.PublishAsync(node, $"sessions {number} {_local.Find(room)?.Count ?? 0}", CommandFlags.FireAndForget);
+                _counts.Answer(link, node, number, room);
                 break;
-            case ["sessions", var number, var sessions]
-                when long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var key)
-                    && int.TryParse(sessions, NumberStyles.None, CultureInfo.InvariantCulture, out var heard)
-                    && _questions.TryGetValue(key, out var question):
-                question.Hear(heard);
+            case ["sessions", var number, var sessions]:
+                _counts.Hear(number, sessions);
                 break;
             case ["freed", var bkid]:
                 BackendFreed?.Invoke(bkid);
                 break;
-            case ["sessions", _, _] or ["count", _, _, _]:
+            case ["count", _, _, _]:
                 break;
             default:
                 NotUnderstood(_channels.Node, "it is no line that nodes say to each other");
@@ -398,50 +370,7 @@ internal sealed partial class RedisDownlink : BackgroundService
     [LoggerMessage(3011, LogLevel.Warning, "The log in Redis does not reach back to where the connection was cut: messages may be lost.")]
     private static partial void LogGap(ILogger logger);
 
-    [LoggerMessage(3012, LogLevel.Debug, "Not all nodes said how many sessions they have: {Why}.")]
-    private static partial void LogNotAnswered(ILogger logger, string why);
-
     private readonly record struct Incoming(Kind Kind, string? Room = null, byte[]? Body = null, object? State = null);
-
-    /// <summary>How many sessions: asked of all nodes, answered by each.</summary>
-    private sealed class Question
-    {
-        private readonly TaskCompletionSource _answered = new(TaskCreationOptions.RunContinuationsAsynchronously);
-        private readonly Lock _lock = new();
-        private int _missing;
-
-        public Task Answered => _answered.Task;
-
-        public int Sum { get; private set; }
-
-        public bool IsHeard { get; private set; }
-
-        public void Ask(int nodes) => Add(nodes);
-
-        public void Hear(int sessions)
-        {
-            lock (_lock)
-            {
-                Sum += sessions;
-                IsHeard = true;
-            }
-
-            Add(-1);
-        }
-
-        private void Add(int nodes)
-        {
-            lock (_lock)
-            {
-                // Answers may come before it is known how many there will be.
-                _missing += nodes;
-                if (_missing == 0 && (nodes >= 0 || IsHeard))
-                {
-                    _answered.TrySetResult();
-                }
-            }
-        }
-    }
 
     /// <summary>One room's subscription: on which link it stands, and when it was last wanted.</summary>
     private sealed class RoomSubscription
