@@ -64,6 +64,8 @@ internal static partial class Services
             .AddSingleton<BrokerTelemetry>()
             .AddSingleton<EventTable>()
             .AddSingleton<RoomTable>()
+            .AddSingleton<RoomJoins>()
+            .AddSingleton<HistoryPolicy>()
             .AddSingleton<IdempotencyTable>()
             .AddSingleton<FanOut>()
             .AddSingleton<Publisher>()
@@ -77,13 +79,15 @@ internal static partial class Services
     {
         if (redis is null)
         {
-            builder.Services.AddSingleton<IBackplane, LocalBackplane>().AddSingleton<IBackendStore, LocalBackendStore>();
+            builder.Services.AddSingleton<LocalHistory>().AddSingleton<IBackplane, LocalBackplane>().AddSingleton<IBackendStore, LocalBackendStore>();
             return;
         }
 
         builder.Services
             .AddSingleton(redis)
             .AddSingleton<RedisNode>()
+            .AddSingleton<RedisHistory>()
+            .AddSingleton<RedisRooms>()
             .AddSingleton<RoomCounts>()
             .AddSingleton<RedisDownlink>()
             .AddSingleton<RedisUplink>()

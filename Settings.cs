@@ -142,6 +142,11 @@ internal static class Settings
             throw new BadValueException("DMB_NOTIFY_CHANNELS", pattern, "patterns with one *, which stands for the event, such as opensips:*");
         }
 
+        foreach (var entry in options.HistoryRooms.Where(entry => !HistoryPolicy.IsPattern(entry)))
+        {
+            throw new BadValueException("DMB_HISTORY_ROOMS", entry, "room=messages or room=messages/seconds, with 0 to 10000 messages and 0 to 86400 seconds; a room may end in *");
+        }
+
         if (options.SilentTimeout <= options.PingInterval)
         {
             throw new BadValueException("DMB_SILENT_TIMEOUT", Setting.Write(options.SilentTimeout), "more than DMB_PING_INTERVAL");

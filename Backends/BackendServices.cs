@@ -11,13 +11,13 @@ internal sealed class BackendServices
 {
     private readonly ConcurrentDictionary<BackendUser, bool> _users = [];
     private readonly IBackendStore _store;
-    private readonly IBackplane _backplane;
     private readonly RoomTable _rooms;
+    private readonly RoomJoins _joins;
     private readonly TimeProvider _time;
 
-    public BackendServices(IBackendStore store, IBackplane backplane, RoomTable rooms, TimeProvider time)
+    public BackendServices(IBackendStore store, RoomTable rooms, RoomJoins joins, TimeProvider time)
     {
-        (_store, _backplane, _rooms, _time) = (store, backplane, rooms, time);
+        (_store, _rooms, _joins, _time) = (store, rooms, joins, time);
         store.Freed += OnFreed;
     }
 
@@ -72,22 +72,26 @@ internal sealed class BackendServices
         ? new Envelope(Backend.Direct, Envelope.NewId(_time), [Backend.UserRoom(bkid, user)], message.Data)
         : new Envelope(Backend.Broadcast, Envelope.NewId(_time), [Backend.UsersRoom(bkid)], message.Data);
 
-    /// <summary>Lets a session in as a backend's user, tells the session, and then the backend.</summary>
-    /// <exception cref="RefusedException">There is no such backend.</exception>
-    public async ValueTask ConnectAsync(BackendUser user)
+    /// <summary>Lets a session in as a backend's user, tells the session, and then the backend. What it missed comes when it is asked for.</summary>
+    /// <param name="user">The user, and the session.</param>
+    /// <param name="rooms">The user's rooms, with what it has seen there, and others that the session joins with them.</param>
+    /// <exception cref="RefusedException">There is no such backend, or what was missed can't be read.</exception>
+    public async ValueTask<Joining> ConnectAsync(BackendUser user, IReadOnlyList<RoomRequest> rooms)
     {
         await TouchAsync(user.Bkid);
 
         // What the backend sends as soon as it hears of the session finds it in its rooms, and comes behind this.
-        await JoinAsync(user.Subscriber, BackendJson.Joined(user), user.Rooms);
+        var joining = await JoinAsync(user.Subscriber, BackendJson.Joined(user), rooms);
         _users[user] = true;
         try
         {
             await _store.ConnectAsync(user);
+            return joining;
         }
         catch (RefusedException)
         {
             Leave(user);
+            joining.Release();
             user.Subscriber.Send(Backend.Disconnected, BackendJson.Left(user.Bkid));
             throw;
         }
@@ -111,22 +115,19 @@ internal sealed class BackendServices
     }
 
     /// <summary>Tells a backend's socket or stream that it is connected, and lets it hear what its users say.</summary>
-    public ValueTask ListenAsync(Subscriber subscriber, string bkid) =>
-        JoinAsync(subscriber, BackendJson.Connected(bkid), [Backend.UplinkRoom(bkid)]);
+    public async ValueTask ListenAsync(Subscriber subscriber, string bkid) =>
+        (await JoinAsync(subscriber, BackendJson.Connected(bkid), [new RoomRequest(Backend.UplinkRoom(bkid))])).Release();
 
     /// <summary>The stored uplinks after the one with an id, or from the oldest, the oldest first.</summary>
     /// <exception cref="RefusedException">There is no such backend, or Redis is away.</exception>
     public ValueTask<IReadOnlyList<StoredUplink>> ReadUplinkAsync(string bkid, string? after, int max) => _store.ReadUplinkAsync(Checked(bkid), after, max);
 
     /// <summary>Puts a session in rooms, and says so before anything that comes from there.</summary>
-    private async ValueTask JoinAsync(Subscriber subscriber, byte[] data, string[] rooms)
+    private async ValueTask<Joining> JoinAsync(Subscriber subscriber, byte[] data, IReadOnlyList<RoomRequest> rooms)
     {
-        var mustFlush = subscriber.Queue("dmb:connected", data);
-        await _rooms.JoinAsync(subscriber, rooms, _backplane);
-        if (mustFlush)
-        {
-            subscriber.Flush();
-        }
+        var joining = await _joins.JoinAsync(subscriber, rooms, isHeld: true);
+        subscriber.Send("dmb:connected", data);
+        return joining;
     }
 
     /// <summary>The same, if it can be a bkid: nothing else may become part of a key or a channel.</summary>

@@ -4,7 +4,7 @@ using Dmb.Routing;
 namespace Dmb.Backends;
 
 /// <summary>The backends of a node that runs alone, in its memory.</summary>
-internal sealed class LocalBackendStore(FanOut fanOut, RoomTable rooms, IdempotencyTable idempotency, BrokerOptions options, TimeProvider time) : IBackendStore
+internal sealed class LocalBackendStore(FanOut fanOut, LocalHistory history, RoomTable rooms, IdempotencyTable idempotency, BrokerOptions options, TimeProvider time) : IBackendStore
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<string, Entry> _backends = [];
@@ -74,7 +74,7 @@ internal sealed class LocalBackendStore(FanOut fanOut, RoomTable rooms, Idempote
         }
 
         var nodes = rooms.Find(envelope.Rooms[0]) is null ? 0 : 1;
-        await fanOut.DeliverAsync(envelope);
+        await history.PublishAsync(envelope);
         answer?.SetResult(nodes.ToString(CultureInfo.InvariantCulture));
         return new Sent(nodes);
     }

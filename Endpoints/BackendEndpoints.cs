@@ -127,7 +127,7 @@ internal static class BackendEndpoints
         {
             await backends.TouchAsync(bkid);
             await backends.ListenAsync(session, bkid);
-            return null;
+            return default;
         });
 
     private static async Task<IResult> ReadAsync(string bkid, BackendServices backends, string? after = null, int max = 100)

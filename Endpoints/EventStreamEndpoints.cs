@@ -5,6 +5,11 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace Dmb.Endpoints;
 
+/// <summary>A stream whose session is where it belongs.</summary>
+/// <param name="Joining">What it joined, and may have missed there.</param>
+/// <param name="EndAsync">What is to be done when it ends.</param>
+internal readonly record struct StreamStart(Joining? Joining = null, Func<ValueTask>? EndAsync = null);
+
 /// <summary>GET /events: rooms as server-sent events, for curl and for what has no WebSocket.</summary>
 internal static class EventStreamEndpoints
 {
@@ -13,15 +18,15 @@ internal static class EventStreamEndpoints
             .WithTags("Subscribe")
             .WithName("streamEvents")
             .WithSummary("Stream the messages of rooms, or those of a backend service to one of its users.")
-            .WithDescription("Server-sent events: each message as `event:`, `data:` and `id:`; a comment line every 15 seconds. `curl -N` shows them as they come. With `service` and `user` the stream is that user's: `dmb:direct` and `dmb:broadcast` come, and the service is told that the user is there.")
+            .WithDescription("Server-sent events: each message as `event:`, `data:` and `id:`; a comment line every 15 seconds. `curl -N` shows them as they come. With `service` and `user` the stream is that user's: `dmb:direct` and `dmb:broadcast` come, and the service is told that the user is there. Of rooms that keep a history the id lines say up to where the stream has come; `Last-Event-ID` repeats the last one, and what was missed is sent first, or, as an event `gap`, how much can't be.")
             .WithMetadata(new QueryParameter("room", "A room; may be given several times. Needed where there is no `service`.", "support", IsList: true))
+            .WithMetadata(new RequestHeader("Last-Event-ID", "The last id line of an earlier stream, such as `support=k3f9:431`: what came after it is sent first."))
             .WithMetadata(new QueryParameter("service", "The `bkid` of a backend service."))
             .WithMetadata(new QueryParameter("user", "Which of its users this is: 1 to 200 bytes. Needed with `service`."))
             .Produces<string>(StatusCodes.Status200OK, "text/event-stream")
             .ProducesProblems(400, 403, 404, 503);
 
-    private static Task StreamAsync(
-        HttpContext context, SessionTable sessions, RoomTable rooms, IBackplane backplane, BackendServices backends, BrokerOptions options)
+    private static Task StreamAsync(HttpContext context, SessionTable sessions, RoomJoins joins, BackendServices backends, BrokerOptions options)
     {
         var query = context.Request.Query;
         var (service, user) = (query["service"].ToString(), query["user"].ToString());
@@ -31,25 +36,31 @@ internal static class EventStreamEndpoints
         }
 
         var names = Rooms(query["room"], mayBeEmpty: service.Length > 0, options);
+        var since = Since(context.Request);
         return RunAsync(context, sessions, async session =>
         {
-            await rooms.JoinAsync(session, names, backplane);
             if (service.Length == 0)
             {
-                return null;
+                return new StreamStart(await joins.JoinAsync(session, [.. names.Select(Request)], isHeld: true));
             }
 
             var joined = new BackendUser(service, user, session);
-            await backends.ConnectAsync(joined);
-            return () => backends.DisconnectAsync(joined);
+            var joining = await backends.ConnectAsync(joined, [.. names.Concat(joined.Rooms).Select(Request)]);
+            return new StreamStart(joining, () => backends.DisconnectAsync(joined));
         });
+
+        RoomRequest Request(string room) => new(room, since?.TryGetValue(room, out var place) == true ? place : null);
     }
+
+    /// <summary>What a client that comes back says it has seen (HTML Living Standard §9.2.4); null for one that says nothing of places.</summary>
+    private static Dictionary<string, StreamPosition>? Since(HttpRequest request) =>
+        request.Headers["Last-Event-ID"].ToString() is { Length: > 0 } id ? StreamCursor.Read(id) : null;
 
     /// <summary>Answers with a stream of what a session gets, until its client goes.</summary>
     /// <param name="context">The request.</param>
     /// <param name="sessions">Where the session is listed.</param>
-    /// <param name="joinAsync">Puts the session where it belongs, and gives what is to be done when it ends. What it refuses is the answer.</param>
-    public static async Task RunAsync(HttpContext context, SessionTable sessions, Func<Session, Task<Func<ValueTask>?>> joinAsync)
+    /// <param name="joinAsync">Puts the session where it belongs. What it refuses is the answer.</param>
+    public static async Task RunAsync(HttpContext context, SessionTable sessions, Func<Session, Task<StreamStart>> joinAsync)
     {
         sessions.Reserve();
         try
@@ -62,12 +73,17 @@ internal static class EventStreamEndpoints
 
             var session = new Session(sessions, response.Body, WireFormat.EventStream, context.Abort);
             sessions.Add(session);
-            Func<ValueTask>? endAsync = null;
+            StreamStart start = default;
             try
             {
                 // Nothing is written before it is let in: what is refused is answered with a problem.
                 var mustFlush = session.Queue(EventStreamFrames.Connected);
-                endAsync = await joinAsync(session);
+                start = await joinAsync(session);
+                if (start.Joining?.Rooms.Any(room => !room.Position.IsNone) == true)
+                {
+                    session.Begin(new StreamCursor(start.Joining.Rooms));
+                }
+
                 if (mustFlush)
                 {
                     session.Flush();
@@ -75,6 +91,12 @@ internal static class EventStreamEndpoints
 
                 await using (context.RequestAborted.Register(static s => ((Session)s!).Finish([]), session))
                 {
+                    if (start.Joining is not null)
+                    {
+                        session.TellGaps(start.Joining);
+                        await start.Joining.ReplayAsync();
+                    }
+
                     await session.Ended;
                 }
             }
@@ -86,9 +108,9 @@ internal static class EventStreamEndpoints
             finally
             {
                 session.Finish([]);
-                if (endAsync is not null)
+                if (start.EndAsync is not null)
                 {
-                    await endAsync();
+                    await start.EndAsync();
                 }
 
                 await sessions.RemoveAsync(session);

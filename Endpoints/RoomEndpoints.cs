@@ -6,7 +6,7 @@ namespace Dmb.Endpoints;
 /// <summary>A room now.</summary>
 /// <param name="Room">Its name.</param>
 /// <param name="Sessions">How many sessions are in it.</param>
-/// <param name="Pos">Its place in history, or null for a room that keeps none.</param>
+/// <param name="Pos">Its place in history, or null for a room that keeps none, and while Redis is away.</param>
 internal sealed record RoomAnswer(string Room, int Sessions, string? Pos);
 
 /// <summary>GET /rooms/{room}: who would get a message.</summary>
@@ -20,7 +20,7 @@ internal static class RoomEndpoints
             .WithMetadata(new RouteExample("room", "support"))
             .ProducesProblems(400, 403);
 
-    private static async Task<RoomAnswer> ShowAsync(HttpContext context, string room, IBackplane backplane)
+    private static async Task<RoomAnswer> ShowAsync(HttpContext context, string room, IBackplane backplane, HistoryPolicy policy)
     {
         if (room.Contains('%', StringComparison.Ordinal))
         {
@@ -29,8 +29,24 @@ internal static class RoomEndpoints
             room = Uri.UnescapeDataString(path[(path.LastIndexOf('/') + 1)..]);
         }
 
-        return Names.IsRoom(room)
-            ? new RoomAnswer(room, await backplane.CountAsync(room), Pos: null)
-            : throw new RefusedException(ErrorCode.BadName, Names.RoomForm);
+        if (!Names.IsRoom(room))
+        {
+            throw new RefusedException(ErrorCode.BadName, Names.RoomForm);
+        }
+
+        return new RoomAnswer(room, await backplane.CountAsync(room), await PositionAsync(room, backplane, policy));
+    }
+
+    /// <summary>The room's place in history; null where it keeps none, or nobody can be asked.</summary>
+    private static async ValueTask<string?> PositionAsync(string room, IBackplane backplane, HistoryPolicy policy)
+    {
+        try
+        {
+            return policy.Keeps(room) ? (await backplane.ReadHistoryAsync([new RoomRequest(room)]))[0].Position.ToString() : null;
+        }
+        catch (RefusedException away) when (away.Code == ErrorCode.BackplaneDown)
+        {
+            return null;
+        }
     }
 }

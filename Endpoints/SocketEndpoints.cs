@@ -117,7 +117,8 @@ internal static class SocketEndpoints
         {
             // The welcome comes first, and whoever has read it is in the room.
             var mustFlush = session.Queue("welcome", ServerFrames.Welcome(session.Id, Contract.Version, broker.Options));
-            await broker.Rooms.JoinAsync(session, ["public"], broker.Backplane);
+            var joining = await broker.Joins.JoinAsync(session, ["public"]);
+            await joining.ReplayAsync();
             if (mustFlush)
             {
                 session.Flush();

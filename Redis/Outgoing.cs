@@ -1,7 +1,13 @@
 namespace Dmb.Redis;
 
 /// <summary>A message as it goes to Redis, and as it is kept until that has worked.</summary>
-internal sealed record Outgoing(string[] Rooms, byte[] Body, long Since, OutgoingUplink? Uplink = null);
+/// <param name="Id">The message id.</param>
+/// <param name="Rooms">Where it goes.</param>
+/// <param name="Body">What is published (<see cref="RedisFormat"/>).</param>
+/// <param name="Since">When it came, as a timestamp.</param>
+/// <param name="Uplink">What it is besides, if it goes to a backend.</param>
+/// <param name="Place">Its place in the first of its rooms that keeps a history, once Redis has said so.</param>
+internal sealed record Outgoing(string Id, string[] Rooms, byte[] Body, long Since, OutgoingUplink? Uplink = null, string? Place = null);
 
 /// <summary>What a message to a backend is besides: the body's data is stored, and published to all backends.</summary>
 /// <param name="Bkid">The backend.</param>

@@ -26,7 +26,7 @@ internal sealed class RedisBackendStore : IBackendStore
     private readonly RedisUplink _uplink;
     private readonly RoomTable _rooms;
     private readonly TimeProvider _time;
-    private string? _epoch;
+    private string? _mark;
     private long _attached;
     private long _swept;
     private long _touched;
@@ -110,13 +110,11 @@ internal sealed class RedisBackendStore : IBackendStore
     private async ValueTask<Sent> SendAsync(string bkid, Envelope envelope, byte[] body, string? user, Claim claim, Ack? ack)
     {
         var answer = await _uplink.RunOnceAsync(
-            new Outgoing(envelope.Rooms, body, _time.GetTimestamp()),
+            new Outgoing(envelope.Id, envelope.Rooms, body, _time.GetTimestamp()),
             RedisScripts.SendMessage,
             claim,
-            [_channels.Log, _channels.Backend(bkid), _channels.BackendUsers(bkid), _channels.BackendSessions(bkid), _channels.BackendUplink(bkid)],
-            [
-                Milliseconds(_options.BackendTtl), RedisUplink.LogLength(body), body, _channels.Room(envelope.Rooms[0]), user ?? "", .. Arguments(ack),
-            ]);
+            [_channels.Backend(bkid), _channels.BackendUsers(bkid), _channels.BackendSessions(bkid), _channels.BackendUplink(bkid)],
+            [Milliseconds(_options.BackendTtl), user ?? "", .. Arguments(ack)]);
         if ((int)answer[0] == 0)
         {
             return new Sent(0, IsDuplicate: true);
@@ -176,8 +174,8 @@ internal sealed class RedisBackendStore : IBackendStore
         }
     }
 
-    /// <summary>Tells, on a new link, of all sessions that are here: of those that came meanwhile, and of all if Redis forgot them.</summary>
-    public async Task AttachAsync(RedisLink link, TimeSpan patience, CancellationToken cancellationToken)
+    /// <summary>Tells, on a new link, of all sessions that are here: of those that came meanwhile, and of all if Redis forgot them, as its mark says.</summary>
+    public async Task AttachAsync(RedisLink link, string mark, TimeSpan patience, CancellationToken cancellationToken)
     {
         _attached = _swept = _time.GetTimestamp();
         await link.Commands.SetAddAsync(_channels.Nodes, _node.Id).WaitAsync(patience, TimeProvider.System, cancellationToken);
@@ -190,8 +188,7 @@ internal sealed class RedisBackendStore : IBackendStore
         }
 
         var here = _users.Keys;
-        var epoch = await ReadEpochAsync(link.Commands).WaitAsync(patience, TimeProvider.System, cancellationToken);
-        if (_epoch is not null && _epoch != epoch)
+        if (_mark is not null && _mark != mark)
         {
             // Those that went meanwhile come again, so that they can go.
             here = [.. _untold.Keys.Where(user => !user.IsFreed), .. here];
@@ -211,7 +208,7 @@ internal sealed class RedisBackendStore : IBackendStore
             }
         }
 
-        _epoch = epoch;
+        _mark = mark;
     }
 
     /// <summary>Does what is due now and then: tells what could not be told, uses the backends that have users, buries dead nodes.</summary>
@@ -332,13 +329,6 @@ internal sealed class RedisBackendStore : IBackendStore
 
     private Task<long> DisconnectAsync(IDatabase redis, BackendUser user) =>
         RunAsync(redis, RedisScripts.DisconnectUser, "disconnect", user.Bkid, user.Subscriber.Id, user.User, _node.Id);
-
-    /// <summary>The mark of Redis's data: another one when it has lost them.</summary>
-    private async Task<string?> ReadEpochAsync(IDatabase redis)
-    {
-        await redis.StringSetAsync(_channels.Epoch, Guid.NewGuid().ToString("N"), when: When.NotExists);
-        return await redis.StringGetAsync(_channels.Epoch);
-    }
 
     /// <summary>Registers a backend again whose name nobody knows any more: it says it when it comes back.</summary>
     private async Task RestoreAsync(IDatabase redis, string bkid)

@@ -11,7 +11,7 @@ namespace Dmb.Redis;
 /// come back. It never waits for Redis when the node starts.
 /// </summary>
 internal sealed partial class RedisBackplane(
-    ConfigurationOptions redis, BrokerOptions options, RedisNode node, RedisUplink uplink, RedisDownlink downlink, RoomCounts counts, SharedEvents sharedEvents,
+    ConfigurationOptions redis, BrokerOptions options, RedisNode node, RedisUplink uplink, RedisDownlink downlink, RedisRooms rooms, RedisHistory history, RoomCounts counts, SharedEvents sharedEvents,
     BackplaneState state, IServiceProvider services,
     ILogger<RedisBackplane> logger)
     : BackgroundService, IBackplane
@@ -45,11 +45,23 @@ internal sealed partial class RedisBackplane(
         return envelope.Rooms.Length == 0 ? Taken.Fully : await uplink.PublishAsync(envelope, RedisFormat.Write(envelope, node.Id));
     }
 
-    public ValueTask SubscribeAsync(string room) => downlink.SubscribeAsync(room);
+    public ValueTask SubscribeAsync(string room) => rooms.SubscribeAsync(room);
 
     public ValueTask ShareEventAsync(string name) => sharedEvents.WriteAsync(name);
 
     public ValueTask<int> CountAsync(string room) => counts.AskAsync(room, uplink);
+
+    public async ValueTask<IReadOnlyList<RoomHistory>> ReadHistoryAsync(IReadOnlyList<RoomRequest> requests)
+    {
+        try
+        {
+            return rooms.Positions(requests) ?? await uplink.RunAsync(redis => history.ReadAsync(redis, requests));
+        }
+        catch (Exception e) when (RedisUplink.IsAway(e))
+        {
+            throw RedisUplink.Away();
+        }
+    }
 
     public async ValueTask<string?> FirstIdAsync(string key, string id)
     {
@@ -76,7 +88,7 @@ internal sealed partial class RedisBackplane(
             state.Set(null);
             var why = await KeepAsync(link, stoppingToken);
             uplink.Leave(link, why);
-            downlink.Detach();
+            rooms.Detach();
             state.Set($"Redis is away: {why}");
         }
     }
@@ -90,10 +102,11 @@ internal sealed partial class RedisBackplane(
 
             // One that is lost while it is made is not waited for.
             using var made = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, link.Gone);
+            var mark = await history.AttachAsync(link.Commands).WaitAsync(_patience, TimeProvider.System, made.Token);
             await downlink.AttachAsync(link, _patience, made.Token);
             await sharedEvents.AttachAsync(link, _patience, made.Token);
             await services.GetRequiredService<RedisInputs>().AttachAsync(link, _patience, made.Token);
-            await services.GetRequiredService<RedisBackendStore>().AttachAsync(link, _patience, made.Token);
+            await services.GetRequiredService<RedisBackendStore>().AttachAsync(link, mark, _patience, made.Token);
             await ProveAsync(link, made.Token);
             await downlink.RecoverAsync(link, made.Token);
             await uplink.ResumeAsync(link);
@@ -104,7 +117,7 @@ internal sealed partial class RedisBackplane(
             var why = link is { Lost.IsCompleted: true } ? await link.Lost : e.Message;
             LogNotConnected(logger, why);
             state.Set($"Redis can't be reached: {why}");
-            downlink.Detach();
+            rooms.Detach();
             link?.Dispose();
             throw;
         }
@@ -149,7 +162,7 @@ internal sealed partial class RedisBackplane(
 
             // Not awaited: whether it worked is seen by its coming down.
             _ = ProbeAsync(link).ContinueWith(static task => _ = task.Exception, TaskScheduler.Default);
-            downlink.Sweep();
+            rooms.Sweep();
             _ = services.GetRequiredService<RedisBackendStore>().SweepAsync();
             tick = timer.WaitForNextTickAsync(cancellationToken).AsTask();
         }

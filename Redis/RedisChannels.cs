@@ -15,7 +15,7 @@ internal sealed class RedisChannels(string prefix, string node)
     /// <summary>Channel: what is said to all nodes. Set: the nodes whose users are in <see cref="NodeUsers"/>.</summary>
     public string Nodes { get; } = prefix + "nodes";
 
-    /// <summary>Key: a mark that is another one when Redis has lost its data.</summary>
+    /// <summary>Hash: a `mark` that is another one when Redis has lost data, and the `count` of all messages with places; see <see cref="RedisScripts.Epoch"/>.</summary>
     public string Epoch { get; } = prefix + "epoch";
 
     /// <summary>Channel: what comes to this node alone, its probes and the answers to its questions.</summary>
@@ -26,6 +26,12 @@ internal sealed class RedisChannels(string prefix, string node)
 
     /// <summary>Channel: the messages to one room.</summary>
     public string Room(string room) => _room + room;
+
+    /// <summary>Stream: what is kept of a room, an entry `seq-0` with the time `t` in ms, the `id` and the message `m`; expires.</summary>
+    public string History(string room) => prefix + "history:" + room;
+
+    /// <summary>Hash: a room's `seq`, its `epoch`, and the `mark` under which that began; expires.</summary>
+    public string Position(string room) => prefix + "pos:" + room;
 
     /// <summary>The room that a channel is of.</summary>
     public string RoomOf(string channel) => channel[_room.Length..];

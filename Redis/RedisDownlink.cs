@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Globalization;
 using System.Text;
 using System.Threading.Channels;
@@ -9,13 +8,12 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// From Redis: subscribes this node's rooms, and delivers what comes down, in its order, each id once. What Redis published
-/// while the connection was cut is read from the log before anything later is delivered.
+/// From Redis: takes what comes down, in its order. What Redis published while the connection was cut is read from the log before
+/// anything later is delivered.
 /// </summary>
 internal sealed partial class RedisDownlink : BackgroundService
 {
     private const int IncomingMax = 65_536;
-    private const int SubscribeBatch = 1_000;
     private const int LogPage = 500;
 
     /// <summary>What the broker may have put around a client's data, as in `shouted`.</summary>
@@ -24,16 +22,13 @@ internal sealed partial class RedisDownlink : BackgroundService
     private const int BatchMax = 1_000;
 
     private readonly Channel<Incoming> _incoming = Channel.CreateBounded<Incoming>(new BoundedChannelOptions(IncomingMax) { SingleReader = true });
-    private readonly ConcurrentDictionary<string, RoomSubscription> _rooms = [];
+    private readonly RedisRooms _rooms;
     private readonly RoomCounts _counts;
     private readonly RedisChannels _channels;
     private readonly BrokerOptions _options;
-    private readonly FanOut _fanOut;
-    private readonly RoomTable _local;
     private readonly TimeProvider _time;
     private readonly BrokerTelemetry _telemetry;
     private readonly ILogger _logger;
-    private readonly SeenIds _seen;
 
     /// <summary>Messages that came after the connection was cut, until the log was read; null while there is no need to wait.</summary>
     private List<Incoming>? _held;
@@ -49,13 +44,11 @@ internal sealed partial class RedisDownlink : BackgroundService
     private long _lastWarned;
     private readonly long _started;
     private long _notUnderstood;
-    private volatile RedisLink? _link;
 
     public RedisDownlink(
-        BrokerOptions options, RedisNode node, FanOut fanOut, RoomTable local, RoomCounts counts, TimeProvider time, BrokerTelemetry telemetry, ILogger<RedisDownlink> logger)
+        BrokerOptions options, RedisNode node, RedisRooms rooms, RoomCounts counts, TimeProvider time, BrokerTelemetry telemetry, ILogger<RedisDownlink> logger)
     {
-        (_options, _channels, _fanOut, _local, _counts) = (options, node.Channels, fanOut, local, counts);
-        (_time, _telemetry, _logger, _seen) = (time, telemetry, logger, new SeenIds(time));
+        (_options, _channels, _rooms, _counts, _time, _telemetry, _logger) = (options, node.Channels, rooms, counts, time, telemetry, logger);
         _started = time.GetTimestamp();
         _lastWarned = _started - (long)(WarningInterval.TotalSeconds * time.TimestampFrequency);
     }
@@ -84,32 +77,6 @@ internal sealed partial class RedisDownlink : BackgroundService
         Recover,
     }
 
-    private TimeSpan SubscribePatience => _options.PublishTimeout * 2;
-
-    /// <summary>Completes when the room's messages come down, or when they will be filled in from the log later.</summary>
-    public async ValueTask SubscribeAsync(string room)
-    {
-        var subscription = _rooms.GetOrAdd(room, static _ => new RoomSubscription());
-        while (!subscription.TryUse(_time))
-        {
-            subscription = _rooms.GetOrAdd(room, static _ => new RoomSubscription());
-        }
-
-        if (_link is { } link)
-        {
-            try
-            {
-                await subscription.EnsureAsync(link, new RedisChannel(_channels.Room(room), RedisChannel.PatternMode.Literal))
-                    .WaitAsync(SubscribePatience, TimeProvider.System);
-            }
-            catch (Exception e) when (RedisUplink.IsAway(e))
-            {
-                // The next link subscribes it, and reads what was missed.
-                link.Lose($"a subscribe failed: {e.GetType().Name}");
-            }
-        }
-    }
-
     /// <summary>Subscribes all rooms on a new link. From here until <see cref="RecoverAsync"/> messages are held.</summary>
     public async Task AttachAsync(RedisLink link, TimeSpan patience, CancellationToken cancellationToken)
     {
@@ -120,13 +87,7 @@ internal sealed partial class RedisDownlink : BackgroundService
             .WaitAsync(patience, TimeProvider.System, cancellationToken);
         await link.Downlink.SubscribeAsync(new RedisChannel(_channels.Nodes, RedisChannel.PatternMode.Literal), OnNode)
             .WaitAsync(patience, TimeProvider.System, cancellationToken);
-        _link = link;
-        foreach (var batch in _rooms.ToArray().Chunk(SubscribeBatch))
-        {
-            await Task.WhenAll(batch.Select(room => room.Value.EnsureAsync(
-                    link, new RedisChannel(_channels.Room(room.Key), RedisChannel.PatternMode.Literal))))
-                .WaitAsync(patience * 2, TimeProvider.System, cancellationToken);
-        }
+        await _rooms.AttachAsync(link, patience, cancellationToken);
     }
 
     /// <summary>Delivers what the log has since the last probe that came down, and then what was held.</summary>
@@ -137,9 +98,6 @@ internal sealed partial class RedisDownlink : BackgroundService
         await done.Task.WaitAsync(cancellationToken);
     }
 
-    /// <summary>The link is gone; rooms are remembered for the next.</summary>
-    public void Detach() => _link = null;
-
     /// <summary>Delivers a message here that could not go through Redis, behind what came down before.</summary>
     public ValueTask DeliverHereAsync(Envelope envelope) => _incoming.Writer.WriteAsync(new Incoming(Kind.Here, State: envelope));
 
@@ -149,25 +107,6 @@ internal sealed partial class RedisDownlink : BackgroundService
         foreach (var message in messages)
         {
             Take(new Incoming(Kind.Here, Body: message.Body));
-        }
-    }
-
-    /// <summary>Unsubscribes rooms that nobody has been in for a while.</summary>
-    public void Sweep()
-    {
-        foreach (var (room, subscription) in _rooms)
-        {
-            if (_local.Find(room) is null && subscription.TryRetire(_time, _options.RoomLinger))
-            {
-                _rooms.TryRemove(KeyValuePair.Create(room, subscription));
-                if (_link is { } link)
-                {
-                    _ = link.Downlink.UnsubscribeAsync(new RedisChannel(_channels.Room(room), RedisChannel.PatternMode.Literal), link.OnMessage)
-                        .ContinueWith(
-                            static (task, state) => ((RedisLink)state!).Lose($"an unsubscribe failed: {task.Exception!.InnerException!.Message}"),
-                            link, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
-                }
-            }
         }
     }
 
@@ -231,7 +170,19 @@ internal sealed partial class RedisDownlink : BackgroundService
     {
         try
         {
-            await ReadLogAsync(link, _position ??= await StartAsync(link));
+            var position = _position ??= await StartAsync(link);
+            if (await IsInLogAsync(link, position))
+            {
+                await ReadLogAsync(link, position);
+                await _rooms.CatchUpAsync(link);
+            }
+            else
+            {
+                // What the log has is newer than what is missing.
+                LogGap(_logger);
+                await _rooms.CatchUpAsync(link);
+                await ReadLogAsync(link, position);
+            }
         }
         catch (Exception e) when (RedisUplink.IsAway(e))
         {
@@ -250,13 +201,12 @@ internal sealed partial class RedisDownlink : BackgroundService
         done.SetResult();
     }
 
+    /// <summary>Whether the log has all that came after a place.</summary>
+    private async Task<bool> IsInLogAsync(RedisLink link, string position) =>
+        !_isUnwritten && (!_isProven || (await PageAsync(link, position, position)).Length > 0);
+
     private async Task ReadLogAsync(RedisLink link, string position)
     {
-        if (_isUnwritten || (_isProven && (await PageAsync(link, position, position)).Length == 0))
-        {
-            LogGap(_logger);
-        }
-
         for (var from = position; ;)
         {
             var page = await PageAsync(link, "(" + from, "+");
@@ -303,9 +253,9 @@ internal sealed partial class RedisDownlink : BackgroundService
         {
             NotUnderstood(incoming.Room ?? "", $"its data is larger than {_options.MaxMessageBytes} bytes");
         }
-        else if (_seen.Add(envelope.Id))
+        else
         {
-            await _fanOut.DeliverAsync(envelope);
+            await _rooms.DeliverAsync(envelope);
         }
     }
 
@@ -325,7 +275,7 @@ internal sealed partial class RedisDownlink : BackgroundService
 
                 ProbeCame?.Invoke(number);
                 break;
-            case ["count", var number, var node, var room] when _link is { } link:
+            case ["count", var number, var node, var room] when _rooms.Link is { } link:
                 _counts.Answer(link, node, number, room);
                 break;
             case ["sessions", var number, var sessions]:
@@ -347,7 +297,7 @@ internal sealed partial class RedisDownlink : BackgroundService
         if (!_incoming.Writer.TryWrite(incoming))
         {
             // More than this node can deliver came down: start again from the log.
-            _link?.Lose($"{IncomingMax} messages are waiting to be delivered");
+            _rooms.Link?.Lose($"{IncomingMax} messages are waiting to be delivered");
         }
     }
 
@@ -371,46 +321,4 @@ internal sealed partial class RedisDownlink : BackgroundService
     private static partial void LogGap(ILogger logger);
 
     private readonly record struct Incoming(Kind Kind, string? Room = null, byte[]? Body = null, object? State = null);
-
-    /// <summary>One room's subscription: on which link it stands, and when it was last wanted.</summary>
-    private sealed class RoomSubscription
-    {
-        private readonly Lock _lock = new();
-        private RedisLink? _link;
-        private Task _ready = Task.CompletedTask;
-        private long _used;
-        private bool _isRetired;
-
-        public bool TryUse(TimeProvider time)
-        {
-            lock (_lock)
-            {
-                _used = time.GetTimestamp();
-                return !_isRetired;
-            }
-        }
-
-        public bool TryRetire(TimeProvider time, TimeSpan linger)
-        {
-            lock (_lock)
-            {
-                return _isRetired = time.GetElapsedTime(_used) >= linger;
-            }
-        }
-
-        /// <summary>Subscribes once on each link; whoever comes later waits for the same answer.</summary>
-        public Task EnsureAsync(RedisLink link, RedisChannel channel)
-        {
-            lock (_lock)
-            {
-                if (_link != link)
-                {
-                    _link = link;
-                    _ready = link.Downlink.SubscribeAsync(channel, link.OnMessage);
-                }
-
-                return _ready;
-            }
-        }
-    }
 }

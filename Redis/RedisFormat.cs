@@ -7,7 +7,8 @@ namespace Dmb.Redis;
 
 /// <summary>
 /// What goes over a room's channel: <c>{"event":…,"data":…,"id":…,"rooms":[…],"from":node}</c>, the data as it came; what is
-/// sent again has <c>"again":true</c>. A reader needs event and data, and skips members that it doesn't know, so that nodes
+/// sent again has <c>"again":true</c>, and what is kept has, from the script that keeps it, its place in each of its rooms, or null, and
+/// its number: <c>"pos":["k3f9:431",null],"n":7</c>. A reader needs event and data, and skips members that it doesn't know, so that nodes
 /// of different versions understand each other.
 /// </summary>
 internal static class RedisFormat
@@ -61,6 +62,8 @@ internal static class RedisFormat
         string? name = null;
         string? id = null;
         string[]? rooms = null;
+        StreamPosition[]? positions = null;
+        var number = 0L;
         ReadOnlyMemory<byte> data = default;
         reader.Read();
         if (reader.TokenType != JsonTokenType.StartObject)
@@ -72,12 +75,24 @@ internal static class RedisFormat
         {
             var (isEvent, isId) = (JsonText.Is(ref reader, "event"u8), JsonText.Is(ref reader, "id"u8));
             var (isData, isRooms) = (JsonText.Is(ref reader, "data"u8), JsonText.Is(ref reader, "rooms"u8));
+            var (isPos, isNumber) = (JsonText.Is(ref reader, "pos"u8), JsonText.Is(ref reader, "n"u8));
             reader.Read();
             var start = (int)reader.TokenStartIndex;
             if (isRooms && reader.TokenType == JsonTokenType.StartArray)
             {
                 rooms = ReadRooms(ref reader);
                 continue;
+            }
+
+            if (isPos && reader.TokenType == JsonTokenType.StartArray)
+            {
+                positions = ReadPositions(ref reader);
+                continue;
+            }
+
+            if (isNumber && reader.TokenType == JsonTokenType.Number && reader.TryGetInt64(out var counted))
+            {
+                number = counted;
             }
 
             var text = (isEvent || isId) && reader.TokenType == JsonTokenType.String ? JsonText.Read(ref reader) : null;
@@ -93,7 +108,23 @@ internal static class RedisFormat
             return null;
         }
 
-        return new Envelope(name, id is not null && Names.IsId(id) ? id : Envelope.NewId(time), rooms, data, isKept: true);
+        return new Envelope(name, id is not null && Names.IsId(id) ? id : Envelope.NewId(time), rooms, data, isKept: true)
+        {
+            Positions = positions?.Length == rooms.Length ? positions : null,
+            Number = number,
+        };
+    }
+
+    private static StreamPosition[] ReadPositions(ref Utf8JsonReader reader)
+    {
+        var positions = new List<StreamPosition>();
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            positions.Add(reader.TokenType == JsonTokenType.String && StreamPosition.TryParse(JsonText.Read(ref reader), out var position) ? position : default);
+            reader.Skip();
+        }
+
+        return [.. positions];
     }
 
     private static string[] ReadRooms(ref Utf8JsonReader reader)

@@ -56,11 +56,148 @@ internal static class RedisScripts
 
         """;
 
-    /// <summary>Publishes an input in order with the others, whichever node acts. Key 4: the log. Arguments from 6: its length, the body, the channels.</summary>
-    public const string PublishOnce = Claim + """
-        redis.pcall('XADD', KEYS[4], 'MAXLEN', '~', ARGV[6], '*', 'm', ARGV[7])
-        for i = 8, #ARGV do redis.call('PUBLISH', ARGV[i], ARGV[7]) end
-        return {1, mine}
+    /// <summary>
+    /// Counts, keeps and publishes a message, in one step (docs/protocol.md §7). Keys from k: the log, the epoch, and for each room its
+    /// history and its position, empty for one that keeps none. Arguments from a, the last there are: the log's length, the body, the
+    /// id, a name for a new life of a count, how long counts are remembered in ms, what is known of its having been published before
+    /// (<see cref="RedisHistory"/>), and for each room its channel, how many messages it keeps, and how long in ms. Gives the message's
+    /// number, its place in the first room that keeps any, and the receivers in the last room.
+    /// A room's life ends with its count, with the mark under which it began, and when there is no memory to count or to keep: whoever
+    /// comes back is told then that it can't be known what was missed.
+    /// </summary>
+    private const string Kept = """
+        local function publish(k, a)
+          local rooms = (#ARGV - a - 5) / 3
+          local body, id, again, mark = ARGV[a + 1], ARGV[a + 2], ARGV[a + 5], nil
+          local places, list, first, number, receivers, keeps = {}, {}, '', 0, 0, false
+          local function keys(i) return KEYS[k + 2 * i], KEYS[k + 2 * i + 1] end
+          local function room(i) return ARGV[a + 3 + 3 * i], tonumber(ARGV[a + 4 + 3 * i]), ARGV[a + 5 + 3 * i] end
+          for i = 1, rooms do
+            local _, size = room(i)
+            list[i] = 'null'
+            if size > 0 then
+              keeps = true
+              local history, position = keys(i)
+              if not mark then
+                mark = redis.call('HGET', KEYS[k + 1], 'mark')
+                if not mark then
+                  mark = ARGV[a + 3]
+                  redis.pcall('HSET', KEYS[k + 1], 'mark', mark)
+                end
+              end
+              local life = redis.call('HMGET', position, 'epoch', 'mark', 'seq')
+              if not life[1] or life[2] ~= mark then
+                redis.call('DEL', position, history)
+                life[1] = ARGV[a + 3]
+                redis.pcall('HSET', position, 'epoch', life[1], 'mark', mark)
+              elseif again ~= '' and first == '' then
+                local epoch, seq = string.match(again, '^(%w+):(%d+)$')
+                if epoch == life[1] and tonumber(seq) <= tonumber(life[3]) then return {0, again, 0} end
+                for _, entry in ipairs(redis.call('XREVRANGE', history, '+', '-', 'COUNT', size)) do
+                  if entry[2][4] == id then return {0, life[1] .. ':' .. string.sub(entry[1], 1, -3), 0} end
+                end
+              end
+              local seq = redis.pcall('HINCRBY', position, 'seq', 1)
+              if type(seq) == 'number' then
+                places[i] = seq
+                list[i] = '"' .. life[1] .. ':' .. seq .. '"'
+                if first == '' then first = life[1] .. ':' .. seq end
+              else
+                redis.call('DEL', position, history)
+              end
+            end
+          end
+          if keeps then
+            local counted = redis.pcall('HINCRBY', KEYS[k + 1], 'count', 1)
+            if type(counted) == 'number' then number = counted end
+            body = string.sub(body, 1, -2) .. ',"pos":[' .. table.concat(list, ',') .. '],"n":' .. number .. '}'
+          end
+          redis.pcall('XADD', KEYS[k], 'MAXLEN', '~', ARGV[a], '*', 'm', body)
+          local time = redis.call('TIME')
+          local now = time[1] * 1000 + math.floor(time[2] / 1000)
+          for i = 1, rooms do
+            local channel, size, life = room(i)
+            if places[i] then
+              local history, position = keys(i)
+              local added = redis.pcall('XADD', history, 'MAXLEN', size, places[i] .. '-0', 't', now, 'id', id, 'm', body)
+              if type(added) == 'string' then
+                redis.call('PEXPIRE', history, life)
+                redis.call('PEXPIRE', position, ARGV[a + 4])
+              else
+                redis.call('DEL', position, history)
+              end
+            end
+            receivers = redis.call('PUBLISH', channel, body)
+          end
+          return {number, first, receivers}
+        end
+
+        """;
+
+    /// <summary>Publishes a message that rooms keep.</summary>
+    public const string PublishKept = Kept + "return publish(1, 1)";
+
+    /// <summary>
+    /// Reads where rooms stand, and what is kept behind a place. Keys: the epoch, and for each room its history and its position.
+    /// Arguments: a name for a new life of a count, how long counts are remembered in ms, and for each room the place, an epoch, or
+    /// nothing for who wants no messages, and a number. Gives the time in ms, and for each room its epoch, its number, how many messages
+    /// it keeps, and those that are wanted.
+    /// </summary>
+    public const string ReadHistory = """
+        local mark = redis.call('HGET', KEYS[1], 'mark')
+        if not mark then
+          mark = ARGV[1]
+          redis.pcall('HSET', KEYS[1], 'mark', mark)
+        end
+        local time = redis.call('TIME')
+        local found = {time[1] * 1000 + math.floor(time[2] / 1000)}
+        for i = 1, (#ARGV - 2) / 2 do
+          local history, position = KEYS[2 * i], KEYS[2 * i + 1]
+          local epoch, seq = ARGV[2 * i + 1], tonumber(ARGV[2 * i + 2])
+          local life = redis.call('HMGET', position, 'epoch', 'mark', 'seq')
+          if not life[1] or life[2] ~= mark then
+            redis.call('DEL', position, history)
+            life = {ARGV[1], mark, '0'}
+            redis.pcall('HSET', position, 'epoch', life[1], 'mark', mark, 'seq', 0)
+          end
+          redis.pcall('PEXPIRE', position, ARGV[2])
+          local kept = {}
+          if epoch ~= '' and (epoch ~= life[1] or seq < tonumber(life[3])) then
+            kept = redis.call('XRANGE', history, epoch == life[1] and (seq + 1) .. '-0' or '-', '+')
+          end
+          found[i + 1] = {life[1], life[3], redis.call('XLEN', history), kept}
+        end
+        return found
+        """;
+
+    /// <summary>
+    /// Tells whether the server still has what a node has seen. Key: the epoch. Arguments: a new mark, the mark that the node knows, how
+    /// far it has seen the server count, the run of the server in which it saw that. Each run of a server (`run_id`) begins where the one
+    /// before ended, or, if it lost some or is a replica that lagged, earlier: then there is a new mark. Gives the mark and the run.
+    /// </summary>
+    public const string Epoch = """
+        local info = redis.pcall('INFO', 'server')
+        local run = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
+        local life = redis.call('HMGET', KEYS[1], 'mark', 'count', 'run', 'since')
+        if not life[1] then
+          redis.pcall('HSET', KEYS[1], 'mark', ARGV[1], 'count', 0, 'run', run, 'since', 0)
+          return {ARGV[1], run}
+        end
+        if life[3] ~= run then
+          life[4] = life[2] or 0
+          redis.pcall('HSET', KEYS[1], 'run', run, 'since', life[4])
+        end
+        if ARGV[2] == life[1] and ARGV[4] ~= run and tonumber(ARGV[3]) > tonumber(life[4]) then
+          redis.pcall('HSET', KEYS[1], 'mark', ARGV[1])
+          return {ARGV[1], run}
+        end
+        return {life[1], run}
+        """;
+
+    /// <summary>Publishes an input in order with the others, whichever node acts. Keys from 4 and arguments from 6 as for <see cref="PublishKept"/>.</summary>
+    public const string PublishOnce = Claim + Kept + """
+        local sent = publish(4, 6)
+        return {1, mine, 1, sent[1], sent[2]}
         """;
 
     /// <summary>Answers an input. Arguments from 6: the channel, the answer.</summary>
@@ -104,33 +241,32 @@ internal static class RedisScripts
         """;
 
     /// <summary>
-    /// Publishes a backend's message; one with an id that was answered is only answered again. Keys from 4: the log, the backend, the
-    /// sessions of each of its users, and what else is stored of it. Arguments from 6: the registration's life in ms, the log's length,
-    /// the body, the room's channel, the user or nothing, the channel for the ack or nothing, the ack without its end, the ack if there
-    /// is no such backend. Gives, third, whether it was published, and, fourth, the number of nodes on which somebody gets it, or -1
-    /// if there is no such backend.
+    /// Publishes a backend's message; one with an id that was answered is only answered again. Keys from 4: the backend, the sessions of
+    /// each of its users, and what else is stored of it, four keys; from 8 as for <see cref="PublishKept"/>. Arguments from 6: the
+    /// registration's life in ms, the user or nothing, the channel for the ack or nothing, the ack without its end, the ack if there is
+    /// no such backend; from 11 as for <see cref="PublishKept"/>. Gives, third, whether it was published, fourth, the number of nodes on
+    /// which somebody gets it, or -1 if there is no such backend, and then the message's number and place.
     /// </summary>
-    public const string SendMessage = Claim + """
-        local nodes = -1
-        if redis.call('PEXPIRE', KEYS[5], ARGV[6]) == 1 then
-          for i = 6, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[6]) end
+    public const string SendMessage = Claim + Kept + """
+        local nodes, sent = -1, {0, '', 0}
+        if redis.call('PEXPIRE', KEYS[4], ARGV[6]) == 1 then
+          for i = 5, 7 do redis.call('PEXPIRE', KEYS[i], ARGV[6]) end
           if answered then
             nodes = tonumber(answered)
           else
-            redis.pcall('XADD', KEYS[4], 'MAXLEN', '~', ARGV[7], '*', 'm', ARGV[8])
-            nodes = redis.call('PUBLISH', ARGV[9], ARGV[8])
+            sent = publish(8, 11)
             -- A node may still be subscribed to a room that its last session has left, and others may listen too.
-            local there = ARGV[10] == '' and redis.call('HLEN', KEYS[7]) or redis.call('HGET', KEYS[6], ARGV[10]) or 0
-            nodes = math.min(nodes, tonumber(there))
+            local there = ARGV[7] == '' and redis.call('HLEN', KEYS[6]) or redis.call('HGET', KEYS[5], ARGV[7]) or 0
+            nodes = math.min(sent[3], tonumber(there))
             answer(nodes)
           end
         else
           refuse()
         end
-        if ARGV[11] ~= '' then
-          redis.call('PUBLISH', ARGV[11], nodes < 0 and ARGV[13] or ARGV[12] .. nodes .. (answered and ',"duplicate":true}' or '}'))
+        if ARGV[8] ~= '' then
+          redis.call('PUBLISH', ARGV[8], nodes < 0 and ARGV[10] or ARGV[9] .. nodes .. (answered and ',"duplicate":true}' or '}'))
         end
-        return {1, mine, nodes >= 0 and not answered and 1 or 0, nodes}
+        return {1, mine, nodes >= 0 and not answered and 1 or 0, nodes, sent[1], sent[2]}
         """;
 
     /// <summary>

@@ -29,6 +29,7 @@ internal sealed partial class RedisUplink
     private readonly BrokerOptions _options;
     private readonly RedisChannels _channels;
     private readonly RedisDownlink _downlink;
+    private readonly RedisHistory _history;
     private readonly TimeProvider _time;
     private readonly BrokerTelemetry _telemetry;
     private readonly ILogger _logger;
@@ -43,9 +44,9 @@ internal sealed partial class RedisUplink
     private volatile RedisLink? _link;
 
     public RedisUplink(
-        BrokerOptions options, RedisNode node, RedisDownlink downlink, TimeProvider time, BrokerTelemetry telemetry, ILogger<RedisUplink> logger)
+        BrokerOptions options, RedisNode node, RedisDownlink downlink, RedisHistory history, TimeProvider time, BrokerTelemetry telemetry, ILogger<RedisUplink> logger)
     {
-        (_options, _channels, _downlink, _time, _telemetry, _logger) = (options, node.Channels, downlink, time, telemetry, logger);
+        (_options, _channels, _downlink, _history, _time, _telemetry, _logger) = (options, node.Channels, downlink, history, time, telemetry, logger);
         _spool = new Spool(options.SpoolMessages, options.SpoolBytes, options.SpoolTime, time);
         _settling = new Spool(options.SpoolMessages, options.SpoolBytes, Unsettled, time);
         _pipeline = new ResiliencePipelineBuilder { TimeProvider = time }
@@ -62,7 +63,7 @@ internal sealed partial class RedisUplink
     public async ValueTask<Taken> PublishAsync(Envelope envelope, byte[] body, string? bkid = null)
     {
         var uplink = bkid is null ? null : new OutgoingUplink(bkid, envelope.Id, RedisFormat.DataStart(envelope.Event), envelope.Data.Length);
-        var message = new Outgoing(envelope.Rooms, body, _time.GetTimestamp(), uplink);
+        var message = new Outgoing(envelope.Id, envelope.Rooms, body, _time.GetTimestamp(), uplink);
         while (true)
         {
             if (_link is { } link)
@@ -75,7 +76,7 @@ internal sealed partial class RedisUplink
                         throw Backend.Unknown(bkid);
                     }
 
-                    Settle(link, message);
+                    Settle(link, Placed(message, answer));
                     return Taken.Fully;
                 }
                 catch (Exception e) when (IsAway(e))
@@ -191,31 +192,41 @@ internal sealed partial class RedisUplink
     /// <exception cref="Exception">One of <see cref="IsAway"/>: it is not known whether it was published.</exception>
     public Task PublishOnceAsync(Envelope envelope, byte[] body, Claim claim)
     {
-        var message = new Outgoing(envelope.Rooms, body, _time.GetTimestamp());
-        return RunOnceAsync(message, RedisScripts.PublishOnce, claim, [_channels.Log], [LogLength(body), body, .. Channels(message)]);
+        var message = new Outgoing(envelope.Id, envelope.Rooms, body, _time.GetTimestamp());
+        return RunOnceAsync(message, RedisScripts.PublishOnce, claim, [], []);
     }
 
-    /// <summary>Runs a script that begins with a claim, and publishes a message unless its third answer is no.</summary>
+    /// <summary>
+    /// Runs a script that begins with a claim and ends with publishing a message, unless its third answer is no; its last two are the
+    /// message's number and place.
+    /// </summary>
     /// <exception cref="Exception">One of <see cref="IsAway"/>: it is not known whether it was published.</exception>
     public async Task<RedisResult[]> RunOnceAsync(Outgoing message, string script, Claim claim, RedisKey[] keys, RedisValue[] arguments)
     {
         var link = _link ?? throw new BrokenCircuitException("Redis is away.");
-        var answer = (RedisResult[])(await RunAsync(link, script, [.. claim.Keys, .. keys], [.. claim.Arguments, .. arguments]))!;
+        var answer = (RedisResult[])(await RunAsync(
+            link, script, [.. claim.Keys, .. keys, .. _history.Keys(message)], [.. claim.Arguments, .. arguments, .. _history.Arguments(message)]))!;
         claim.Seen = (long)answer[1];
-        if ((int)answer[0] == 1 && (answer.Length < 3 || (int)answer[2] == 1))
+        if ((int)answer[0] == 1 && (int)answer[2] == 1)
         {
-            Settle(link, message);
+            Settle(link, Placed(message, answer[^2], answer[^1]));
         }
 
         return answer;
     }
 
-    private Task<RedisResult> SendAsync(RedisLink link, Outgoing message)
+    private Task<RedisResult> SendAsync(RedisLink link, Outgoing message, bool isAgain = false)
     {
+        if (_history.Keeps(message))
+        {
+            var again = isAgain ? message.Place ?? RedisHistory.Unknown : "";
+            return RunAsync(link, RedisScripts.PublishKept, _history.Keys(message), _history.Arguments(message, again));
+        }
+
         var length = LogLength(message.Body);
         if (message.Uplink is not { } uplink)
         {
-            return RunAsync(link, RedisScripts.Publish, [_channels.Log], [length, message.Body, .. Channels(message)]);
+            return RunAsync(link, RedisScripts.Publish, [_channels.Log], [length, message.Body, .. message.Rooms.Select(room => (RedisValue)_channels.Room(room))]);
         }
 
         // Lua counts from one, and to the last.
@@ -233,7 +244,15 @@ internal sealed partial class RedisUplink
     /// <summary>How many messages the log keeps: fewer while there are large ones.</summary>
     public static long LogLength(byte[] body) => Math.Clamp(LogBytesMax / body.Length, LogMessagesMin, LogMessagesMax);
 
-    private IEnumerable<RedisValue> Channels(Outgoing message) => message.Rooms.Select(room => (RedisValue)_channels.Room(room));
+    /// <summary>The message with the place that Redis has given it, if it is kept.</summary>
+    private Outgoing Placed(Outgoing message, RedisResult answer) =>
+        _history.Keeps(message) && (RedisResult[])answer! is [var number, var place, ..] ? Placed(message, number, place) : message;
+
+    private Outgoing Placed(Outgoing message, RedisResult number, RedisResult place)
+    {
+        _history.Saw((long)number);
+        return (string?)place is { Length: > 0 } text ? message with { Place = text } : message;
+    }
 
     private async Task<RedisResult> RunAsync(RedisLink link, string script, RedisKey[] keys, RedisValue[] arguments)
     {
@@ -289,12 +308,12 @@ internal sealed partial class RedisUplink
     {
         foreach (var batch in messages.Chunk(FlushBatch))
         {
-            await Task.WhenAll(batch.Select(message => SendAsync(link, message with { Body = RedisFormat.MarkAgain(message.Body) })));
+            var answers = await Task.WhenAll(batch.Select(message => SendAsync(link, message with { Body = RedisFormat.MarkAgain(message.Body) }, isAgain: true)));
             lock (_lock)
             {
-                foreach (var message in batch)
+                foreach (var (message, answer) in batch.Zip(answers))
                 {
-                    Remember(message with { Since = _time.GetTimestamp() });
+                    Remember(Placed(message, answer) with { Since = _time.GetTimestamp() });
                 }
             }
         }

@@ -3,28 +3,49 @@ namespace Dmb.Routing;
 /// <summary>One event on its way: its data is passed on unread, as the bytes that came.</summary>
 internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnlyMemory<byte> data, bool isKept = false)
 {
+    /// <summary>How many formats <see cref="Encoded"/> tells apart.</summary>
+    public const int WireFormats = 4;
+
     private bool _isKept = isKept;
+    private byte[]?[]? _encoded;
 
     /// <summary>The event's name, of the form <see cref="Names.IsEvent"/>.</summary>
     public string Event { get; } = @event;
 
-    /// <summary>The message id: ours (UUIDv7), or 1 to 64 characters that the publisher brought.</summary>
+    /// <summary>The message id: ours (UUIDv7), or 1 to 64 characters that the publisher brought. Empty for what the broker itself says in a room.</summary>
     public string Id { get; } = id;
 
     /// <summary>The rooms it is addressed to, each once.</summary>
     public string[] Rooms { get; } = rooms;
 
-    /// <summary>One JSON value in UTF-8. Borrowed from whoever publishes until <see cref="Keep"/>.</summary>
-    public ReadOnlyMemory<byte> Data { get; private set; } = data;
+    /// <summary>
+    /// Its place in the history of each of <see cref="Rooms"/>, none in those that keep none; null where none does. Set before it is
+    /// delivered.
+    /// </summary>
+    public StreamPosition[]? Positions { get; set; }
 
-    /// <summary>The finished bytes for each wire format, made by the first subscriber that needs them and shared by all.</summary>
-    public byte[]?[] Encoded { get; } = new byte[]?[WireFormats];
+    /// <summary>Its number among all that have positions, over all rooms; 0 where nobody counts.</summary>
+    public long Number { get; init; }
+
+    /// <summary>One JSON value in UTF-8. Borrowed from whoever publishes until <see cref="Keep"/>. Empty for what only moves rooms' positions on.</summary>
+    public ReadOnlyMemory<byte> Data { get; private set; } = data;
 
     /// <summary>A new message id: unique over the cluster, and sortable by time (UUIDv7, RFC 9562 §5.7).</summary>
     public static string NewId(TimeProvider time) => Guid.CreateVersion7(time.GetUtcNow()).ToString();
 
-    /// <summary>How many formats <see cref="Encoded"/> has room for.</summary>
-    public const int WireFormats = 3;
+    /// <summary>
+    /// The finished bytes for one wire format and one of <see cref="Rooms"/>, made by the first subscriber that needs them and shared
+    /// by all. Without positions all rooms share them.
+    /// </summary>
+    public ref byte[]? Encoded(int format, int room)
+    {
+        _encoded ??= new byte[]?[Positions is null ? WireFormats : WireFormats * Rooms.Length];
+        return ref _encoded[Positions is null ? format : (room * WireFormats) + format];
+    }
+
+    /// <summary>Its place in one of its rooms; none where that keeps no history.</summary>
+    public StreamPosition PositionIn(string room) =>
+        Positions is null || Array.IndexOf(Rooms, room) is not (>= 0 and var index) ? default : Positions[index];
 
     /// <summary>Copies the data unless it is the envelope's own, so that it outlives the buffer that it came in.</summary>
     public void Keep()

@@ -143,8 +143,9 @@ internal sealed class FanOut(RoomTable rooms, BrokerOptions options, BrokerTelem
             for (var r = 0; r < rooms.Length; r++)
             {
                 var isLast = r == rooms.Length - 1;
-                var count = rooms[r].CopyTo(ref _members);
-                foreach (var subscriber in _members.AsSpan(0, count))
+                var room = envelope.Positions is null ? 0 : Array.IndexOf(envelope.Rooms, rooms[r].Name);
+                var count = rooms[r].CopyTo(ref _members, envelope.Positions?[room] ?? default);
+                foreach (var subscriber in envelope.Data.IsEmpty ? [] : _members.AsSpan(0, count))
                 {
                     if (rooms.Length > 1 && (isLast ? _reached.Contains(subscriber) : !_reached.Add(subscriber)))
                     {
@@ -152,7 +153,7 @@ internal sealed class FanOut(RoomTable rooms, BrokerOptions options, BrokerTelem
                     }
 
                     delivered++;
-                    if (subscriber.Deliver(envelope))
+                    if (subscriber.Deliver(envelope, room))
                     {
                         _toFlush.Add(subscriber);
                     }

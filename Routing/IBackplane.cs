@@ -32,16 +32,20 @@ internal interface IBackplane
     /// <summary>Tells the other nodes that an event was registered or removed here.</summary>
     ValueTask ShareEventAsync(string name);
 
+    /// <summary>Where rooms stand, and what is kept of them behind the places that are asked for.</summary>
+    /// <exception cref="RefusedException">The backplane is down.</exception>
+    ValueTask<IReadOnlyList<RoomHistory>> ReadHistoryAsync(IReadOnlyList<RoomRequest> rooms);
+
     /// <summary>Sessions in a room, over all nodes that can be reached.</summary>
     ValueTask<int> CountAsync(string room);
 }
 
 /// <summary>A node that runs alone: what it publishes comes down at once.</summary>
-internal sealed class LocalBackplane(FanOut fanOut, RoomTable rooms) : IBackplane
+internal sealed class LocalBackplane(LocalHistory history, RoomTable rooms) : IBackplane
 {
     public async ValueTask<Taken> PublishAsync(Envelope envelope)
     {
-        await fanOut.DeliverAsync(envelope);
+        await history.PublishAsync(envelope);
         return Taken.Fully;
     }
 
@@ -50,6 +54,9 @@ internal sealed class LocalBackplane(FanOut fanOut, RoomTable rooms) : IBackplan
     public ValueTask<string?> FirstIdAsync(string key, string id) => ValueTask.FromResult<string?>(null);
 
     public ValueTask ShareEventAsync(string name) => ValueTask.CompletedTask;
+
+    public ValueTask<IReadOnlyList<RoomHistory>> ReadHistoryAsync(IReadOnlyList<RoomRequest> requests) =>
+        ValueTask.FromResult<IReadOnlyList<RoomHistory>>(history.Read(requests));
 
     public ValueTask<int> CountAsync(string room) => ValueTask.FromResult(rooms.Find(room)?.Count ?? 0);
 }

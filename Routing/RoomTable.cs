@@ -13,36 +13,23 @@ internal sealed class RoomTable
     /// <summary>The room of that name, or null when nobody is in it.</summary>
     public Room? Find(string name) => _rooms.GetValueOrDefault(name);
 
-    /// <summary>Puts a subscriber in rooms. Completes when what is published to them from now on, on any node, reaches it.</summary>
-    public async ValueTask JoinAsync(Subscriber subscriber, IReadOnlyCollection<string> names, IBackplane backplane)
-    {
-        // Asked for together, so that many rooms wait as long as one.
-        foreach (var subscribing in names.Select(name => backplane.SubscribeAsync(name).Preserve()).ToArray())
-        {
-            await subscribing;
-        }
-
-        foreach (var name in names)
-        {
-            Join(subscriber, name);
-        }
-    }
-
-    /// <summary>Puts a subscriber in a room of this node; once is enough. What is published after this reaches it.</summary>
-    public void Join(Subscriber subscriber, string name)
+    /// <summary>Puts a subscriber in a room of this node; what is published after this reaches it. False if it was in it before.</summary>
+    public bool Join(Subscriber subscriber, string name, out Membership membership)
     {
         lock (subscriber.Memberships)
         {
-            if (subscriber.Memberships.ContainsKey(name))
+            if (subscriber.Memberships.TryGetValue(name, out membership!))
             {
-                return;
+                return false;
             }
 
-            for (var room = Get(name); !room.TryJoin(subscriber); room = Get(name))
+            for (var room = Get(name); !room.TryJoin(subscriber, out membership); room = Get(name))
             {
                 // The last one is leaving just now, and the room with it.
                 _rooms.TryRemove(KeyValuePair.Create(name, room));
             }
+
+            return true;
         }
     }
 

@@ -9,9 +9,20 @@ internal sealed class DuplexClient(Session session, SocketBroker broker)
     private readonly Dictionary<string, BackendUser> _services = [];
     private string? _bkid;
 
-    /// <summary>Does what one frame asks for, and gives the data of its ack.</summary>
+    /// <summary>Does what one frame asks for, and gives the data of its ack, and what follows it.</summary>
     /// <exception cref="RefusedException">It asks for what it may not, or is not shaped so.</exception>
-    public async ValueTask<byte[]> HandleAsync(ClientFrame frame)
+    public async ValueTask<(byte[] Data, Joining? Joining)> HandleAsync(ClientFrame frame)
+    {
+        if (frame.Event != "dmb:connect")
+        {
+            return (await AnswerAsync(frame), null);
+        }
+
+        var members = JsonMembers.Read(frame.Data, broker.Options.MaxJsonDepth, ErrorCode.BadFrame);
+        return await ConnectAsync(members.Text("service"), members.Text("user"), members.Raw("since"));
+    }
+
+    private async ValueTask<byte[]> AnswerAsync(ClientFrame frame)
     {
         if (frame.Event == "dmb:disconnect" && frame.Data.Span is not [(byte)'{', ..])
         {
@@ -26,7 +37,6 @@ internal sealed class DuplexClient(Session session, SocketBroker broker)
             "dmb:direct" => await SendAsync(BackendMessage.Read(members, to: "user", ErrorCode.BadFrame) is { To: not null } message
                 ? message
                 : throw new RefusedException(ErrorCode.BadFrame, "The member user is missing.")),
-            "dmb:connect" => await ConnectAsync(members.Text("service"), members.Text("user")),
             "dmb:message" => await SendUplinkAsync(members.Text("service"), members.Raw("data")),
             _ => await DisconnectAsync(members.Text("service")),
         };
@@ -70,7 +80,7 @@ internal sealed class DuplexClient(Session session, SocketBroker broker)
         return BackendJson.Sent(id, sent);
     }
 
-    private async ValueTask<byte[]> ConnectAsync(string? service, string? user)
+    private async ValueTask<(byte[] Data, Joining Joining)> ConnectAsync(string? service, string? user, ReadOnlyMemory<byte> since)
     {
         if (_bkid is not null)
         {
@@ -82,16 +92,31 @@ internal sealed class DuplexClient(Session session, SocketBroker broker)
             throw new RefusedException(ErrorCode.BadName, Names.UserForm);
         }
 
-        var joining = new BackendUser(service ?? throw new RefusedException(ErrorCode.BadFrame, "The member service is missing."), user, session);
+        var connecting = new BackendUser(service ?? throw new RefusedException(ErrorCode.BadFrame, "The member service is missing."), user, session);
+        RoomRequest[] rooms = [.. connecting.Rooms.Select(room => new RoomRequest(room, Since(since, room)))];
         if (_services.Remove(service, out var joined))
         {
             await broker.Backends.DisconnectAsync(joined);
         }
 
-        broker.CheckPlacesFor(session, joining.Rooms);
-        await broker.Backends.ConnectAsync(joining);
-        _services.Add(service, joining);
-        return BackendJson.Joined(joining);
+        broker.CheckPlacesFor(session, connecting.Rooms);
+        var joining = await broker.Backends.ConnectAsync(connecting, rooms);
+        _services.Add(service, connecting);
+        return (ServerFrames.Connected(service, user, joining.Rooms), joining);
+    }
+
+    /// <summary>What a client says that it has seen of a room: the member of that name of an object of places.</summary>
+    private StreamPosition? Since(ReadOnlyMemory<byte> places, string room)
+    {
+        if (places.Span is [] or [(byte)'n', ..])
+        {
+            return null;
+        }
+
+        var text = JsonMembers.Read(places, broker.Options.MaxJsonDepth, ErrorCode.BadFrame).Text(room);
+        return text is null ? null
+            : StreamPosition.TryParse(text, out var place) ? place
+            : throw new RefusedException(ErrorCode.BadFrame, StreamPosition.Form);
     }
 
     private async ValueTask<byte[]> SendUplinkAsync(string? service, ReadOnlyMemory<byte> data)

@@ -15,25 +15,26 @@ internal static class EventStreamFrames
     /// <summary>A comment line that keeps what is in between from timing out.</summary>
     public static readonly byte[] Comment = ":\n\n"u8.ToArray();
 
-    /// <summary>One message, its data on one line.</summary>
-    public static byte[] Message(Envelope envelope) => Encode(envelope.Event, envelope.Data.Span, envelope.Id);
+    /// <summary>One message, its data on one line. Its id is its place in the one room of the stream or, without history, the message's.</summary>
+    public static byte[] Message(Envelope envelope, int room)
+    {
+        var id = envelope.Positions is { } positions && !positions[room].IsNone ? StreamCursor.Entry(envelope.Rooms[room], positions[room]) : envelope.Id;
+        return [.. Head(envelope.Event, envelope.Data.Span), .. Id(id)];
+    }
 
     /// <summary>An event of the broker's own, without an id.</summary>
-    public static byte[] Encode(string @event, ReadOnlySpan<byte> data, string? id)
-    {
-        var frame = new ArrayBufferWriter<byte>(data.Length + @event.Length + 64);
-        frame.Append("event: "u8).Append(Encoding.ASCII.GetBytes(@event)).Append("\ndata: "u8);
-        var start = frame.WrittenCount;
-        frame.Append(data);
-        if (id is not null)
-        {
-            frame.Append("\nid: "u8).Append(Encoding.UTF8.GetBytes(id));
-        }
+    public static byte[] Encode(string @event, ReadOnlySpan<byte> data) => [.. Head(@event, data), .. "\n"u8];
 
-        var finished = frame.Append("\n\n"u8).WrittenSpan.ToArray();
+    /// <summary>An event without its end: an id line, or an empty one.</summary>
+    public static byte[] Head(string @event, ReadOnlySpan<byte> data)
+    {
+        byte[] head = [.. "event: "u8, .. Encoding.ASCII.GetBytes(@event), .. "\ndata: "u8, .. data, .. "\n"u8];
 
         // In JSON a line can only break between tokens, where a space says the same.
-        finished.AsSpan(start, data.Length).ReplaceAny(LineBreaks, (byte)' ');
-        return finished;
+        head.AsSpan(head.Length - 1 - data.Length, data.Length).ReplaceAny(LineBreaks, (byte)' ');
+        return head;
     }
+
+    /// <summary>The line with which a client that comes back says what it has seen, and the end of what it stands in.</summary>
+    public static byte[] Id(string id) => [.. "id: "u8, .. Encoding.UTF8.GetBytes(id), .. "\n\n"u8];
 }

@@ -52,23 +52,59 @@ internal static class ServerFrames
     /// <summary>The data of an ack to a publish.</summary>
     public static byte[] Id(string id) => [.. "{\"id\":"u8, .. JsonText.Quote(id), .. "}"u8];
 
-    /// <summary>The data of an ack to one room or to several.</summary>
-    public static byte[] Rooms(string[] rooms, bool isArray) => Write(json =>
+    /// <summary>The data of an ack to one room or to several, with their places in history where they have one.</summary>
+    public static byte[] Joined(IReadOnlyList<JoinedRoom> rooms, bool isArray) => Write(json =>
     {
         if (!isArray)
         {
-            json.WriteString("room"u8, rooms[0]);
+            WriteJoined(json, rooms[0]);
             return;
         }
 
         json.WriteStartArray("rooms"u8);
         foreach (var room in rooms)
         {
-            json.WriteStringValue(room);
+            json.WriteStringValue(room.Room);
         }
 
         json.WriteEndArray();
+        WritePositions(json, rooms);
     });
+
+    /// <summary>The data of an ack to <c>dmb:connect</c>.</summary>
+    public static byte[] Connected(string service, string user, IReadOnlyList<JoinedRoom> rooms) => Write(json =>
+    {
+        json.WriteString("service"u8, service);
+        json.WriteString("user"u8, user);
+        WritePositions(json, rooms);
+    });
+
+    /// <summary>What follows the id of a message with positions: its room and place there, and its places in its other rooms.</summary>
+    public static byte[] Place(Envelope envelope, int room)
+    {
+        if (envelope.Positions is not { } positions || envelope.Id.Length == 0)
+        {
+            return [];
+        }
+
+        var place = new ArrayBufferWriter<byte>(96);
+        if (!positions[room].IsNone)
+        {
+            place.Append(",\"room\":"u8).Append(JsonText.Quote(envelope.Rooms[room])).Append(",\"pos\":"u8).Append(JsonText.Quote(positions[room].ToString()));
+        }
+
+        var others = 0;
+        for (var i = 0; i < positions.Length; i++)
+        {
+            if (i != room && !positions[i].IsNone)
+            {
+                place.Append(others++ == 0 ? ",\"also\":{"u8 : ","u8)
+                    .Append(JsonText.Quote(envelope.Rooms[i])).Append(":"u8).Append(JsonText.Quote(positions[i].ToString()));
+            }
+        }
+
+        return (others == 0 ? place : place.Append("}"u8)).WrittenSpan.ToArray();
+    }
 
     /// <summary>The data of an ack to <c>register</c>.</summary>
     public static byte[] Registered(EventRegistration registration, bool alreadyRegistered) => Write(json =>
@@ -77,6 +113,46 @@ internal static class ServerFrames
         json.WriteString("default_room"u8, registration.DefaultRoom);
         json.WriteBoolean("already_registered"u8, alreadyRegistered);
     });
+
+    private static void WritePositions(Utf8JsonWriter json, IReadOnlyList<JoinedRoom> rooms)
+    {
+        if (rooms.Any(room => !room.Position.IsNone))
+        {
+            json.WriteStartArray("positions"u8);
+            foreach (var room in rooms.Where(room => !room.Position.IsNone))
+            {
+                json.WriteStartObject();
+                WriteJoined(json, room);
+                json.WriteEndObject();
+            }
+
+            json.WriteEndArray();
+        }
+    }
+
+    private static void WriteJoined(Utf8JsonWriter json, JoinedRoom room)
+    {
+        json.WriteString("room"u8, room.Room);
+        if (!room.Position.IsNone)
+        {
+            json.WriteString("pos"u8, room.Position.ToString());
+        }
+
+        if (room.Recovered is { } recovered)
+        {
+            json.WriteBoolean("recovered"u8, recovered);
+        }
+
+        if (room.Why is { } why)
+        {
+            json.WriteString("why"u8, why);
+        }
+
+        if (room.Lost is { } lost)
+        {
+            json.WriteNumber("lost"u8, lost);
+        }
+    }
 
     private static byte[] Write(Action<Utf8JsonWriter> members)
     {

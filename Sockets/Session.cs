@@ -9,7 +9,12 @@ internal enum WireFormat
 {
     WebSocket,
     DeflatedWebSocket,
+
+    /// <summary>With the id line of a stream of one room.</summary>
     EventStream,
+
+    /// <summary>Without an id line: streams of several rooms have each their own.</summary>
+    EventStreamHead,
 }
 
 /// <summary>
@@ -30,6 +35,10 @@ internal sealed partial class Session : Subscriber
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Queue<byte[]> _queue = new();
     private int _queuedBytes;
+    private StreamCursor? _cursor;
+
+    /// <summary>Completes when less is queued; null while nobody waits for it.</summary>
+    private TaskCompletionSource? _ready;
 
     /// <summary>Whether somebody is about to write or writing; whoever sets it has to call <see cref="Flush"/>.</summary>
     private bool _flushing;
@@ -59,7 +68,43 @@ internal sealed partial class Session : Subscriber
     /// <summary>Notes that the client gave a sign of life.</summary>
     public void Heard() => Volatile.Write(ref _lastHeard, _table.Time.GetTimestamp());
 
-    public override bool Deliver(Envelope envelope) => Enqueue(envelope.Encoded[(int)_format] ??= Encode(envelope));
+    protected override bool MayHold(int messages, long bytes) =>
+        messages < _table.Options.MaxPendingMessages && (messages == 0 || bytes <= _table.Options.MaxPendingBytes);
+
+    public override bool Queue(Envelope envelope, int room) =>
+        _cursor is { } cursor ? Enqueue(envelope, room, cursor) : Enqueue(Encoded(envelope, _format, room));
+
+    /// <summary>What it is sent says up to where it has come in these rooms: in the id lines of a stream.</summary>
+    public void Begin(StreamCursor cursor)
+    {
+        _cursor = cursor;
+        Queue(cursor.Line());
+    }
+
+    /// <summary>Says of which rooms not all that was missed can be replayed.</summary>
+    public void TellGaps(Joining joining)
+    {
+        foreach (var room in joining.Rooms.Where(room => room.Recovered == false))
+        {
+            Send(Gap.Event, Gap.ToJson(room.Room, room.Lost, room.Why));
+        }
+    }
+
+    public override ValueTask ReadyAsync()
+    {
+        lock (_lock)
+        {
+            if (_closing || !IsHalfFull())
+            {
+                return ValueTask.CompletedTask;
+            }
+
+            _ready ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            return new ValueTask(_ready.Task);
+        }
+    }
+
+    protected override void OnHeldTooMany() => Close(CloseReason.SlowConsumer);
 
     /// <summary>Queues one finished frame for this session alone and starts writing it.</summary>
     public void Send(byte[] frame)
@@ -72,7 +117,7 @@ internal sealed partial class Session : Subscriber
 
     public override bool Queue(string @event, ReadOnlySpan<byte> data) => Enqueue(Encode(@event, data));
 
-    /// <summary>Queues one finished frame for this session alone, as <see cref="Deliver"/> queues an envelope.</summary>
+    /// <summary>Queues one finished frame for this session alone, as <see cref="Queue(Envelope, int)"/> queues an envelope.</summary>
     public bool Queue(byte[] frame) => Enqueue(frame);
 
     /// <summary>Sends a WebSocket's frame, if this is one.</summary>
@@ -230,6 +275,18 @@ internal sealed partial class Session : Subscriber
         Flush();
     }
 
+    /// <summary>A stream's cursor moves in the order in which messages are queued.</summary>
+    private bool Enqueue(Envelope envelope, int room, StreamCursor cursor)
+    {
+        lock (_lock)
+        {
+            cursor.MoveTo(envelope);
+            return Enqueue(cursor.IsSaidBy(envelope, room)
+                ? Encoded(envelope, WireFormat.EventStream, room)
+                : [.. Encoded(envelope, WireFormat.EventStreamHead, 0), .. envelope.Positions is null ? "\n"u8 : cursor.Line()]);
+        }
+    }
+
     private bool Enqueue(byte[] frame)
     {
         lock (_lock)
@@ -250,6 +307,8 @@ internal sealed partial class Session : Subscriber
             return TakeFlush();
         }
     }
+
+    private bool IsHalfFull() => _queue.Count > _table.Options.MaxPendingMessages / 2 || _queuedBytes > _table.Options.MaxPendingBytes / 2;
 
     private bool BeginClose(CloseReason reason)
     {
@@ -280,6 +339,7 @@ internal sealed partial class Session : Subscriber
 
         _closingSince = _table.Time.GetTimestamp();
         Volatile.Write(ref _closing, true);
+        _ready?.TrySetResult();
         if (last.Length > 0)
         {
             // Writing nothing would begin the answer of a stream that was refused.
@@ -306,6 +366,12 @@ internal sealed partial class Session : Subscriber
         lock (_lock)
         {
             rented = null;
+            if (_ready is not null && !IsHalfFull())
+            {
+                _ready.TrySetResult();
+                _ready = null;
+            }
+
             if (!_queue.TryDequeue(out var first))
             {
                 bytes = default;
@@ -353,6 +419,7 @@ internal sealed partial class Session : Subscriber
         lock (_lock)
         {
             Volatile.Write(ref _closing, true);
+            _ready?.TrySetResult();
             _queue.Clear();
             _queuedBytes = 0;
         }
@@ -369,15 +436,21 @@ internal sealed partial class Session : Subscriber
         }
     }
 
-    private byte[] Encode(Envelope envelope) => _format switch
+    /// <summary>A message's bytes, made once for all sessions that get the same.</summary>
+    private static byte[] Encoded(Envelope envelope, WireFormat format, int room)
     {
-        WireFormat.WebSocket => WebSocketFrames.Message(envelope),
-        WireFormat.DeflatedWebSocket => WebSocketFrames.DeflatedMessage(envelope),
-        _ => EventStreamFrames.Message(envelope),
-    };
+        ref var frame = ref envelope.Encoded((int)format, room);
+        return frame ??= format switch
+        {
+            WireFormat.WebSocket => WebSocketFrames.Message(envelope, room),
+            WireFormat.DeflatedWebSocket => WebSocketFrames.DeflatedMessage(envelope, room),
+            WireFormat.EventStream => EventStreamFrames.Message(envelope, room),
+            _ => EventStreamFrames.Head(envelope.Event, envelope.Data.Span),
+        };
+    }
 
     private byte[] Encode(string @event, ReadOnlySpan<byte> data) => _format == WireFormat.EventStream
-        ? EventStreamFrames.Encode(@event, data, id: null)
+        ? EventStreamFrames.Encode(@event, data)
         : WebSocketFrames.Text(ServerFrames.Event(@event, data));
 
     private static void Return(byte[]? rented)

@@ -7,7 +7,7 @@ namespace Dmb.Sockets;
 
 /// <summary>What all clients of /ws need from the broker.</summary>
 internal sealed record SocketBroker(
-    IBackplane Backplane, RoomTable Rooms, EventTable Events, Publisher Publisher, BackendServices Backends, BrokerOptions Options, TimeProvider Time)
+    IBackplane Backplane, RoomTable Rooms, RoomJoins Joins, EventTable Events, Publisher Publisher, BackendServices Backends, BrokerOptions Options, TimeProvider Time)
 {
     /// <summary>Refuses to join more rooms than one session may be in, before any of them is joined.</summary>
     public void CheckPlacesFor(Session session, IEnumerable<string> rooms)
@@ -93,7 +93,12 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
         }
     }
 
-    private async ValueTask DuplexAsync(ClientFrame frame) => Acknowledge(frame, await _duplex.HandleAsync(frame));
+    private async ValueTask DuplexAsync(ClientFrame frame)
+    {
+        var (data, joining) = await _duplex.HandleAsync(frame);
+        Acknowledge(frame, data);
+        await FollowAsync(joining, frame.Ack.IsEmpty);
+    }
 
     private async ValueTask SubscribeAsync(ClientFrame frame)
     {
@@ -102,17 +107,32 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
             return;
         }
 
-        broker.CheckPlacesFor(session, rooms);
-        await broker.Rooms.JoinAsync(session, rooms, broker.Backplane);
+        broker.CheckPlacesFor(session, rooms.Select(request => request.Room));
+        var joining = await broker.Joins.JoinAsync(session, rooms);
         var mustFlush = false;
-        foreach (var room in rooms)
+        foreach (var room in joining.Rooms)
         {
-            mustFlush |= session.Queue("joined", JsonText.Quote(room));
+            mustFlush |= session.Queue("joined", JsonText.Quote(room.Room));
         }
 
         FlushIf(mustFlush);
 
-        Acknowledge(frame, ServerFrames.Rooms(rooms, isArray));
+        Acknowledge(frame, ServerFrames.Joined(joining.Rooms, isArray));
+        await FollowAsync(joining, frame.Ack.IsEmpty);
+    }
+
+    /// <summary>What follows the answer to who came back: whoever asked for none is told here what is missing.</summary>
+    private async ValueTask FollowAsync(Joining? joining, bool mustTell)
+    {
+        if (joining is not null)
+        {
+            if (mustTell)
+            {
+                session.TellGaps(joining);
+            }
+
+            await joining.ReplayAsync();
+        }
     }
 
     private void Unsubscribe(ClientFrame frame)
@@ -123,7 +143,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
         }
 
         var mustFlush = false;
-        foreach (var room in rooms)
+        foreach (var (room, _) in rooms)
         {
             broker.Rooms.Leave(session, room);
             mustFlush |= session.Queue("left", JsonText.Quote(room));
@@ -131,7 +151,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
 
         FlushIf(mustFlush);
 
-        Acknowledge(frame, ServerFrames.Rooms(rooms, isArray));
+        Acknowledge(frame, ServerFrames.Joined([.. rooms.Select(request => new JoinedRoom(request.Room, default))], isArray));
     }
 
     private async ValueTask ConfigureAsync(ClientFrame frame)
@@ -143,8 +163,8 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
         }
 
         broker.CheckPlacesFor(session, joining);
-        await broker.Rooms.JoinAsync(session, joining, broker.Backplane);
-
+        var joined = await broker.Joins.JoinAsync(session, joining);
+        await joined.ReplayAsync();
         foreach (var bus in leaving)
         {
             broker.Rooms.Leave(session, bus);
@@ -214,23 +234,18 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
         }
     }
 
-    /// <summary><c>"room"</c>, <c>["room",…]</c> or <c>{"room":…}</c>; null when the data is none of these and is to be ignored.</summary>
-    private string[]? ReadRooms(ClientFrame frame, out bool isArray)
+    /// <summary>
+    /// <c>"room"</c>, <c>{"room":…,"since":pos}</c>, or an array of these; null when the data is none of them and is to be ignored.
+    /// </summary>
+    private RoomRequest[]? ReadRooms(ClientFrame frame, out bool isArray)
     {
-        var rooms = new List<string>();
+        var rooms = new List<RoomRequest>();
         var reader = new Utf8JsonReader(frame.Data.Span, broker.Publisher.ReaderOptions);
         reader.Read();
         isArray = reader.TokenType == JsonTokenType.StartArray;
-        var isShaped = reader.TokenType switch
+        if (!(isArray ? AddAll(ref reader, rooms) : Add(ref reader, rooms)))
         {
-            JsonTokenType.String => Add(ref reader, rooms),
-            JsonTokenType.StartArray => AddAll(ref reader, rooms),
-            JsonTokenType.StartObject => AddMember(ref reader, rooms),
-            _ => false,
-        };
-        if (!isShaped)
-        {
-            Ignore(frame, "The data is a room, an array of rooms, or {\"room\":…}.");
+            Ignore(frame, "The data is a room, {\"room\":…,\"since\":pos}, or an array of these.");
             return null;
         }
 
@@ -239,24 +254,12 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
             throw new RefusedException(ErrorCode.TooManyRooms, $"One frame may name {broker.Options.MaxRoomsPerSubscribe} rooms.");
         }
 
-        return rooms.TrueForAll(room => Names.IsRoom(room))
+        return rooms.TrueForAll(request => Names.IsRoom(request.Room))
             ? [.. rooms]
             : throw new RefusedException(ErrorCode.BadName, Names.RoomForm);
     }
 
-    private static bool Add(ref Utf8JsonReader reader, List<string> rooms)
-    {
-        if (reader.TokenType != JsonTokenType.String)
-        {
-            return false;
-        }
-
-        // What has no text is no room's name, and is refused as one.
-        rooms.Add(JsonText.Read(ref reader) ?? "");
-        return true;
-    }
-
-    private static bool AddAll(ref Utf8JsonReader reader, List<string> rooms)
+    private static bool AddAll(ref Utf8JsonReader reader, List<RoomRequest> rooms)
     {
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
         {
@@ -269,24 +272,38 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
         return rooms.Count > 0;
     }
 
-    private static bool AddMember(ref Utf8JsonReader reader, List<string> rooms)
+    private static bool Add(ref Utf8JsonReader reader, List<RoomRequest> rooms)
     {
-        var isShaped = false;
-        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        string? room = null;
+        StreamPosition? since = null;
+        if (reader.TokenType == JsonTokenType.String)
         {
-            var isRoom = JsonText.Is(ref reader, "room"u8);
-            reader.Read();
-            if (isRoom)
+            // What has no text is no room's name, and is refused as one.
+            room = JsonText.Read(ref reader) ?? "";
+        }
+        else if (reader.TokenType == JsonTokenType.StartObject)
+        {
+            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             {
-                rooms.Clear();
-                isShaped = Add(ref reader, rooms);
+                var (isRoom, isSince) = (JsonText.Is(ref reader, "room"u8), JsonText.Is(ref reader, "since"u8));
+                reader.Read();
+                var text = reader.TokenType == JsonTokenType.String ? JsonText.Read(ref reader) ?? "" : null;
+                room = isRoom ? text : room;
+                since = !isSince ? since : reader.TokenType == JsonTokenType.Null ? null : Place(text);
+                reader.Skip();
             }
-
-            reader.Skip();
         }
 
-        return isShaped;
+        if (room is not null)
+        {
+            rooms.Add(new RoomRequest(room, since));
+        }
+
+        return room is not null;
     }
+
+    private static StreamPosition Place(string? text) =>
+        StreamPosition.TryParse(text, out var place) ? place : throw new RefusedException(ErrorCode.BadFrame, StreamPosition.Form);
 
     /// <summary>Data of a shape that says nothing is ignored, unless an answer was asked for (docs/protocol.md §4).</summary>
     private static void Ignore(ClientFrame frame, string why)

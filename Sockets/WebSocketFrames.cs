@@ -25,19 +25,21 @@ internal static class WebSocketFrames
         return frame;
     }
 
-    /// <summary><c>{"event":…,"data":…,"id":…}</c>, the data as it came.</summary>
-    public static byte[] Message(Envelope envelope)
+    /// <summary><c>{"event":…,"data":…,"id":…}</c>, the data as it came; in a room with history also its place there.</summary>
+    public static byte[] Message(Envelope envelope, int room)
     {
-        var frame = Header(Final | TextOpcode, MessageLength(envelope), out var start);
-        WriteMessage(envelope, frame.AsSpan(start));
+        var place = ServerFrames.Place(envelope, room);
+        var frame = Header(Final | TextOpcode, MessageLength(envelope, place), out var start);
+        WriteMessage(envelope, place, frame.AsSpan(start));
         return frame;
     }
 
     /// <summary>The same under permessage-deflate without context takeover, so that all may share it (RFC 7692 §7.2.1).</summary>
-    public static byte[] DeflatedMessage(Envelope envelope)
+    public static byte[] DeflatedMessage(Envelope envelope, int room)
     {
-        var json = new byte[MessageLength(envelope)];
-        WriteMessage(envelope, json);
+        var place = ServerFrames.Place(envelope, room);
+        var json = new byte[MessageLength(envelope, place)];
+        WriteMessage(envelope, place, json);
 
         using var deflated = new MemoryStream();
         using (var deflate = new DeflateStream(deflated, CompressionLevel.Fastest, leaveOpen: true))
@@ -62,17 +64,23 @@ internal static class WebSocketFrames
         return frame;
     }
 
-    private static int MessageLength(Envelope envelope) =>
-        "{'event':'','data':,'id':}".Length + envelope.Event.Length + envelope.Data.Length + JsonText.QuotedLength(envelope.Id);
+    private static int MessageLength(Envelope envelope, byte[] place) =>
+        "{'event':'','data':}".Length + envelope.Event.Length + envelope.Data.Length + place.Length
+        + (envelope.Id.Length > 0 ? ",'id':".Length + JsonText.QuotedLength(envelope.Id) : 0);
 
-    private static void WriteMessage(Envelope envelope, Span<byte> target)
+    private static void WriteMessage(Envelope envelope, byte[] place, Span<byte> target)
     {
         Put(ref target, "{\"event\":\""u8);
         target = target[Encoding.ASCII.GetBytes(envelope.Event, target)..];
         Put(ref target, "\",\"data\":"u8);
         Put(ref target, envelope.Data.Span);
-        Put(ref target, ",\"id\":"u8);
-        target = target[JsonText.Quote(envelope.Id, target)..];
+        if (envelope.Id.Length > 0)
+        {
+            Put(ref target, ",\"id\":"u8);
+            target = target[JsonText.Quote(envelope.Id, target)..];
+        }
+
+        Put(ref target, place);
         Put(ref target, "}"u8);
     }
 

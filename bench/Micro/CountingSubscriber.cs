@@ -7,7 +7,7 @@ internal class CountingSubscriber : Subscriber
 {
     private bool _flushing;
 
-    public override bool Deliver(Envelope envelope)
+    public override bool Queue(Envelope envelope, int room)
     {
         if (_flushing)
         {

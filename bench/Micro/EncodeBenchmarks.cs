@@ -15,11 +15,11 @@ public class EncodeBenchmarks
     public void Setup() => _data = TestBroker.Data(Bytes);
 
     [Benchmark]
-    public int WebSocket() => WebSocketFrames.Message(TestBroker.Envelope(_data)).Length;
+    public int WebSocket() => WebSocketFrames.Message(TestBroker.Envelope(_data), 0).Length;
 
     [Benchmark]
-    public int DeflatedWebSocket() => WebSocketFrames.DeflatedMessage(TestBroker.Envelope(_data)).Length;
+    public int DeflatedWebSocket() => WebSocketFrames.DeflatedMessage(TestBroker.Envelope(_data), 0).Length;
 
     [Benchmark]
-    public int EventStream() => EventStreamFrames.Message(TestBroker.Envelope(_data)).Length;
+    public int EventStream() => EventStreamFrames.Message(TestBroker.Envelope(_data), 0).Length;
 }

@@ -26,10 +26,10 @@ public class FanOutBenchmarks : IDisposable
         await _broker.FanOut.StartAsync(CancellationToken.None);
         for (var i = 0; i < Subscribers - 1; i++)
         {
-            _broker.Rooms.Join(new CountingSubscriber(), Bus);
+            _broker.Rooms.Join(new CountingSubscriber(), Bus, out _);
         }
 
-        _broker.Rooms.Join(new LastSubscriber(this), Bus);
+        _broker.Rooms.Join(new LastSubscriber(this), Bus, out _);
     }
 
     [GlobalCleanup]
@@ -55,10 +55,10 @@ public class FanOutBenchmarks : IDisposable
     /// <summary>Joined last, so that it is served last: tells when all messages are through.</summary>
     private sealed class LastSubscriber(FanOutBenchmarks run) : CountingSubscriber
     {
-        public override bool Deliver(Envelope envelope)
+        public override bool Queue(Envelope envelope, int room)
         {
             run._awaited--;
-            return base.Deliver(envelope);
+            return base.Queue(envelope, room);
         }
 
         public override void Flush()

@@ -17,14 +17,14 @@ public class RoomBenchmarks
     {
         for (var i = 0; i < Members; i++)
         {
-            _rooms.Join(new CountingSubscriber(), "support");
+            _rooms.Join(new CountingSubscriber(), "support", out _);
         }
     }
 
     [Benchmark]
     public void JoinAndLeave()
     {
-        _rooms.Join(_one, "support");
+        _rooms.Join(_one, "support", out _);
         _rooms.Leave(_one, "support");
     }
 }

@@ -23,7 +23,7 @@ public class RoutingBenchmarks : IDisposable
         for (var i = 0; i < Entries; i++)
         {
             _broker.Events.Register($"event_{i}", "support", out _);
-            _broker.Rooms.Join(subscriber, $"taken:{i}");
+            _broker.Rooms.Join(subscriber, $"taken:{i}", out _);
         }
 
         var rooms = string.Join(',', Enumerable.Range(0, In).Select(i => $"\"endpoint:{i}\""));

@@ -19,7 +19,8 @@ internal sealed class TestBroker : IDisposable
         Events = new EventTable(options);
         FanOut = new FanOut(Rooms, options, _telemetry);
         var idempotency = new IdempotencyTable(options, TimeProvider.System);
-        Publisher = new Publisher(new LocalBackplane(FanOut, Rooms), idempotency, options, TimeProvider.System, _telemetry);
+        var history = new LocalHistory(new HistoryPolicy(options), FanOut, options, TimeProvider.System);
+        Publisher = new Publisher(new LocalBackplane(history, Rooms), idempotency, options, TimeProvider.System, _telemetry);
     }
 
     public EventTable Events { get; }

@@ -76,7 +76,7 @@ public sealed class FanOutTests
         var both = Join(broker, "support", inSupport);
         foreach (var member in both.Take(inEndpoint))
         {
-            broker.Rooms.Join(member, "endpoint:1");
+            broker.Rooms.Join(member, "endpoint:1", out _);
         }
 
         var only = Join(broker, "endpoint:1", 1)[0];
@@ -104,8 +104,8 @@ public sealed class FanOutTests
         while (!publishing.IsCompleted)
         {
             var passing = new Collector();
-            broker.Rooms.Join(passing, "endpoint:1");
-            broker.Rooms.Join(passing, "support");
+            broker.Rooms.Join(passing, "endpoint:1", out _);
+            broker.Rooms.Join(passing, "support", out _);
             broker.Rooms.LeaveAll(passing);
             var received = passing.Ids;
             Assert.Equal(received.Distinct(), received);
@@ -124,7 +124,7 @@ public sealed class FanOutTests
         var members = Enumerable.Range(0, 10_000).Select(_ => new Collector()).ToArray();
         foreach (var member in members)
         {
-            rooms.Join(member, "support");
+            rooms.Join(member, "support", out _);
         }
 
         var passing = new Collector();
@@ -140,7 +140,7 @@ public sealed class FanOutTests
 
     private static void JoinAndLeave(RoomTable rooms, Subscriber subscriber)
     {
-        rooms.Join(subscriber, "support");
+        rooms.Join(subscriber, "support", out _);
         rooms.Leave(subscriber, "support");
     }
 
@@ -149,7 +149,7 @@ public sealed class FanOutTests
         var joined = Enumerable.Range(0, members).Select(_ => new Collector()).ToArray();
         foreach (var member in joined)
         {
-            broker.Rooms.Join(member, room);
+            broker.Rooms.Join(member, room, out _);
         }
 
         return joined;

@@ -29,7 +29,7 @@ public sealed class RoutingModelTests
             switch (step)
             {
                 case Join(var who, var room):
-                    broker.Rooms.Join(subscribers[who], room);
+                    broker.Rooms.Join(subscribers[who], room, out _);
                     joined[who].Add(room);
                     break;
                 case Leave(var who, var room):

@@ -12,11 +12,12 @@ internal sealed class Broker : IAsyncDisposable
 
     public Broker(BrokerOptions? options = null)
     {
-        options ??= new BrokerOptions();
+        options ??= new BrokerOptions { HistorySize = 0 };
         _telemetry = ActivatorUtilities.CreateInstance<BrokerTelemetry>(_metrics);
         Events = new EventTable(options);
         FanOut = new FanOut(Rooms, options, _telemetry);
-        Publisher = new Publisher(new LocalBackplane(FanOut, Rooms), new IdempotencyTable(options, Time), options, Time, _telemetry);
+        History = new LocalHistory(new HistoryPolicy(options), FanOut, options, Time);
+        Publisher = new Publisher(new LocalBackplane(History, Rooms), new IdempotencyTable(options, Time), options, Time, _telemetry);
     }
 
     public ManualTime Time { get; } = new();
@@ -26,6 +27,8 @@ internal sealed class Broker : IAsyncDisposable
     public EventTable Events { get; }
 
     public FanOut FanOut { get; }
+
+    public LocalHistory History { get; }
 
     public Publisher Publisher { get; }
 
@@ -43,7 +46,7 @@ internal sealed class Broker : IAsyncDisposable
         var signals = Enumerable.Range(0, FanOut.InlineMax + 1).Select(_ => new Signal()).ToArray();
         foreach (var signal in signals)
         {
-            Rooms.Join(signal, "signals");
+            Rooms.Join(signal, "signals", out _);
         }
 
         await Publisher.PublishToAsync("signal", ["signals"], "null"u8.ToArray());
@@ -67,7 +70,7 @@ internal sealed class Broker : IAsyncDisposable
 
         public Task Flushed => _flushed.Task;
 
-        public override bool Deliver(Envelope envelope) => true;
+        public override bool Queue(Envelope envelope, int room) => true;
 
         public override bool Queue(string @event, ReadOnlySpan<byte> data) => false;
 

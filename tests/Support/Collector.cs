@@ -22,7 +22,7 @@ internal sealed class Collector : Subscriber
     /// <summary>How often it was flushed.</summary>
     public int Flushes { get; private set; }
 
-    public override bool Deliver(Envelope envelope)
+    public override bool Queue(Envelope envelope, int room)
     {
         _received.Enqueue(envelope);
         return Interlocked.Increment(ref _unflushed) == 1;

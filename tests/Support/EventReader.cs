@@ -26,9 +26,15 @@ public sealed class EventReader : IDisposable
     }
 
     /// <summary>Opens any stream of events, with all of it still to be read.</summary>
-    public static async Task<EventReader> OpenAsync(HttpClient http, Uri url)
+    public static async Task<EventReader> OpenAsync(HttpClient http, Uri url, string? lastEventId = null)
     {
-        var response = await http.GetAsync(url, HttpCompletionOption.ResponseHeadersRead);
+        using var request = new HttpRequestMessage(HttpMethod.Get, url);
+        if (lastEventId is not null)
+        {
+            request.Headers.Add("Last-Event-ID", lastEventId);
+        }
+
+        var response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
         response.EnsureSuccessStatusCode();
         return new EventReader(response, await response.Content.ReadAsStreamAsync());
     }

@@ -113,6 +113,9 @@ public sealed class Node : IAsyncDisposable
         {
             builder.UseSetting("Dmb:Port", "0");
             builder.UseSetting("Dmb:RedisHost", "none");
+
+            // The frames of rooms without history, except where a test is about that.
+            builder.UseSetting("Dmb:HistorySize", "0");
             foreach (var (key, value) in _settings)
             {
                 builder.UseSetting("Dmb:" + key, value);

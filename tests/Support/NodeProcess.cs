@@ -13,6 +13,9 @@ public sealed partial class NodeProcess : IAsyncDisposable
     [
         ("DMB_PORT", "0"),
 
+        // The frames of rooms without history, except where a test is about that.
+        ("DMB_HISTORY_SIZE", "0"),
+
         // So that no reader is closed for being slow while the machine is busy.
         ("DMB_MAX_PENDING_MESSAGES", "65536"),
         ("DMB_MAX_PENDING_BYTES", "67108864"),

@@ -200,7 +200,7 @@ public sealed partial class TestClient : IAsyncDisposable
         return [.. bytes, .. key, .. payload.Select((value, i) => (byte)(value ^ key[i % 4]))];
     }
 
-    [GeneratedRegex(""","id":"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"}$""")]
+    [GeneratedRegex(""","id":"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"(,"room":"[^"]*","pos":"[^"]*")?}$""")]
     private static partial Regex MessageEnd();
 
     private async Task<string> AskAsync(string @event, string data)

@@ -1,0 +1,104 @@
+using Dmb.Routing;
+using StackExchange.Redis;
+
+namespace Dmb.Redis;
+
+/// <summary>
+/// The histories of all rooms, in Redis: what a script that publishes is told of them, what is read of them, and whether the server
+/// still has all that this node has seen it count.
+/// </summary>
+internal sealed class RedisHistory(RedisNode node, HistoryPolicy policy, BrokerOptions options, TimeProvider time)
+{
+    /// <summary>What says that a message may have been published before, where nobody knows at which place.</summary>
+    public const string Unknown = "?";
+
+    private readonly RedisChannels _channels = node.Channels;
+    private string _mark = "";
+    private string _run = "";
+    private long _seen;
+
+    /// <summary>Whether a message is kept in one of its rooms.</summary>
+    public bool Keeps(Outgoing message) => policy.KeepsAny(message.Rooms);
+
+    /// <summary>Notes how far the server has counted.</summary>
+    public void Saw(long number)
+    {
+        for (var seen = Volatile.Read(ref _seen); number > seen; seen = Volatile.Read(ref _seen))
+        {
+            Interlocked.CompareExchange(ref _seen, number, seen);
+        }
+    }
+
+    /// <summary>
+    /// Gives the mark of the server's data: another one when it has lost them, or some of them that this node has seen. With the mark
+    /// all counts begin a new life.
+    /// </summary>
+    public async Task<string> AttachAsync(IDatabase redis)
+    {
+        var answer = (string[])(await RedisScripts.RunAsync(
+            redis, RedisScripts.Epoch, [_channels.Epoch], [StreamPosition.NewEpoch(), _mark, Volatile.Read(ref _seen), _run]))!;
+        if (_mark != answer[0])
+        {
+            Volatile.Write(ref _seen, 0);
+        }
+
+        (_mark, _run) = (answer[0], answer[1]);
+        return _mark;
+    }
+
+    /// <summary>The keys with which a script publishes a message (<see cref="RedisScripts.PublishKept"/>).</summary>
+    public RedisKey[] Keys(Outgoing message) =>
+        [_channels.Log, _channels.Epoch, .. message.Rooms.SelectMany(room => policy.Keeps(room) ? Keys(room) : ["", ""])];
+
+    /// <summary>The arguments with which a script publishes a message.</summary>
+    /// <param name="message">The message.</param>
+    /// <param name="again">Empty for one that is sent for the first time; else its place, or <see cref="Unknown"/>.</param>
+    public RedisValue[] Arguments(Outgoing message, string again = "") =>
+    [
+        RedisUplink.LogLength(message.Body), message.Body, message.Id, StreamPosition.NewEpoch(), (long)options.PositionTtl.TotalMilliseconds, again,
+        .. message.Rooms.SelectMany(Arguments),
+    ];
+
+    /// <summary>Where rooms stand, and what is kept of them behind the places that are asked for.</summary>
+    public async Task<IReadOnlyList<RoomHistory>> ReadAsync(IDatabase redis, IReadOnlyList<RoomRequest> rooms)
+    {
+        RedisKey[] keys = [_channels.Epoch, .. rooms.SelectMany(request => Keys(request.Room))];
+        RedisValue[] arguments =
+        [
+            StreamPosition.NewEpoch(), (long)options.PositionTtl.TotalMilliseconds,
+            .. rooms.SelectMany(request => (RedisValue[])[request.Since?.Epoch ?? "", request.Since?.Seq ?? 0]),
+        ];
+        var answer = (RedisResult[])(await RedisScripts.RunAsync(redis, RedisScripts.ReadHistory, keys, arguments))!;
+        var now = (long)answer[0];
+        return [.. rooms.Select((request, i) => Read(request.Room, (RedisResult[])answer[i + 1]!, now))];
+    }
+
+    private RoomHistory Read(string room, RedisResult[] found, long now)
+    {
+        var limits = policy.Of(room);
+        var messages = new List<Envelope>();
+        var isExpired = (long)found[2] < limits.Size;
+        foreach (var entry in (RedisResult[])found[3]!)
+        {
+            var fields = (RedisValue[])((RedisResult[])entry!)[1]!;
+            if (now - (long)fields[1] >= limits.Ttl.TotalMilliseconds)
+            {
+                isExpired = true;
+            }
+            else if (RedisFormat.Read(fields[5]!, room, time, out _) is { } envelope)
+            {
+                messages.Add(envelope);
+            }
+        }
+
+        return new RoomHistory(new StreamPosition((string)found[0]!, (long)found[1]), messages, isExpired);
+    }
+
+    private RedisKey[] Keys(string room) => [_channels.History(room), _channels.Position(room)];
+
+    private RedisValue[] Arguments(string room)
+    {
+        var (size, ttl) = policy.Of(room);
+        return [_channels.Room(room), size, (long)ttl.TotalMilliseconds];
+    }
+}

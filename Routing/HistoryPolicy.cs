@@ -1,0 +1,105 @@
+using System.Globalization;
+
+namespace Dmb.Routing;
+
+/// <summary>How much of a room's history is kept.</summary>
+/// <param name="Size">Messages; 0 for a room that keeps none.</param>
+/// <param name="Ttl">How long each of them.</param>
+internal readonly record struct HistoryLimits(int Size, TimeSpan Ttl);
+
+/// <summary>Which rooms keep a history: the first of <see cref="BrokerOptions.HistoryRooms"/> that fits, or else <see cref="BrokerOptions.HistorySize"/>.</summary>
+internal sealed class HistoryPolicy
+{
+    private const int SizeMax = 10_000;
+    private const int TtlMaxSeconds = 86_400;
+
+    private readonly HistoryLimits _default;
+    private readonly (string Name, bool IsPrefix, HistoryLimits Limits)[] _patterns;
+
+    public HistoryPolicy(BrokerOptions options)
+    {
+        _default = Limits(options.HistorySize, options.HistoryTtl);
+        _patterns = [.. options.HistoryRooms.Select(entry => TryRead(entry, options.HistoryTtl, out var pattern) ? pattern : throw new ArgumentException(entry))];
+        IsOn = _default.Size > 0 || Array.Exists(_patterns, pattern => pattern.Limits.Size > 0);
+    }
+
+    /// <summary>Whether any room keeps a history.</summary>
+    public bool IsOn { get; }
+
+    /// <summary>Whether an entry is <c>room=size</c> or <c>room=size/seconds</c>; a room's last character may be a <c>*</c>.</summary>
+    public static bool IsPattern(string entry) => TryRead(entry, TimeSpan.Zero, out _);
+
+    /// <summary>What a room keeps. What backends hear is stored elsewhere.</summary>
+    public HistoryLimits Of(string room)
+    {
+        if (room.StartsWith("uplink ", StringComparison.Ordinal))
+        {
+            return default;
+        }
+
+        foreach (var (name, isPrefix, limits) in _patterns)
+        {
+            if (isPrefix ? room.StartsWith(name, StringComparison.Ordinal) : room == name)
+            {
+                return limits;
+            }
+        }
+
+        return _default;
+    }
+
+    /// <summary>Whether a room keeps anything.</summary>
+    public bool Keeps(string room) => IsOn && Of(room).Size > 0;
+
+    /// <summary>Whether one of these rooms keeps anything.</summary>
+    public bool KeepsAny(string[] rooms)
+    {
+        if (IsOn)
+        {
+            foreach (var room in rooms)
+            {
+                if (Of(room).Size > 0)
+                {
+                    return true;
+                }
+            }
+        }
+
+        return false;
+    }
+
+    private static HistoryLimits Limits(int size, TimeSpan ttl) => ttl > TimeSpan.Zero ? new HistoryLimits(size, ttl) : default;
+
+    private static bool TryRead(string entry, TimeSpan ttl, out (string Name, bool IsPrefix, HistoryLimits Limits) pattern)
+    {
+        pattern = default;
+        var equals = entry.LastIndexOf('=');
+        if (equals <= 0)
+        {
+            return false;
+        }
+
+        var (name, numbers) = (entry[..equals], entry[(equals + 1)..].Split('/'));
+        if (numbers.Length > 2 || !TryNumber(numbers[0], SizeMax, out var size) || name.AsSpan(0, name.Length - 1).Contains('*'))
+        {
+            return false;
+        }
+
+        if (numbers.Length == 2)
+        {
+            if (!TryNumber(numbers[1], TtlMaxSeconds, out var seconds))
+            {
+                return false;
+            }
+
+            ttl = TimeSpan.FromSeconds(seconds);
+        }
+
+        var isPrefix = name[^1] == '*';
+        pattern = (isPrefix ? name[..^1] : name, isPrefix, Limits(size, ttl));
+        return true;
+    }
+
+    private static bool TryNumber(string text, int max, out int number) =>
+        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number) && number <= max;
+}

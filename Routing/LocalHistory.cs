@@ -1,0 +1,222 @@
+namespace Dmb.Routing;
+
+/// <summary>
+/// The histories of a node that runs alone, in its memory: counts and keeps what is published to rooms that keep a history, and hands
+/// it to the fan-out in the order of the count.
+/// </summary>
+internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, BrokerOptions options, TimeProvider time)
+{
+    /// <summary>Rooms whose counts are remembered; past that the quiet ones are forgotten.</summary>
+    private const int RoomsMax = 1_000_000;
+
+    /// <summary>What an envelope takes besides its data, once as it came and once as it was sent.</summary>
+    private const int OverheadBytes = 512;
+
+    private readonly Lock _lock = new();
+    private readonly Dictionary<string, Entry> _rooms = [];
+
+    /// <summary>All that is kept, the oldest first: the first to go when there are too many bytes of it.</summary>
+    private readonly LinkedList<Kept> _kept = [];
+    private long _keptBytes;
+    private long _entries;
+
+    /// <summary>The life of counts that begin now: another one since any count was forgotten.</summary>
+    private string _epoch = StreamPosition.NewEpoch();
+
+    /// <summary>Keeps a message and delivers it. Completes when it was delivered or has its place in the queue.</summary>
+    public ValueTask PublishAsync(Envelope envelope)
+    {
+        if (!policy.KeepsAny(envelope.Rooms))
+        {
+            return fanOut.DeliverAsync(envelope);
+        }
+
+        // One after the other for each room, so that a subscriber gets its messages in the order of the count. It is waited for nobody
+        // meanwhile: what is delivered has its place when the call returns.
+        envelope.Keep();
+        var entries = Enter(envelope.Rooms);
+        try
+        {
+            Keep(envelope, entries);
+            return fanOut.DeliverAsync(envelope);
+        }
+        finally
+        {
+            foreach (var entry in entries)
+            {
+                entry?.Publishing.Exit();
+            }
+        }
+    }
+
+    /// <summary>Where rooms stand, and what is kept of them behind a place.</summary>
+    public RoomHistory[] Read(IReadOnlyList<RoomRequest> rooms)
+    {
+        lock (_lock)
+        {
+            return [.. rooms.Select(Read)];
+        }
+    }
+
+    private RoomHistory Read(RoomRequest request)
+    {
+        var limits = policy.Of(request.Room);
+        if (limits.Size == 0)
+        {
+            return RoomHistory.None;
+        }
+
+        if (!_rooms.TryGetValue(request.Room, out var entry))
+        {
+            return new RoomHistory(new StreamPosition(_epoch, 0), [], IsExpired: false);
+        }
+
+        if (request.Since is not { } since)
+        {
+            return new RoomHistory(entry.Position, [], IsExpired: false);
+        }
+
+        Expire(entry, limits);
+        var messages = entry.Messages.Select(node => node.Value.Envelope)
+            .Where(envelope => envelope.PositionIn(request.Room) is var position && (position.Epoch != since.Epoch || position.Seq > since.Seq));
+        return new RoomHistory(entry.Position, [.. messages], entry.IsLastExpired);
+    }
+
+    /// <summary>Takes the turns of all rooms that keep a history, always in the same order.</summary>
+    private Entry?[] Enter(string[] rooms)
+    {
+        while (true)
+        {
+            Entry?[] entries;
+            lock (_lock)
+            {
+                entries = [.. rooms.Select(room => policy.Of(room).Size > 0 ? Get(room) : null)];
+            }
+
+            if (entries.Length == 1)
+            {
+                entries[0]!.Publishing.Enter();
+            }
+            else
+            {
+                foreach (var entry in entries.OfType<Entry>().OrderBy(entry => entry.Number))
+                {
+                    entry.Publishing.Enter();
+                }
+            }
+
+            if (!Array.Exists(entries, entry => entry is { IsForgotten: true }))
+            {
+                return entries;
+            }
+
+            foreach (var entry in entries)
+            {
+                entry?.Publishing.Exit();
+            }
+        }
+    }
+
+    private void Keep(Envelope envelope, Entry?[] entries)
+    {
+        var positions = new StreamPosition[entries.Length];
+        var bytes = OverheadBytes + (2 * envelope.Data.Length);
+        var now = time.GetTimestamp();
+        lock (_lock)
+        {
+            for (var i = 0; i < entries.Length; i++)
+            {
+                if (entries[i] is not { } entry)
+                {
+                    continue;
+                }
+
+                positions[i] = entry.Position = entry.Position with { Seq = entry.Position.Seq + 1 };
+                entry.Messages.Enqueue(_kept.AddLast(new Kept(entry, envelope, bytes, now)));
+                entry.Used = now;
+                _keptBytes += bytes;
+                Expire(entry, policy.Of(envelope.Rooms[i]));
+            }
+
+            envelope.Positions = positions;
+            while (_keptBytes > options.HistoryBytes && _kept.First is { } oldest)
+            {
+                DropOldest(oldest.Value.Entry);
+            }
+        }
+    }
+
+    private Entry Get(string room)
+    {
+        if (!_rooms.TryGetValue(room, out var entry))
+        {
+            if (_rooms.Count >= RoomsMax)
+            {
+                Forget();
+            }
+
+            entry = _rooms[room] = new Entry(_entries++, _epoch);
+        }
+
+        return entry;
+    }
+
+    private void Expire(Entry entry, HistoryLimits limits)
+    {
+        while (entry.Messages.TryPeek(out var oldest))
+        {
+            var isExpired = time.GetElapsedTime(oldest.Value.Since) >= limits.Ttl;
+            if (!isExpired && entry.Messages.Count <= limits.Size)
+            {
+                return;
+            }
+
+            DropOldest(entry, isExpired);
+        }
+    }
+
+    private void DropOldest(Entry entry, bool isExpired = false)
+    {
+        entry.IsLastExpired = isExpired;
+        var node = entry.Messages.Dequeue();
+        _kept.Remove(node);
+        _keptBytes -= node.Value.Bytes;
+    }
+
+    /// <summary>Forgets the counts of rooms that have been quiet the longest, and all of those whose time is up.</summary>
+    private void Forget()
+    {
+        var quiet = _rooms.Where(room => room.Value.Messages.Count == 0).OrderBy(room => room.Value.Used).ToArray();
+        var forgotten = Math.Max(RoomsMax / 10, quiet.Count(room => time.GetElapsedTime(room.Value.Used) >= options.PositionTtl));
+        foreach (var (room, entry) in quiet.Take(forgotten))
+        {
+            entry.IsForgotten = true;
+            _rooms.Remove(room);
+        }
+
+        _epoch = StreamPosition.NewEpoch();
+    }
+
+    /// <summary>One message in the history of one room.</summary>
+    private sealed record Kept(Entry Entry, Envelope Envelope, int Bytes, long Since);
+
+    /// <summary>One room's count and messages.</summary>
+    private sealed class Entry(long number, string epoch)
+    {
+        /// <summary>Held while a message gets its position and is handed to the fan-out.</summary>
+        public Lock Publishing { get; } = new();
+
+        public long Number { get; } = number;
+
+        public StreamPosition Position { get; set; } = new(epoch, 0);
+
+        public Queue<LinkedListNode<Kept>> Messages { get; } = new();
+
+        public long Used { get; set; }
+
+        /// <summary>Whether the last message that went did so for its age.</summary>
+        public bool IsLastExpired { get; set; }
+
+        public volatile bool IsForgotten;
+    }
+}

@@ -1,0 +1,425 @@
+using System.Text.Json;
+
+namespace Dmb.Tests.History;
+
+/// <summary>What every backplane promises to those who come back: the same tests for a node that runs alone and for nodes over Redis.</summary>
+public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
+{
+    private static int _rooms;
+    private readonly string _room = $"history:{Interlocked.Increment(ref _rooms)}-{Guid.NewGuid():N}";
+
+    private NodeProcess First => nodes[0];
+
+    private NodeProcess Last => nodes[^1];
+
+    [Fact]
+    public async Task A_message_of_a_room_with_history_carries_the_room_and_a_place_that_counts_up_by_one()
+    {
+        await using var client = await Last.ConnectAsync();
+        var start = Place.Of(JsonElement.Parse(await client.AckAsync("subscribe", JsonSerializer.Serialize(_room))).GetProperty("data"));
+        await client.ReadAllAsync();
+        for (var i = 1; i <= 3; i++)
+        {
+            var id = await First.NotifyAsync("any", $$"""{"n":{{i}},"_in":"{{_room}}"}""");
+            Assert.Equal(
+                $$$"""{"event":"any","data":{"n":{{{i}}},"_in":"{{{_room}}}"},"id":"{{{id}}}","room":"{{{_room}}}","pos":"{{{start.Epoch}}}:{{{start.Seq + i}}}"}""",
+                await client.ReadAsync());
+        }
+
+        Assert.Equal($$"""{"room":"{{_room}}","sessions":1,"pos":"{{start.Epoch}}:{{start.Seq + 3}}"}""", await First.Http.GetStringAsync(new Uri(First.Url, "/rooms/" + _room)));
+    }
+
+    [Fact]
+    public async Task Who_comes_back_gets_what_it_missed_on_any_node_once_and_in_order_and_then_what_is_live()
+    {
+        var start = await PlaceAsync();
+        await PublishAsync(1, 20);
+        await using var client = await Last.ConnectAsync();
+        var answer = await ResumeAsync(client, start with { Seq = start.Seq + 5 });
+        Assert.Equal($$"""{"room":"{{_room}}","pos":"{{start.Epoch}}:{{start.Seq + 20}}","recovered":true}""", answer);
+        await PublishAsync(21, 25);
+        await GetsAsync(client, Enumerable.Range(6, 20));
+    }
+
+    [Fact]
+    public async Task Who_never_got_a_message_gets_all_of_them()
+    {
+        var start = await PlaceAsync();
+        await PublishAsync(1, 3);
+        await using var client = await First.ConnectAsync();
+        Assert.Contains("\"recovered\":true", await ResumeAsync(client, start), StringComparison.Ordinal);
+        await GetsAsync(client, [1, 2, 3]);
+    }
+
+    [Fact]
+    public async Task Who_missed_nothing_is_told_so()
+    {
+        await PublishAsync(1, 2);
+        var place = await PlaceAsync();
+        await using var client = await First.ConnectAsync();
+        Assert.Equal($$"""{"room":"{{_room}}","pos":"{{place}}","recovered":true}""", await ResumeAsync(client, place));
+    }
+
+    [Fact]
+    public async Task Of_what_was_trimmed_the_number_is_told_and_what_is_kept_comes()
+    {
+        var start = await PlaceAsync();
+        await PublishAsync(1, 130);
+        await using var client = await Last.ConnectAsync();
+        Assert.Equal(
+            $$"""{"room":"{{_room}}","pos":"{{start.Epoch}}:{{start.Seq + 130}}","recovered":false,"why":"trimmed","lost":30}""", await ResumeAsync(client, start));
+        await GetsAsync(client, Enumerable.Range(31, 100));
+    }
+
+    [Fact]
+    public async Task Another_life_of_the_count_is_told_and_all_that_is_kept_comes()
+    {
+        var start = await PlaceAsync();
+        await PublishAsync(1, 2);
+        await using var client = await Last.ConnectAsync();
+        Assert.Equal(
+            $$"""{"room":"{{_room}}","pos":"{{start.Epoch}}:{{start.Seq + 2}}","recovered":false,"why":"epoch"}""", await ResumeAsync(client, new Place("old", 7)));
+        await GetsAsync(client, [1, 2]);
+    }
+
+    [Fact]
+    public async Task A_place_that_lies_ahead_is_told()
+    {
+        var start = await PlaceAsync();
+        await using var client = await Last.ConnectAsync();
+        Assert.Equal($$"""{"room":"{{_room}}","pos":"{{start}}","recovered":false,"why":"future"}""", await ResumeAsync(client, start with { Seq = start.Seq + 1 }));
+        await PublishAsync(1, 1);
+        await GetsAsync(client, [1]);
+    }
+
+    [Theory]
+    [InlineData("\"\"")]
+    [InlineData("\"nonsense\"")]
+    [InlineData("\"k3f9:-1\"")]
+    [InlineData("\"k3f9:99999999999999999999\"")]
+    [InlineData("7")]
+    [InlineData("{}")]
+    public async Task What_is_no_place_is_a_bad_frame_and_nothing_is_joined(string since)
+    {
+        await using var client = await First.ConnectAsync();
+        var answer = await client.AckAsync("subscribe", $$"""{"room":"{{_room}}","since":{{since}}}""");
+        Assert.Contains("\"code\":\"bad_frame\"", answer, StringComparison.Ordinal);
+        await PublishAsync(1, 1);
+        Assert.DoesNotContain(await client.ReadAllAsync(), text => text.Contains(_room, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Several_rooms_are_resumed_at_once_and_a_message_in_two_of_them_comes_once()
+    {
+        var other = _room + "-other";
+        var (start, otherStart) = (await PlaceAsync(), await PlaceAsync(other));
+        await PublishAsync(1, 3);
+        await First.NotifyAsync("any", $$"""{"n":4,"_in":["{{_room}}","{{other}}"]}""");
+        await First.NotifyAsync("any", $$"""{"n":5,"_in":"{{other}}"}""");
+        await using var client = await Last.ConnectAsync();
+        var answer = await client.AckAsync("subscribe", $$"""[{"room":"{{_room}}","since":"{{start}}"},"no-since:1",{"room":"{{other}}","since":"{{otherStart}}"}]""");
+        Assert.Contains($$"""{"rooms":["{{_room}}","no-since:1","{{other}}"],"positions":[{"room":"{{_room}}","pos":"{{start with { Seq = start.Seq + 4 }}}","recovered":true},""", answer, StringComparison.Ordinal);
+        Assert.Contains($$"""{"room":"{{other}}","pos":"{{otherStart with { Seq = otherStart.Seq + 2 }}}","recovered":true}]}""", answer, StringComparison.Ordinal);
+        await GetsAsync(client, [1, 2, 3, 4, 5]);
+        await First.NotifyAsync("any", $$"""{"n":6,"_in":["{{_room}}","{{other}}"]}""");
+        await GetsAsync(client, [6]);
+    }
+
+    [Fact]
+    public async Task What_came_live_by_one_room_is_not_replayed_by_another()
+    {
+        var other = _room + "-other";
+        var start = await PlaceAsync();
+        await using var client = await Last.JoinAsync(other);
+        await PublishAsync(1, 1);
+        await First.NotifyAsync("any", $$"""{"n":2,"_in":["{{_room}}","{{other}}"]}""");
+        await PublishAsync(3, 3);
+        await GetsAsync(client, [2]);
+        Assert.Contains("\"recovered\":true", await ResumeAsync(client, start), StringComparison.Ordinal);
+        await GetsAsync(client, [1, 3]);
+    }
+
+    [Fact]
+    public async Task A_frame_names_the_places_in_all_rooms_of_the_message()
+    {
+        var other = _room + "-other";
+        var (start, otherStart) = (await PlaceAsync(), await PlaceAsync(other));
+        await using var one = await Last.JoinAsync(_room);
+        await using var both = await Last.JoinAsync(_room, other);
+        await First.NotifyAsync("any", $$"""{"n":1,"_in":["{{_room}}","{{other}}"]}""");
+        foreach (var client in new[] { one, both })
+        {
+            var message = JsonElement.Parse(await client.ReadAsync());
+            var places = message.GetProperty("also").EnumerateObject().Select(also => (Room: also.Name, Place: also.Value.GetString()))
+                .Append((message.GetProperty("room").GetString()!, message.GetProperty("pos").GetString())).Order().ToArray();
+            Assert.Equal([(_room, (start with { Seq = start.Seq + 1 }).ToString()), (other, (otherStart with { Seq = otherStart.Seq + 1 }).ToString())], places);
+        }
+    }
+
+    [Fact]
+    public async Task A_room_that_keeps_no_history_has_no_places()
+    {
+        await using var client = await Last.ConnectAsync();
+        Assert.Contains("\"data\":{\"room\":\"none:1\"}}", await client.AckAsync("subscribe", "\"none:1\""), StringComparison.Ordinal);
+        await client.ReadAllAsync();
+        var id = await First.NotifyAsync("any", """{"_in":"none:1"}""");
+        Assert.Equal($$$"""{"event":"any","data":{"_in":"none:1"},"id":"{{{id}}}"}""", await client.ReadAsync());
+    }
+
+    [Fact]
+    public async Task Many_who_come_back_while_messages_flow_each_get_each_once_and_in_order()
+    {
+        var start = await PlaceAsync();
+        const int Messages = 80;
+        var publishing = PublishAsync(1, Messages);
+        var clients = Enumerable.Range(0, 12).Select(async i =>
+        {
+            await using var client = await nodes[i % nodes.Count].ConnectAsync();
+            await ResumeAsync(client, start);
+            return await ReadAsync(client, Messages);
+        }).ToArray();
+        foreach (var read in await Task.WhenAll(clients))
+        {
+            Assert.Equal(Enumerable.Range(1, Messages), read);
+        }
+
+        await publishing;
+    }
+
+    [Fact]
+    public async Task A_stream_says_up_to_where_it_has_come_and_goes_on_from_there()
+    {
+        var start = await PlaceAsync();
+        using (var stream = await StreamAsync(Last, null, _room))
+        {
+            Assert.Equal(": connected", await stream.ReadAsync());
+            Assert.Equal($"id: {_room}={start}", await stream.ReadAsync());
+            await PublishAsync(1, 1);
+            Assert.Equal($$"""
+                event: any
+                data: {"n":1,"_in":"{{_room}}"}
+                id: {{_room}}={{start with { Seq = start.Seq + 1 }}}
+                """, await stream.ReadAsync());
+        }
+
+        await PublishAsync(2, 4);
+        using var again = await StreamAsync(First, $"{_room}={start with { Seq = start.Seq + 1 }}", _room);
+        Assert.Equal(": connected", await again.ReadAsync());
+        Assert.Equal($"id: {_room}={start with { Seq = start.Seq + 4 }}", await again.ReadAsync());
+        for (var i = 2; i <= 4; i++)
+        {
+            var place = start with { Seq = start.Seq + i };
+            Assert.EndsWith($"{{\"n\":{i},\"_in\":\"{_room}\"}}\nid: {_room}={place}", await again.ReadAsync(), StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task An_id_line_carries_all_rooms_of_the_stream()
+    {
+        var other = _room + "&=+ö";
+        var (start, otherStart) = (await PlaceAsync(), await PlaceAsync(other));
+        string cursor;
+        using (var stream = await StreamAsync(Last, null, _room, other, "none:2"))
+        {
+            await stream.ReadAsync();
+            Assert.Equal($"id: {_room}={start}&{_room}%26%3D%2B%C3%B6={otherStart}", await stream.ReadAsync());
+            await PublishAsync(1, 1);
+            await stream.ReadAsync();
+            await First.NotifyAsync("any", """{"_in":"none:2"}""");
+            Assert.Equal("event: any\ndata: {\"_in\":\"none:2\"}", await stream.ReadAsync());
+            await First.NotifyAsync("any", JsonSerializer.Serialize(new { n = 2, _in = new[] { _room, other } }));
+            cursor = (await stream.ReadAsync()).Split("id: ")[1];
+            Assert.Equal($"{_room}={start with { Seq = start.Seq + 2 }}&{_room}%26%3D%2B%C3%B6={otherStart with { Seq = otherStart.Seq + 1 }}", cursor);
+        }
+
+        await First.NotifyAsync("any", JsonSerializer.Serialize(new { n = 3, _in = other }));
+        using var again = await StreamAsync(Last, cursor, _room, other);
+        await again.ReadAsync();
+        await again.ReadAsync();
+        Assert.Contains("{\"n\":3,", await again.ReadAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_stream_that_can_not_be_made_whole_says_what_is_missing()
+    {
+        var start = await PlaceAsync();
+        await PublishAsync(1, 102);
+        using var stream = await StreamAsync(Last, $"{_room}={start}", _room);
+        await stream.ReadAsync();
+        await stream.ReadAsync();
+        Assert.Equal($$"""
+            event: gap
+            data: {"room":"{{_room}}","lost":2,"why":"trimmed"}
+            """, await stream.ReadAsync());
+        Assert.Contains("{\"n\":3,", await stream.ReadAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_stream_is_refused_what_is_no_place()
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, new Uri(First.Url, "/events?room=" + _room));
+        request.Headers.Add("Last-Event-ID", _room + "=nonsense");
+        using var response = await First.Http.SendAsync(request);
+        Assert.Equal(400, (int)response.StatusCode);
+        Assert.Contains("\"code\":\"bad_name\"", await response.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Who_asks_for_no_answer_is_told_what_is_missing_all_the_same()
+    {
+        var start = await PlaceAsync();
+        await PublishAsync(1, 101);
+        await using var client = await Last.ConnectAsync();
+        await client.SendAsync($$$"""{"event":"subscribe","data":{"room":"{{{_room}}}","since":"{{{start}}}"}}""");
+        Assert.Equal($$"""{"event":"joined","data":"{{_room}}"}""", await client.ReadAsync());
+        Assert.Equal($$$"""{"event":"gap","data":{"room":"{{{_room}}}","lost":1,"why":"trimmed"}}""", await client.ReadAsync());
+        await GetsAsync(client, Enumerable.Range(2, 100));
+    }
+
+    [Fact]
+    public async Task A_user_of_a_backend_gets_what_was_sent_to_it_while_it_was_away()
+    {
+        var registered = await First.Http.PostAsync(new Uri(First.Url, "/register/backend"), new StringContent("""{"name":"billing"}"""));
+        var bkid = JsonElement.Parse(await registered.Content.ReadAsStringAsync()).GetProperty("bkid").GetString()!;
+        var (users, user) = ($"users {bkid}", $"user {bkid} ann");
+        string places;
+        await using (var client = await Last.ConnectAsync())
+        {
+            var answer = JsonElement.Parse(await client.AckAsync("dmb:connect", $$"""{"service":"{{bkid}}","user":"ann"}""")).GetProperty("data");
+            places = string.Join(',', answer.GetProperty("positions").EnumerateArray().Select(room => $"\"{room.GetProperty("room").GetString()}\":\"{room.GetProperty("pos").GetString()}\""));
+            Assert.Equal([users, user], answer.GetProperty("positions").EnumerateArray().Select(room => room.GetProperty("room").GetString()!));
+        }
+
+        await SayAsync("""{"to":"ann","data":1}""");
+        await SayAsync("""{"data":2}""");
+        await SayAsync("""{"to":"bob","data":3}""");
+        await SayAsync("""{"to":"ann","data":4}""");
+
+        await using var again = await First.ConnectAsync();
+        var resumed = await again.AckAsync("dmb:connect", $$$"""{"service":"{{{bkid}}}","user":"ann","since":{{{{places}}}}}""");
+        Assert.Equal(2, resumed.Split("\"recovered\":true").Length - 1);
+        await SayAsync("""{"to":"ann","data":5}""");
+        var heard = new List<(string, int)>();
+        while (heard.Count < 4)
+        {
+            var message = JsonElement.Parse(await again.ReadAsync());
+            if (message.TryGetProperty("event", out var name) && name.GetString() is "dmb:direct" or "dmb:broadcast")
+            {
+                heard.Add((name.GetString()!, message.GetProperty("data").GetInt32()));
+            }
+        }
+
+        Assert.Equal([("dmb:broadcast", 2), ("dmb:direct", 1), ("dmb:direct", 4)], heard.Take(3).Order());
+        Assert.Equal(("dmb:direct", 5), heard[3]);
+
+        using var stream = await EventReader.OpenAsync(
+            First.Http, new Uri(First.Url, $"/events?service={bkid}&user=ann"),
+            string.Join('&', JsonElement.Parse($"{{{places}}}").EnumerateObject().Select(place => $"{Uri.EscapeDataString(place.Name)}={place.Value.GetString()}")));
+        var events = new List<string>();
+        while (events.Count < 4)
+        {
+            var text = await stream.ReadAsync();
+            if (text.StartsWith("event: dmb:direct", StringComparison.Ordinal) || text.StartsWith("event: dmb:broadcast", StringComparison.Ordinal))
+            {
+                events.Add(text.Split('\n')[1]);
+            }
+        }
+
+        Assert.Equal(["data: 1", "data: 2", "data: 4", "data: 5"], events.Order());
+
+        async Task SayAsync(string message)
+        {
+            using var response = await First.Http.PostAsync(new Uri(First.Url, $"/backend/{bkid}/messages"), new StringContent(message));
+            Assert.Equal(200, (int)response.StatusCode);
+        }
+    }
+
+    private static Task<EventReader> StreamAsync(NodeProcess node, string? lastEventId, params string[] rooms) =>
+        EventReader.OpenAsync(node.Http, new Uri(node.Url, "/events?" + string.Join('&', rooms.Select(room => "room=" + Uri.EscapeDataString(room)))), lastEventId);
+
+    private async Task<Place> PlaceAsync(string? room = null)
+    {
+        await using var client = await Last.ConnectAsync();
+        return Place.Of(JsonElement.Parse(await client.AckAsync("subscribe", JsonSerializer.Serialize(room ?? _room))).GetProperty("data"));
+    }
+
+    private async Task PublishAsync(int first, int last)
+    {
+        for (var i = first; i <= last; i++)
+        {
+            await nodes[i % nodes.Count].NotifyAsync("any", $$"""{"n":{{i}},"_in":"{{_room}}"}""");
+        }
+    }
+
+    /// <summary>Joins the room with what was seen of it, and gives the data of the answer.</summary>
+    private async Task<string> ResumeAsync(TestClient client, Place since)
+    {
+        var answer = await client.AckAsync("subscribe", $$"""{"room":"{{_room}}","since":"{{since}}"}""");
+        return JsonElement.Parse(answer).GetProperty("data").GetRawText();
+    }
+
+    /// <summary>Checks that these messages are the next that a client gets, in their order.</summary>
+    private static async Task GetsAsync(TestClient client, IEnumerable<int> numbers)
+    {
+        var expected = numbers.ToArray();
+        Assert.Equal(expected, await ReadAsync(client, expected.Length));
+    }
+
+    private static async Task<int[]> ReadAsync(TestClient client, int count)
+    {
+        var numbers = new List<int>();
+        while (numbers.Count < count)
+        {
+            var message = JsonElement.Parse(await client.ReadAsync());
+            if (message.TryGetProperty("event", out var name) && name.GetString() == "any")
+            {
+                numbers.Add(message.GetProperty("data").GetProperty("n").GetInt32());
+            }
+        }
+
+        return [.. numbers];
+    }
+}
+
+/// <summary>A place as clients see it.</summary>
+public sealed record Place(string Epoch, long Seq)
+{
+    public static Place Of(JsonElement data)
+    {
+        var parts = data.GetProperty("pos").GetString()!.Split(':');
+        return new Place(parts[0], long.Parse(parts[1], System.Globalization.CultureInfo.InvariantCulture));
+    }
+
+    public override string ToString() => $"{Epoch}:{Seq}";
+}
+
+/// <summary>The promise, kept by a node that runs alone.</summary>
+public sealed class EmbeddedHistoryTests(EmbeddedHistoryTests.Alone alone) : HistorySpec([alone.Node]), IClassFixture<EmbeddedHistoryTests.Alone>
+{
+    public sealed class Alone : IAsyncLifetime
+    {
+        public NodeProcess Node { get; private set; } = null!;
+
+        public async ValueTask InitializeAsync() => Node = await NodeProcess.StartAsync([("REDIS_HOST", "none"), .. HistoryCluster.Settings]);
+
+        public ValueTask DisposeAsync() => Node.DisposeAsync();
+    }
+}
+
+/// <summary>The promise, kept by three nodes over Redis.</summary>
+[Collection(Redis.RedisLane.Name)]
+public sealed class RedisHistoryTests(HistoryCluster shared) : HistorySpec(shared.Nodes), IClassFixture<HistoryCluster>;
+
+/// <summary>Three nodes and a Redis whose rooms keep a history.</summary>
+public sealed class HistoryCluster : IAsyncLifetime
+{
+    public static readonly (string, string)[] Settings = [("DMB_HISTORY_SIZE", "100"), ("DMB_HISTORY_ROOMS", "none:*=0"), ("DMB_EVENTS", "any=")];
+
+    private Cluster? _cluster;
+
+    public List<NodeProcess> Nodes => _cluster!.Nodes;
+
+    public async ValueTask InitializeAsync() => _cluster = await Cluster.StartAsync([.. NodeProcess.Patient, .. Settings]);
+
+    public ValueTask DisposeAsync() => _cluster!.DisposeAsync();
+}

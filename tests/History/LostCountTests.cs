@@ -1,0 +1,298 @@
+using System.Text.Json;
+using Dmb.Tests.Redis;
+
+namespace Dmb.Tests.History;
+
+/// <summary>What becomes of places when Redis ends, forgets, or goes back: a count that was lost is never taken for one that goes on.</summary>
+[Collection(FaultLane.Name)]
+public sealed class LostCountTests : IAsyncLifetime
+{
+    private const string Room = "count:1";
+    private readonly List<IAsyncDisposable> _open = [];
+    private RedisServer _redis = null!;
+    private FaultProxy _proxy = null!;
+    private NodeProcess _node = null!;
+
+    public ValueTask InitializeAsync() => ValueTask.CompletedTask;
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var open in Enumerable.Reverse(_open))
+        {
+            await open.DisposeAsync();
+        }
+    }
+
+    [Fact]
+    public async Task A_count_goes_on_when_Redis_has_kept_its_data()
+    {
+        await StartAsync("--appendonly", "yes", "--appendfsync", "always");
+        var start = await PlaceAsync();
+        await PublishAsync(1, 3);
+        await _redis.KillAsync();
+        await _node.BecomesAsync("degraded");
+        await _redis.StartAsync();
+        await _node.BecomesAsync("ready");
+        await PublishAsync(4, 4);
+        await ResumesAsync(start, $$"""{"room":"count:1","pos":"{{start.Epoch}}:4","recovered":true}""", 1, 2, 3, 4);
+    }
+
+    [Fact]
+    public async Task A_count_is_lost_with_the_data_of_Redis()
+    {
+        await StartAsync();
+        var start = await PlaceAsync();
+        await PublishAsync(1, 3);
+        await _redis.KillAsync();
+        await _node.BecomesAsync("degraded");
+        await _redis.StartAsync();
+        await _node.BecomesAsync("ready");
+        await IsLostAsync(start);
+    }
+
+    [Fact]
+    public async Task A_count_is_lost_when_Redis_goes_back_to_an_older_state()
+    {
+        await StartAsync();
+        var start = await PlaceAsync();
+        await PublishAsync(1, 3);
+        await _redis.CommandAsync("SAVE");
+        await PublishAsync(4, 6);
+        await _redis.KillAsync();
+        await _node.BecomesAsync("degraded");
+        await _redis.StartAsync();
+        await _node.BecomesAsync("ready");
+        await PublishAsync(7, 9);
+        await IsLostAsync(start with { Seq = 5 });
+    }
+
+    [Fact]
+    public async Task A_count_is_lost_when_all_keys_are_deleted_under_a_running_node()
+    {
+        await StartAsync();
+        var start = await PlaceAsync();
+        await PublishAsync(1, 3);
+        await _redis.CommandAsync("FLUSHALL");
+        await IsLostAsync(start);
+    }
+
+    [Fact]
+    public async Task A_count_is_lost_with_its_key()
+    {
+        await StartAsync();
+        var start = await PlaceAsync();
+        await PublishAsync(1, 3);
+        await _redis.CommandAsync("DEL", "dmb:pos:count:1");
+        await IsLostAsync(start);
+    }
+
+    [Fact]
+    public async Task Without_memory_a_message_is_delivered_and_the_count_is_given_up()
+    {
+        await StartAsync();
+        var start = await PlaceAsync();
+        await PublishAsync(1, 3);
+        await using var client = await _node.JoinAsync(Room);
+        await _redis.CommandAsync("CONFIG", "SET", "maxmemory", "1");
+        await PublishAsync(4, 4);
+        Assert.Contains("\"n\":4,", await client.ReadAsync(), StringComparison.Ordinal);
+        await _redis.CommandAsync("CONFIG", "SET", "maxmemory", "0");
+        await IsLostAsync(start);
+    }
+
+    [Fact]
+    public async Task What_has_expired_is_told()
+    {
+        await StartAsync();
+        var start = await PlaceAsync();
+        await PublishAsync(1, 3);
+
+        // As Redis does when their time is up.
+        await _redis.CommandAsync("DEL", "dmb:history:count:1");
+        await PublishAsync(4, 4);
+        await ResumesAsync(start, $$"""{"room":"count:1","pos":"{{start.Epoch}}:4","recovered":false,"why":"expired","lost":3}""", 4);
+    }
+
+    [Fact]
+    public async Task While_Redis_is_away_who_comes_back_is_asked_to_come_again_and_who_joins_anew_is_let_in()
+    {
+        await StartAsync();
+        var start = await PlaceAsync();
+        await PublishAsync(1, 2);
+        await _redis.KillAsync();
+        await _node.BecomesAsync("degraded");
+        await using var client = await _node.ConnectAsync();
+        var refused = await client.AckAsync("subscribe", $$"""{"room":"{{Room}}","since":"{{start}}"}""");
+        Assert.Contains("\"code\":\"backplane_down\"", refused, StringComparison.Ordinal);
+        Assert.Contains("\"retry\":true", refused, StringComparison.Ordinal);
+        await using var fresh = await _node.ConnectAsync();
+        Assert.Contains("\"ok\":true,\"data\":{\"room\":\"count:1\"}", await fresh.AckAsync("subscribe", $"\"{Room}\""), StringComparison.Ordinal);
+
+        var (status, _) = await _node.PushAsync("any", """{"n":3,"_in":"count:1"}""");
+        Assert.Equal(202, status);
+        while (!(await fresh.ReadAsync()).Contains("\"n\":3,", StringComparison.Ordinal))
+        {
+            // Joined, and what is told of Redis.
+        }
+
+        Assert.DoesNotContain(await client.ReadAllAsync(), text => text.Contains("\"n\":3,", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task What_was_kept_while_Redis_was_away_is_in_the_history_once_and_not_delivered_again()
+    {
+        await StartAsync("--appendonly", "yes", "--appendfsync", "always");
+        var start = await PlaceAsync();
+        await using var client = await _node.JoinAsync(Room);
+        await PublishAsync(1, 5);
+        await _redis.KillAsync();
+        for (var i = 6; i <= 8; i++)
+        {
+            await _node.PushAsync("any", $$"""{"n":{{i}},"_in":"{{Room}}"}""");
+        }
+
+        await _redis.StartAsync();
+        await _node.BecomesAsync("ready");
+        await PublishAsync(9, 9);
+        Assert.Equal(Enumerable.Range(1, 9), await NumbersAsync(client, 9));
+        await ResumesAsync(start, $$"""{"room":"count:1","pos":"{{start.Epoch}}:9","recovered":true}""", 1, 2, 3, 4, 5, 6, 7, 8, 9);
+    }
+
+    [Fact]
+    public async Task What_did_not_come_down_is_read_before_anything_later_is_delivered()
+    {
+        await StartAsync();
+        var start = await PlaceAsync();
+        await using var client = await _node.JoinAsync(Room);
+        await PublishAsync(1, 1);
+
+        // Counted and kept as always, and never published.
+        for (var i = 2; i <= 3; i++)
+        {
+            await _redis.CommandAsync("HINCRBY", "dmb:pos:count:1", "seq", "1");
+            await _redis.CommandAsync(
+                "XADD", "dmb:history:count:1", $"{i}-0", "t", (await _redis.CommandAsync("TIME")).Split('\n')[0] + "000", "id", $"hidden-{i}",
+                "m", $$"""{"event":"any","data":{"n":{{i}},"_in":"count:1"},"id":"hidden-{{i}}","rooms":["count:1"],"from":"x","pos":["{{start.Epoch}}:{{i}}"],"n":{{i}}}""");
+        }
+
+        await PublishAsync(4, 4);
+        int[] all = [1, 2, 3, 4];
+        Assert.Equal(all, await NumbersAsync(client, all.Length));
+    }
+
+    [Fact]
+    public async Task What_did_not_come_down_and_is_kept_no_more_is_told_with_its_number_in_its_place()
+    {
+        await StartAsync();
+        var start = await PlaceAsync();
+        await using var client = await _node.JoinAsync(Room);
+        await PublishAsync(1, 1);
+        await _redis.CommandAsync("HINCRBY", "dmb:pos:count:1", "seq", "3");
+        await PublishAsync(5, 5);
+        Assert.Contains("\"n\":1,", await client.ReadAsync(), StringComparison.Ordinal);
+        Assert.Equal("""{"event":"gap","data":{"room":"count:1","lost":3}}""", await client.ReadAsync());
+        Assert.Contains($"\"pos\":\"{start.Epoch}:5\"", await client.ReadAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task After_a_cut_that_the_log_does_not_reach_back_to_all_rooms_are_brought_up_to_date()
+    {
+        await StartAsync();
+        await using var client = await _node.JoinAsync(Room, "count:2", "count:3");
+        await PublishAsync(1, 1);
+        var other = await StartNodeAsync(_redis.Port);
+        _proxy.Refuse();
+        await _node.BecomesAsync("degraded");
+        for (var i = 2; i <= 4; i++)
+        {
+            await other.NotifyAsync("any", $$"""{"n":{{i}},"_in":["count:1","count:{{i % 2 + 2}}"]}""");
+        }
+
+        for (var i = 1; i <= 120; i++)
+        {
+            await other.NotifyAsync("any", $$"""{"n":{{i + 4}},"_in":"count:3"}""");
+        }
+
+        await _redis.CommandAsync("DEL", "dmb:log");
+        _proxy.Heal();
+        var numbers = new List<int>();
+        string? gap = null;
+        while (numbers.Count < 4 + 100)
+        {
+            var message = JsonElement.Parse(await client.ReadAsync());
+            switch (message.GetProperty("event").GetString())
+            {
+                case "any":
+                    numbers.Add(message.GetProperty("data").GetProperty("n").GetInt32());
+                    break;
+                case "gap":
+                    gap = message.GetProperty("data").GetRawText();
+                    break;
+            }
+        }
+
+        // The 120 took the place of the one that went to count:3 as well, and of 20 of their own.
+        Assert.Equal("""{"room":"count:3","lost":20}""", gap);
+        Assert.Equal([1, 2, 3, 4, .. Enumerable.Range(25, 100)], numbers);
+    }
+
+    private async Task StartAsync(params string[] redis)
+    {
+        _redis = await RedisServer.StartAsync(redis);
+        _open.Add(_redis);
+        _proxy = new FaultProxy(_redis.Port);
+        _open.Add(_proxy);
+        _node = await StartNodeAsync(_proxy.Port);
+    }
+
+    private async Task<NodeProcess> StartNodeAsync(int redis)
+    {
+        var node = await NodeProcess.StartReadyAsync([("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis}"), .. HistoryCluster.Settings]);
+        _open.Add(node);
+        return node;
+    }
+
+    private async Task<Place> PlaceAsync()
+    {
+        await using var client = await _node.ConnectAsync();
+        return Place.Of(JsonElement.Parse(await client.AckAsync("subscribe", $"\"{Room}\"")).GetProperty("data"));
+    }
+
+    private async Task PublishAsync(int first, int last)
+    {
+        for (var i = first; i <= last; i++)
+        {
+            await _node.NotifyAsync("any", $$"""{"n":{{i}},"_in":"{{Room}}"}""");
+        }
+    }
+
+    private async Task IsLostAsync(Place since)
+    {
+        await using var client = await _node.ConnectAsync();
+        var answer = await client.AckAsync("subscribe", $$"""{"room":"{{Room}}","since":"{{since}}"}""");
+        Assert.Contains("\"recovered\":false,\"why\":\"epoch\"", answer, StringComparison.Ordinal);
+        Assert.DoesNotContain($"\"pos\":\"{since.Epoch}:", answer, StringComparison.Ordinal);
+    }
+
+    private async Task ResumesAsync(Place since, string answer, params int[] numbers)
+    {
+        await using var client = await _node.ConnectAsync();
+        Assert.Contains(answer, await client.AckAsync("subscribe", $$"""{"room":"{{Room}}","since":"{{since}}"}"""), StringComparison.Ordinal);
+        Assert.Equal(numbers, await NumbersAsync(client, numbers.Length));
+    }
+
+    private static async Task<int[]> NumbersAsync(TestClient client, int count)
+    {
+        var numbers = new List<int>();
+        while (numbers.Count < count)
+        {
+            var message = JsonElement.Parse(await client.ReadAsync());
+            if (message.TryGetProperty("event", out var name) && name.GetString() == "any")
+            {
+                numbers.Add(message.GetProperty("data").GetProperty("n").GetInt32());
+            }
+        }
+
+        return [.. numbers];
+    }
+}
