@@ -15,6 +15,9 @@ if (args.Contains("--help"))
     return 0;
 }
 
+// The span of a request has its attributes. Read when the server is made.
+AppContext.SetSwitch("Microsoft.AspNetCore.Hosting.SuppressActivityOpenTelemetryData", false);
+
 var builder = WebApplication.CreateSlimBuilder(args);
 BrokerOptions options;
 ConfigurationOptions? redis;
@@ -36,6 +39,7 @@ builder.AddSockets();
 builder.AddHttp(options);
 
 var app = builder.Build();
+app.UseRequestSpans();
 app.UseBrokerPaths();
 app.UseProblems();
 app.UseOriginCheck();
@@ -52,6 +56,7 @@ app.MapBackends();
 app.MapEventStream();
 app.MapSockets();
 app.MapHealth();
+app.MapMetrics();
 app.MapContract();
 
 app.SayHello(options, redis);

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 # Debian packages.
-needed=(chromium curl nginx redis-server python3-redis)
+needed=(chromium curl nginx prometheus redis-server python3-redis)
 
 # Whether a package is there: most are named like the command that they bring.
 is_there() {

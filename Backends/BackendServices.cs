@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using Dmb.Routing;
+using Dmb.Telemetry;
 
 namespace Dmb.Backends;
 
@@ -64,6 +65,7 @@ internal sealed class BackendServices
     public async ValueTask<(string Id, Sent Sent)> SendAsync(string bkid, BackendMessage message)
     {
         var envelope = Address(Checked(bkid), message);
+        using var publish = Tracing.Publish(envelope);
         return (envelope.Id, await _store.SendAsync(bkid, envelope, message.To, message.Key));
     }
 
@@ -110,7 +112,9 @@ internal sealed class BackendServices
     {
         var id = Envelope.NewId(_time);
         var json = BackendJson.Message(user, id, data.Span, _time.GetUtcNow());
-        await _store.SendUplinkAsync(user.Bkid, new Envelope(Backend.Uplink, id, [Backend.UplinkRoom(user.Bkid)], json, isKept: true));
+        var uplink = new Envelope(Backend.Uplink, id, [Backend.UplinkRoom(user.Bkid)], json, isKept: true);
+        using var publish = Tracing.Publish(uplink);
+        await _store.SendUplinkAsync(user.Bkid, uplink);
         return id;
     }
 

@@ -79,7 +79,7 @@ internal sealed class Pushes(EventTable events, Publisher publisher, BrokerOptio
         }
 
         var address = publisher.ReadAddress(body.Json.Span);
-        var published = await publisher.PublishAsync(events.Find(@event), body.Json, address, key, id: null);
+        var published = await publisher.PublishAsync(events.Find(@event), body.Json, address, key, id: null, context.Request.Headers.TraceParent);
         if (published.Id is null && IsStrict(context.Request))
         {
             throw new RefusedException(ErrorCode.UnknownEvent, $"Nobody registered the event {@event}.");
@@ -95,18 +95,18 @@ internal sealed class Pushes(EventTable events, Publisher publisher, BrokerOptio
         var results = new NotifyAnswer[items.Count];
         for (var i = 0; i < results.Length; i++)
         {
-            results[i] = await PublishAsync(items[i]);
+            results[i] = await PublishAsync(items[i], context.Request.Headers.TraceParent);
         }
 
         return new BatchAnswer(Array.TrueForAll(results, result => result.Ok), results);
     }
 
-    private async ValueTask<NotifyAnswer> PublishAsync(BatchItem item)
+    private async ValueTask<NotifyAnswer> PublishAsync(BatchItem item, string? traceparent)
     {
         try
         {
             item.Check(options.MaxMessageBytes);
-            var published = await publisher.PublishAsync(events.Find(item.Event!), item.Data, item.Address, item.Id, item.Id);
+            var published = await publisher.PublishAsync(events.Find(item.Event!), item.Data, item.Address, item.Id, item.Id, traceparent);
             return published.Id is { } id
                 ? new NotifyAnswer(true, id, published.Duplicate, Degraded: DegradedOf(published.Taken))
                 : new NotifyAnswer(false, Ignore: true);

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Dmb.Routing;
 using Dmb.Sockets;
 using Microsoft.AspNetCore.Http.Features;
@@ -36,6 +37,7 @@ internal static class SocketEndpoints
             .WithName("connect")
             .WithSummary("Open a WebSocket.")
             .WithDescription("Events both ways, acks, rooms: /asyncapi.yaml has the frames.")
+            .WithMetadata(new QueryParameter("trace", "With `1` a message of a sampled trace carries its `traceparent`."))
             .Produces(StatusCodes.Status101SwitchingProtocols)
             .ProducesProblems(426, 503);
 
@@ -85,7 +87,11 @@ internal static class SocketEndpoints
         var extensions = context.Response.Headers.SecWebSocketExtensions.ToString();
         var isDeflated = extensions.Contains("permessage-deflate", StringComparison.Ordinal)
             && !extensions.Contains("server_max_window_bits", StringComparison.Ordinal);
-        var session = new Session(sessions, stream.Inner, isDeflated ? WireFormat.DeflatedWebSocket : WireFormat.WebSocket, lifetime.Abort, upgrade.Socket);
+        var format = context.Request.Query["trace"] == "1" ? WireFormat.TracedWebSocket : isDeflated ? WireFormat.DeflatedWebSocket : WireFormat.WebSocket;
+
+        // What comes on a socket is not part of the request that opened it: each message begins a trace of its own.
+        Activity.Current = null;
+        var session = new Session(sessions, stream.Inner, format, lifetime.Abort, upgrade.Socket);
         stream.Session = session;
         sessions.Add(session);
         var client = new SocketClient(session, broker);

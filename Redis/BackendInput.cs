@@ -1,5 +1,6 @@
 using Dmb.Backends;
 using Dmb.Routing;
+using Dmb.Telemetry;
 using StackExchange.Redis;
 
 namespace Dmb.Redis;
@@ -47,7 +48,13 @@ internal sealed class BackendInput(BackendServices backends, RedisBackendStore s
             var claim = claims.ByCount(hash, message.Key is { } key ? store.AnswersTo(bkid, key) : Answers.None);
             var ack = new Ack(
                 _channels.BackendAck(bkid), BackendJson.MessageAckStart(id), BackendJson.Refused("bk_message_ack", id, Backend.Unknown(bkid)));
-            await store.SendAsync(bkid, backends.Address(bkid, message), message.To, claim, ack);
+            var envelope = backends.Address(bkid, message);
+            using var publish = Tracing.Publish(envelope);
+            if ((await store.SendAsync(bkid, envelope, message.To, claim, ack)).IsDuplicate)
+            {
+                Tracing.Drop();
+            }
+
             claims.Note(hash, claim.Seen);
         }
         catch (RefusedException refused) when (refused.Code != ErrorCode.BackplaneDown)

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using Dmb.Routing;
+using Dmb.Telemetry;
 
 namespace Dmb.Redis;
 
@@ -23,7 +24,12 @@ internal sealed class NotifyInput(EventTable events, Publisher publisher, RedisN
         try
         {
             var claim = own is null ? claims.ByCount(hash, Answers.None) : claims.ById(own);
-            await uplink.PublishOnceAsync(envelope, RedisFormat.Write(envelope, node.Id), claim);
+            using var publish = Tracing.Publish(envelope);
+            if (!await uplink.PublishOnceAsync(envelope, RedisFormat.Write(envelope, node.Id), claim))
+            {
+                Tracing.Drop();
+            }
+
             count = claim.Seen;
         }
         catch (Exception e) when (RedisUplink.IsAway(e))

@@ -2,13 +2,14 @@ using System.Buffers;
 using System.Text;
 using System.Text.Json;
 using Dmb.Routing;
+using Dmb.Telemetry;
 
 namespace Dmb.Redis;
 
 /// <summary>
 /// What goes over a room's channel: <c>{"event":…,"data":…,"id":…,"rooms":[…],"from":node}</c>, the data as it came; what is
 /// sent again has <c>"again":true</c>, and what is kept has, from the script that keeps it, its place in each of its rooms, or null, and
-/// its number: <c>"pos":["k3f9:431",null],"n":7</c>. A reader needs event and data, and skips members that it doesn't know, so that nodes
+/// its number: <c>"pos":["k3f9:431",null],"n":7</c>; one of a sampled trace is written with <c>"traceparent":"00-…"</c> last. A reader needs event and data, and skips members that it doesn't know, so that nodes
 /// of different versions understand each other.
 /// </summary>
 internal static class RedisFormat
@@ -20,11 +21,11 @@ internal static class RedisFormat
     public static byte[] Write(Envelope envelope, string node)
     {
         var name = JsonText.Quote(envelope.Event);
-        return [.. "{\"event\":"u8, .. name, .. DataMember, .. envelope.Data.Span, .. End(envelope.Id, envelope.Rooms, node)];
+        return [.. "{\"event\":"u8, .. name, .. DataMember, .. envelope.Data.Span, .. End(envelope.Id, envelope.Rooms, node, envelope.Traceparent)];
     }
 
     /// <summary>What follows the data.</summary>
-    public static byte[] End(string id, string[] rooms, string node)
+    public static byte[] End(string id, string[] rooms, string node, string? traceparent = null)
     {
         var end = new ArrayBufferWriter<byte>(256);
         end.Append(",\"id\":"u8).Append(JsonText.Quote(id)).Append(",\"rooms\":["u8);
@@ -33,7 +34,13 @@ internal static class RedisFormat
             end.Append(i == 0 ? ""u8 : ","u8).Append(JsonText.Quote(rooms[i]));
         }
 
-        return end.Append("],\"from\":\""u8).Append(Encoding.ASCII.GetBytes(node)).Append("\"}"u8).WrittenSpan.ToArray();
+        end.Append("],\"from\":\""u8).Append(Encoding.ASCII.GetBytes(node)).Append("\""u8);
+        if (traceparent is not null)
+        {
+            end.Append(",\"traceparent\":\""u8).Append(Encoding.ASCII.GetBytes(traceparent)).Append("\""u8);
+        }
+
+        return end.Append("}"u8).WrittenSpan.ToArray();
     }
 
     /// <summary>Where in a written message its data begins, in bytes.</summary>
@@ -61,6 +68,7 @@ internal static class RedisFormat
         why = "it is no object with the members event and data";
         string? name = null;
         string? id = null;
+        string? traceparent = null;
         string[]? rooms = null;
         StreamPosition[]? positions = null;
         var number = 0L;
@@ -76,6 +84,7 @@ internal static class RedisFormat
             var (isEvent, isId) = (JsonText.Is(ref reader, "event"u8), JsonText.Is(ref reader, "id"u8));
             var (isData, isRooms) = (JsonText.Is(ref reader, "data"u8), JsonText.Is(ref reader, "rooms"u8));
             var (isPos, isNumber) = (JsonText.Is(ref reader, "pos"u8), JsonText.Is(ref reader, "n"u8));
+            var isTrace = JsonText.Is(ref reader, "traceparent"u8);
             reader.Read();
             var start = (int)reader.TokenStartIndex;
             if (isRooms && reader.TokenType == JsonTokenType.StartArray)
@@ -95,8 +104,8 @@ internal static class RedisFormat
                 number = counted;
             }
 
-            var text = (isEvent || isId) && reader.TokenType == JsonTokenType.String ? JsonText.Read(ref reader) : null;
-            (name, id) = (isEvent ? text : name, isId ? text : id);
+            var text = (isEvent || isId || isTrace) && reader.TokenType == JsonTokenType.String ? JsonText.Read(ref reader) : null;
+            (name, id, traceparent) = (isEvent ? text : name, isId ? text : id, isTrace ? text : traceparent);
             reader.Skip();
             data = isData ? body.AsMemory(start..(int)reader.BytesConsumed) : data;
         }
@@ -112,6 +121,7 @@ internal static class RedisFormat
         {
             Positions = positions?.Length == rooms.Length ? positions : null,
             Number = number,
+            Traceparent = Tracing.Carried(traceparent),
         };
     }
 

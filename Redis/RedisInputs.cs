@@ -57,6 +57,12 @@ internal sealed partial class RedisInputs(
     {
         await foreach (var input in _inputs.Reader.ReadAllAsync(stoppingToken))
         {
+            using var receive = input.Kind switch
+            {
+                Kind.Notify => Tracing.Input("notify:", input.Name),
+                Kind.Message => Tracing.Input("bk_message", ""),
+                _ => null,
+            };
             try
             {
                 await ActAsync(input.Kind, input.Name, JsonText.Clean(input.Body, telemetry));

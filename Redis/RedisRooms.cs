@@ -106,7 +106,7 @@ internal sealed partial class RedisRooms(
         {
             if (_seen.Add(envelope.Id))
             {
-                await fanOut.DeliverAsync(envelope);
+                await HandOnAsync(envelope);
             }
         }
         else if (Link is { } link)
@@ -188,8 +188,14 @@ internal sealed partial class RedisRooms(
         if (isNew)
         {
             // One that came without its places is not delivered again, but the rooms have come up to there.
-            await fanOut.DeliverAsync(_seen.Add(envelope.Id) ? envelope : Silent(envelope.Rooms, envelope.Positions!));
+            await HandOnAsync(_seen.Add(envelope.Id) ? envelope : Silent(envelope.Rooms, envelope.Positions!));
         }
+    }
+
+    private async ValueTask HandOnAsync(Envelope envelope)
+    {
+        using var receive = Tracing.Receive(envelope);
+        await fanOut.DeliverAsync(envelope);
     }
 
     /// <summary>The rooms of a message of which something is missing before it, and up to where they have come.</summary>

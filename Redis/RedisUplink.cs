@@ -55,6 +55,18 @@ internal sealed partial class RedisUplink
             .Build();
     }
 
+    /// <summary>Messages kept while Redis is away.</summary>
+    public int Spooled
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _spool.Count;
+            }
+        }
+    }
+
     /// <summary>Publishes, or does what the outage policy says.</summary>
     /// <exception cref="RefusedException">Redis is away and the message is refused, or there is no such backend.</exception>
     /// <param name="envelope">The message.</param>
@@ -188,12 +200,12 @@ internal sealed partial class RedisUplink
         }
     }
 
-    /// <summary>Publishes an input that every node has, if no node did yet (<see cref="RedisScripts.PublishOnce"/>).</summary>
+    /// <summary>Publishes an input that every node has, if no node did yet (<see cref="RedisScripts.PublishOnce"/>); false if one did.</summary>
     /// <exception cref="Exception">One of <see cref="IsAway"/>: it is not known whether it was published.</exception>
-    public Task PublishOnceAsync(Envelope envelope, byte[] body, Claim claim)
+    public async Task<bool> PublishOnceAsync(Envelope envelope, byte[] body, Claim claim)
     {
         var message = new Outgoing(envelope.Id, envelope.Rooms, body, _time.GetTimestamp());
-        return RunOnceAsync(message, RedisScripts.PublishOnce, claim, [], []);
+        return (int)(await RunOnceAsync(message, RedisScripts.PublishOnce, claim, [], []))[0] == 1;
     }
 
     /// <summary>

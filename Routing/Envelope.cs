@@ -4,7 +4,7 @@ namespace Dmb.Routing;
 internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnlyMemory<byte> data, bool isKept = false)
 {
     /// <summary>How many formats <see cref="Encoded"/> tells apart.</summary>
-    public const int WireFormats = 4;
+    public const int WireFormats = 5;
 
     private bool _isKept = isKept;
     private byte[]?[]? _encoded;
@@ -26,6 +26,9 @@ internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnl
 
     /// <summary>Its number among all that have positions, over all rooms; 0 where nobody counts.</summary>
     public long Number { get; init; }
+
+    /// <summary>The last span on its way (W3C Trace Context), if its trace is sampled; else null.</summary>
+    public string? Traceparent { get; set; }
 
     /// <summary>One JSON value in UTF-8. Borrowed from whoever publishes until <see cref="Keep"/>. Empty for what only moves rooms' positions on.</summary>
     public ReadOnlyMemory<byte> Data { get; private set; } = data;

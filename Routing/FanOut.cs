@@ -138,6 +138,7 @@ internal sealed class FanOut(RoomTable rooms, BrokerOptions options, BrokerTelem
 
         public void Deliver(Envelope envelope, Span<Room> rooms, BrokerTelemetry telemetry)
         {
+            using var deliver = Tracing.Deliver(envelope);
             var delivered = 0;
             LargestLast(rooms);
             for (var r = 0; r < rooms.Length; r++)
@@ -163,7 +164,12 @@ internal sealed class FanOut(RoomTable rooms, BrokerOptions options, BrokerTelem
             }
 
             _reached.Clear();
-            telemetry.Delivered.Add(delivered);
+            deliver?.SetTag("dmb.sessions", delivered);
+            if (delivered > 0)
+            {
+                telemetry.Delivered.Add(delivered);
+                telemetry.DeliveredNow(envelope.Id);
+            }
         }
 
         /// <summary>The largest room's members are looked up in the set of the others', and never put there.</summary>

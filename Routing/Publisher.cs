@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json;
 using Dmb.Telemetry;
 
@@ -43,18 +44,24 @@ internal sealed class Publisher(
     /// <param name="address">What <see cref="Address.Read"/> found in it.</param>
     /// <param name="key">The idempotency key, or null.</param>
     /// <param name="id">The message id that the publisher brought, or null.</param>
+    /// <param name="traceparent">The trace that it came with (W3C Trace Context), or null.</param>
     /// <exception cref="RefusedException">Its <c>_in</c> names too many rooms.</exception>
     public async ValueTask<Published> PublishAsync(
-        EventRegistration? registration, ReadOnlyMemory<byte> data, Address address, string? key, string? id)
+        EventRegistration? registration, ReadOnlyMemory<byte> data, Address address, string? key, string? id, string? traceparent = null)
     {
         if (Prepare(registration, data, address, id) is not { } envelope)
         {
             return Published.Ignored;
         }
 
-        return key is null
+        envelope.Traceparent = Tracing.Carried(traceparent);
+        using var publish = Tracing.Publish(envelope);
+        var start = Stopwatch.GetTimestamp();
+        var published = key is null
             ? new Published(envelope.Id, Duplicate: false, await backplane.PublishAsync(envelope))
             : await PublishOnceAsync(envelope, key);
+        telemetry.PublishedSince(start);
+        return published;
     }
 
     /// <summary>Checks and addresses a message as <see cref="PublishAsync"/> does; null when nobody registered its event.</summary>
@@ -85,7 +92,11 @@ internal sealed class Publisher(
     {
         var id = Envelope.NewId(time);
         telemetry.Published.Add(1);
-        await backplane.PublishAsync(new Envelope(@event, id, rooms, data));
+        var envelope = new Envelope(@event, id, rooms, data);
+        using var publish = Tracing.Publish(envelope);
+        var start = Stopwatch.GetTimestamp();
+        await backplane.PublishAsync(envelope);
+        telemetry.PublishedSince(start);
         return id;
     }
 

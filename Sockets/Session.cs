@@ -10,6 +10,9 @@ internal enum WireFormat
     WebSocket,
     DeflatedWebSocket,
 
+    /// <summary>With the trace of a message that has one; not compressed.</summary>
+    TracedWebSocket,
+
     /// <summary>With the id line of a stream of one room.</summary>
     EventStream,
 
@@ -64,6 +67,9 @@ internal sealed partial class Session : Subscriber
 
     /// <summary>Whether the session is on its way out.</summary>
     public bool IsClosing => Volatile.Read(ref _closing);
+
+    /// <summary>Messages that wait to be written; read without a lock, so it may be out of date.</summary>
+    public int Queued => _queue.Count;
 
     /// <summary>Notes that the client gave a sign of life.</summary>
     public void Heard() => Volatile.Write(ref _lastHeard, _table.Time.GetTimestamp());
@@ -439,10 +445,13 @@ internal sealed partial class Session : Subscriber
     /// <summary>A message's bytes, made once for all sessions that get the same.</summary>
     private static byte[] Encoded(Envelope envelope, WireFormat format, int room)
     {
+        // Without a trace it is as all others have it.
+        format = format == WireFormat.TracedWebSocket && envelope.Traceparent is null ? WireFormat.WebSocket : format;
         ref var frame = ref envelope.Encoded((int)format, room);
         return frame ??= format switch
         {
             WireFormat.WebSocket => WebSocketFrames.Message(envelope, room),
+            WireFormat.TracedWebSocket => WebSocketFrames.Message(envelope, room, envelope.Traceparent),
             WireFormat.DeflatedWebSocket => WebSocketFrames.DeflatedMessage(envelope, room),
             WireFormat.EventStream => EventStreamFrames.Message(envelope, room),
             _ => EventStreamFrames.Head(envelope.Event, envelope.Data.Span),

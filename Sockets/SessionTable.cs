@@ -71,6 +71,19 @@ internal sealed class SessionTable(
         }
     }
 
+    /// <summary>Messages that wait for all sessions, and for the one for which most do.</summary>
+    public (long Sum, long Max) CountQueued()
+    {
+        var (sum, max) = (0L, 0L);
+        foreach (var (session, _) in _sessions)
+        {
+            sum += session.Queued;
+            max = Math.Max(max, session.Queued);
+        }
+
+        return (sum, max);
+    }
+
     /// <summary>Tells all WebSockets an event of the broker's own.</summary>
     public void Tell(string @event, ReadOnlySpan<byte> data)
     {

@@ -25,10 +25,15 @@ internal static class WebSocketFrames
         return frame;
     }
 
-    /// <summary><c>{"event":…,"data":…,"id":…}</c>, the data as it came; in a room with history also its place there.</summary>
-    public static byte[] Message(Envelope envelope, int room)
+    /// <summary><c>{"event":…,"data":…,"id":…}</c>, the data as it came; in a room with history also its place there, and last its trace, if one is given.</summary>
+    public static byte[] Message(Envelope envelope, int room, string? traceparent = null)
     {
         var place = ServerFrames.Place(envelope, room);
+        if (traceparent is not null)
+        {
+            place = [.. place, .. ",\"traceparent\":\""u8, .. Encoding.ASCII.GetBytes(traceparent), .. "\""u8];
+        }
+
         var frame = Header(Final | TextOpcode, MessageLength(envelope, place), out var start);
         WriteMessage(envelope, place, frame.AsSpan(start));
         return frame;

@@ -1,42 +1,127 @@
+using System.Collections.Frozen;
+using System.Diagnostics;
 using System.Diagnostics.Metrics;
+using System.Globalization;
 
 namespace Dmb.Telemetry;
 
-/// <summary>The meter <c>Dmb</c> (docs/protocol.md §11). An instrument that nobody listens to costs next to nothing.</summary>
+/// <summary>
+/// The meter <c>Dmb</c> (docs/protocol.md §11). What a message passes on its way is counted in a field and read when somebody asks, so that it
+/// costs the same whether somebody does.
+/// </summary>
 internal sealed class BrokerTelemetry : IDisposable
 {
-    private readonly Meter _meter;
-    private readonly Counter<long> _dropped;
-    private readonly Counter<long> _closed;
+    private static readonly string[] Reasons = ["gap", "inputs_full", "not_understood", "slow_consumer", "spool_expired"];
+    private static readonly TimeSpan LagMax = TimeSpan.FromHours(1);
 
-    public BrokerTelemetry(IMeterFactory meters)
+    private readonly TimeProvider _time;
+    private readonly Histogram<double> _publishDuration;
+    private readonly Histogram<double> _deliveryLag;
+    private readonly FrozenDictionary<string, Count> _dropped;
+    private readonly Lock _lock = new();
+    private readonly SortedDictionary<int, Count> _closed = [];
+
+    public BrokerTelemetry(IMeterFactory meters, TimeProvider time)
     {
-        _meter = meters.Create("Dmb");
-        Published = _meter.CreateCounter<long>("dmb.messages.published", "{message}", "Messages taken from publishers.");
-        Delivered = _meter.CreateCounter<long>("dmb.messages.delivered", "{message}", "Copies queued for sessions.");
-        Ignored = _meter.CreateCounter<long>("dmb.messages.ignored", "{message}", "Messages of events that nobody registered.");
-        Repaired = _meter.CreateCounter<long>("dmb.messages.repaired", "{message}", "Bodies with bytes that are not UTF-8, replaced by U+FFFD.");
-        RoomsLeftOut = _meter.CreateCounter<long>("dmb.rooms.left_out", "{room}", "Entries of `_in`, or an `endpoint`, that name no notification room.");
-        _dropped = _meter.CreateCounter<long>("dmb.messages.dropped", "{message}", "Copies not delivered, by reason.");
-        Sessions = _meter.CreateUpDownCounter<long>("dmb.sessions", "{session}", "Open sessions.");
-        _closed = _meter.CreateCounter<long>("dmb.sessions.closed", "{session}", "Sessions that the broker closed, by code.");
+        _time = time;
+        Meter = meters.Create("Dmb");
+        Published = Counted("dmb.messages.published", "{message}", "Messages taken from publishers.");
+        Delivered = Counted("dmb.messages.delivered", "{message}", "Copies queued for sessions.");
+        Ignored = Counted("dmb.messages.ignored", "{message}", "Messages of events that nobody registered.");
+        Repaired = Counted("dmb.messages.repaired", "{message}", "Bodies with bytes that are not UTF-8, replaced by U+FFFD.");
+        RoomsLeftOut = Counted("dmb.rooms.left_out", "{room}", "Entries of `_in`, or an `endpoint`, that name no notification room.");
+        Sessions = new Count();
+        Meter.CreateObservableUpDownCounter("dmb.sessions", () => Sessions.Value, "{session}", "Open sessions.");
+        _dropped = Reasons.ToFrozenDictionary(reason => reason, _ => new Count());
+        Meter.CreateObservableCounter(
+            "dmb.messages.dropped", () => _dropped.Select(entry => Measured(entry.Value, "reason", entry.Key)), "{message}", "Messages or copies not delivered, by reason.");
+        Meter.CreateObservableCounter("dmb.sessions.closed", ReadClosed, "{session}", "Sessions that the broker closed, by close code.");
+        _publishDuration = Timed("dmb.publish.duration", "From a message's address being known to the backplane having it.", [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]);
+        _deliveryLag = Timed("dmb.delivery.lag", "From a message's id being given, on any node, to its copies being queued on this one.", [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]);
     }
 
-    public Counter<long> Published { get; }
+    public Meter Meter { get; }
 
-    public Counter<long> Delivered { get; }
+    public Count Published { get; }
 
-    public Counter<long> Ignored { get; }
+    public Count Delivered { get; }
 
-    public Counter<long> Repaired { get; }
+    public Count Ignored { get; }
 
-    public Counter<long> RoomsLeftOut { get; }
+    public Count Repaired { get; }
 
-    public UpDownCounter<long> Sessions { get; }
+    public Count RoomsLeftOut { get; }
 
-    public void Dropped(string reason, long messages) => _dropped.Add(messages, KeyValuePair.Create<string, object?>("reason", reason));
+    public Count Sessions { get; }
 
-    public void Closed(int code) => _closed.Add(1, KeyValuePair.Create<string, object?>("code", code));
+    /// <param name="reason">One of <see cref="Reasons"/>.</param>
+    /// <param name="messages">How many.</param>
+    public void Dropped(string reason, long messages) => _dropped[reason].Add(messages);
 
-    public void Dispose() => _meter.Dispose();
+    public void Closed(int code)
+    {
+        lock (_lock)
+        {
+            if (!_closed.TryGetValue(code, out var count))
+            {
+                _closed.Add(code, count = new Count());
+            }
+
+            count.Add(1);
+        }
+    }
+
+    /// <summary>Notes how long a publish took.</summary>
+    /// <param name="start">When it began, as <see cref="Stopwatch.GetTimestamp"/>.</param>
+    public void PublishedSince(long start) => _publishDuration.Record(Stopwatch.GetElapsedTime(start).TotalSeconds);
+
+    /// <summary>
+    /// Notes how old a message is now that it is queued for sessions. An id that somebody brought says nothing, unless it is a UUIDv7 of the
+    /// last hour. A clock that goes behind another's makes no lag negative.
+    /// </summary>
+    public void DeliveredNow(string id)
+    {
+        if (_deliveryLag.Enabled && id.Length == Guid.Empty.ToString().Length && id[14] == '7'
+            && long.TryParse(id.AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var high)
+            && long.TryParse(id.AsSpan(9, 4), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var low))
+        {
+            var lag = TimeSpan.FromMilliseconds(_time.GetUtcNow().ToUnixTimeMilliseconds() - ((high << 16) | low));
+            if (lag <= LagMax)
+            {
+                _deliveryLag.Record(Math.Max(0, lag.TotalSeconds));
+            }
+        }
+    }
+
+    public void Dispose() => Meter.Dispose();
+
+    private Count Counted(string name, string unit, string description)
+    {
+        var count = new Count();
+        Meter.CreateObservableCounter(name, () => count.Value, unit, description);
+        return count;
+    }
+
+    private Histogram<double> Timed(string name, string description, double[] boundaries) =>
+        Meter.CreateHistogram(name, "s", description, tags: null, new InstrumentAdvice<double> { HistogramBucketBoundaries = boundaries });
+
+    private Measurement<long>[] ReadClosed()
+    {
+        lock (_lock)
+        {
+            return [.. _closed.Select(entry => Measured(entry.Value, "code", entry.Key))];
+        }
+    }
+
+    private static Measurement<long> Measured(Count count, string name, object value) => new(count.Value, KeyValuePair.Create<string, object?>(name, value));
+}
+
+/// <summary>A number that many threads add to.</summary>
+internal sealed class Count
+{
+    private long _value;
+
+    public long Value => Volatile.Read(ref _value);
+
+    public void Add(long number) => Interlocked.Add(ref _value, number);
 }

@@ -4,6 +4,7 @@ using Dmb.Bench.Compare;
 using Dmb.Bench.Load;
 using Dmb.Bench.Micro;
 using Dmb.Bench.Redis;
+using Dmb.Bench.Trace;
 
 namespace Dmb.Bench;
 
@@ -14,6 +15,7 @@ internal static class Program
         bench load  [options]      over real sockets; `bench load --help` lists the options
         bench compare [options]    ours beside its peers, for docs/performance.md; `bench compare --help` lists the options
         bench redis                what Redis costs, beside embedded and beside redis-benchmark; takes some minutes
+        bench trace                the trace of one push across two nodes and a Redis, as a tree
         bench backends [--messages N] [--nodes 1|2]   between backends and browsers, beside a bare PUBLISH
         """;
 
@@ -35,6 +37,8 @@ internal static class Program
                 return Try(() => Comparison.Run(CompareOptions.Parse(options)));
             case ["redis"]:
                 return Try(RedisBench.Run);
+            case ["trace"]:
+                return Try(TraceRun.Run);
             case ["backends", .. var options]:
                 return Try(() => BackendBench.Run(options));
             default:

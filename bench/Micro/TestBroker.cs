@@ -15,7 +15,7 @@ internal sealed class TestBroker : IDisposable
     public TestBroker()
     {
         var options = new BrokerOptions { MaxEvents = 100_000 };
-        _telemetry = new BrokerTelemetry(_services.GetRequiredService<IMeterFactory>());
+        _telemetry = new BrokerTelemetry(_services.GetRequiredService<IMeterFactory>(), TimeProvider.System);
         Events = new EventTable(options);
         FanOut = new FanOut(Rooms, options, _telemetry);
         var idempotency = new IdempotencyTable(options, TimeProvider.System);

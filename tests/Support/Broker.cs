@@ -7,7 +7,7 @@ namespace Dmb.Tests.Support;
 /// <summary>Routing alone: tables, publisher and fan-out, as the app puts them together, without a server.</summary>
 internal sealed class Broker : IAsyncDisposable
 {
-    private readonly ServiceProvider _metrics = new ServiceCollection().AddMetrics().BuildServiceProvider();
+    private readonly ServiceProvider _metrics = new ServiceCollection().AddMetrics().AddSingleton(TimeProvider.System).BuildServiceProvider();
     private readonly BrokerTelemetry _telemetry;
 
     public Broker(BrokerOptions? options = null)

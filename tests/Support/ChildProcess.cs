@@ -137,7 +137,7 @@ public sealed class ChildProcess : IAsyncDisposable
     }
 
     private static bool IsSetting(string name) =>
-        name == "PORT" || ((string[])["DMB_", "Dmb__", "REDIS_", "ASPNETCORE_", "DOTNET_ENVIRONMENT"])
+        name == "PORT" || ((string[])["DMB_", "Dmb__", "REDIS_", "OTEL_", "ASPNETCORE_", "DOTNET_ENVIRONMENT"])
             .Any(prefix => name.StartsWith(prefix, StringComparison.Ordinal));
 
     private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);

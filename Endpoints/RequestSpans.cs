@@ -1,0 +1,36 @@
+using System.Diagnostics;
+using Microsoft.AspNetCore.Http.Features;
+
+namespace Dmb.Endpoints;
+
+/// <summary>What the server's own span of a request lacks (OpenTelemetry's HTTP conventions).</summary>
+internal static class RequestSpans
+{
+    /// <summary>Asked every few seconds by machines: no traces.</summary>
+    private static readonly string[] Probes = ["/healthz", "/readyz", "/metrics"];
+
+    /// <summary>Gives spans their route, their status and, when it is our fault, their error.</summary>
+    public static void UseRequestSpans(this WebApplication app) => app.Use((context, next) =>
+        context.Features.Get<IHttpActivityFeature>()?.Activity is { IsAllDataRequested: true } span ? DescribeAsync(context, next, span) : next(context));
+
+    private static async Task DescribeAsync(HttpContext context, RequestDelegate next, Activity span)
+    {
+        if (Array.Exists(Probes, path => context.Request.Path == path))
+        {
+            span.ActivityTraceFlags &= ~ActivityTraceFlags.Recorded;
+            span.IsAllDataRequested = false;
+        }
+
+        // What is in a query is nobody else's business.
+        span.SetTag("url.query", null);
+        await next(context);
+        var (method, status) = (context.Request.Method, context.Response.StatusCode);
+        var route = (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText;
+        span.DisplayName = route is null ? method : $"{method} {route}";
+        span.SetTag("http.route", route).SetTag("http.response.status_code", status);
+        if (status >= StatusCodes.Status500InternalServerError)
+        {
+            span.SetTag("error.type", $"{status}").SetStatus(ActivityStatusCode.Error);
+        }
+    }
+}

@@ -1,0 +1,232 @@
+using System.Diagnostics.Metrics;
+using System.Globalization;
+using System.Text;
+
+namespace Dmb.Telemetry;
+
+/// <summary>
+/// What GET /metrics says: this node's meters, and some of the runtime's and the server's, in Prometheus' text format 0.0.4 under the names
+/// that OpenTelemetry gives them there (unit and <c>_total</c> behind the name).
+/// </summary>
+internal sealed class MetricsPage : IDisposable
+{
+    public const string ContentType = "text/plain; version=0.0.4; charset=utf-8";
+
+    /// <summary>What is shown besides the meter <c>Dmb</c>.</summary>
+    private static readonly string[] Others =
+    [
+        "dotnet.gc.collections", "dotnet.gc.heap.total_allocated", "dotnet.gc.last_collection.heap.size", "dotnet.gc.pause.time",
+        "dotnet.process.cpu.time", "dotnet.process.memory.working_set", "dotnet.thread_pool.queue.length", "dotnet.exceptions",
+        "kestrel.active_connections", "kestrel.queued_connections", "kestrel.rejected_connections",
+    ];
+
+    private readonly Lock _lock = new();
+    private readonly SortedDictionary<string, MetricFamily> _families = new(StringComparer.Ordinal);
+    private readonly MeterListener _listener = new();
+
+    public MetricsPage(IMeterFactory meters, NodeGauges gauges)
+    {
+        // They only have to be there.
+        _ = gauges;
+        _listener.InstrumentPublished = (instrument, listener) =>
+        {
+            // Another node in the same process has a factory of its own; the runtime's meter has none.
+            if ((instrument.Meter.Scope is null || instrument.Meter.Scope == meters)
+                && (instrument.Meter.Name == "Dmb" || Others.Contains(instrument.Name)))
+            {
+                var family = new MetricFamily(instrument);
+                lock (_lock)
+                {
+                    _families[family.Name] = family;
+                }
+
+                listener.EnableMeasurementEvents(instrument, family);
+            }
+        };
+        _listener.SetMeasurementEventCallback<int>(static (_, value, tags, family) => ((MetricFamily)family!).Record(value, tags));
+        _listener.SetMeasurementEventCallback<long>(static (_, value, tags, family) => ((MetricFamily)family!).Record(value, tags));
+        _listener.SetMeasurementEventCallback<double>(static (_, value, tags, family) => ((MetricFamily)family!).Record(value, tags));
+        _listener.Start();
+    }
+
+    /// <summary>The page as it is now.</summary>
+    public byte[] Read()
+    {
+        lock (_lock)
+        {
+            _listener.RecordObservableInstruments();
+            var page = new StringBuilder();
+            foreach (var family in _families.Values)
+            {
+                family.WriteTo(page);
+            }
+
+            return Encoding.UTF8.GetBytes(page.ToString());
+        }
+    }
+
+    public void Dispose() => _listener.Dispose();
+}
+
+/// <summary>One instrument's series, one for each set of labels.</summary>
+internal sealed class MetricFamily
+{
+    /// <summary>Sets of labels; what comes beyond is added up in a series of its own.</summary>
+    private const int SeriesMax = 100;
+    private const string Overflow = "otel_metric_overflow=\"true\"";
+
+    private readonly Lock _lock = new();
+    private readonly SortedDictionary<string, Series> _series = new(StringComparer.Ordinal);
+    private readonly string _type;
+    private readonly string _help;
+    private readonly bool _isObserved;
+    private readonly double[] _boundaries;
+    private readonly Series _plain;
+
+    public MetricFamily(Instrument instrument)
+    {
+        var isCounter = IsOf(instrument, typeof(Counter<>), typeof(ObservableCounter<>));
+        var isHistogram = IsOf(instrument, typeof(Histogram<>));
+        _type = isCounter ? "counter" : isHistogram ? "histogram" : "gauge";
+        _isObserved = instrument.IsObservable;
+        _boundaries = (instrument as Histogram<double>)?.Advice?.HistogramBucketBoundaries?.ToArray() ?? [];
+        _help = instrument.Description ?? "";
+        _plain = new Series(_boundaries.Length);
+        var unit = instrument.Unit switch { "s" => "_seconds", "By" => "_bytes", _ => "" };
+        Name = instrument.Name.Replace('.', '_') + unit + (isCounter ? "_total" : "");
+    }
+
+    public string Name { get; }
+
+    /// <summary>Takes a measurement. One without labels allocates nothing.</summary>
+    public void Record(double value, ReadOnlySpan<KeyValuePair<string, object?>> tags)
+    {
+        if (tags.IsEmpty)
+        {
+            lock (_lock)
+            {
+                Add(_plain, value);
+            }
+
+            return;
+        }
+
+        var labels = Labels(tags);
+        lock (_lock)
+        {
+            if (!_series.TryGetValue(labels, out var series))
+            {
+                labels = _series.Count < SeriesMax ? labels : Overflow;
+                _series.TryAdd(labels, new Series(_boundaries.Length));
+                series = _series[labels];
+            }
+
+            Add(series, value);
+        }
+    }
+
+    /// <summary>Writes what there is. What is observed begins anew.</summary>
+    public void WriteTo(StringBuilder page)
+    {
+        lock (_lock)
+        {
+            page.Append("# HELP ").Append(Name).Append(' ').Append(_help.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal)).Append('\n');
+            page.Append("# TYPE ").Append(Name).Append(' ').Append(_type).Append('\n');
+            if (_plain.Count > 0 || (_type == "histogram" && _series.Count == 0))
+            {
+                Write(page, "", _plain);
+            }
+
+            foreach (var (labels, series) in _series)
+            {
+                Write(page, labels, series);
+            }
+
+            if (_isObserved)
+            {
+                _series.Clear();
+                _plain.Clear();
+            }
+        }
+    }
+
+    private void Add(Series series, double value)
+    {
+        series.Count++;
+        series.Sum += value;
+        if (_boundaries.Length > 0)
+        {
+            // A bucket has what is at most its boundary; the last has all that is above the highest.
+            var bucket = Array.BinarySearch(_boundaries, value);
+            series.Buckets[bucket < 0 ? ~bucket : bucket]++;
+        }
+    }
+
+    private void Write(StringBuilder page, string labels, Series series)
+    {
+        if (_type != "histogram")
+        {
+            WriteLine(page, "", labels, series.Sum);
+            return;
+        }
+
+        var count = 0L;
+        var comma = labels.Length == 0 ? "" : ",";
+        for (var i = 0; i < _boundaries.Length; i++)
+        {
+            count += series.Buckets[i];
+            WriteLine(page, "_bucket", $"{labels}{comma}le=\"{Text(_boundaries[i])}\"", count);
+        }
+
+        WriteLine(page, "_bucket", $"{labels}{comma}le=\"+Inf\"", series.Count);
+        WriteLine(page, "_sum", labels, series.Sum);
+        WriteLine(page, "_count", labels, series.Count);
+    }
+
+    private void WriteLine(StringBuilder page, string suffix, string labels, double value)
+    {
+        page.Append(Name).Append(suffix);
+        if (labels.Length > 0)
+        {
+            page.Append('{').Append(labels).Append('}');
+        }
+
+        page.Append(' ').Append(Text(value)).Append('\n');
+    }
+
+    private static string Labels(ReadOnlySpan<KeyValuePair<string, object?>> tags)
+    {
+        var labels = new StringBuilder();
+        foreach (var (name, value) in tags)
+        {
+            var text = Convert.ToString(value, CultureInfo.InvariantCulture) ?? "";
+            labels.Append(labels.Length == 0 ? "" : ",").Append(name.Replace('.', '_')).Append("=\"")
+                .Append(text.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal))
+                .Append('"');
+        }
+
+        return labels.ToString();
+    }
+
+    private static string Text(double value) => value switch
+    {
+        double.PositiveInfinity => "+Inf",
+        double.NegativeInfinity => "-Inf",
+        _ => value.ToString("R", CultureInfo.InvariantCulture),
+    };
+
+    private static bool IsOf(Instrument instrument, params ReadOnlySpan<Type> types) =>
+        types.Contains(instrument.GetType().GetGenericTypeDefinition());
+
+    private sealed class Series(int boundaries)
+    {
+        /// <summary>How many are in each bucket alone; one more for what is above all boundaries.</summary>
+        public long[] Buckets { get; } = new long[boundaries + 1];
+
+        public long Count { get; set; }
+
+        public double Sum { get; set; }
+
+        public void Clear() => (Count, Sum) = (0, 0);
+    }
+}

@@ -1,0 +1,93 @@
+using OpenTelemetry;
+using OpenTelemetry.Logs;
+using OpenTelemetry.Metrics;
+using OpenTelemetry.Resources;
+using OpenTelemetry.Trace;
+
+namespace Dmb.Telemetry;
+
+/// <summary>
+/// Traces, metrics and logs to a collector over OTLP, as the standard <c>OTEL_*</c> variables say; nothing without an endpoint. It begins once
+/// the node serves, and ends after all else, with what is left sent.
+/// </summary>
+internal sealed class OtlpExport(ILoggerFactory loggers, NodeGauges gauges) : IHostedLifecycleService, IDisposable
+{
+    private OpenTelemetrySdk? _sdk;
+
+    public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public Task StartedAsync(CancellationToken cancellationToken)
+    {
+        var (traces, metrics, logs) = (Wants("TRACES"), Wants("METRICS"), Wants("LOGS"));
+        if ((traces || metrics || logs) && !string.Equals(Variable("OTEL_SDK_DISABLED"), "true", StringComparison.OrdinalIgnoreCase))
+        {
+            Start(traces, metrics, logs);
+        }
+
+        return Task.CompletedTask;
+    }
+
+    public Task StoppingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public Task StoppedAsync(CancellationToken cancellationToken)
+    {
+        Dispose();
+        return Task.CompletedTask;
+    }
+
+    public void Dispose()
+    {
+        _sdk?.Dispose();
+        _sdk = null;
+    }
+
+    private void Start(bool traces, bool metrics, bool logs)
+    {
+        // They only have to be there.
+        _ = gauges;
+        _sdk = OpenTelemetrySdk.Create(builder =>
+        {
+            // The variables say more than we do.
+            builder.ConfigureResource(resource => resource.AddService("dmb", serviceVersion: Endpoints.Contract.Version).AddEnvironmentVariableDetector());
+            builder.UseOtlpExporter();
+            if (traces)
+            {
+                builder.WithTracing(tracing => tracing.AddSource(Tracing.SourceName, "Microsoft.AspNetCore"));
+            }
+
+            if (metrics)
+            {
+                builder.WithMetrics(all => all.AddMeter("Dmb", "System.Runtime", "Microsoft.AspNetCore.Hosting", "Microsoft.AspNetCore.Server.Kestrel"));
+            }
+        });
+
+        // Made when they are asked for.
+        _ = (_sdk.TracerProvider, _sdk.MeterProvider);
+        if (logs)
+        {
+            loggers.AddProvider(new Logs(_sdk.GetLoggerFactory()));
+        }
+    }
+
+    /// <summary>Whether a signal has somewhere to go, and nobody says that it is not to.</summary>
+    private static bool Wants(string signal) =>
+        (Variable("OTEL_EXPORTER_OTLP_ENDPOINT") ?? Variable($"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")) is not null
+        && !string.Equals(Variable($"OTEL_{signal}_EXPORTER"), "none", StringComparison.OrdinalIgnoreCase);
+
+    private static string? Variable(string name) => Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : null;
+
+    /// <summary>What the node logs goes to the collector too, each line with the trace in which it was said.</summary>
+    private sealed class Logs(ILoggerFactory export) : ILoggerProvider
+    {
+        public ILogger CreateLogger(string categoryName) => export.CreateLogger(categoryName);
+
+        public void Dispose()
+        {
+            // The exporter's owner ends it.
+        }
+    }
+}

@@ -1,0 +1,244 @@
+using System.Security.Cryptography;
+using System.Text;
+
+namespace Dmb.Tests.Telemetry;
+
+/// <summary>Two nodes as processes over a real Redis, and what they say to a collector.</summary>
+public sealed class TraceTests
+{
+    private const string Secret = "not-for-a-collector";
+
+    [Theory]
+    [InlineData("http/protobuf")]
+    [InlineData("grpc")]
+    public async Task A_push_is_one_trace_from_its_request_to_the_delivery_on_each_node(string protocol)
+    {
+        await using var cluster = await Traced.StartAsync(protocol);
+        await using var near = await cluster.First.JoinAsync("support");
+        await using var far = await cluster.Second.JoinAsync("support");
+        var trace = NewTrace();
+        await PushAsync(cluster.First, $"00-{trace}-00f067aa0ba902b7-01");
+        await near.ReadAsync();
+        await far.ReadAsync();
+
+        var spans = await cluster.Receiver.TraceAsync(trace, 6);
+        Assert.Equal(6, spans.Length);
+        var request = Assert.Single(spans, span => span.Name == "POST /_notify/{event}");
+        Assert.Equal(("00f067aa0ba902b7", 2, "first"), (request.Parent, request.Kind, request.Service));
+        Assert.Equal("/_notify/{event}", request.Attributes["http.route"]);
+        Assert.Equal("200", request.Attributes["http.response.status_code"]);
+
+        var publish = Assert.Single(spans, span => span.Name == "publish support");
+        Assert.Equal((request.Id, 4, "first"), (publish.Parent, publish.Kind, publish.Service));
+        Messaging(publish, "publish", "send");
+
+        foreach (var service in (string[])["first", "second"])
+        {
+            var receive = Assert.Single(spans, span => span.Name == "receive support" && span.Service == service);
+            Assert.Equal((publish.Id, 5), (receive.Parent, receive.Kind));
+            Assert.Equal((trace, publish.Id), Assert.Single(receive.Links));
+            Messaging(receive, "receive", "receive");
+            var deliver = Assert.Single(spans, span => span.Name == "deliver" && span.Service == service);
+            Assert.Equal((receive.Id, 5, "1"), (deliver.Parent, deliver.Kind, deliver.Attributes["dmb.sessions"]));
+            Messaging(deliver, "deliver", "process");
+        }
+
+        await cluster.Receiver.MetricAsync("dmb.messages.published");
+        Assert.DoesNotContain(cluster.Receiver.Bodies, body => body.Contains(Secret, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task What_is_not_sampled_leaves_no_span_and_no_traceparent_on_a_frame()
+    {
+        await using var cluster = await Traced.StartAsync();
+        await using var traced = await JoinTracedAsync(cluster.Second);
+        await using var other = await cluster.Second.JoinAsync("support");
+        var (not, sampled) = (NewTrace(), NewTrace());
+        await PushAsync(cluster.First, $"00-{not}-00f067aa0ba902b7-00");
+        await PushAsync(cluster.First, $"00-{sampled}-00f067aa0ba902b7-01");
+        Assert.DoesNotContain("traceparent", await traced.ReadAsync(), StringComparison.Ordinal);
+        var frame = await traced.ReadAsync();
+        for (var i = 0; i < 2; i++)
+        {
+            Assert.DoesNotContain("traceparent", await other.ReadAsync(), StringComparison.Ordinal);
+        }
+
+        // What came first was exported first.
+        var spans = await cluster.Receiver.TraceAsync(sampled, 4);
+        Assert.DoesNotContain(cluster.Receiver.Spans, span => span.Trace == not);
+        var deliver = Assert.Single(spans, span => span.Name == "deliver");
+        Assert.EndsWith($"\",\"traceparent\":\"00-{sampled}-{deliver.Id}-01\"}}", frame, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task An_input_over_Redis_is_one_trace_that_the_node_which_acts_begins()
+    {
+        await using var cluster = await Traced.StartAsync();
+        await using var near = await cluster.First.JoinAsync("support");
+        await using var far = await cluster.Second.JoinAsync("support");
+        using (var redis = await RedisClient.ConnectAsync(cluster.Redis.Port))
+        {
+            await redis.CommandAsync("PUBLISH", "dmb:notify:report_csr", $$"""{"secret":"{{Secret}}"}""");
+        }
+
+        await near.ReadAsync();
+        await far.ReadAsync();
+        var input = await cluster.Receiver.SpanAsync("receive notify:report_csr");
+        var spans = await cluster.Receiver.TraceAsync(input.Trace, 6);
+        Assert.Equal("", input.Parent);
+        var publish = Assert.Single(spans, span => span.Name == "publish support");
+        Assert.Equal((input.Id, input.Service), (publish.Parent, publish.Service));
+        Assert.Equal(["first", "second"], spans.Where(span => span.Name == "receive support" && span.Parent == publish.Id).Select(span => span.Service).Order());
+        Assert.Equal(2, spans.Count(span => span.Name == "deliver"));
+
+        // The other node, which lost the claim, has told nothing of it by the time it tells of what came later.
+        var later = NewTrace();
+        await PushAsync(cluster.First, $"00-{later}-00f067aa0ba902b7-01");
+        await cluster.Receiver.TraceAsync(later, 6);
+        Assert.Single(cluster.Receiver.Spans, span => span.Name == "receive notify:report_csr");
+    }
+
+    [Fact]
+    public async Task A_backends_message_is_traced_without_naming_the_backend_or_its_user()
+    {
+        await using var cluster = await Traced.StartAsync();
+        using var register = new StringContent("""{"name":"billing"}""");
+        using var registered = await cluster.First.Http.PostAsync(new Uri(cluster.First.Url, "/register/backend"), register);
+        var bkid = System.Text.Json.JsonElement.Parse(await registered.Content.ReadAsStringAsync()).GetProperty("bkid").GetString()!;
+        await using var user = await cluster.Second.ConnectAsync();
+        await user.AckAsync("dmb:connect", $$"""{"service":"{{bkid}}","user":"alice"}""");
+        await user.ReadAllAsync();
+        using var redis = await RedisClient.ConnectAsync(cluster.Redis.Port);
+        await redis.CommandAsync("PUBLISH", "dmb:" + bkid, $$"""{"type":"bk_message","to":"alice","data":"{{Secret}}"}""");
+        await user.ReadAsync();
+
+        var input = await cluster.Receiver.SpanAsync("receive bk_message");
+        var spans = await cluster.Receiver.TraceAsync(input.Trace, 4);
+        Assert.Equal(["deliver", "publish dmb:direct", "receive bk_message", "receive dmb:direct"], spans.Select(span => span.Name).Order(StringComparer.Ordinal));
+        Assert.DoesNotContain(
+            spans.SelectMany(span => span.Attributes.Values.Append(span.Name)), text => text.Contains(bkid, StringComparison.Ordinal) || text.Contains("alice", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_line_of_the_log_carries_the_trace_in_which_it_was_said()
+    {
+        await using var cluster = await Traced.StartAsync();
+        using var redis = await RedisClient.ConnectAsync(cluster.Redis.Port);
+        await redis.CommandAsync("PUBLISH", "dmb:notify:report_csr", "{not json");
+        var log = await cluster.Receiver.LogAsync("inputs over Redis were refused");
+        var span = Assert.Single(await cluster.Receiver.TraceAsync(log.Trace, 1));
+        Assert.Equal(("receive notify:report_csr", span.Id, span.Service), (span.Name, log.Span, log.Service));
+    }
+
+    [Fact]
+    public async Task A_message_of_a_socket_begins_a_trace_of_its_own_without_Redis_too()
+    {
+        await using var receiver = await OtlpReceiver.StartAsync();
+        await using var node = await NodeProcess.StartAsync([("REDIS_HOST", "none"), .. receiver.Settings("alone")]);
+        await using var client = await JoinTracedAsync(node);
+        await client.AckAsync("report_csr", "{}");
+        var publish = await receiver.SpanAsync("publish support");
+        var spans = await receiver.TraceAsync(publish.Trace, 2);
+        Assert.Equal(("", publish.Id), (publish.Parent, Assert.Single(spans, span => span.Name == "deliver").Parent));
+        Assert.Equal(2, spans.Length);
+        Assert.Contains($",\"traceparent\":\"00-{publish.Trace}-", await client.ReadAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_node_that_exports_nothing_still_hands_the_trace_of_a_push_on()
+    {
+        await using var redis = await RedisServer.StartAsync();
+        (string, string)[] address = [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"), .. NodeProcess.Patient];
+        await using var first = await NodeProcess.StartReadyAsync(address);
+        await using var second = await NodeProcess.StartReadyAsync(address);
+        await using var client = await JoinTracedAsync(second);
+        foreach (var (sent, expected) in new[] { ("-01", "-01\"}"), ("-00", ""), ("nonsense", "") })
+        {
+            var traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7" + sent;
+            await PushAsync(first, traceparent);
+            var frame = await client.ReadAsync();
+            Assert.Equal(expected.Length > 0, frame.EndsWith($",\"traceparent\":\"{traceparent}\"}}", StringComparison.Ordinal));
+            Assert.Equal(expected.Length > 0, frame.Contains("traceparent", StringComparison.Ordinal));
+        }
+    }
+
+    [Theory]
+    [InlineData("OTEL_SDK_DISABLED", "true")]
+    [InlineData("OTEL_EXPORTER_OTLP_ENDPOINT", "")]
+    public async Task Nothing_is_exported_when_that_is_said(string name, string value)
+    {
+        await using var receiver = await OtlpReceiver.StartAsync();
+        await using var node = await NodeProcess.StartAsync([("REDIS_HOST", "none"), .. receiver.Settings("off"), (name, value)]);
+        await PushAsync(node, $"00-{NewTrace()}-00f067aa0ba902b7-01");
+        Assert.Equal(0, await node.TerminateAsync());
+        Assert.Empty(receiver.Bodies);
+    }
+
+    [Fact]
+    public async Task What_is_left_is_exported_when_the_node_ends()
+    {
+        await using var receiver = await OtlpReceiver.StartAsync();
+        await using var node = await NodeProcess.StartAsync([("REDIS_HOST", "none"), .. receiver.Settings("ending"), ("OTEL_BSP_SCHEDULE_DELAY", "600000")]);
+        var trace = NewTrace();
+        await PushAsync(node, $"00-{trace}-00f067aa0ba902b7-01");
+        Assert.Equal(0, await node.TerminateAsync());
+        Assert.Contains(receiver.Spans, span => span.Trace == trace);
+    }
+
+    private static void Messaging(OtlpSpan span, string operation, string type)
+    {
+        Assert.Equal("dmb", span.Attributes["messaging.system"]);
+        Assert.Equal("support", span.Attributes["messaging.destination.name"]);
+        Assert.Equal((operation, type), (span.Attributes["messaging.operation.name"], span.Attributes["messaging.operation.type"]));
+        Assert.Equal("report_csr", span.Attributes["dmb.event"]);
+        Assert.True(Guid.TryParse(span.Attributes["messaging.message.id"], out _));
+    }
+
+    private static string NewTrace() => Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16));
+
+    private static async Task PushAsync(NodeProcess node, string traceparent)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(node.Url, $"/_notify/report_csr?access_token={Secret}"));
+        request.Headers.Add("traceparent", traceparent);
+        request.Content = new StringContent($$"""{"secret":"{{Secret}}"}""", Encoding.UTF8);
+        using var response = await node.Http.SendAsync(request);
+        Assert.True(response.IsSuccessStatusCode);
+    }
+
+    private static async Task<TestClient> JoinTracedAsync(NodeProcess node)
+    {
+        var client = await TestClient.ConnectAsync(new Uri(node.Url, "/ws?trace=1"));
+        await client.AckAsync("subscribe", "\"support\"");
+        await client.ReadAllAsync();
+        return client;
+    }
+
+    /// <summary>A Redis, two nodes and a collector.</summary>
+    private sealed class Traced : IAsyncDisposable
+    {
+        public RedisServer Redis { get; private init; } = null!;
+
+        public OtlpReceiver Receiver { get; private init; } = null!;
+
+        public NodeProcess First { get; private set; } = null!;
+
+        public NodeProcess Second { get; private set; } = null!;
+
+        public static async Task<Traced> StartAsync(string protocol = "http/protobuf")
+        {
+            var traced = new Traced { Redis = await RedisServer.StartAsync(), Receiver = await OtlpReceiver.StartAsync() };
+            (string, string)[] address = [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{traced.Redis.Port}"), .. NodeProcess.Patient];
+            traced.First = await NodeProcess.StartReadyAsync([.. address, .. traced.Receiver.Settings("first", protocol)]);
+            traced.Second = await NodeProcess.StartReadyAsync([.. address, .. traced.Receiver.Settings("second", protocol)]);
+            return traced;
+        }
+
+        public async ValueTask DisposeAsync()
+        {
+            await First.DisposeAsync();
+            await Second.DisposeAsync();
+            await Redis.DisposeAsync();
+            await Receiver.DisposeAsync();
+        }
+    }
+}
