@@ -6,8 +6,15 @@ namespace Dmb.Redis;
 /// <param name="Body">What is published (<see cref="RedisFormat"/>).</param>
 /// <param name="Since">When it came, as a timestamp.</param>
 /// <param name="Uplink">What it is besides, if it goes to a backend.</param>
-/// <param name="Place">Its place in the first of its rooms that keeps a history, once Redis has said so.</param>
-internal sealed record Outgoing(string Id, string[] Rooms, byte[] Body, long Since, OutgoingUplink? Uplink = null, string? Place = null);
+/// <param name="Place">
+/// Its place in the first of its rooms that keeps a history, once Redis has said so; <see cref="Unknown"/> while nobody knows whether Redis
+/// has published it; empty for what it has not.
+/// </param>
+internal sealed record Outgoing(string Id, string[] Rooms, byte[] Body, long Since, OutgoingUplink? Uplink = null, string Place = "")
+{
+    /// <summary>It was sent, and not answered.</summary>
+    public const string Unknown = "?";
+}
 
 /// <summary>What a message to a backend is besides: the body's data is stored, and published to all backends.</summary>
 /// <param name="Bkid">The backend.</param>

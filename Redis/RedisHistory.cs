@@ -9,9 +9,6 @@ namespace Dmb.Redis;
 /// </summary>
 internal sealed class RedisHistory(RedisNode node, HistoryPolicy policy, BrokerOptions options, TimeProvider time)
 {
-    /// <summary>What says that a message may have been published before, where nobody knows at which place.</summary>
-    public const string Unknown = "?";
-
     private readonly RedisChannels _channels = node.Channels;
     private string _mark = "";
     private string _run = "";
@@ -51,11 +48,9 @@ internal sealed class RedisHistory(RedisNode node, HistoryPolicy policy, BrokerO
         [_channels.Log, _channels.Epoch, .. message.Rooms.SelectMany(room => policy.Keeps(room) ? Keys(room) : ["", ""])];
 
     /// <summary>The arguments with which a script publishes a message.</summary>
-    /// <param name="message">The message.</param>
-    /// <param name="again">Empty for one that is sent for the first time; else its place, or <see cref="Unknown"/>.</param>
-    public RedisValue[] Arguments(Outgoing message, string again = "") =>
+    public RedisValue[] Arguments(Outgoing message) =>
     [
-        RedisUplink.LogLength(message.Body), message.Body, message.Id, StreamPosition.NewEpoch(), (long)options.PositionTtl.TotalMilliseconds, again,
+        RedisUplink.LogLength(message.Body), message.Body, message.Id, StreamPosition.NewEpoch(), (long)options.PositionTtl.TotalMilliseconds, message.Place,
         .. message.Rooms.SelectMany(Arguments),
     ];
 

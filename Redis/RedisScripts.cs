@@ -59,8 +59,8 @@ internal static class RedisScripts
     /// <summary>
     /// Counts, keeps and publishes a message, in one step (docs/protocol.md §7). Keys from k: the log, the epoch, and for each room its
     /// history and its position, empty for one that keeps none. Arguments from a, the last there are: the log's length, the body, the
-    /// id, a name for a new life of a count, how long counts are remembered in ms, what is known of its having been published before
-    /// (<see cref="RedisHistory"/>), and for each room its channel, how many messages it keeps, and how long in ms. Gives the message's
+    /// id, a name for a new life of a count, how long counts are remembered in ms, what is known of its having been published before,
+    /// nothing, its place, or `?` for one that may have been (then it is looked for among the newest), and for each room its channel, how many messages it keeps, and how long in ms. Gives the message's
     /// number, its place in the first room that keeps any, and the receivers in the last room.
     /// A room's life ends with its count, with the mark under which it began, and when there is no memory to count or to keep: whoever
     /// comes back is told then that it can't be known what was missed.
@@ -93,7 +93,7 @@ internal static class RedisScripts
               elseif again ~= '' and first == '' then
                 local epoch, seq = string.match(again, '^(%w+):(%d+)$')
                 if epoch == life[1] and tonumber(seq) <= tonumber(life[3]) then return {0, again, 0} end
-                for _, entry in ipairs(redis.call('XREVRANGE', history, '+', '-', 'COUNT', size)) do
+                for _, entry in ipairs(again == '?' and redis.call('XREVRANGE', history, '+', '-', 'COUNT', 1000) or {}) do
                   if entry[2][4] == id then return {0, life[1] .. ':' .. string.sub(entry[1], 1, -3), 0} end
                 end
               end

@@ -93,6 +93,7 @@ internal sealed partial class RedisUplink
                 }
                 catch (Exception e) when (IsAway(e))
                 {
+                    message = message with { Place = Outgoing.Unknown };
                     Leave(link, $"a publish failed: {e.Message}");
                     link.Lose($"a publish failed: {e.GetType().Name}");
                 }
@@ -227,12 +228,11 @@ internal sealed partial class RedisUplink
         return answer;
     }
 
-    private Task<RedisResult> SendAsync(RedisLink link, Outgoing message, bool isAgain = false)
+    private Task<RedisResult> SendAsync(RedisLink link, Outgoing message)
     {
         if (_history.Keeps(message))
         {
-            var again = isAgain ? message.Place ?? RedisHistory.Unknown : "";
-            return RunAsync(link, RedisScripts.PublishKept, _history.Keys(message), _history.Arguments(message, again));
+            return RunAsync(link, RedisScripts.PublishKept, _history.Keys(message), _history.Arguments(message));
         }
 
         var length = LogLength(message.Body);
@@ -320,7 +320,7 @@ internal sealed partial class RedisUplink
     {
         foreach (var batch in messages.Chunk(FlushBatch))
         {
-            var answers = await Task.WhenAll(batch.Select(message => SendAsync(link, message with { Body = RedisFormat.MarkAgain(message.Body) }, isAgain: true)));
+            var answers = await Task.WhenAll(batch.Select(message => SendAsync(link, message with { Body = RedisFormat.MarkAgain(message.Body) })));
             lock (_lock)
             {
                 foreach (var (message, answer) in batch.Zip(answers))

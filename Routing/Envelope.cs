@@ -24,8 +24,8 @@ internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnl
     /// </summary>
     public StreamPosition[]? Positions { get; set; }
 
-    /// <summary>Its number among all that have positions, over all rooms; 0 where nobody counts.</summary>
-    public long Number { get; init; }
+    /// <summary>Its number among all that have positions, over all rooms.</summary>
+    public long Number { get; set; }
 
     /// <summary>The last span on its way (W3C Trace Context), if its trace is sampled; else null.</summary>
     public string? Traceparent { get; set; }

@@ -18,6 +18,7 @@ internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, BrokerOp
     /// <summary>All that is kept, the oldest first: the first to go when there are too many bytes of it.</summary>
     private readonly LinkedList<Kept> _kept = [];
     private long _keptBytes;
+    private long _published;
     private long _entries;
 
     /// <summary>The life of counts that begin now: another one since any count was forgotten.</summary>
@@ -139,6 +140,7 @@ internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, BrokerOp
             }
 
             envelope.Positions = positions;
+            envelope.Number = ++_published;
             while (_keptBytes > options.HistoryBytes && _kept.First is { } oldest)
             {
                 DropOldest(oldest.Value.Entry);

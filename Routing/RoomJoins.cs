@@ -122,6 +122,7 @@ internal sealed class Joining(Subscriber subscriber, bool isHeld)
     /// <summary>Queues what was missed, and then what has come since, and lets everything through again.</summary>
     public async ValueTask ReplayAsync()
     {
+        _missed.Sort(static (one, other) => one.Envelope.Number.CompareTo(other.Envelope.Number));
         for (var i = 0; i < _missed.Count; i++)
         {
             if (i % ReplayBatch == 0)

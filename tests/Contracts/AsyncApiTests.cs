@@ -61,7 +61,9 @@ public sealed class AsyncApiTests
     [InlineData("subscribe", """{"event":"enter","data":"support"}""")]
     [InlineData("subscribe", """{"event":"subscribe","data":7}""")]
     [InlineData("subscribe", """{"event":"subscribe","data":{"room":"support","until":"x"}}""")]
+    [InlineData("subscribe", """{"event":"subscribe","data":{"room":"support","since":7}}""")]
     [InlineData("subscribe", """{"event":"subscribe","data":"support","ack":true}""")]
+    [InlineData("gap", """{"event":"gap","data":{"room":"support"}}""")]
     [InlineData("unsubscribe", """{"event":"leave","data":["a b"]}""")]
     [InlineData("register", """{"event":"register","data":{"event":"a b"}}""")]
     [InlineData("publish", """{"event":".call"}""")]
@@ -121,7 +123,7 @@ public sealed class AsyncApiTests
     [Fact]
     public async Task The_data_of_each_ack_of_a_backend_and_of_its_user_is_as_its_schema_says()
     {
-        await using var node = await Node.StartAsync();
+        await using var node = await Node.StartAsync(("HistorySize", "100"));
         await using var backend = await node.ConnectAsync();
         await using var user = await node.ConnectAsync();
 
@@ -172,7 +174,7 @@ public sealed class AsyncApiTests
     /// <summary>What a node sends when it is driven so that it sends each kind of frame.</summary>
     private static async Task<List<string>> FramesOfANodeAsync()
     {
-        await using var node = await Node.StartAsync(("MaxMessageBytes", "1024"));
+        await using var node = await Node.StartAsync(("MaxMessageBytes", "1024"), ("HistorySize", "100"));
         var url = new Uri(node.Url, "/ws");
         var sent = new List<string>();
 

@@ -11,10 +11,13 @@ public sealed class FaultTests(FaultTable table)
 {
     private const int Second = 300;
 
+    /// <summary>Rooms keep a history, as they do by default.</summary>
+    private static readonly (string, string) Kept = ("DMB_HISTORY_SIZE", "100");
+
     [Fact]
     public async Task Redis_killed_and_back_with_nothing_saved()
     {
-        await using var cluster = await Cluster.StartAsync();
+        await using var cluster = await Cluster.StartAsync(Kept);
         await ProveAsync("Redis killed (SIGKILL), started again 2 s later, nothing saved", cluster, KillAndRestartAsync);
     }
 
@@ -28,7 +31,7 @@ public sealed class FaultTests(FaultTable table)
     [Fact]
     public async Task Redis_killed_and_back_at_once()
     {
-        await using var cluster = await Cluster.StartAsync();
+        await using var cluster = await Cluster.StartAsync(Kept);
         await ProveAsync("Redis killed (SIGKILL) and started again at once, three times", cluster, async scene =>
         {
             for (var i = 0; i < 3; i++)
@@ -43,7 +46,7 @@ public sealed class FaultTests(FaultTable table)
     [Fact]
     public async Task Redis_stopped_for_ten_seconds()
     {
-        await using var cluster = await Cluster.StartAsync();
+        await using var cluster = await Cluster.StartAsync(Kept);
         await ProveAsync("Redis stopped (SIGSTOP) for 10 s", cluster, async scene =>
         {
             cluster.Redis.Stop();
@@ -58,7 +61,7 @@ public sealed class FaultTests(FaultTable table)
     [Fact]
     public async Task Redis_stopped_for_less_than_anybody_notices()
     {
-        await using var cluster = await Cluster.StartAsync();
+        await using var cluster = await Cluster.StartAsync(Kept);
         await ProveAsync("Redis stopped (SIGSTOP) for 0.8 s, three times", cluster, async scene =>
         {
             for (var i = 0; i < 3; i++)
@@ -74,7 +77,7 @@ public sealed class FaultTests(FaultTable table)
     [Fact]
     public async Task Redis_stopped_for_about_as_long_as_a_publish_may_take()
     {
-        await using var cluster = await Cluster.StartAsync();
+        await using var cluster = await Cluster.StartAsync(Kept);
         await ProveAsync("Redis stopped (SIGSTOP) for 1.2 s, three times", cluster, async scene =>
         {
             for (var i = 0; i < 3; i++)
@@ -90,28 +93,28 @@ public sealed class FaultTests(FaultTable table)
     [Fact]
     public async Task Subscribers_killed_by_Redis()
     {
-        await using var cluster = await Cluster.StartAsync();
+        await using var cluster = await Cluster.StartAsync(Kept);
         await ProveAsync("`CLIENT KILL TYPE pubsub`, five times", cluster, scene => KillClientsAsync(scene, "pubsub"));
     }
 
     [Fact]
     public async Task Publishers_killed_by_Redis()
     {
-        await using var cluster = await Cluster.StartAsync();
+        await using var cluster = await Cluster.StartAsync(Kept);
         await ProveAsync("`CLIENT KILL TYPE normal`, five times", cluster, scene => KillClientsAsync(scene, "normal"));
     }
 
     [Fact]
     public async Task All_clients_killed_by_Redis()
     {
-        await using var cluster = await Cluster.StartAsync();
+        await using var cluster = await Cluster.StartAsync(Kept);
         await ProveAsync("`CLIENT KILL` of both types, five times", cluster, scene => KillClientsAsync(scene, "normal", "pubsub"));
     }
 
     [Fact]
     public async Task Redis_started_after_the_nodes()
     {
-        await using var cluster = await Cluster.StartAsync(new RedisServer(), withProxy: false);
+        await using var cluster = await Cluster.StartAsync(new RedisServer(), withProxy: false, Kept);
         await ProveAsync("Redis started 2 s after the nodes", cluster, async scene =>
         {
             await scene.Load.MoreAsync(Second);
@@ -175,7 +178,7 @@ public sealed class FaultTests(FaultTable table)
     [Fact]
     public async Task Data_of_Redis_flushed()
     {
-        await using var cluster = await Cluster.StartAsync();
+        await using var cluster = await Cluster.StartAsync(Kept);
         await ProveAsync("`FLUSHALL` and `SCRIPT FLUSH`, then `CLIENT KILL TYPE pubsub`", cluster, async scene =>
         {
             await cluster.Redis.CommandAsync("FLUSHALL");
@@ -188,7 +191,7 @@ public sealed class FaultTests(FaultTable table)
     [Fact]
     public async Task A_node_killed()
     {
-        await using var cluster = await Cluster.StartAsync();
+        await using var cluster = await Cluster.StartAsync(Kept);
         await ProveAsync("A node killed (SIGKILL); unanswered: its own publishers", cluster, async scene =>
         {
             await cluster.Nodes[2].KillAsync();
@@ -199,7 +202,7 @@ public sealed class FaultTests(FaultTable table)
     [Fact]
     public async Task A_node_stopped_for_five_seconds()
     {
-        await using var cluster = await Cluster.StartAsync();
+        await using var cluster = await Cluster.StartAsync(Kept);
         await ProveAsync("A node stopped (SIGSTOP) for 5 s; slowest: its own publishers", cluster, async scene =>
         {
             cluster.Nodes[2].Stop();
@@ -285,7 +288,7 @@ public sealed class FaultTests(FaultTable table)
 
     private static async Task<Cluster> StartAsync(bool withProxy, params string[] redisOptions)
     {
-        return await Cluster.StartReadyAsync(await RedisServer.StartAsync(redisOptions), withProxy);
+        return await Cluster.StartReadyAsync(await RedisServer.StartAsync(redisOptions), withProxy, Kept);
     }
 
     private static async Task KillAndRestartAsync(Scene scene)

@@ -27,7 +27,7 @@ public sealed partial class PageTests(Browser browser) : IAsyncLifetime
         _server = ChildProcess.Start(
             "/usr/bin/python3", ["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", "samples/page"], Repository.Root);
         var url = Address().Match(await _server.LineAsync("Serving HTTP")).Value;
-        _node = await Node.StartAsync(("AllowedOrigins", url));
+        _node = await Node.StartAsync(("AllowedOrigins", url), ("HistorySize", "100"));
         _bkid = (await PostAsync("/register/backend", """{"name":"desk"}""")).GetProperty("bkid").GetString()!;
         _visit = await browser.OpenAsync(new Uri(url));
         await _visit.Page.GetByLabel("Broker").FillAsync($"ws://127.0.0.1:{_node.Port}/ws");
@@ -49,13 +49,36 @@ public sealed partial class PageTests(Browser browser) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task The_page_joins_again_by_itself_after_its_session_was_closed_and_after_a_reload()
+    public async Task The_page_joins_again_by_itself_after_its_session_was_closed()
     {
         Close(CloseReason.Restarting(afterMs: 0));
         await Expect(State).Not.ToHaveTextAsync("connected as alice");
         await Expect(State).ToHaveTextAsync("connected as alice");
         await TellAsync("""{"to":"alice","data":"again"}""");
         await Expect(Messages).ToHaveTextAsync(["to you: again"]);
+    }
+
+    [Fact]
+    public async Task The_page_shows_once_what_came_while_it_was_away()
+    {
+        await TellAsync("""{"data":"before"}""");
+        await Expect(Messages).ToHaveTextAsync(["to all: before"]);
+        for (var i = 0; i < 3; i++)
+        {
+            Close(CloseReason.Restarting(afterMs: 300));
+            await Expect(State).ToContainTextAsync("again in");
+            await TellAsync($$"""{"to":"alice","data":"{{i}} to you"}""");
+            await TellAsync($$"""{"data":"{{i}} to all"}""");
+            await Expect(State).ToHaveTextAsync("connected as alice");
+        }
+
+        await Expect(Messages).ToHaveTextAsync(
+            ["to all: before", "to you: 0 to you", "to all: 0 to all", "to you: 1 to you", "to all: 1 to all", "to you: 2 to you", "to all: 2 to all"]);
+    }
+
+    [Fact]
+    public async Task The_page_joins_again_after_a_reload()
+    {
 
         await _visit.Page.ReloadAsync();
         await Expect(State).ToHaveTextAsync("connected as alice");
