@@ -34,6 +34,9 @@ internal sealed record Backend(string Bkid, string Name)
     /// <summary>The room of one user's sessions.</summary>
     public static string UserRoom(string bkid, string user) => $"user {bkid} {user}";
 
+    /// <summary>Whether a room is one of a backend's users.</summary>
+    public static bool IsRoomOf(string bkid, string room) => room == UsersRoom(bkid) || room.StartsWith(UserRoom(bkid, ""), StringComparison.Ordinal);
+
     /// <summary>The room of a backend's own sockets and streams.</summary>
     public static string UplinkRoom(string bkid) => "uplink " + bkid;
 

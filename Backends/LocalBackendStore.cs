@@ -55,6 +55,7 @@ internal sealed class LocalBackendStore(FanOut fanOut, LocalHistory history, Roo
             Remove(bkid, Get(bkid));
         }
 
+        history.Forget(room => Backend.IsRoomOf(bkid, room));
         Freed?.Invoke(bkid);
         return default;
     }

@@ -25,6 +25,7 @@ internal sealed class RedisBackendStore : IBackendStore
     private readonly RedisChannels _channels;
     private readonly RedisUplink _uplink;
     private readonly RoomTable _rooms;
+    private readonly HistoryPolicy _policy;
     private readonly TimeProvider _time;
     private string? _mark;
     private long _attached;
@@ -32,9 +33,9 @@ internal sealed class RedisBackendStore : IBackendStore
     private long _touched;
     private int _sweeping;
 
-    public RedisBackendStore(BrokerOptions options, RedisNode node, RedisUplink uplink, RedisDownlink downlink, RoomTable rooms, TimeProvider time)
+    public RedisBackendStore(BrokerOptions options, RedisNode node, RedisUplink uplink, RedisDownlink downlink, RoomTable rooms, HistoryPolicy policy, TimeProvider time)
     {
-        (_options, _node, _channels, _uplink, _rooms, _time) = (options, node, node.Channels, uplink, rooms, time);
+        (_options, _node, _channels, _uplink, _rooms, _policy, _time) = (options, node, node.Channels, uplink, rooms, policy, time);
         _touched = time.GetTimestamp();
         downlink.BackendFreed += bkid => Freed?.Invoke(bkid);
     }
@@ -83,7 +84,9 @@ internal sealed class RedisBackendStore : IBackendStore
     /// <summary>Frees a backend; false if there is none such.</summary>
     public async ValueTask<bool> FreeAsync(string bkid, Claim claim, Ack? ack)
     {
-        return await RunAsync(RedisScripts.FreeBackend, claim, [.. Keys(bkid), _channels.Answered(bkid, 0), _channels.Answered(bkid, 1)], [_channels.Nodes, "freed " + bkid, .. Arguments(ack)]);
+        RedisKey[] keys = [_channels.BackendRooms(bkid), .. Keys(bkid), _channels.Answered(bkid, 0), _channels.Answered(bkid, 1)];
+        return await RunAsync(
+            RedisScripts.FreeBackend, claim, keys, [_channels.Nodes, "freed " + bkid, .. Arguments(ack), _channels.History(""), _channels.Position("")]);
     }
 
     public async ValueTask<Sent> SendAsync(string bkid, Envelope envelope, string? user, string? key)
@@ -113,8 +116,8 @@ internal sealed class RedisBackendStore : IBackendStore
             new Outgoing(envelope.Id, envelope.Rooms, body, _time.GetTimestamp()),
             RedisScripts.SendMessage,
             claim,
-            [_channels.Backend(bkid), _channels.BackendUsers(bkid), _channels.BackendSessions(bkid), _channels.BackendUplink(bkid)],
-            [Milliseconds(_options.BackendTtl), user ?? "", .. Arguments(ack)]);
+            [_channels.Backend(bkid), _channels.BackendUsers(bkid), _channels.BackendSessions(bkid), _channels.BackendUplink(bkid), _channels.BackendRooms(bkid)],
+            [Milliseconds(_options.BackendTtl), user ?? "", .. Arguments(ack), envelope.Rooms[0]]);
         if ((int)answer[0] == 0)
         {
             return new Sent(0, IsDuplicate: true);
@@ -343,13 +346,14 @@ internal sealed class RedisBackendStore : IBackendStore
         RedisKey[] keys =
         [
             _channels.Log, _channels.BackendUplink(bkid), _channels.Backend(bkid), _channels.BackendSessions(bkid), _channels.BackendUsers(bkid),
-            _channels.NodeUsers(node),
+            _channels.NodeUsers(node), _channels.BackendRooms(bkid),
         ];
         var end = RedisFormat.End(id, [Backend.UplinkRoom(bkid)], _node.Id);
         RedisValue[] arguments =
         [
             RedisUplink.LogLength(end), _options.UplinkMessages, _channels.Room(Backend.UplinkRoom(bkid)), _channels.Uplink, Milliseconds(_options.BackendTtl),
             session, user, $"{bkid} {session} {user}", BackendJson.PresenceStart(type, bkid, user, session), id, end,
+            .. _policy.KeepsAny([Backend.UsersRoom(bkid), Backend.UserRoom(bkid, user)]) ? (RedisValue[])[Backend.UsersRoom(bkid), Backend.UserRoom(bkid, user)] : ["", ""],
         ];
         return (long)await RedisScripts.RunAsync(redis, script, keys, arguments);
     }
@@ -379,7 +383,7 @@ internal sealed class RedisBackendStore : IBackendStore
 
     /// <summary>All that is stored of a backend, its registration first.</summary>
     private RedisKey[] Keys(string bkid) =>
-        [_channels.Backend(bkid), _channels.BackendSessions(bkid), _channels.BackendUsers(bkid), _channels.BackendUplink(bkid)];
+        [_channels.Backend(bkid), _channels.BackendSessions(bkid), _channels.BackendUsers(bkid), _channels.BackendUplink(bkid), _channels.BackendRooms(bkid)];
 
     private static RedisValue[] Arguments(Ack? ack) => ack is null ? ["", "", ""] : [ack.Channel, ack.Yes, ack.No];
 

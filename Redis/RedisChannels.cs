@@ -75,6 +75,9 @@ internal sealed class RedisChannels(string prefix, string node)
     /// <summary>Hash: user to the number of its sessions; expires.</summary>
     public string BackendUsers(string bkid) => prefix + bkid + ":users";
 
+    /// <summary>Set: the rooms of its users that may have a history; expires.</summary>
+    public string BackendRooms(string bkid) => prefix + bkid + ":rooms";
+
     /// <summary>Set: the backends' users of a node, a line each.</summary>
     public string NodeUsers(string other) => NodeOf(other) + ":users";
 

@@ -106,7 +106,7 @@ internal sealed partial class RedisDownlink : BackgroundService
     {
         foreach (var message in messages)
         {
-            Take(new Incoming(Kind.Here, Body: message.Body));
+            Take(new Incoming(Kind.Here, Body: message.Body, State: message));
         }
     }
 
@@ -171,18 +171,22 @@ internal sealed partial class RedisDownlink : BackgroundService
         try
         {
             var position = _position ??= await StartAsync(link);
-            if (await IsInLogAsync(link, position))
+            var isWhole = await IsInLogAsync(link, position);
+            var (logged, last) = await ReadLogAsync(link, position);
+            if (!isWhole)
             {
-                await ReadLogAsync(link, position);
-                await _rooms.CatchUpAsync(link);
-            }
-            else
-            {
-                // What the log has is newer than what is missing.
+                // What only the rooms' histories have is older than what the log has.
                 LogGap(_logger);
-                await _rooms.CatchUpAsync(link);
-                await ReadLogAsync(link, position);
+                await _rooms.CatchUpAsync(link, logged.Select(body => RedisFormat.Read(body, null, _time, out _)?.Id).ToHashSet());
             }
+
+            foreach (var body in logged)
+            {
+                await DeliverAsync(new Incoming(Kind.Here, Body: body));
+            }
+
+            _position = last;
+            await _rooms.CatchUpAsync(link);
         }
         catch (Exception e) when (RedisUplink.IsAway(e))
         {
@@ -205,25 +209,27 @@ internal sealed partial class RedisDownlink : BackgroundService
     private async Task<bool> IsInLogAsync(RedisLink link, string position) =>
         !_isUnwritten && (!_isProven || (await PageAsync(link, position, position)).Length > 0);
 
-    private async Task ReadLogAsync(RedisLink link, string position)
+    /// <summary>The messages that the log has behind a place, at most as many as it keeps, and the place of the last entry.</summary>
+    private async Task<(List<byte[]> Messages, string Last)> ReadLogAsync(RedisLink link, string position)
     {
-        for (var from = position; ;)
+        var messages = new List<byte[]>();
+        while (true)
         {
-            var page = await PageAsync(link, "(" + from, "+");
+            var page = await PageAsync(link, "(" + position, "+");
             foreach (var entry in page)
             {
                 var parts = (RedisResult[])entry!;
-                _position = from = (string)parts[0]!;
+                position = (string)parts[0]!;
                 var fields = (RedisValue[])parts[1]!;
                 if (fields[0] == "m")
                 {
-                    await DeliverAsync(new Incoming(Kind.Here, Body: fields[1]));
+                    messages.Add(fields[1]!);
                 }
             }
 
             if (page.Length < LogPage)
             {
-                return;
+                return (messages, position);
             }
         }
     }
@@ -248,6 +254,10 @@ internal sealed partial class RedisDownlink : BackgroundService
         if ((incoming.State as Envelope ?? RedisFormat.Read(incoming.Body!, incoming.Room, _time, out why)) is not { } envelope)
         {
             NotUnderstood(incoming.Room ?? "", why);
+        }
+        else if (incoming.State is Outgoing own && !_rooms.Lacks(own))
+        {
+            // It came down, or nobody was here to get it.
         }
         else if (envelope.Data.Length > _options.MaxMessageBytes + WrappingMax)
         {

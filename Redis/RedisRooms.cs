@@ -67,6 +67,12 @@ internal sealed partial class RedisRooms(
         return found;
     }
 
+    /// <summary>Whether a message that Redis has published has still to come down, as far as its place tells.</summary>
+    public bool Lacks(Outgoing message) =>
+        !StreamPosition.TryParse(message.Place, out var place)
+        || (Array.Find(message.Rooms, policy.Keeps) is { } room && _rooms.TryGetValue(room, out var subscription)
+            && Received(room, subscription) is var received && (received.IsNone || place.IsAfter(received)));
+
     /// <summary>Subscribes all rooms on a new link.</summary>
     public async Task AttachAsync(RedisLink link, TimeSpan patience, CancellationToken cancellationToken)
     {
@@ -124,20 +130,24 @@ internal sealed partial class RedisRooms(
     }
 
     /// <summary>Brings all rooms up to where Redis says that they stand, in batches.</summary>
-    public async Task CatchUpAsync(RedisLink link)
+    /// <param name="link">Where to ask.</param>
+    /// <param name="exceptIds">Messages that are at hand, and come behind the others; then nothing is told yet of what is missing.</param>
+    public async Task CatchUpAsync(RedisLink link, HashSet<string?>? exceptIds = null)
     {
         foreach (var batch in _rooms.Where(room => policy.Keeps(room.Key)).Chunk(CatchUpBatch))
         {
             var known = batch.Select(room => new RoomRequest(room.Key, Received(room.Key, room.Value))).Where(request => request.Since is { IsNone: false }).ToArray();
-            if (known.Length > 0)
+            if (known.Length == 0)
             {
-                var histories = await ReadAsync(link, known);
-                await DeliverAllAsync(link, histories.SelectMany(history => history.Messages));
-                foreach (var (request, history) in known.Zip(histories))
-                {
-                    // What is kept no more, and had nothing behind it.
-                    await TellGapAsync(request.Room, history.Position with { Seq = history.Position.Seq + 1 });
-                }
+                continue;
+            }
+
+            var histories = await ReadAsync(link, known);
+            await DeliverAllAsync(link, histories.SelectMany(history => history.Messages).Where(message => exceptIds?.Contains(message.Id) != true));
+            foreach (var (request, history) in exceptIds is null ? known.Zip(histories) : [])
+            {
+                // What is kept no more, and had nothing behind it.
+                await TellGapAsync(request.Room, history.Position with { Seq = history.Position.Seq + 1 });
             }
         }
     }

@@ -229,11 +229,13 @@ internal static class RedisScripts
         """;
 
     /// <summary>
-    /// Frees a backend. Keys from 4: the backend, and what is stored of it. Arguments from 6: the channel of all nodes, what to say
-    /// there, the channel for the ack or nothing, the ack, the ack if there is none such. Gives, third, whether there was one.
+    /// Frees a backend. Keys from 4: its users' rooms, the backend, and what is stored of it. Arguments from 6: the channel of all nodes,
+    /// what to say there, the channel for the ack or nothing, the ack, the ack if there is none such, what the keys of rooms' histories
+    /// and of their positions begin with. Gives, third, whether there was one.
     /// </summary>
     public const string FreeBackend = Claim + """
-        local known = redis.call('EXISTS', KEYS[4])
+        local known = redis.call('EXISTS', KEYS[5])
+        for _, room in ipairs(redis.call('SMEMBERS', KEYS[4])) do redis.call('DEL', ARGV[11] .. room, ARGV[12] .. room) end
         for i = 4, #KEYS do redis.call('DEL', KEYS[i]) end
         if known == 1 then redis.call('PUBLISH', ARGV[6], ARGV[7]) end
         if ARGV[8] ~= '' then redis.call('PUBLISH', ARGV[8], known == 1 and ARGV[9] or ARGV[10]) end
@@ -242,19 +244,20 @@ internal static class RedisScripts
 
     /// <summary>
     /// Publishes a backend's message; one with an id that was answered is only answered again. Keys from 4: the backend, the sessions of
-    /// each of its users, and what else is stored of it, four keys; from 8 as for <see cref="PublishKept"/>. Arguments from 6: the
+    /// each of its users, its sessions, its uplinks, its users' rooms; from 9 as for <see cref="PublishKept"/>. Arguments from 6: the
     /// registration's life in ms, the user or nothing, the channel for the ack or nothing, the ack without its end, the ack if there is
-    /// no such backend; from 11 as for <see cref="PublishKept"/>. Gives, third, whether it was published, fourth, the number of nodes on
+    /// no such backend, the room; from 12 as for <see cref="PublishKept"/>. Gives, third, whether it was published, fourth, the number of nodes on
     /// which somebody gets it, or -1 if there is no such backend, and then the message's number and place.
     /// </summary>
     public const string SendMessage = Claim + Kept + """
         local nodes, sent = -1, {0, '', 0}
         if redis.call('PEXPIRE', KEYS[4], ARGV[6]) == 1 then
-          for i = 5, 7 do redis.call('PEXPIRE', KEYS[i], ARGV[6]) end
+          for i = 5, 8 do redis.call('PEXPIRE', KEYS[i], ARGV[6]) end
           if answered then
             nodes = tonumber(answered)
           else
-            sent = publish(8, 11)
+            sent = publish(9, 12)
+            if sent[2] ~= '' and redis.pcall('SADD', KEYS[8], ARGV[11]) == 1 then redis.call('PEXPIRE', KEYS[8], ARGV[6]) end
             -- A node may still be subscribed to a room that its last session has left, and others may listen too.
             local there = ARGV[7] == '' and redis.call('HLEN', KEYS[6]) or redis.call('HGET', KEYS[5], ARGV[7]) or 0
             nodes = math.min(sent[3], tonumber(there))
@@ -297,16 +300,16 @@ internal static class RedisScripts
 
     /// <summary>
     /// Notes that a user's session came, and tells its backend, once. Keys from 4: the backend's sessions, the sessions of each user, the
-    /// node's users. Arguments from 6: the session, the user, the node's line for it, what is told without its end, the message id,
-    /// the end of the message. Gives the user's sessions, or -1 if there is no such backend.
+    /// node's users, the users' rooms. Arguments from 6: the session, the user, the node's line for it, what is told without its end, the
+    /// message id, the end of the message, the user's two rooms if they have a history. Gives the user's sessions, or -1 if there is no such backend.
     /// </summary>
     public const string ConnectUser = Uplink + """
         if redis.call('PEXPIRE', KEYS[3], ARGV[5]) == 0 then return -1 end
         redis.call('SADD', KEYS[6], ARGV[8])
         if redis.call('HSETNX', KEYS[4], ARGV[6], ARGV[7]) == 0 then return tonumber(redis.call('HGET', KEYS[5], ARGV[7])) end
         local sessions = redis.call('HINCRBY', KEYS[5], ARGV[7], 1)
-        redis.call('PEXPIRE', KEYS[4], ARGV[5])
-        redis.call('PEXPIRE', KEYS[5], ARGV[5])
+        if ARGV[12] ~= '' then redis.call('SADD', KEYS[7], ARGV[12], ARGV[13]) end
+        for i = 4, 7 do if i ~= 6 then redis.call('PEXPIRE', KEYS[i], ARGV[5]) end end
         local json = ARGV[9] .. sessions .. '}'
         uplink(json, '{"event":"dmb:uplink","data":' .. json .. ARGV[11], ARGV[10])
         return sessions

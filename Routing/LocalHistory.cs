@@ -59,6 +59,20 @@ internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, BrokerOp
         }
     }
 
+    /// <summary>Forgets rooms, with their counts.</summary>
+    public void Forget(Func<string, bool> isForgotten)
+    {
+        lock (_lock)
+        {
+            foreach (var (room, entry) in _rooms.Where(room => isForgotten(room.Key)).ToArray())
+            {
+                Forget(room, entry);
+            }
+
+            _epoch = StreamPosition.NewEpoch();
+        }
+    }
+
     private RoomHistory Read(RoomRequest request)
     {
         var limits = policy.Of(request.Room);
@@ -154,7 +168,7 @@ internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, BrokerOp
         {
             if (_rooms.Count >= RoomsMax)
             {
-                Forget();
+                ForgetQuiet();
             }
 
             entry = _rooms[room] = new Entry(_entries++, _epoch);
@@ -186,17 +200,27 @@ internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, BrokerOp
     }
 
     /// <summary>Forgets the counts of rooms that have been quiet the longest, and all of those whose time is up.</summary>
-    private void Forget()
+    private void ForgetQuiet()
     {
         var quiet = _rooms.Where(room => room.Value.Messages.Count == 0).OrderBy(room => room.Value.Used).ToArray();
         var forgotten = Math.Max(RoomsMax / 10, quiet.Count(room => time.GetElapsedTime(room.Value.Used) >= options.PositionTtl));
         foreach (var (room, entry) in quiet.Take(forgotten))
         {
-            entry.IsForgotten = true;
-            _rooms.Remove(room);
+            Forget(room, entry);
         }
 
         _epoch = StreamPosition.NewEpoch();
+    }
+
+    private void Forget(string room, Entry entry)
+    {
+        entry.IsForgotten = true;
+        while (entry.Messages.Count > 0)
+        {
+            DropOldest(entry);
+        }
+
+        _rooms.Remove(room);
     }
 
     /// <summary>One message in the history of one room.</summary>

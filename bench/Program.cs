@@ -16,6 +16,7 @@ internal static class Program
         bench compare [options]    ours beside its peers, for docs/performance.md; `bench compare --help` lists the options
         bench redis                what Redis costs, beside embedded and beside redis-benchmark; takes some minutes
         bench trace                the trace of one push across two nodes and a Redis, as a tree
+        bench history              what history costs, and coming back to it; takes some minutes
         bench backends [--messages N] [--nodes 1|2]   between backends and browsers, beside a bare PUBLISH
         """;
 
@@ -39,6 +40,8 @@ internal static class Program
                 return Try(RedisBench.Run);
             case ["trace"]:
                 return Try(TraceRun.Run);
+            case ["history"]:
+                return Try(HistoryBench.Run);
             case ["backends", .. var options]:
                 return Try(() => BackendBench.Run(options));
             default:

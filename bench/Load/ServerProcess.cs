@@ -101,6 +101,18 @@ internal sealed class ServerProcess : IDisposable
         }
     }
 
+    /// <summary>Ends the first node as a crash would; what it used up is no longer counted.</summary>
+    public void KillFirst()
+    {
+        var first = _nodes[0];
+        _ids = [.. _ids.Except(Linux.ProcessTree(first.Id))];
+        _nodes.RemoveAt(0);
+        _addresses.RemoveAt(0);
+        first.Kill(entireProcessTree: true);
+        first.WaitForExit();
+        first.Dispose();
+    }
+
     private void StartNode()
     {
         var port = FreePort();

@@ -101,7 +101,8 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
 
         // Behind all others in the room, so that whoever has it has had all that it gets.
         await Task.WhenAll(nodes.Keys.Select(node => node.BecomesAsync("ready")));
-        await nodes.Keys.First().NotifyAsync("call", """{"last":true}""");
+        var (_, answer) = await nodes.Keys.First().PushAsync("call", """{"last":true}""");
+        Assert.Contains("\"ok\":true", answer, StringComparison.Ordinal);
         await Task.WhenAll(clients.Select(client => client.Running)).WaitAsync(Node.Patience);
 
         var answers = load.Answers;

@@ -16,7 +16,7 @@ public sealed partial class WriteABackendTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         _redis = await RedisServer.StartAsync();
-        _node = await NodeProcess.StartAsync(("REDIS_HOST", "localhost"), ("REDIS_PORT", $"{_redis.Port}"));
+        _node = await NodeProcess.StartAsync(("REDIS_HOST", "localhost"), ("REDIS_PORT", $"{_redis.Port}"), ("DMB_HISTORY_SIZE", "100"));
         await _node.BecomesAsync("ready");
 
         var readme = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "README.md"));
@@ -44,7 +44,7 @@ public sealed partial class WriteABackendTests : IAsyncLifetime
         await alice.LineAsync(": connected");
         Assert.Contains("\"user\":\"alice\"", await ear.LineAsync("\"type\":\"connect\""), StringComparison.Ordinal);
         await RunAsync(_commands[5]);
-        await alice.LineAsync("id: ", 2);
+        await alice.LineAsync("id: ", 3);
         Assert.Equal(Known(_texts[1]), Known(Messages(alice)));
 
         await using var bob = await _node.ConnectAsync();
@@ -109,8 +109,8 @@ public sealed partial class WriteABackendTests : IAsyncLifetime
     private static string[] Blocks(string section, string kind) =>
         [.. Block().Matches(section).Where(block => block.Groups[1].Value == kind).Select(block => block.Groups[2].Value)];
 
-    /// <summary>A text whose message ids are all the same one.</summary>
-    private static string Known(string text) => MessageId().Replace(text, Uuid);
+    /// <summary>A text whose ids, of messages, of backends and of the lives of counts, are all the same ones.</summary>
+    private static string Known(string text) => Epoch().Replace(Hexadecimal().Replace(MessageId().Replace(text.Replace("%20", " ", StringComparison.Ordinal), Uuid), "5a1f…"), "=k3f9:");
 
     /// <summary>The first two messages of a stream, as README shows them.</summary>
     private static string Messages(ChildProcess terminal) => string.Join('\n', terminal.Lines
@@ -152,6 +152,12 @@ public sealed partial class WriteABackendTests : IAsyncLifetime
 
     [GeneratedRegex("\"bkid\":\"([0-9a-f]{32})\"")]
     private static partial Regex Bkid();
+
+    [GeneratedRegex("[0-9a-f]{32}")]
+    private static partial Regex Hexadecimal();
+
+    [GeneratedRegex("=[0-9a-z]{4,6}:")]
+    private static partial Regex Epoch();
 
     [GeneratedRegex("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")]
     private static partial Regex MessageId();
