@@ -18,15 +18,21 @@ if (args.Contains("--help"))
 // The span of a request has its attributes. Read when the server is made.
 AppContext.SetSwitch("Microsoft.AspNetCore.Hosting.SuppressActivityOpenTelemetryData", false);
 
-var builder = WebApplication.CreateSlimBuilder(args);
+WebApplicationBuilder builder;
 BrokerOptions options;
 ConfigurationOptions? redis;
 try
 {
+    builder = Settings.CreateBuilder(args);
     options = Settings.Read(builder.Configuration, args);
+    if (args.Contains(HealthCommand.Argument))
+    {
+        return await HealthCommand.RunAsync(options);
+    }
+
     redis = await RedisEndpoint.FindAsync(options);
 }
-catch (Settings.BadValueException bad)
+catch (Settings.BadSettingException bad)
 {
     Console.Error.WriteLine(bad.Message);
     return 2;
@@ -40,7 +46,9 @@ builder.AddHttp(options);
 
 var app = builder.Build();
 app.UseRequestSpans();
+app.UseTrustedProxies(options);
 app.UseBrokerPaths();
+app.UseDrain();
 app.UseProblems();
 app.UseOriginCheck();
 app.UseCrossOrigin();

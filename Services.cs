@@ -6,8 +6,11 @@ using Dmb.Redis;
 using Dmb.Routing;
 using Dmb.Sockets;
 using Dmb.Telemetry;
+using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.HttpOverrides;
 using Microsoft.Extensions.Logging.Console;
 using ConfigurationOptions = StackExchange.Redis.ConfigurationOptions;
 
@@ -16,6 +19,9 @@ namespace Dmb;
 /// <summary>How the parts are put together and the node comes up.</summary>
 internal static partial class Services
 {
+    /// <summary>What the parts of a drained node may take to stop.</summary>
+    private static readonly TimeSpan StopMax = TimeSpan.FromSeconds(5);
+
     /// <summary>Where the server listens, and how it treats connections.</summary>
     public static void ListenAs(this WebApplicationBuilder builder, BrokerOptions options)
     {
@@ -35,11 +41,11 @@ internal static partial class Services
             kestrel.Limits.MaxRequestBodySize = Math.Max(options.MaxBatchBytes, options.MaxMessageBytes);
             if (Settings.Address(options) is { } address)
             {
-                kestrel.Listen(address, options.Port);
+                kestrel.Listen(address, options.Port, LastWord.Use);
             }
             else
             {
-                kestrel.ListenAnyIP(options.Port);
+                kestrel.ListenAnyIP(options.Port, LastWord.Use);
             }
         });
         builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddSimpleConsole(console =>
@@ -61,6 +67,7 @@ internal static partial class Services
         builder.Services
             .AddSingleton(options)
             .AddSingleton(TimeProvider.System)
+            .Configure<HostOptions>(host => host.ShutdownTimeout = Drain.LengthMax(options) + RedisBackplane.FlushMax + StopMax)
             .AddSingleton<BrokerTelemetry>()
             .AddSingleton<NodeGauges>()
             .AddSingleton<MetricsPage>()
@@ -113,7 +120,9 @@ internal static partial class Services
         builder.Services
             .AddSingleton<SessionTable>()
             .AddSingleton<SocketBroker>()
-            .AddHostedService<KeepAlive>();
+            .AddSingleton<Drain>()
+            .AddHostedService<KeepAlive>()
+            .AddHostedService(services => services.GetRequiredService<Drain>());
     }
 
     /// <summary>What HTTP needs besides: JSON, origins, compressed bodies.</summary>
@@ -130,6 +139,53 @@ internal static partial class Services
                 json.SerializerOptions.PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower;
                 json.SerializerOptions.TypeInfoResolverChain.Insert(0, ApiJson.Default);
             });
+    }
+
+    /// <summary>What a reverse proxy says of the request's scheme, host and address holds, where the operator trusts it.</summary>
+    public static void UseTrustedProxies(this WebApplication app, BrokerOptions options)
+    {
+        if (options.TrustedProxies.Length == 0)
+        {
+            return;
+        }
+
+        var forwarded = new ForwardedHeadersOptions
+        {
+            ForwardedHeaders = ForwardedHeaders.XForwardedFor | ForwardedHeaders.XForwardedProto | ForwardedHeaders.XForwardedHost,
+
+            // Through all that are trusted, to the first that isn't.
+            ForwardLimit = null,
+        };
+        forwarded.KnownProxies.Clear();
+        forwarded.KnownIPNetworks.Clear();
+        foreach (var proxy in options.TrustedProxies)
+        {
+            if (IPAddress.TryParse(proxy, out var address))
+            {
+                forwarded.KnownProxies.Add(address);
+            }
+            else
+            {
+                forwarded.KnownIPNetworks.Add(System.Net.IPNetwork.Parse(proxy));
+            }
+        }
+
+        app.UseForwardedHeaders(forwarded);
+    }
+
+    /// <summary>While the node drains, each answer is the last on its connection, and says so.</summary>
+    public static void UseDrain(this WebApplication app)
+    {
+        var sessions = app.Services.GetRequiredService<SessionTable>();
+        app.Use((context, next) =>
+        {
+            if (sessions.IsDraining)
+            {
+                context.Features.GetRequiredFeature<IConnectionLifetimeNotificationFeature>().RequestClose();
+            }
+
+            return next(context);
+        });
     }
 
     /// <summary>A base URL that ends in a slash makes <c>//_notify/…</c>: the same path.</summary>

@@ -5,6 +5,7 @@ using System.Globalization;
 using System.Net;
 using System.Reflection;
 using System.Text;
+using Dmb.Endpoints;
 using Dmb.Routing;
 
 namespace Dmb;
@@ -17,9 +18,31 @@ internal static class Settings
 
     private static readonly Setting[] All = [.. Properties(typeof(BrokerOptions)).Where(p => p.CanWrite).Select(p => new Setting(p))];
 
-    /// <summary>A bad value, told in one line for stderr: the setting, the value and what is accepted.</summary>
+    /// <summary>What is on the command line besides settings of the broker: the framework's own.</summary>
+    private static readonly string[] OtherArguments = ["environment", "contentRoot", "applicationName", "Logging:"];
+
+    /// <summary>Something is set that the broker can't start with, told in one line for stderr.</summary>
+    public class BadSettingException(string line) : Exception(line);
+
+    /// <summary>A bad value: the setting, the value and what is accepted.</summary>
     public sealed class BadValueException(string setting, string? value, string accepted)
-        : Exception($"{setting}: '{value}' is not accepted; it takes {accepted}.");
+        : BadSettingException($"{setting}: '{value}' is not accepted; it takes {accepted}.");
+
+    /// <summary>Makes the app's builder, which reads appsettings.json.</summary>
+    /// <exception cref="BadSettingException">The command line has something that is no setting, or the file is no JSON.</exception>
+    public static WebApplicationBuilder CreateBuilder(string[] args)
+    {
+        CheckArguments(args);
+        try
+        {
+            return WebApplication.CreateSlimBuilder(args);
+        }
+        catch (InvalidDataException unreadable)
+        {
+            // What the framework says names the file; what is inside it says where in the file.
+            throw new BadSettingException($"{unreadable.Message} {unreadable.GetBaseException().Message}".ReplaceLineEndings(" "));
+        }
+    }
 
     /// <summary>Names that look like settings and are none.</summary>
     public static IEnumerable<string> Unknown(IConfiguration configuration)
@@ -91,9 +114,37 @@ internal static class Settings
 
         Settings come from the environment, as below; from appsettings.json and the command line they are called
         Dmb:Port and --Dmb:Port=8082, for DMB_PORT. Durations are in seconds, lists have commas.
+        --health asks the node that runs with the same settings whether it is alive: exit code 0 or 1.
 
         {string.Join("\n", All.Select(s => $"{s.Variable,-28} {s.Meaning}\n{"",-28} {s.Accepted}; default {s.Default.Replace("`", "", StringComparison.Ordinal)}"))}
         """;
+
+    /// <summary>Whoever types a name wrong is told so, and does not start something else than was meant.</summary>
+    private static void CheckArguments(string[] args)
+    {
+        for (var i = 0; i < args.Length; i++)
+        {
+            var (argument, hasValue) = args[i].Split('=', 2) is [var name, _] ? (name, true) : (args[i], false);
+            if (argument == HealthCommand.Argument)
+            {
+                continue;
+            }
+
+            var key = argument.StartsWith("--", StringComparison.Ordinal) ? argument[2..] : "";
+            if (!key.Equals(Section, StringComparison.OrdinalIgnoreCase)
+                && !All.Any(s => key.Equals($"{Section}:{s.Key}", StringComparison.OrdinalIgnoreCase))
+                && !OtherArguments.Any(other => other[^1] == ':' ? key.StartsWith(other, StringComparison.OrdinalIgnoreCase) : key.Equals(other, StringComparison.OrdinalIgnoreCase)))
+            {
+                throw new BadSettingException($"{argument}: there is no such argument; a setting is written --Dmb:Port=8082, and --help prints those there are.");
+            }
+
+            i += hasValue ? 0 : 1;
+            if (i == args.Length)
+            {
+                throw new BadSettingException($"{argument}: a value is missing, as in {argument}=8082.");
+            }
+        }
+    }
 
     private static void Check(BrokerOptions options)
     {
@@ -125,6 +176,11 @@ internal static class Settings
             {
                 throw new BadValueException("DMB_ALLOWED_ORIGINS", origin, "origins such as https://desk.example.com or http://localhost:3000, without a path");
             }
+        }
+
+        foreach (var proxy in options.TrustedProxies.Where(proxy => !IPAddress.TryParse(proxy, out _) && !System.Net.IPNetwork.TryParse(proxy, out _)))
+        {
+            throw new BadValueException("DMB_TRUSTED_PROXIES", proxy, "IP addresses such as 127.0.0.1, and networks such as 10.0.0.0/8");
         }
 
         if (options.MaxPendingBytes < options.MaxMessageBytes + 1_024)

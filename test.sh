@@ -5,11 +5,12 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 # Debian packages.
-needed=(chromium curl nginx prometheus redis-server python3-redis)
+needed=(apache2 chromium curl nginx prometheus redis-server python3-redis systemd)
 
 # Whether a package is there: most are named like the command that they bring.
 is_there() {
   case $1 in
+    systemd) command -v systemd-analyze ;;
     python3-*) /usr/bin/python3 -c "import ${1#python3-}" ;;
     *) command -v "$1" ;;
   esac &>/dev/null

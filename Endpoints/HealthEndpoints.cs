@@ -31,11 +31,11 @@ internal static class HealthEndpoints
             .ProducesProblems(403);
     }
 
-    private static IResult Ready(HttpRequest request, SessionTable sessions, BackplaneState backplane)
+    private static IResult Ready(HttpRequest request, Drain drain, BackplaneState backplane)
     {
         var why = backplane.Why;
-        var answer = sessions.IsDraining ? new HealthAnswer("draining") : why is null ? new HealthAnswer("ready") : new HealthAnswer("degraded", why);
-        var isRefused = sessions.IsDraining || (why is not null && request.Query["strict"] == "1");
+        var answer = drain.IsStopping ? new HealthAnswer("draining") : why is null ? new HealthAnswer("ready") : new HealthAnswer("degraded", why);
+        var isRefused = drain.IsStopping || (why is not null && request.Query["strict"] == "1");
         return Results.Json(answer, ApiJson.Default.HealthAnswer, statusCode: isRefused ? StatusCodes.Status503ServiceUnavailable : StatusCodes.Status200OK);
     }
 }

@@ -16,6 +16,9 @@ internal sealed partial class RedisBackplane(
     ILogger<RedisBackplane> logger)
     : BackgroundService, IBackplane
 {
+    /// <summary>How long a node that stops waits for Redis to come back, while messages are kept for it.</summary>
+    public static readonly TimeSpan FlushMax = TimeSpan.FromSeconds(10);
+
     private const int ProbesMissedMax = 2;
     private static readonly TimeSpan PatienceMax = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan LogLife = TimeSpan.FromMinutes(1);
@@ -76,6 +79,13 @@ internal sealed partial class RedisBackplane(
             // Without Redis the key holds on this node.
             return null;
         }
+    }
+
+    /// <summary>The server has stopped, nothing more is published: what was kept for Redis still goes there, if it comes back soon.</summary>
+    public override async Task StopAsync(CancellationToken cancellationToken)
+    {
+        await uplink.FlushAsync(FlushMax, cancellationToken);
+        await base.StopAsync(cancellationToken);
     }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)

@@ -40,6 +40,9 @@ internal sealed partial class RedisUplink
 
     private bool _wasLeft;
 
+    /// <summary>What waits for all that is kept to be sent; changed under the lock.</summary>
+    private TaskCompletionSource? _flushed;
+
     /// <summary>Where publishes go; null while they are kept. Changed under the lock.</summary>
     private volatile RedisLink? _link;
 
@@ -175,6 +178,7 @@ internal sealed partial class RedisUplink
                 if (batch.Length == 0)
                 {
                     _link = link;
+                    _flushed?.TrySetResult();
                     break;
                 }
             }
@@ -198,6 +202,32 @@ internal sealed partial class RedisUplink
         else
         {
             LogConnected(_logger, sent);
+        }
+    }
+
+    /// <summary>Completes when nothing is kept for Redis any more, or after that time: what is kept then is lost, and told.</summary>
+    public async Task FlushAsync(TimeSpan max, CancellationToken cancellationToken)
+    {
+        lock (_lock)
+        {
+            Expire();
+            if (_link is not null || _spool.Count == 0)
+            {
+                return;
+            }
+
+            _flushed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            LogFlushing(_logger, _spool.Count, max.TotalSeconds);
+        }
+
+        await Task.WhenAny(_flushed.Task, Task.Delay(max, _time, cancellationToken));
+        lock (_lock)
+        {
+            if (_link is null && _spool.Count > 0)
+            {
+                _telemetry.Dropped("spool_lost", _spool.Count);
+                LogLost(_logger, _spool.Count);
+            }
         }
     }
 
@@ -353,6 +383,12 @@ internal sealed partial class RedisUplink
 
     [LoggerMessage(3004, LogLevel.Information, "Connected to Redis; {Spooled} messages that were kept for it were sent.")]
     private static partial void LogConnected(ILogger logger, int spooled);
+
+    [LoggerMessage(3005, LogLevel.Warning, "{Messages} messages are kept for Redis: waiting up to {Seconds} s for it before this node stops.")]
+    private static partial void LogFlushing(ILogger logger, int messages, double seconds);
+
+    [LoggerMessage(3006, LogLevel.Error, "Redis did not come back: {Messages} messages that were kept for it are lost with this node.")]
+    private static partial void LogLost(ILogger logger, int messages);
 
     [LoggerMessage(3003, LogLevel.Warning, "Dropped {Messages} messages that were kept for Redis for {Seconds} s: other nodes never got them.")]
     private static partial void LogExpired(ILogger logger, int messages, double seconds);

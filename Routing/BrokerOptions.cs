@@ -24,6 +24,9 @@ internal sealed class BrokerOptions
     [Description("Origins of pages that may use the broker besides its own, e.g. https://desk.example.com.")]
     public string[] AllowedOrigins { get; set; } = [];
 
+    [Description("Reverse proxies whose X-Forwarded-For, -Proto and -Host are believed: IP addresses, or networks such as 10.0.0.0/8.")]
+    public string[] TrustedProxies { get; set; } = [];
+
     [Description("Buses that anyone may join; `public` is joined by itself.")]
     public string[] PublicBuses { get; set; } = ["public", "everyone"];
 
@@ -106,6 +109,14 @@ internal sealed class BrokerOptions
     [Description("How long a closed socket may take to read what is left and to say goodbye.")]
     [Range(1, 60)]
     public TimeSpan CloseTimeout { get; set; } = TimeSpan.FromSeconds(5);
+
+    [Description("How long a node that was told to stop serves on as before, but is not ready; 5 behind a load balancer.")]
+    [Range(0, 300)]
+    public TimeSpan DrainDelay { get; set; }
+
+    [Description("Over how long a node that stops closes its sessions, in random order; without sessions it doesn't wait.")]
+    [Range(0, 3600)]
+    public TimeSpan DrainWindow { get; set; } = TimeSpan.FromSeconds(5);
 
     [Description("How long an Idempotency-Key is remembered.")]
     [Range(1, 86400)]

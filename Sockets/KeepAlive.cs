@@ -2,15 +2,14 @@ using Dmb.Routing;
 
 namespace Dmb.Sockets;
 
-/// <summary>One timer for all sessions: pings, closes the silent ones, and on stop says goodbye to all.</summary>
-internal sealed class KeepAlive(SessionTable sessions, BackplaneState backplane, TimeProvider time, IHostApplicationLifetime lifetime) : IHostedService, IDisposable
+/// <summary>One timer for all sessions: pings, and closes the silent ones.</summary>
+internal sealed class KeepAlive(SessionTable sessions, BackplaneState backplane, TimeProvider time) : IHostedService, IDisposable
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
     private ITimer? _timer;
 
     public Task StartAsync(CancellationToken cancellationToken)
     {
-        lifetime.ApplicationStopping.Register(sessions.Drain);
         backplane.Changed += isUp => sessions.Tell("backplane", isUp ? "{\"state\":\"up\"}"u8 : "{\"state\":\"down\"}"u8);
 
         // Armed anew after each round, so that two never overlap.

@@ -32,6 +32,9 @@ internal static class ServerFrames
         json.WriteNumber("after_ms"u8, reason.AfterMs);
     });
 
+    /// <summary>The data of <c>drain</c>: how long the session still has.</summary>
+    public static byte[] Drain(int afterMs) => Write(json => json.WriteNumber("after_ms"u8, afterMs));
+
     /// <summary>The data of <c>welcome</c>, the first frame of a session.</summary>
     public static byte[] Welcome(string sessionId, string version, BrokerOptions options) => Write(json =>
     {

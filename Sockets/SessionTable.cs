@@ -20,7 +20,10 @@ internal sealed class SessionTable(
 
     public ILogger Logger => logger;
 
-    /// <summary>Whether the node is about to stop.</summary>
+    /// <summary>Sessions there are, those that are about to leave included.</summary>
+    public int Count => _sessions.Count;
+
+    /// <summary>Whether no new sessions are taken any more (<see cref="Sockets.Drain"/>).</summary>
     public bool IsDraining => _draining;
 
     /// <summary>Takes a place for a session to come, which <see cref="Release"/> gives back.</summary>
@@ -48,7 +51,8 @@ internal sealed class SessionTable(
         telemetry.Sessions.Add(1);
         if (_draining)
         {
-            session.Close(Restarting());
+            // Its place was reserved before: it is not among those that are sent away one by one.
+            session.Close(CloseReason.Restarting(afterMs: 0));
         }
     }
 
@@ -94,15 +98,10 @@ internal sealed class SessionTable(
         }
     }
 
-    /// <summary>Refuses new sessions and says goodbye to all there are, their queues sent first.</summary>
-    public void Drain()
+    /// <summary>Takes no new sessions from now on, and gives those there are.</summary>
+    public Session[] Drain()
     {
         _draining = true;
-        foreach (var (session, _) in _sessions)
-        {
-            session.Close(Restarting());
-        }
+        return [.. _sessions.Keys];
     }
-
-    private static CloseReason Restarting() => CloseReason.Restarting(Random.Shared.Next(5_000));
 }

@@ -35,6 +35,9 @@ public sealed class SettingsTests
     [InlineData("REDIS_URL", "http://localhost", "redis://")]
     [InlineData("DMB_OUTAGE", "panic", "`spool` or `local` or `reject`")]
     [InlineData("DMB_PREFIX", "a*", "1 to 64 characters")]
+    [InlineData("DMB_TRUSTED_PROXIES", "proxy.example", "10.0.0.0/8")]
+    [InlineData("DMB_DRAIN_DELAY", "-1", "0 to 300 seconds")]
+    [InlineData("DMB_DRAIN_WINDOW", "3601", "0 to 3600 seconds")]
     public async Task A_bad_value_is_one_line_on_stderr_and_exit_code_2(string name, string value, string accepted)
     {
         await using var broker = Start([], (name, value));
@@ -57,6 +60,53 @@ public sealed class SettingsTests
     {
         await using var broker = Start(["--Dmb:Port=abc"]);
         Assert.StartsWith("DMB_PORT: 'abc' is not accepted; it takes 0 to 65535", await OnlyErrorAsync(broker, exitCode: 2), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--Dmb:Prot=1", "--Dmb:Prot: there is no such argument")]
+    [InlineData("--port 9000", "--port: there is no such argument")]
+    [InlineData("--urls=http://localhost:9000", "--urls: there is no such argument")]
+    [InlineData("-p 9000", "-p: there is no such argument")]
+    [InlineData("9000", "9000: there is no such argument")]
+    [InlineData("DMB_PORT=9000", "DMB_PORT: there is no such argument")]
+    [InlineData("--Dmb:Port", "--Dmb:Port: a value is missing")]
+    public async Task An_unknown_argument_is_one_line_on_stderr_and_exit_code_2(string arguments, string told)
+    {
+        await using var broker = Start(arguments.Split(' '));
+        Assert.StartsWith(told, await OnlyErrorAsync(broker, exitCode: 2), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_file_of_settings_that_is_no_JSON_is_one_line_on_stderr_and_exit_code_2()
+    {
+        var directory = Directory.CreateTempSubdirectory("dmb");
+        try
+        {
+            var file = Path.Combine(directory.FullName, "appsettings.json");
+            await File.WriteAllTextAsync(file, "{\"Dmb\":{\"Port\":8082,\n}");
+            await using var broker = StartIn(directory.FullName, []);
+            var error = await OnlyErrorAsync(broker, exitCode: 2);
+            Assert.Contains(file, error, StringComparison.Ordinal);
+            Assert.Contains("LineNumber: 1", error, StringComparison.Ordinal);
+        }
+        finally
+        {
+            directory.Delete(recursive: true);
+        }
+    }
+
+    [Fact]
+    public async Task Its_own_health_command_says_whether_the_node_of_the_same_settings_is_alive()
+    {
+        await using var node = await NodeProcess.StartAsync(("REDIS_HOST", "none"));
+        (string, string)[] settings = [("DMB_PORT", $"{node.Url.Port}"), ("DMB_HOST", "0.0.0.0"), ("DMB_AUTH", "none")];
+        await using var alive = Start(["--health"], settings);
+        Assert.Equal(0, await alive.EndAsync());
+        Assert.Empty(alive.Lines);
+
+        Assert.Equal(0, await node.TerminateAsync());
+        await using var gone = Start(["--health"], settings);
+        Assert.StartsWith($"{node.Url}healthz: ", await OnlyErrorAsync(gone, exitCode: 1), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -105,6 +155,7 @@ public sealed class SettingsTests
     [InlineData("DMB_PORT=0 DMB_HOST=0.0.0.0 DMB_AUTH=none", "")]
     [InlineData("DMB_PORT=0 REDIS_HOST=none", "")]
     [InlineData("DMB_PORT=99999", "--Dmb:Port=0")]
+    [InlineData("DMB_PORT=99999", "--dmb:port 0 --Logging:LogLevel:Dmb=Debug --environment Production")]
     [InlineData("DMB_PORT=0 DMB_PING_INTERVAL=1.5 DMB_EVENTS=a=calls,b=,c", "")]
     [InlineData("DMB_PORT=0 DMB_ALLOWED_ORIGINS=https://a.example,http://b.example:8080", "")]
     public async Task A_good_value_is_taken(string environment, string arguments)

@@ -1,6 +1,7 @@
 using System.Reflection;
 using Dmb.Routing;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
 using Newtonsoft.Json;
 using Newtonsoft.Json.Linq;
 
@@ -86,6 +87,7 @@ public sealed class AsyncApiTests
     [InlineData("dmb_broadcast", """{"event":"dmb:broadcast","data":{"user":"user-42","data":1}}""")]
     [InlineData("dmb_disconnect", """{"event":"dmb:disconnect","data":"0123456789abcdef0123456789abcdef"}""")]
     [InlineData("dmb_uplink", """{"event":"dmb:uplink","data":{"type":"connect"},"id":"1"}""")]
+    [InlineData("drain", """{"event":"drain","data":{"after_ms":-1}}""")]
     [InlineData("bye", """{"event":"bye","data":{"code":1003,"reconnect":true,"after_ms":0}}""")]
     [InlineData("bye", """{"event":"bye","data":{"code":1013,"reconnect":true,"after_ms":100}}""")]
     [InlineData("bye", """{"event":"bye","data":{"code":4999,"reconnect":true,"after_ms":0}}""")]
@@ -214,6 +216,10 @@ public sealed class AsyncApiTests
         sent.Add(await silent.ReadAsync());
         node.Time.Advance(TimeSpan.FromSeconds(45));
         sent.AddRange(await ReadToEndAsync(silent));
+
+        await using var last = await node.ConnectAsync();
+        node.Services.GetRequiredService<IHostApplicationLifetime>().StopApplication();
+        sent.AddRange(await ReadToEndAsync(last));
         return sent;
     }
 

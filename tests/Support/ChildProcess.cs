@@ -109,7 +109,17 @@ public sealed class ChildProcess : IAsyncDisposable
     }
 
     /// <summary>Asks it to end, and waits until it did.</summary>
-    public Task TerminateAsync() => SignalAsync(PosixSignals.Terminate);
+    public Task TerminateAsync()
+    {
+        Terminate();
+        return EndAsync();
+    }
+
+    /// <summary>Asks it to end.</summary>
+    public void Terminate() => Signal(PosixSignals.Terminate);
+
+    /// <summary>Asks it to end as Ctrl+C does.</summary>
+    public void Interrupt() => Signal(PosixSignals.Interrupt);
 
     /// <summary>Freezes it: its connections stay, but nothing moves.</summary>
     public void Stop() => Signal(PosixSignals.Stop);
@@ -142,12 +152,6 @@ public sealed class ChildProcess : IAsyncDisposable
 
     private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    private async Task SignalAsync(int signal)
-    {
-        Signal(signal);
-        await EndAsync();
-    }
-
     private void Signal(int signal) => Assert.Equal(0, PosixSignals.Send(_process.Id, signal));
 
     private async Task ReadAllAsync()
@@ -176,7 +180,7 @@ public sealed class ChildProcess : IAsyncDisposable
 
     private static class PosixSignals
     {
-        public const int Terminate = 15, Continue = 18, Stop = 19;
+        public const int Interrupt = 2, Terminate = 15, Continue = 18, Stop = 19;
 
         [DllImport("libc", EntryPoint = "kill")]
         public static extern int Send(int process, int signal);

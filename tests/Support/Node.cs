@@ -7,6 +7,7 @@ using Microsoft.AspNetCore.Mvc.Testing;
 using Microsoft.AspNetCore.TestHost;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace Dmb.Tests.Support;
@@ -114,6 +115,9 @@ public sealed class Node : IAsyncDisposable
             builder.UseSetting("Dmb:Port", "0");
             builder.UseSetting("Dmb:RedisHost", "none");
 
+            // The clock stands still, so that a node that is disposed of would wait for the window to end.
+            builder.UseSetting("Dmb:DrainWindow", "0");
+
             // The frames of rooms without history, except where a test is about that.
             builder.UseSetting("Dmb:HistorySize", "0");
             foreach (var (key, value) in _settings)
@@ -122,8 +126,10 @@ public sealed class Node : IAsyncDisposable
             }
 
             builder.ConfigureLogging(logging => logging.SetMinimumLevel(LogLevel.Warning).AddProvider(Log));
-            builder.ConfigureTestServices(services =>
-                services.Replace(ServiceDescriptor.Singleton<TimeProvider>(Time)));
+            // The host's patience is of the real clock, which goes on while the test holds the other one.
+            builder.ConfigureTestServices(services => services
+                .PostConfigure<HostOptions>(host => host.ShutdownTimeout += Patience)
+                .Replace(ServiceDescriptor.Singleton<TimeProvider>(Time)));
         }
     }
 }

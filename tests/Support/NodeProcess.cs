@@ -173,6 +173,15 @@ public sealed partial class NodeProcess : IAsyncDisposable
         return await _process.EndAsync();
     }
 
+    /// <summary>Asks it to end.</summary>
+    public void Terminate() => _process.Terminate();
+
+    /// <summary>Asks it to end as Ctrl+C does.</summary>
+    public void Interrupt() => _process.Interrupt();
+
+    /// <summary>Waits for its end, and gives its exit code.</summary>
+    public Task<int> EndAsync() => _process.EndAsync();
+
     /// <summary>Freezes it.</summary>
     public void Stop() => _process.Stop();
 

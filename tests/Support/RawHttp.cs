@@ -21,11 +21,13 @@ public sealed class RawHttp : IDisposable
         _received = new BufferedStream(_sent);
     }
 
-    public static async Task<RawHttp> ConnectAsync(Node node)
+    public static Task<RawHttp> ConnectAsync(Node node) => ConnectAsync(node.Port);
+
+    public static async Task<RawHttp> ConnectAsync(int port)
     {
         var tcp = new TcpClient { NoDelay = true };
-        await tcp.ConnectAsync("127.0.0.1", node.Port);
-        return new RawHttp(tcp, node.Port);
+        await tcp.ConnectAsync("127.0.0.1", port);
+        return new RawHttp(tcp, port);
     }
 
     /// <summary>An ordinary request, such as <c>GET /register</c>, on its own connection, and its answer.</summary>

@@ -1,0 +1,108 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+
+namespace Dmb.Tests.Support;
+
+/// <summary>nginx or Apache in front of a node, with the file that deploy/ has for it and a certificate made for the test.</summary>
+public sealed class TlsProxy : IAsyncDisposable
+{
+    private readonly ChildProcess _process;
+    private readonly DirectoryInfo _directory;
+    private readonly X509Certificate2 _certificate;
+
+    private TlsProxy(ChildProcess process, DirectoryInfo directory, int port, X509Certificate2 certificate)
+    {
+        (_process, _directory, _certificate) = (process, directory, certificate);
+        Url = new Uri($"https://localhost:{port}");
+        Http = new HttpClient(new SocketsHttpHandler
+        {
+            SslOptions = { RemoteCertificateValidationCallback = (_, shown, _, _) => IsOurs(shown) },
+        })
+        {
+            Timeout = Node.Patience,
+        };
+    }
+
+    public Uri Url { get; }
+
+    /// <summary>A client that knows its certificate, and takes no other.</summary>
+    public HttpClient Http { get; }
+
+    /// <summary>Whether a certificate is the one that was made for the test.</summary>
+    public bool IsOurs(X509Certificate? shown) => shown?.GetCertHashString() == _certificate.GetCertHashString();
+
+    public static async Task<TlsProxy> StartAsync(string kind, params int[] nodePorts)
+    {
+        var directory = Directory.CreateTempSubdirectory("dmb-" + kind);
+        var port = RedisServer.FreePort();
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256);
+        var certificate = request.CreateSelfSigned(DateTimeOffset.UnixEpoch, DateTimeOffset.MaxValue.AddYears(-1));
+        await File.WriteAllTextAsync(Path.Combine(directory.FullName, "fullchain.pem"), certificate.ExportCertificatePem());
+        await File.WriteAllTextAsync(Path.Combine(directory.FullName, "key.pem"), key.ExportPkcs8PrivateKeyPem());
+
+        var site = (await File.ReadAllTextAsync(Path.Combine(Repository.Root, "deploy", kind + ".conf")))
+            .Replace("/etc/ssl/dmb", directory.FullName, StringComparison.Ordinal)
+            .Replace("server 127.0.0.1:8082;", string.Concat(nodePorts.Select(node => $"server 127.0.0.1:{node};")), StringComparison.Ordinal)
+            .Replace("http://127.0.0.1:8082", $"http://127.0.0.1:{nodePorts[0]}", StringComparison.Ordinal)
+            .Replace("listen 443", $"listen 127.0.0.1:{port}", StringComparison.Ordinal)
+            .Replace("*:443", $"127.0.0.1:{port}", StringComparison.Ordinal);
+        var configuration = Path.Combine(directory.FullName, "main.conf");
+        await File.WriteAllTextAsync(configuration, kind == "nginx" ? Nginx(site) : Apache(site, directory.FullName, port));
+        var process = kind == "nginx"
+            ? ChildProcess.Start("nginx", ["-p", directory.FullName, "-c", configuration, "-e", "stderr"], directory.FullName)
+            : ChildProcess.Start("/usr/sbin/apache2", ["-f", configuration, "-D", "FOREGROUND"], directory.FullName);
+        try
+        {
+            // Logged once it listens.
+            await process.LineAsync(kind == "nginx" ? "OS: " : "resuming normal operations");
+            return new TlsProxy(process, directory, port, certificate);
+        }
+        catch
+        {
+            await process.DisposeAsync();
+            throw;
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        Http.Dispose();
+        await _process.DisposeAsync();
+        _certificate.Dispose();
+        _directory.Delete(recursive: true);
+    }
+
+    private static string Nginx(string site) => $$"""
+        daemon off;
+        master_process off;
+        pid nginx.pid;
+        error_log stderr notice;
+        events {}
+        http {
+          access_log off;
+          client_body_temp_path body;
+          proxy_temp_path proxy;
+          fastcgi_temp_path fastcgi;
+          uwsgi_temp_path uwsgi;
+          scgi_temp_path scgi;
+        {{site}}
+        }
+        """;
+
+    private static string Apache(string site, string directory, int port) => $"""
+        ServerRoot {directory}
+        ServerName localhost
+        PidFile apache.pid
+        DefaultRuntimeDir {directory}
+        Mutex file:{directory}
+        ErrorLog /proc/self/fd/2
+        LogLevel notice
+        User www-data
+        Group www-data
+        {string.Join('\n', ((string[])["mpm_event", "authz_core", "socache_shmcb", "ssl", "headers", "proxy", "proxy_http"])
+            .Select(module => $"LoadModule {module}_module /usr/lib/apache2/modules/mod_{module}.so"))}
+        Listen 127.0.0.1:{port}
+        {site}
+        """;
+}
