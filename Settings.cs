@@ -35,7 +35,8 @@ internal static class Settings
         CheckArguments(args);
         try
         {
-            return WebApplication.CreateSlimBuilder(args);
+            // Settings are read once: nobody need watch appsettings.json.
+            return WebApplication.CreateSlimBuilder(["--hostBuilder:reloadConfigOnChange=false", .. args]);
         }
         catch (InvalidDataException unreadable)
         {
