@@ -46,6 +46,9 @@ internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnl
         return ref _encoded[Positions is null ? format : (room * WireFormats) + format];
     }
 
+    /// <summary>Lets the finished bytes go, once they are on their way: a history keeps the envelope, and makes them again for who comes back.</summary>
+    public void ForgetEncoded() => _encoded = null;
+
     /// <summary>Its place in one of its rooms; none where that keeps no history.</summary>
     public StreamPosition PositionIn(string room) =>
         Positions is null || Array.IndexOf(Rooms, room) is not (>= 0 and var index) ? default : Positions[index];

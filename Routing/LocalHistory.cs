@@ -4,12 +4,12 @@ namespace Dmb.Routing;
 /// The histories of a node that runs alone, in its memory: counts and keeps what is published to rooms that keep a history, and hands
 /// it to the fan-out in the order of the count.
 /// </summary>
-internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, BrokerOptions options, TimeProvider time)
+internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, RoomTable present, BrokerOptions options, TimeProvider time)
 {
     /// <summary>Rooms whose counts are remembered; past that the quiet ones are forgotten.</summary>
     private const int RoomsMax = 1_000_000;
 
-    /// <summary>What an envelope takes besides its data, once as it came and once as it was sent.</summary>
+    /// <summary>What a message takes besides its data.</summary>
     private const int OverheadBytes = 512;
 
     private readonly Lock _lock = new();
@@ -32,20 +32,18 @@ internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, BrokerOp
             return fanOut.DeliverAsync(envelope);
         }
 
-        // One after the other for each room, so that a subscriber gets its messages in the order of the count. It is waited for nobody
-        // meanwhile: what is delivered has its place when the call returns.
         envelope.Keep();
-        var entries = Enter(envelope.Rooms);
+        var turns = Count(envelope);
         try
         {
-            Keep(envelope, entries);
+            // Nobody is waited for meanwhile: what is delivered has its place when the call returns.
             return fanOut.DeliverAsync(envelope);
         }
         finally
         {
-            foreach (var entry in entries)
+            foreach (var turn in turns)
             {
-                entry?.Publishing.Exit();
+                turn.Publishing.Exit();
             }
         }
     }
@@ -97,68 +95,109 @@ internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, BrokerOp
         return new RoomHistory(entry.Position, [.. messages], entry.IsLastExpired);
     }
 
-    /// <summary>Takes the turns of all rooms that keep a history, always in the same order.</summary>
-    private Entry?[] Enter(string[] rooms)
+    /// <summary>
+    /// Gives a message its places, and keeps it. A room in which somebody is has its turn taken, one message after the other, so that a
+    /// subscriber gets them in the order of the count; one in which nobody is need not wait: whoever joins asks where it stands after that.
+    /// </summary>
+    private Entry[] Count(Envelope envelope)
     {
+        Entry[] turns = [];
         while (true)
         {
-            Entry?[] entries;
+            Entry[] needed;
             lock (_lock)
             {
-                entries = [.. rooms.Select(room => policy.Of(room).Size > 0 ? Get(room) : null)];
-            }
-
-            if (entries.Length == 1)
-            {
-                entries[0]!.Publishing.Enter();
-            }
-            else
-            {
-                foreach (var entry in entries.OfType<Entry>().OrderBy(entry => entry.Number))
+                var entries = Entries(envelope.Rooms);
+                needed = Occupied(envelope.Rooms, entries);
+                if (needed.AsSpan().SequenceEqual(turns))
                 {
-                    entry.Publishing.Enter();
+                    Keep(envelope, entries);
+                    return turns;
                 }
             }
 
-            if (!Array.Exists(entries, entry => entry is { IsForgotten: true }))
+            foreach (var turn in turns)
             {
-                return entries;
+                turn.Publishing.Exit();
             }
 
-            foreach (var entry in entries)
+            turns = needed;
+            foreach (var turn in turns)
             {
-                entry?.Publishing.Exit();
+                turn.Publishing.Enter();
             }
         }
     }
 
+    private Entry?[] Entries(string[] rooms)
+    {
+        var entries = new Entry?[rooms.Length];
+        for (var i = 0; i < rooms.Length; i++)
+        {
+            entries[i] = policy.Of(rooms[i]).Size > 0 ? Get(rooms[i]) : null;
+        }
+
+        return entries;
+    }
+
+    /// <summary>The rooms that somebody is in, always in the same order.</summary>
+    private Entry[] Occupied(string[] rooms, Entry?[] entries)
+    {
+        var count = 0;
+        for (var i = 0; i < rooms.Length; i++)
+        {
+            count += entries[i] is not null && present.Find(rooms[i]) is not null ? 1 : 0;
+        }
+
+        if (count == 0)
+        {
+            return [];
+        }
+
+        var occupied = new List<Entry>(count);
+        for (var i = 0; i < rooms.Length; i++)
+        {
+            if (entries[i] is { } entry && present.Find(rooms[i]) is not null)
+            {
+                occupied.Add(entry);
+            }
+        }
+
+        if (occupied.Count > 1)
+        {
+            occupied.Sort(static (one, other) => one.Number.CompareTo(other.Number));
+        }
+
+        return [.. occupied];
+    }
+
+    /// <summary>Under the lock.</summary>
     private void Keep(Envelope envelope, Entry?[] entries)
     {
         var positions = new StreamPosition[entries.Length];
-        var bytes = OverheadBytes + (2 * envelope.Data.Length);
+        var bytes = OverheadBytes + envelope.Data.Length;
         var now = time.GetTimestamp();
-        lock (_lock)
+        for (var i = 0; i < entries.Length; i++)
         {
-            for (var i = 0; i < entries.Length; i++)
+            if (entries[i] is not { } entry)
             {
-                if (entries[i] is not { } entry)
-                {
-                    continue;
-                }
-
-                positions[i] = entry.Position = entry.Position with { Seq = entry.Position.Seq + 1 };
-                entry.Messages.Enqueue(_kept.AddLast(new Kept(entry, envelope, bytes, now)));
-                entry.Used = now;
-                _keptBytes += bytes;
-                Expire(entry, policy.Of(envelope.Rooms[i]));
+                continue;
             }
 
-            envelope.Positions = positions;
-            envelope.Number = ++_published;
-            while (_keptBytes > options.HistoryBytes && _kept.First is { } oldest)
-            {
-                DropOldest(oldest.Value.Entry);
-            }
+            positions[i] = entry.Position = entry.Position with { Seq = entry.Position.Seq + 1 };
+            var kept = new LinkedListNode<Kept>(new Kept(entry, envelope, bytes, now));
+            _kept.AddLast(kept);
+            entry.Messages.Enqueue(kept);
+            entry.Used = now;
+            _keptBytes += bytes;
+            Expire(entry, policy.Of(envelope.Rooms[i]));
+        }
+
+        envelope.Positions = positions;
+        envelope.Number = ++_published;
+        while (_keptBytes > options.HistoryBytes && _kept.First is { } oldest)
+        {
+            DropOldest(oldest.Value.Entry);
         }
     }
 
@@ -214,7 +253,6 @@ internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, BrokerOp
 
     private void Forget(string room, Entry entry)
     {
-        entry.IsForgotten = true;
         while (entry.Messages.Count > 0)
         {
             DropOldest(entry);
@@ -224,7 +262,7 @@ internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, BrokerOp
     }
 
     /// <summary>One message in the history of one room.</summary>
-    private sealed record Kept(Entry Entry, Envelope Envelope, int Bytes, long Since);
+    private readonly record struct Kept(Entry Entry, Envelope Envelope, int Bytes, long Since);
 
     /// <summary>One room's count and messages.</summary>
     private sealed class Entry(long number, string epoch)
@@ -242,7 +280,5 @@ internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, BrokerOp
 
         /// <summary>Whether the last message that went did so for its age.</summary>
         public bool IsLastExpired { get; set; }
-
-        public volatile bool IsForgotten;
     }
 }

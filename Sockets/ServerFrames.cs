@@ -1,6 +1,8 @@
 using System.Buffers;
+using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using System.Text.Unicode;
 using Dmb.Routing;
 
 namespace Dmb.Sockets;
@@ -8,6 +10,9 @@ namespace Dmb.Sockets;
 /// <summary>The JSON of what the broker itself says to a client, members in the order of docs/protocol.md §4.</summary>
 internal static class ServerFrames
 {
+    [ThreadStatic]
+    private static ArrayBufferWriter<byte>? _place;
+
     /// <summary>An event of the broker's own: <c>joined</c>, <c>configured</c>, …</summary>
     public static byte[] Event(string @event, ReadOnlySpan<byte> data) =>
         [.. "{\"event\":\""u8, .. Encoding.ASCII.GetBytes(@event), .. "\",\"data\":"u8, .. data, .. "}"u8];
@@ -90,10 +95,14 @@ internal static class ServerFrames
             return [];
         }
 
-        var place = new ArrayBufferWriter<byte>(96);
+        var place = _place ??= new ArrayBufferWriter<byte>(256);
+        place.ResetWrittenCount();
         if (!positions[room].IsNone)
         {
-            place.Append(",\"room\":"u8).Append(JsonText.Quote(envelope.Rooms[room])).Append(",\"pos\":"u8).Append(JsonText.Quote(positions[room].ToString()));
+            place.Append(",\"room\":"u8);
+            Put(place, envelope.Rooms[room]);
+            place.Append(",\"pos\":"u8);
+            Put(place, positions[room]);
         }
 
         var others = 0;
@@ -101,12 +110,22 @@ internal static class ServerFrames
         {
             if (i != room && !positions[i].IsNone)
             {
-                place.Append(others++ == 0 ? ",\"also\":{"u8 : ","u8)
-                    .Append(JsonText.Quote(envelope.Rooms[i])).Append(":"u8).Append(JsonText.Quote(positions[i].ToString()));
+                place.Append(others++ == 0 ? ",\"also\":{"u8 : ","u8);
+                Put(place, envelope.Rooms[i]);
+                place.Append(":"u8);
+                Put(place, positions[i]);
             }
         }
 
         return (others == 0 ? place : place.Append("}"u8)).WrittenSpan.ToArray();
+    }
+
+    private static void Put(ArrayBufferWriter<byte> target, string text) => target.Advance(JsonText.Quote(text, target.GetSpan(JsonText.QuotedLength(text))));
+
+    private static void Put(ArrayBufferWriter<byte> target, StreamPosition position)
+    {
+        Utf8.TryWrite(target.GetSpan(64), CultureInfo.InvariantCulture, $"\"{position.Epoch}:{position.Seq}\"", out var written);
+        target.Advance(written);
     }
 
     /// <summary>The data of an ack to <c>register</c>.</summary>

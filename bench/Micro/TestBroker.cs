@@ -19,7 +19,7 @@ internal sealed class TestBroker : IDisposable
         Events = new EventTable(options);
         FanOut = new FanOut(Rooms, options, _telemetry);
         var idempotency = new IdempotencyTable(options, TimeProvider.System);
-        var history = new LocalHistory(new HistoryPolicy(options), FanOut, options, TimeProvider.System);
+        var history = new LocalHistory(new HistoryPolicy(options), FanOut, Rooms, options, TimeProvider.System);
         Publisher = new Publisher(new LocalBackplane(history, Rooms), idempotency, options, TimeProvider.System, _telemetry);
     }
 

@@ -16,7 +16,7 @@ internal sealed class Broker : IAsyncDisposable
         _telemetry = ActivatorUtilities.CreateInstance<BrokerTelemetry>(_metrics);
         Events = new EventTable(options);
         FanOut = new FanOut(Rooms, options, _telemetry);
-        History = new LocalHistory(new HistoryPolicy(options), FanOut, options, Time);
+        History = new LocalHistory(new HistoryPolicy(options), FanOut, Rooms, options, Time);
         Publisher = new Publisher(new LocalBackplane(History, Rooms), new IdempotencyTable(options, Time), options, Time, _telemetry);
     }
 
