@@ -133,7 +133,7 @@ internal static class Settings
 
             var key = argument.StartsWith("--", StringComparison.Ordinal) ? argument[2..] : "";
             if (!key.Equals(Section, StringComparison.OrdinalIgnoreCase)
-                && !All.Any(s => key.Equals($"{Section}:{s.Key}", StringComparison.OrdinalIgnoreCase))
+                && !All.Any(s => $"{key}:".StartsWith($"{Section}:{s.Key}:", StringComparison.OrdinalIgnoreCase))
                 && !OtherArguments.Any(other => other[^1] == ':' ? key.StartsWith(other, StringComparison.OrdinalIgnoreCase) : key.Equals(other, StringComparison.OrdinalIgnoreCase)))
             {
                 throw new BadSettingException($"{argument}: there is no such argument; a setting is written --Dmb:Port=8082, and --help prints those there are.");

@@ -36,7 +36,7 @@ internal sealed partial class RedisDownlink : BackgroundService
     /// <summary>The place in the log up to which all came down; null before the first probe did.</summary>
     private string? _position;
 
-    /// <summary>Whether that place is a probe's, which is gone from the log only if later ones may be too.</summary>
+    /// <summary>Whether that place is an entry's, which is gone from the log only if later ones may be too.</summary>
     private bool _isProven;
 
     /// <summary>Whether Redis could not write the last probe into the log, for want of memory.</summary>
@@ -168,25 +168,30 @@ internal sealed partial class RedisDownlink : BackgroundService
 
     private async Task FillAsync(RedisLink link, TaskCompletionSource done)
     {
+        IReadOnlyList<(RoomRequest Request, RoomHistory History)> histories = [];
         try
         {
             var position = _position ??= await StartAsync(link);
-            var isWhole = await IsInLogAsync(link, position);
-            var (logged, last) = await ReadLogAsync(link, position);
-            if (!isWhole)
+            if (_isUnwritten || !_isProven || (await PageAsync(link, position, position)).Length == 0)
             {
-                // What only the rooms' histories have is older than what the log has.
-                LogGap(_logger);
-                await _rooms.CatchUpAsync(link, logged.Select(body => RedisFormat.Read(body, null, _time, out _)?.Id).ToHashSet());
+                // Read before the log, so that all that is newer is in the log or comes down; what only they have is older.
+                histories = await _rooms.ReadAsync(link);
+                if (_isProven)
+                {
+                    LogGap(_logger);
+                }
             }
 
+            var (logged, last) = await ReadLogAsync(link, position);
+            var first = logged.Select(body => RedisFormat.Read(body, null, _time, out _)?.Number ?? 0).FirstOrDefault(number => number > 0);
+            await _rooms.DeliverAsync(link, histories.SelectMany(room => room.History.Messages).Where(message => first == 0 || message.Number < first));
             foreach (var body in logged)
             {
                 await DeliverAsync(new Incoming(Kind.Here, Body: body));
             }
 
+            _isProven |= last != position;
             _position = last;
-            await _rooms.CatchUpAsync(link);
         }
         catch (Exception e) when (RedisUplink.IsAway(e))
         {
@@ -202,12 +207,14 @@ internal sealed partial class RedisDownlink : BackgroundService
             await DeliverAsync(incoming);
         }
 
+        // Of what is kept no more, and had nothing behind it.
+        foreach (var (request, history) in histories)
+        {
+            await _rooms.TellGapAsync(request.Room, history.Position with { Seq = history.Position.Seq + 1 });
+        }
+
         done.SetResult();
     }
-
-    /// <summary>Whether the log has all that came after a place.</summary>
-    private async Task<bool> IsInLogAsync(RedisLink link, string position) =>
-        !_isUnwritten && (!_isProven || (await PageAsync(link, position, position)).Length > 0);
 
     /// <summary>The messages that the log has behind a place, at most as many as it keeps, and the place of the last entry.</summary>
     private async Task<(List<byte[]> Messages, string Last)> ReadLogAsync(RedisLink link, string position)

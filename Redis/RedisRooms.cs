@@ -129,34 +129,27 @@ internal sealed partial class RedisRooms(
         }
     }
 
-    /// <summary>Brings all rooms up to where Redis says that they stand, in batches.</summary>
-    /// <param name="link">Where to ask.</param>
-    /// <param name="exceptIds">Messages that are at hand, and come behind the others; then nothing is told yet of what is missing.</param>
-    public async Task CatchUpAsync(RedisLink link, HashSet<string?>? exceptIds = null)
+    /// <summary>What is kept of all rooms behind where they have come.</summary>
+    public async Task<IReadOnlyList<(RoomRequest Request, RoomHistory History)>> ReadAsync(RedisLink link)
     {
+        var found = new List<(RoomRequest, RoomHistory)>();
         foreach (var batch in _rooms.Where(room => policy.Keeps(room.Key)).Chunk(CatchUpBatch))
         {
             var known = batch.Select(room => new RoomRequest(room.Key, Received(room.Key, room.Value))).Where(request => request.Since is { IsNone: false }).ToArray();
-            if (known.Length == 0)
+            if (known.Length > 0)
             {
-                continue;
-            }
-
-            var histories = await ReadAsync(link, known);
-            await DeliverAllAsync(link, histories.SelectMany(history => history.Messages).Where(message => exceptIds?.Contains(message.Id) != true));
-            foreach (var (request, history) in exceptIds is null ? known.Zip(histories) : [])
-            {
-                // What is kept no more, and had nothing behind it.
-                await TellGapAsync(request.Room, history.Position with { Seq = history.Position.Seq + 1 });
+                found.AddRange(known.Zip(await ReadAsync(link, known)));
             }
         }
+
+        return found;
     }
 
     private async Task<IReadOnlyList<RoomHistory>> ReadAsync(RedisLink link, IReadOnlyList<RoomRequest> rooms) =>
         await history.ReadAsync(link.Commands, rooms).WaitAsync(_patience, TimeProvider.System, link.Gone);
 
     /// <summary>Delivers messages of several rooms in the order in which they were published, each once.</summary>
-    private async ValueTask DeliverAllAsync(RedisLink link, IEnumerable<Envelope> envelopes)
+    public async ValueTask DeliverAsync(RedisLink link, IEnumerable<Envelope> envelopes)
     {
         foreach (var envelope in envelopes.DistinctBy(envelope => envelope.Id).OrderBy(envelope => envelope.Number))
         {
@@ -171,7 +164,7 @@ internal sealed partial class RedisRooms(
         if (missing.Length > 0)
         {
             var histories = await ReadAsync(link, missing);
-            await DeliverAllAsync(link, missing.Zip(histories).SelectMany(found => found.Second.Messages.Where(message => IsBefore(message, envelope, found.First.Room))));
+            await DeliverAsync(link, missing.Zip(histories).SelectMany(found => found.Second.Messages.Where(message => IsBefore(message, envelope, found.First.Room))));
             foreach (var (room, _) in missing)
             {
                 await TellGapAsync(room, envelope.PositionIn(room));
@@ -228,7 +221,7 @@ internal sealed partial class RedisRooms(
     private static bool IsBefore(Envelope message, Envelope other, string room) => other.PositionIn(room).IsAfter(message.PositionIn(room));
 
     /// <summary>Tells a room's sessions how many messages are missing before a place, if any are.</summary>
-    private async ValueTask TellGapAsync(string room, StreamPosition before)
+    public async ValueTask TellGapAsync(string room, StreamPosition before)
     {
         if (!_rooms.TryGetValue(room, out var subscription))
         {

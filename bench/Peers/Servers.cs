@@ -6,9 +6,12 @@ namespace Dmb.Bench.Peers;
 /// <summary>All servers that can be measured: ours, the peers, and the limit that none of them can pass.</summary>
 internal static class Servers
 {
+    /// <summary>As most of the peers: what history costs is measured by itself (<see cref="Redis.HistoryBench"/>).</summary>
+    private const string WithoutHistory = "0";
+
     public static IReadOnlyList<Server> All { get; } =
     [
-        Ours("dmb", "DMB", Build.Folder("dmb", "Dmb")),
+        Ours("dmb", "DMB", Build.Folder("dmb", "Dmb"), WithoutHistory),
         Limit("limit", "limit"),
         Limit("limit-batch", "limit, batch", "--batch"),
         Nchan("nchan", "nchan", Dialect.Plain),
@@ -17,8 +20,8 @@ internal static class Servers
         AspNet("signalr", "SignalR", Dialect.SignalR),
         Node("socketio", "Socket.IO", Dialect.SocketIo),
         AspNet("bare", "bare ASP.NET Core", Dialect.Plain) with { Bare = true },
-        Ours("dmb-redis", "DMB + Redis", Build.Folder("dmb", "Dmb")) with { Redis = true },
-        Ours("dmb-2", "DMB, two nodes + Redis", Build.Folder("dmb", "Dmb")) with { Redis = true, Nodes = 2 },
+        Ours("dmb-redis", "DMB + Redis", Build.Folder("dmb", "Dmb"), WithoutHistory) with { Redis = true },
+        Ours("dmb-2", "DMB, two nodes + Redis", Build.Folder("dmb", "Dmb"), WithoutHistory) with { Redis = true, Nodes = 2 },
         Nchan("nchan-redis", "nchan + Redis", Dialect.Plain) with { Redis = true },
         Node("socketio-redis", "Socket.IO + Redis", Dialect.SocketIo) with { Redis = true },
         Ours("built", "DMB, as built", Path.Combine(AppContext.BaseDirectory, "Dmb.dll")) with { Prepare = () => { }, ByDefault = false },
@@ -44,12 +47,13 @@ internal static class Servers
                 ?? throw new FormatException($"'{text}' is no server: {string.Join(' ', All.Select(server => server.Name))}.");
     }
 
-    private static Server Ours(string name, string title, string program) => new(name, title, Dialect.Dmb)
+    private static Server Ours(string name, string title, string program, string? historySize = null) => new(name, title, Dialect.Dmb)
     {
         Prepare = Build.Dmb,
         SaysReady = true,
         Command = (port, redis) => Run(Build.Program(program), new()
         {
+            ["DMB_HISTORY_SIZE"] = historySize ?? Environment.GetEnvironmentVariable("DMB_HISTORY_SIZE") ?? "100",
             ["DMB_HOST"] = "127.0.0.1",
             ["DMB_PORT"] = $"{port}",
             ["REDIS_HOST"] = redis == 0 ? "none" : "127.0.0.1",
