@@ -71,55 +71,6 @@ public sealed class DrainTests
     }
 
     [Fact]
-    public async Task Sessions_are_closed_in_random_order_over_the_window_each_when_it_was_told()
-    {
-        const int Count = 40;
-        await using var node = await Node.StartAsync(("DrainWindow", "4"));
-        var clients = new List<TestClient>();
-        for (var i = 0; i < Count; i++)
-        {
-            clients.Add(await node.JoinAsync("calls"));
-        }
-
-        var stopped = Stop(node);
-        var told = new List<(TestClient Client, int AfterMs)>();
-        foreach (var client in clients)
-        {
-            told.Add((client, AfterMs(await client.ReadAsync())));
-        }
-
-        // One in each fortieth of the window, and not in the order in which they came.
-        Assert.Equal(Enumerable.Range(0, Count), told.Select(t => t.AfterMs / 100).Order());
-        Assert.NotEqual(told.Select(t => t.AfterMs).Order(), told.Select(t => t.AfterMs));
-
-        await node.NotifyAsync("call", "1");
-        node.Time.Advance(TimeSpan.FromSeconds(2));
-        foreach (var (client, _) in told.Where(t => t.AfterMs < 1900))
-        {
-            Assert.Equal("1", await client.ReadDataAsync("call"));
-            await LeavesAsync(client);
-        }
-
-        // A step is up to 20 ms late: whose turn comes with the end of what has passed is sent away now or at the next step.
-        await node.NotifyAsync("call", "2");
-        node.Time.Advance(TimeSpan.FromSeconds(3));
-        foreach (var (client, _) in told.Where(t => t.AfterMs >= 2000))
-        {
-            Assert.Equal("1", await client.ReadDataAsync("call"));
-            Assert.Equal("2", await client.ReadDataAsync("call"));
-            await LeavesAsync(client);
-        }
-
-        foreach (var (client, _) in told.Where(t => t.AfterMs is >= 1900 and < 2000))
-        {
-            Assert.Equal(1012, (await client.ReadCloseAsync()).Code);
-            await client.DisposeAsync();
-        }
-
-        await stopped.WaitAsync(Node.Patience);
-    }
-
-    [Fact]
     public async Task A_stream_of_server_sent_events_is_told_and_ended_too()
     {
         await using var node = await Node.StartAsync(("DrainWindow", "5"));
@@ -182,16 +133,6 @@ public sealed class DrainTests
         }
 
         await stopped;
-    }
-
-    /// <summary>It is told when to come back, and goes.</summary>
-    private static async Task LeavesAsync(TestClient client)
-    {
-        Assert.Equal(1012, (await client.ReadCloseAsync()).Code);
-        var bye = JsonElement.Parse(await client.ReadAsync()).GetProperty("data");
-        Assert.True(bye.GetProperty("reconnect").GetBoolean());
-        Assert.InRange(bye.GetProperty("after_ms").GetInt32(), 0, 999);
-        await client.DisposeAsync();
     }
 
     private static int AfterMs(string frame)
