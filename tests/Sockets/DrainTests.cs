@@ -71,6 +71,63 @@ public sealed class DrainTests
     }
 
     [Fact]
+    public async Task Sessions_are_closed_in_random_order_over_the_window_each_when_it_was_told()
+    {
+        const int Count = 40;
+        await using var node = await Node.StartAsync(("DrainWindow", "4"));
+        var clients = new List<TestClient>();
+        for (var i = 0; i < Count; i++)
+        {
+            clients.Add(await node.JoinAsync("calls"));
+        }
+
+        var stopped = Stop(node);
+        try
+        {
+            var told = new List<(TestClient Client, int AfterMs)>();
+            foreach (var client in clients)
+            {
+                told.Add((client, AfterMs(await client.ReadAsync())));
+            }
+
+            // One in each fortieth of the window, and not in the order in which they came.
+            Assert.Equal(Enumerable.Range(0, Count), told.Select(t => t.AfterMs / 100).Order());
+            Assert.NotEqual(told.Select(t => t.AfterMs).Order(), told.Select(t => t.AfterMs));
+
+            await ReachesAllAsync(node, "1", clients);
+            node.Time.Advance(TimeSpan.FromSeconds(2));
+            foreach (var (client, _) in told.Where(t => t.AfterMs < 1900))
+            {
+                await LeavesAsync(client);
+            }
+
+            // A step is up to 20 ms late: whose turn comes with the end of what has passed is sent away now or at the next step.
+            var last = told.Where(t => t.AfterMs >= 2000).Select(t => t.Client).ToArray();
+            await ReachesAllAsync(node, "2", last);
+            node.Time.Advance(TimeSpan.FromSeconds(3));
+            foreach (var client in last)
+            {
+                await LeavesAsync(client);
+            }
+
+            foreach (var (client, _) in told.Where(t => t.AfterMs is >= 1900 and < 2000))
+            {
+                Assert.Equal(1012, (await client.ReadCloseAsync()).Code);
+            }
+        }
+        finally
+        {
+            // Or else a node whose test failed would wait for its clients, while its clock stands still.
+            foreach (var client in clients)
+            {
+                await client.DisposeAsync();
+            }
+
+            await EndAsync(node, stopped);
+        }
+    }
+
+    [Fact]
     public async Task A_stream_of_server_sent_events_is_told_and_ended_too()
     {
         await using var node = await Node.StartAsync(("DrainWindow", "5"));
@@ -125,6 +182,12 @@ public sealed class DrainTests
             await client.ReadEndAsync();
         }
 
+        await EndAsync(node, stopped);
+    }
+
+    /// <summary>The node's time goes on until it has stopped; its clients have left.</summary>
+    private static async Task EndAsync(Node node, Task stopped)
+    {
         // Each answer takes a round trip, in which a session that was said goodbye to is forgotten.
         while (!stopped.IsCompleted)
         {
@@ -133,6 +196,28 @@ public sealed class DrainTests
         }
 
         await stopped;
+    }
+
+    /// <summary>
+    /// Publishes, and completes when all these clients have it: a message to a room so large is delivered only after its publisher was
+    /// answered.
+    /// </summary>
+    private static async Task ReachesAllAsync(Node node, string json, IEnumerable<TestClient> clients)
+    {
+        await node.NotifyAsync("call", json);
+        foreach (var client in clients)
+        {
+            Assert.Equal(json, await client.ReadDataAsync("call"));
+        }
+    }
+
+    /// <summary>It is told when to come back, and goes.</summary>
+    private static async Task LeavesAsync(TestClient client)
+    {
+        Assert.Equal(1012, (await client.ReadCloseAsync()).Code);
+        var bye = JsonElement.Parse(await client.ReadAsync()).GetProperty("data");
+        Assert.True(bye.GetProperty("reconnect").GetBoolean());
+        Assert.InRange(bye.GetProperty("after_ms").GetInt32(), 0, 999);
     }
 
     private static int AfterMs(string frame)
