@@ -41,6 +41,9 @@ internal sealed partial class RedisDownlink : BackgroundService
 
     /// <summary>Whether Redis could not write the last probe into the log, for want of memory.</summary>
     private bool _isUnwritten;
+
+    /// <summary>Whether it could not write any of those behind that place: the log may lack messages there.</summary>
+    private bool _hasHole;
     private long _lastWarned;
     private readonly long _started;
     private long _notUnderstood;
@@ -172,14 +175,11 @@ internal sealed partial class RedisDownlink : BackgroundService
         try
         {
             var position = _position ??= await StartAsync(link);
-            if (_isUnwritten || !_isProven || (await PageAsync(link, position, position)).Length == 0)
+            var mayLack = _hasHole || (_isProven && (await PageAsync(link, position, position)).Length == 0);
+            if (mayLack || !_isProven)
             {
                 // Read before the log, so that all that is newer is in the log or comes down; what only they have is older.
                 histories = await _rooms.ReadAsync(link);
-                if (_isProven)
-                {
-                    LogGap(_logger);
-                }
             }
 
             var (logged, last) = await ReadLogAsync(link, position);
@@ -192,6 +192,13 @@ internal sealed partial class RedisDownlink : BackgroundService
 
             _isProven |= last != position;
             _position = last;
+
+            // What was lost up to here is told once; without memory as before, more may be lost behind it.
+            _hasHole = _isUnwritten;
+            if (mayLack)
+            {
+                LogGap(_logger);
+            }
         }
         catch (Exception e) when (RedisUplink.IsAway(e))
         {
@@ -282,12 +289,14 @@ internal sealed partial class RedisDownlink : BackgroundService
         {
             case ["probe", var count, var position] when long.TryParse(count, NumberStyles.None, CultureInfo.InvariantCulture, out var number):
                 _isUnwritten = position.Length == 0;
+                _hasHole |= _isUnwritten;
 
-                // While messages are held, what came down before this is still to be read from the log.
-                if (position.Length > 0 && _held is null)
+                // While messages are held, what came down before this is still to be read from the log, holes and all.
+                if (!_isUnwritten && _held is null)
                 {
                     _position = position;
                     _isProven = true;
+                    _hasHole = false;
                 }
 
                 ProbeCame?.Invoke(number);
@@ -334,7 +343,7 @@ internal sealed partial class RedisDownlink : BackgroundService
     [LoggerMessage(3010, LogLevel.Warning, "{Messages} messages from Redis were no messages; the last one, for '{Where}': {Why}.")]
     private static partial void LogNotUnderstood(ILogger logger, long messages, string where, string why);
 
-    [LoggerMessage(3011, LogLevel.Warning, "The log in Redis does not reach back to where the connection was cut: messages may be lost.")]
+    [LoggerMessage(3011, LogLevel.Warning, "The log in Redis does not have all since the connection was cut: messages may be lost.")]
     private static partial void LogGap(ILogger logger);
 
     private readonly record struct Incoming(Kind Kind, string? Room = null, byte[]? Body = null, object? State = null);

@@ -236,6 +236,38 @@ public sealed class LostCountTests : IAsyncLifetime
         Assert.Equal([1, 2, 3, 4, .. Enumerable.Range(25, 100)], numbers);
     }
 
+    [Fact]
+    public async Task A_cut_while_Redis_has_no_memory_for_its_log_is_told_once_even_if_it_has_some_when_the_node_is_back()
+    {
+        const string Said = "messages may be lost";
+        await StartAsync();
+        await using var client = await _node.JoinAsync(Room);
+        using var watch = await _redis.OpenAsync();
+        await watch.CommandAsync("PSUBSCRIBE", "dmb:node:*");
+        await _redis.CommandAsync("CONFIG", "SET", "maxmemory", "1");
+        string said;
+        do
+        {
+            said = await watch.NextAsync();
+        }
+        while (!said.Contains("\nprobe ", StringComparison.Ordinal) || !said.EndsWith(' '));
+
+        // What comes behind the probe says that the node has read that, too.
+        await PublishAsync(1, 1);
+        await NumbersAsync(client, 1);
+        for (var cut = 1; cut <= 2; cut++)
+        {
+            _proxy.Refuse();
+            await _node.BecomesAsync("degraded");
+            await _redis.CommandAsync("CONFIG", "SET", "maxmemory", "0");
+            _proxy.Heal();
+            await _node.BecomesAsync("ready");
+            await _node.LogAsync(Said);
+        }
+
+        Assert.Single(_node.Log, line => line.Contains(Said, StringComparison.Ordinal));
+    }
+
     private async Task StartAsync(params string[] redis)
     {
         _redis = await RedisServer.StartAsync(redis);
