@@ -69,6 +69,20 @@ public sealed class StopTests
     }
 
     [Fact]
+    public async Task What_was_kept_for_Redis_is_said_to_be_lost_when_it_does_not_come_back()
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await using var node = await NodeProcess.StartReadyAsync(("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"));
+        await redis.KillAsync();
+        await node.BecomesAsync("degraded");
+        Assert.Equal(202, (await node.PushAsync("call", "1")).Status);
+
+        node.Terminate();
+        Assert.Equal(0, await node.EndAsync());
+        Assert.Contains(node.Log, line => line.Contains("Redis did not come back: 1 messages", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task Under_load_no_kept_connection_ends_without_an_answer_and_what_was_answered_arrives_once()
     {
         const int Publishers = 8;
