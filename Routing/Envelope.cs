@@ -42,12 +42,9 @@ internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnl
     /// </summary>
     public ref byte[]? Encoded(int format, int room)
     {
-        _encoded ??= new byte[]?[Positions is null ? WireFormats : WireFormats * Rooms.Length];
-        return ref _encoded[Positions is null ? format : (room * WireFormats) + format];
+        var encoded = _encoded ??= new byte[]?[Positions is null ? WireFormats : WireFormats * Rooms.Length];
+        return ref encoded[Positions is null ? format : (room * WireFormats) + format];
     }
-
-    /// <summary>Lets the finished bytes go, once they are on their way: a history keeps the envelope, and makes them again for who comes back.</summary>
-    public void ForgetEncoded() => _encoded = null;
 
     /// <summary>Its place in one of its rooms; none where that keeps no history.</summary>
     public StreamPosition PositionIn(string room) =>

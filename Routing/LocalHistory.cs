@@ -143,39 +143,26 @@ internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, RoomTabl
     /// <summary>The rooms that somebody is in, always in the same order.</summary>
     private Entry[] Occupied(string[] rooms, Entry?[] entries)
     {
-        var count = 0;
-        for (var i = 0; i < rooms.Length; i++)
-        {
-            count += entries[i] is not null && present.Find(rooms[i]) is not null ? 1 : 0;
-        }
-
-        if (count == 0)
-        {
-            return [];
-        }
-
-        var occupied = new List<Entry>(count);
+        List<Entry>? occupied = null;
         for (var i = 0; i < rooms.Length; i++)
         {
             if (entries[i] is { } entry && present.Find(rooms[i]) is not null)
             {
-                occupied.Add(entry);
+                (occupied ??= []).Add(entry);
             }
         }
 
-        if (occupied.Count > 1)
-        {
-            occupied.Sort(static (one, other) => one.Number.CompareTo(other.Number));
-        }
-
-        return [.. occupied];
+        occupied?.Sort(static (one, other) => one.Number.CompareTo(other.Number));
+        return occupied is null ? [] : [.. occupied];
     }
 
     /// <summary>Under the lock.</summary>
     private void Keep(Envelope envelope, Entry?[] entries)
     {
         var positions = new StreamPosition[entries.Length];
-        var bytes = OverheadBytes + envelope.Data.Length;
+
+        // Its data, and the frame that those who are here get it in.
+        var bytes = OverheadBytes + (2 * envelope.Data.Length);
         var now = time.GetTimestamp();
         for (var i = 0; i < entries.Length; i++)
         {
