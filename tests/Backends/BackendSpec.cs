@@ -224,35 +224,52 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
         await backend.ReadAsync();
         await backend.ReadAsync();
 
-        var saying = Task.Run(async () =>
-        {
-            for (var i = 0; i < Many; i++)
-            {
-                await user.Client.SendAsync($$$"""{"event":"dmb:message","data":{"data":{{{i}}}}}""");
-            }
-        });
-        for (var i = 0; i < Many; i++)
-        {
-            await backend.TellAsync(i % 3 == 0 ? null : "u", $"{i}");
-        }
-
-        await saying;
-        for (var i = 0; i < Many; i++)
-        {
-            await user.GetsAsync(i % 3 == 0 ? "dmb:broadcast" : "dmb:direct", $"{i}");
-            await backend.HearsAsync(user, $"{i}");
-        }
-
-        for (var i = 0; i < Many; i += 3)
-        {
-            await other.GetsAsync("dmb:broadcast", $"{i}");
-        }
+        // All are read while they are sent to: a client answers pings only where it reads, and a silent one is closed.
+        await Task.WhenAll(SayAsync(), GetAsync(), GetBroadcastsAsync(), TellAndHearAsync());
 
         await backend.TellAsync(null, "\"last\"");
         await user.SayAsync("\"last\"");
         await user.GetsAsync("dmb:broadcast", "\"last\"");
         await other.GetsAsync("dmb:broadcast", "\"last\"");
         await backend.HearsAsync(user, "\"last\"");
+
+        async Task SayAsync()
+        {
+            for (var i = 0; i < Many; i++)
+            {
+                await user.Client.SendAsync($$$"""{"event":"dmb:message","data":{"data":{{{i}}}}}""");
+            }
+        }
+
+        async Task GetAsync()
+        {
+            for (var i = 0; i < Many; i++)
+            {
+                await user.GetsAsync(i % 3 == 0 ? "dmb:broadcast" : "dmb:direct", $"{i}");
+            }
+        }
+
+        async Task GetBroadcastsAsync()
+        {
+            for (var i = 0; i < Many; i += 3)
+            {
+                await other.GetsAsync("dmb:broadcast", $"{i}");
+            }
+        }
+
+        // One after the other: over a socket the acks and what the user says come to the same reader.
+        async Task TellAndHearAsync()
+        {
+            for (var i = 0; i < Many; i++)
+            {
+                await backend.TellAsync(i % 3 == 0 ? null : "u", $"{i}");
+            }
+
+            for (var i = 0; i < Many; i++)
+            {
+                await backend.HearsAsync(user, $"{i}");
+            }
+        }
     }
 
     [Fact]
