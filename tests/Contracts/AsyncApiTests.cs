@@ -123,6 +123,29 @@ public sealed class AsyncApiTests
     }
 
     [Fact]
+    public async Task Each_message_of_a_sampled_trace_carries_it_where_its_schema_says_on_a_socket_that_asks_for_it()
+    {
+        await using var collector = await OtlpReceiver.StartAsync();
+        await using var node = await NodeProcess.StartAsync([("REDIS_HOST", "none"), .. collector.Settings("traced")]);
+
+        var url = new Uri(node.Url, "/ws?trace=1");
+        await using var listener = await ListenAsync(url);
+        string[] sent = [.. await AnswersAsync(url), .. await listener.ReadAllAsync()];
+
+        var seen = new SortedSet<string>(StringComparer.Ordinal);
+        foreach (var frame in sent.Select(text => (JObject)AsyncApiDocument.Parse(text)))
+        {
+            if (frame.ContainsKey("traceparent") && seen.Add(KindOf(frame)))
+            {
+                Assert.Empty(Document.Errors(KindOf(frame), frame));
+                Document.AssertOrder(frame, KindOf(frame));
+            }
+        }
+
+        Assert.Equal(SentFrames().Where(kind => Document.Schemas[kind]!.SelectToken("properties.traceparent") is not null).Order(StringComparer.Ordinal), seen);
+    }
+
+    [Fact]
     public async Task The_data_of_each_ack_of_a_backend_and_of_its_user_is_as_its_schema_says()
     {
         await using var node = await Node.StartAsync(("HistorySize", "100"));
@@ -144,6 +167,28 @@ public sealed class AsyncApiTests
         var answer = AsyncApiDocument.Parse(await client.AckAsync(@event, data))["data"]!;
         Assert.Empty(Document.Errors(schema, answer));
         return (string?)answer[member];
+    }
+
+    /// <summary>A client that hears all that the examples publish.</summary>
+    private static async Task<TestClient> ListenAsync(Uri url)
+    {
+        var listener = await TestClient.ConnectAsync(url);
+        await listener.SendAsync("""{"event":"subscribe","data":["calls","internal","everyone","traces","endpoint:1234"]}""");
+        await listener.AckAsync("ping", "1");
+        return listener;
+    }
+
+    /// <summary>What a node sends to those who say all that the examples say.</summary>
+    private static async Task<string[]> AnswersAsync(Uri url)
+    {
+        await using var asking = await TestClient.ConnectAsync(url);
+        foreach (var example in ReceivedFrames().Where(frame => !IsDuplex(frame)).SelectMany(Document.Examples))
+        {
+            await asking.SendAsync(example.ToString(Formatting.None));
+        }
+
+        await asking.SendFrameAsync(Frame.Binary, [1]);
+        return [.. await ReadToEndAsync(asking), .. await FramesOfABackendAsync(url)];
     }
 
     /// <summary>What a node sends to a backend and to its user who say all that the examples say.</summary>
@@ -180,18 +225,8 @@ public sealed class AsyncApiTests
         var url = new Uri(node.Url, "/ws");
         var sent = new List<string>();
 
-        await using var listener = await TestClient.ConnectAsync(url);
-        await listener.SendAsync("""{"event":"subscribe","data":["calls","internal","everyone","traces","endpoint:1234"]}""");
-        await listener.AckAsync("ping", "1");
-
-        await using var asking = await TestClient.ConnectAsync(url);
-        foreach (var example in ReceivedFrames().Where(frame => !IsDuplex(frame)).SelectMany(Document.Examples))
-        {
-            await asking.SendAsync(example.ToString(Formatting.None));
-        }
-
-        await asking.SendFrameAsync(Frame.Binary, [1]);
-        string[] answers = [.. await ReadToEndAsync(asking), .. await FramesOfABackendAsync(url)];
+        await using var listener = await ListenAsync(url);
+        var answers = await AnswersAsync(url);
         Assert.DoesNotContain(answers, text => KindOf((JObject)AsyncApiDocument.Parse(text)) is "ack_error" or "failed");
         sent.AddRange(answers);
 
