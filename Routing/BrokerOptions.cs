@@ -140,7 +140,7 @@ internal sealed class BrokerOptions
     [Description("Rooms that keep more or less than that: room=messages or room=messages/seconds, e.g. endpoint:*=20/30,traces=0. The first that fits counts.")]
     public string[] HistoryRooms { get; set; } = [];
 
-    [Description("Without Redis: bytes that the histories of all rooms may take, for each message about twice its data; the oldest goes first.")]
+    [Description("Without Redis: bytes that the histories of all rooms may take, for a message in each of its rooms about twice its data; the oldest goes first.")]
     [Range(1_024, 1_073_741_824)]
     public int HistoryBytes { get; set; } = 67_108_864;
 

@@ -396,6 +396,22 @@ public sealed record Place(string Epoch, long Seq)
 /// <summary>The promise, kept by a node that runs alone.</summary>
 public sealed class EmbeddedHistoryTests(EmbeddedHistoryTests.Alone alone) : HistorySpec([alone.Node]), IClassFixture<EmbeddedHistoryTests.Alone>
 {
+    [Fact]
+    public async Task What_the_histories_take_is_bounded_and_the_oldest_goes_first()
+    {
+        await using var node = await NodeProcess.StartAsync([("REDIS_HOST", "none"), .. HistoryCluster.Settings, ("DMB_HISTORY_BYTES", "10000")]);
+        await using var client = await node.ConnectAsync();
+        var start = Place.Of(JsonElement.Parse(await client.AckAsync("subscribe", "\"bytes:1\"")).GetProperty("data"));
+        for (var i = 1; i <= 5; i++)
+        {
+            await node.NotifyAsync("any", $$"""{"n":{{i}},"_in":"bytes:1","pad":"{{new string('x', 1_000)}}"}""");
+        }
+
+        // Each takes 2,000 bytes and some more: three of them have room.
+        await using var late = await node.ConnectAsync();
+        Assert.Contains("\"lost\":2}", await late.AckAsync("subscribe", $$"""{"room":"bytes:1","since":"{{start}}"}"""), StringComparison.Ordinal);
+    }
+
     public sealed class Alone : IAsyncLifetime
     {
         public NodeProcess Node { get; private set; } = null!;
