@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.RegularExpressions;
@@ -37,6 +38,10 @@ internal sealed partial class RedisProcess : IDisposable
         client.GetStream().Write(Encoding.ASCII.GetBytes(string.Join("\r\n", [.. commands, "QUIT", ""])));
         return new StreamReader(client.GetStream()).ReadToEnd();
     }
+
+    /// <summary>A number of <c>INFO stats</c>.</summary>
+    public long Stat(string name) =>
+        long.Parse(Regex.Match(Command("INFO stats"), $@"\b{name}:(\d+)").Groups[1].Value, CultureInfo.InvariantCulture);
 
     public void Dispose()
     {

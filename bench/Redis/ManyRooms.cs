@@ -1,14 +1,12 @@
-using System.Globalization;
 using System.Net.WebSockets;
 using System.Text;
-using System.Text.RegularExpressions;
 using Dmb.Bench.Load;
 using Dmb.Bench.Peers;
 
 namespace Dmb.Bench.Redis;
 
 /// <summary>100,000 rooms on one node: what a room costs, and how long a node without its Redis takes to recover.</summary>
-internal static partial class ManyRooms
+internal static class ManyRooms
 {
     private const int Sockets = 200;
     private const int RoomsPerSocket = 500;
@@ -64,8 +62,7 @@ internal static partial class ManyRooms
             + $"{Subscribed(redis):N0} of {before:N0} channels";
     }
 
-    private static int Subscribed(RedisProcess redis) =>
-        int.Parse(Channels().Match(redis.Command("INFO stats")).Groups[1].Value, CultureInfo.InvariantCulture);
+    private static long Subscribed(RedisProcess redis) => redis.Stat("pubsub_channels");
 
     private static async Task JoinAsync(ClientWebSocket socket, int number)
     {
@@ -89,7 +86,4 @@ internal static partial class ManyRooms
             while (!answer.StartsWith("{\"ack\":1,", StringComparison.Ordinal));
         }
     }
-
-    [GeneratedRegex(@"pubsub_channels:(\d+)")]
-    private static partial Regex Channels();
 }

@@ -176,7 +176,7 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
         {
             await using var client = await nodes[i % nodes.Count].ConnectAsync();
             await ResumeAsync(client, start);
-            return await ReadAsync(client, Messages);
+            return await client.NumbersAsync(Messages);
         }).ToArray();
         foreach (var read in await Task.WhenAll(clients))
         {
@@ -362,10 +362,14 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     private static async Task GetsAsync(TestClient client, IEnumerable<int> numbers)
     {
         var expected = numbers.ToArray();
-        Assert.Equal(expected, await ReadAsync(client, expected.Length));
+        Assert.Equal(expected, await client.NumbersAsync(expected.Length));
     }
+}
 
-    private static async Task<int[]> ReadAsync(TestClient client, int count)
+internal static class Numbers
+{
+    /// <summary>The numbers of the next messages that a client gets, besides what it is told.</summary>
+    public static async Task<int[]> NumbersAsync(this TestClient client, int count)
     {
         var numbers = new List<int>();
         while (numbers.Count < count)

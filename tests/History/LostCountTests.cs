@@ -154,7 +154,7 @@ public sealed class LostCountTests : IAsyncLifetime
         await _redis.StartAsync();
         await _node.BecomesAsync("ready");
         await PublishAsync(9, 9);
-        Assert.Equal(Enumerable.Range(1, 9), await NumbersAsync(client, 9));
+        Assert.Equal(Enumerable.Range(1, 9), await client.NumbersAsync(9));
         await ResumesAsync(start, $$"""{"room":"count:1","pos":"{{start.Epoch}}:9","recovered":true}""", 1, 2, 3, 4, 5, 6, 7, 8, 9);
     }
 
@@ -177,7 +177,7 @@ public sealed class LostCountTests : IAsyncLifetime
 
         await PublishAsync(4, 4);
         int[] all = [1, 2, 3, 4];
-        Assert.Equal(all, await NumbersAsync(client, all.Length));
+        Assert.Equal(all, await client.NumbersAsync(all.Length));
     }
 
     [Fact]
@@ -254,7 +254,7 @@ public sealed class LostCountTests : IAsyncLifetime
 
         // What comes behind the probe says that the node has read that, too.
         await PublishAsync(1, 1);
-        await NumbersAsync(client, 1);
+        await client.NumbersAsync(1);
         for (var cut = 1; cut <= 2; cut++)
         {
             _proxy.Refuse();
@@ -310,21 +310,6 @@ public sealed class LostCountTests : IAsyncLifetime
     {
         await using var client = await _node.ConnectAsync();
         Assert.Contains(answer, await client.AckAsync("subscribe", $$"""{"room":"{{Room}}","since":"{{since}}"}"""), StringComparison.Ordinal);
-        Assert.Equal(numbers, await NumbersAsync(client, numbers.Length));
-    }
-
-    private static async Task<int[]> NumbersAsync(TestClient client, int count)
-    {
-        var numbers = new List<int>();
-        while (numbers.Count < count)
-        {
-            var message = JsonElement.Parse(await client.ReadAsync());
-            if (message.TryGetProperty("event", out var name) && name.GetString() == "any")
-            {
-                numbers.Add(message.GetProperty("data").GetProperty("n").GetInt32());
-            }
-        }
-
-        return [.. numbers];
+        Assert.Equal(numbers, await client.NumbersAsync(numbers.Length));
     }
 }

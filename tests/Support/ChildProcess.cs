@@ -77,6 +77,22 @@ public sealed class ChildProcess : IAsyncDisposable
         return new ChildProcess(Process.Start(start)!);
     }
 
+    /// <summary>Starts one, and waits until it has printed a line with this in it.</summary>
+    public static async Task<ChildProcess> StartAsync(string program, IEnumerable<string> arguments, string directory, string printed)
+    {
+        var process = Start(program, arguments, directory);
+        try
+        {
+            await process.LineAsync(printed);
+            return process;
+        }
+        catch
+        {
+            await process.DisposeAsync();
+            throw;
+        }
+    }
+
     /// <summary>The first line that has this in it, or the <paramref name="count"/>th, printed already or to come.</summary>
     public async Task<string> LineAsync(string part, int count = 1)
     {

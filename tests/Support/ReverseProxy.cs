@@ -17,7 +17,25 @@ public sealed class ReverseProxy : IAsyncDisposable
     {
         var directory = Directory.CreateTempSubdirectory("dmb-nginx-");
         var port = RedisServer.FreePort();
-        var configuration = Path.Combine(directory.FullName, "nginx.conf");
+        var process = await StartNginxAsync(directory.FullName, $$"""
+            server {
+              listen 127.0.0.1:{{port}};
+              location / {
+                proxy_pass http://127.0.0.1:{{nodePort}};
+                proxy_http_version 1.1;
+                proxy_set_header Upgrade $http_upgrade;
+                proxy_set_header Connection "upgrade";
+                proxy_set_header Host $host:$server_port;
+              }
+            }
+            """);
+        return new ReverseProxy(process, directory, port);
+    }
+
+    /// <summary>Starts an nginx that keeps all it writes in its folder, and waits until it listens.</summary>
+    internal static async Task<ChildProcess> StartNginxAsync(string directory, string site)
+    {
+        var configuration = Path.Combine(directory, "main.conf");
         await File.WriteAllTextAsync(configuration, $$"""
             daemon off;
             master_process off;
@@ -31,23 +49,12 @@ public sealed class ReverseProxy : IAsyncDisposable
               fastcgi_temp_path fastcgi;
               uwsgi_temp_path uwsgi;
               scgi_temp_path scgi;
-              server {
-                listen 127.0.0.1:{{port}};
-                location / {
-                  proxy_pass http://127.0.0.1:{{nodePort}};
-                  proxy_http_version 1.1;
-                  proxy_set_header Upgrade $http_upgrade;
-                  proxy_set_header Connection "upgrade";
-                  proxy_set_header Host $host:$server_port;
-                }
-              }
+            {{site}}
             }
             """);
-        var process = ChildProcess.Start("nginx", ["-p", directory.FullName, "-c", configuration, "-e", "stderr"], directory.FullName);
 
         // Logged once it listens.
-        await process.LineAsync("OS: ");
-        return new ReverseProxy(process, directory, port);
+        return await ChildProcess.StartAsync("nginx", ["-p", directory, "-c", configuration, "-e", "stderr"], directory, "OS: ");
     }
 
     public async ValueTask DisposeAsync()

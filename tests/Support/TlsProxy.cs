@@ -47,22 +47,8 @@ public sealed class TlsProxy : IAsyncDisposable
             .Replace("http://127.0.0.1:8082", $"http://127.0.0.1:{nodePorts[0]}", StringComparison.Ordinal)
             .Replace("listen 443", $"listen 127.0.0.1:{port}", StringComparison.Ordinal)
             .Replace("*:443", $"127.0.0.1:{port}", StringComparison.Ordinal);
-        var configuration = Path.Combine(directory.FullName, "main.conf");
-        await File.WriteAllTextAsync(configuration, kind == "nginx" ? Nginx(site) : Apache(site, directory.FullName, port));
-        var process = kind == "nginx"
-            ? ChildProcess.Start("nginx", ["-p", directory.FullName, "-c", configuration, "-e", "stderr"], directory.FullName)
-            : ChildProcess.Start("/usr/sbin/apache2", ["-f", configuration, "-D", "FOREGROUND"], directory.FullName);
-        try
-        {
-            // Logged once it listens.
-            await process.LineAsync(kind == "nginx" ? "OS: " : "resuming normal operations");
-            return new TlsProxy(process, directory, port, certificate);
-        }
-        catch
-        {
-            await process.DisposeAsync();
-            throw;
-        }
+        var process = kind == "nginx" ? await ReverseProxy.StartNginxAsync(directory.FullName, site) : await StartApacheAsync(directory.FullName, site, port);
+        return new TlsProxy(process, directory, port, certificate);
     }
 
     public async ValueTask DisposeAsync()
@@ -73,36 +59,26 @@ public sealed class TlsProxy : IAsyncDisposable
         _directory.Delete(recursive: true);
     }
 
-    private static string Nginx(string site) => $$"""
-        daemon off;
-        master_process off;
-        pid nginx.pid;
-        error_log stderr notice;
-        events {}
-        http {
-          access_log off;
-          client_body_temp_path body;
-          proxy_temp_path proxy;
-          fastcgi_temp_path fastcgi;
-          uwsgi_temp_path uwsgi;
-          scgi_temp_path scgi;
-        {{site}}
-        }
-        """;
+    private static async Task<ChildProcess> StartApacheAsync(string directory, string site, int port)
+    {
+        var configuration = Path.Combine(directory, "main.conf");
+        await File.WriteAllTextAsync(configuration, $"""
+            ServerRoot {directory}
+            ServerName localhost
+            PidFile apache.pid
+            DefaultRuntimeDir {directory}
+            Mutex file:{directory}
+            ErrorLog /proc/self/fd/2
+            LogLevel notice
+            User www-data
+            Group www-data
+            {string.Join('\n', ((string[])["mpm_event", "authz_core", "socache_shmcb", "ssl", "headers", "proxy", "proxy_http"])
+                .Select(module => $"LoadModule {module}_module /usr/lib/apache2/modules/mod_{module}.so"))}
+            Listen 127.0.0.1:{port}
+            {site}
+            """);
 
-    private static string Apache(string site, string directory, int port) => $"""
-        ServerRoot {directory}
-        ServerName localhost
-        PidFile apache.pid
-        DefaultRuntimeDir {directory}
-        Mutex file:{directory}
-        ErrorLog /proc/self/fd/2
-        LogLevel notice
-        User www-data
-        Group www-data
-        {string.Join('\n', ((string[])["mpm_event", "authz_core", "socache_shmcb", "ssl", "headers", "proxy", "proxy_http"])
-            .Select(module => $"LoadModule {module}_module /usr/lib/apache2/modules/mod_{module}.so"))}
-        Listen 127.0.0.1:{port}
-        {site}
-        """;
+        // Logged once it listens.
+        return await ChildProcess.StartAsync("/usr/sbin/apache2", ["-f", configuration, "-D", "FOREGROUND"], directory, "resuming normal operations");
+    }
 }
