@@ -13,9 +13,10 @@ internal sealed class RedisBackendStore : IBackendStore
 {
     private const int Batch = 256;
     private const int Page = 200;
+    private const int NodeLifeProbes = 3;
 
-    /// <summary>How long a node is held to be alive without a sign: longer than Redis takes to come back.</summary>
-    private static readonly TimeSpan NodeLife = TimeSpan.FromSeconds(15);
+    /// <summary>Longer than Redis takes to come back.</summary>
+    private static readonly TimeSpan NodeLifeMin = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan SweepInterval = TimeSpan.FromSeconds(5);
 
     private readonly ConcurrentDictionary<BackendUser, bool> _users = [];
@@ -239,7 +240,7 @@ internal sealed class RedisBackendStore : IBackendStore
             }
 
             // After an outage the others need the time to say that they are alive.
-            if (_time.GetElapsedTime(_swept) >= SweepInterval && _time.GetElapsedTime(_attached) >= NodeLife)
+            if (_time.GetElapsedTime(_swept) >= SweepInterval && _time.GetElapsedTime(_attached) >= NodeLife(_options))
             {
                 _swept = _time.GetTimestamp();
                 foreach (var node in await _uplink.RunAsync(redis => redis.SetMembersAsync(_channels.Nodes)))
@@ -258,8 +259,9 @@ internal sealed class RedisBackendStore : IBackendStore
         }
     }
 
-    /// <summary>How long a node is held to be alive after a sign, in ms.</summary>
-    public static long NodeLifeMs => Milliseconds(NodeLife);
+    /// <summary>How long a node is held to be alive after a probe, the sign that it gives: one or two may be missed.</summary>
+    public static TimeSpan NodeLife(BrokerOptions options) =>
+        options.ProbeInterval * NodeLifeProbes is var life && life > NodeLifeMin ? life : NodeLifeMin;
 
     private async Task BuryIfDeadAsync(string node)
     {

@@ -21,6 +21,8 @@ internal sealed partial class RedisBackplane(
 
     private const int ProbesMissedMax = 2;
     private static readonly TimeSpan PatienceMax = TimeSpan.FromSeconds(5);
+
+    /// <summary>How long the log outlives the probe that should have come.</summary>
     private static readonly TimeSpan LogLife = TimeSpan.FromMinutes(1);
 
     private readonly ResiliencePipeline<RedisLink> _connecting = new ResiliencePipelineBuilder<RedisLink> { TimeProvider = TimeProvider.System }
@@ -183,7 +185,7 @@ internal sealed partial class RedisBackplane(
     private Task<RedisResult> ProbeAsync(RedisLink link)
     {
         _sent++;
-        RedisValue[] arguments = [node.Channels.Node, _sent, (long)LogLife.TotalMilliseconds, RedisBackendStore.NodeLifeMs];
+        RedisValue[] arguments = [node.Channels.Node, _sent, (long)(options.ProbeInterval + LogLife).TotalMilliseconds, (long)RedisBackendStore.NodeLife(options).TotalMilliseconds];
         return link.Commands.ScriptEvaluateAsync(RedisScripts.Probe, [node.Channels.Log, node.Channels.Node], arguments)
             .WaitAsync(options.ProbeInterval * ProbesMissedMax, TimeProvider.System);
     }

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Globalization;
 using System.Net;
 using System.Text.Json;
 using Dmb.Tests.Redis;
@@ -49,6 +50,18 @@ public sealed class BackendFailureTests : IAsyncLifetime
         Assert.Equal(0, await backend.TellAsync("cid", "1"));
         Assert.Equal(0, await backend.TellAsync("ann", "1"));
         await IsPresentAsync(cluster, backend, staying[1]);
+    }
+
+    [Fact]
+    public async Task A_node_that_probes_seldom_is_not_held_to_be_dead_in_between()
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await using var node = await NodeProcess.StartReadyAsync(("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"), ("DMB_PROBE_INTERVAL", "60"));
+        var alive = "dmb:node:" + await redis.CommandAsync("SMEMBERS", "dmb:nodes");
+        foreach (var key in (string[])[alive, "dmb:log"])
+        {
+            Assert.InRange(long.Parse(await redis.CommandAsync("PTTL", key), CultureInfo.InvariantCulture), 61_000, 180_000);
+        }
     }
 
     [Theory]
