@@ -11,6 +11,10 @@ namespace Dmb.Tests.Backends;
 public sealed class BackendFailureTests : IAsyncLifetime
 {
     private const int Many = 300;
+
+    /// <summary>Where Redis stays, no publish is given up while the machine is busy; probes go on.</summary>
+    private static readonly (string, string) Unhurried = ("DMB_PUBLISH_TIMEOUT", "30");
+
     private readonly List<IAsyncDisposable> _started = [];
 
     public ValueTask InitializeAsync() => ValueTask.CompletedTask;
@@ -26,7 +30,7 @@ public sealed class BackendFailureTests : IAsyncLifetime
     [Fact]
     public async Task When_a_node_is_killed_each_of_its_sessions_ends_once()
     {
-        var cluster = await StartAsync();
+        var cluster = await StartAsync(Unhurried);
         var backend = await RegisterAsync(cluster, By.Http);
         TestUser[] staying = [await JoinAsync(cluster, 1, backend, "ann"), await JoinAsync(cluster, 0, backend, "bob")];
         TestUser[] dying = [await JoinAsync(cluster, 2, backend, "ann"), await JoinAsync(cluster, 2, backend, "ann"), await JoinAsync(cluster, 2, backend, "cid")];
@@ -35,6 +39,8 @@ public sealed class BackendFailureTests : IAsyncLifetime
             await backend.ReadAsync();
         }
 
+        // It takes a while until a node is known to be dead: those who stay answer pings meanwhile.
+        var reading = staying.Select(user => user.Client.NextAsync()).ToArray();
         await cluster.Nodes[2].KillAsync();
 
         // The stream's comments come meanwhile.
@@ -50,6 +56,7 @@ public sealed class BackendFailureTests : IAsyncLifetime
         Assert.Equal(0, await backend.TellAsync("cid", "1"));
         Assert.Equal(0, await backend.TellAsync("ann", "1"));
         await IsPresentAsync(cluster, backend, staying[1]);
+        Assert.False(reading[1].IsCompleted);
     }
 
     [Fact]
@@ -81,6 +88,7 @@ public sealed class BackendFailureTests : IAsyncLifetime
         await backend.HearsAsync("connect", ann, 1);
         await backend.HearsAsync("connect", bob, 1);
         await backend.HearsAsync(ann, "0");
+        var hearing = HearAsync();
 
         await (fault == "stopped" ? Stopped(redis) : redis.KillAsync());
         await BackplaneAsync("down", ann, cid);
@@ -98,12 +106,7 @@ public sealed class BackendFailureTests : IAsyncLifetime
         Accepted(await ann.SayAsync("7"));
         Accepted(await ann.SayAsync("\"last\""));
 
-        var heard = new List<string>();
-        while (heard.LastOrDefault()?.Contains("\"last\"", StringComparison.Ordinal) != true)
-        {
-            heard.Add(await backend.ReadAsync());
-        }
-
+        var heard = await hearing;
         Assert.Equal(["1", "2", "3", "4", "5", "7", "\"last\""], Said(heard, ann));
         Assert.Equal(["6"], Said(heard, cid));
         Assert.Equal([backend.Presence("disconnect", bob, 0)], heard.Where(uplink => uplink.StartsWith("{\"type\":\"disconnect\"", StringComparison.Ordinal)));
@@ -118,6 +121,17 @@ public sealed class BackendFailureTests : IAsyncLifetime
         await ann.GetsAsync("dmb:broadcast", "8");
         Assert.Equal("dmb:connected", (await cid.ReadAsync()).Event);
         await cid.GetsAsync("dmb:broadcast", "8");
+
+        async Task<List<string>> HearAsync()
+        {
+            var heard = new List<string>();
+            while (heard.LastOrDefault()?.Contains("\"last\"", StringComparison.Ordinal) != true)
+            {
+                heard.Add(await backend.ReadAsync());
+            }
+
+            return heard;
+        }
     }
 
     [Fact]
@@ -190,7 +204,7 @@ public sealed class BackendFailureTests : IAsyncLifetime
     [Fact]
     public async Task Messages_on_their_way_when_a_backend_is_freed_are_each_answered()
     {
-        var cluster = await StartAsync();
+        var cluster = await StartAsync(Unhurried);
         var first = await RegisterAsync(cluster, By.Http);
         var bkid = first.Bkid;
         TestBackend[] backends = [first, Started(await TestBackend.RegisterAsync(By.Socket, cluster.Nodes[1].Url, cluster.Redis, "spec", bkid))];
@@ -312,7 +326,7 @@ public sealed class BackendFailureTests : IAsyncLifetime
         Assert.Equal(expected, await PresentAsync(cluster, backend));
     }
 
-    private async Task<Cluster> StartAsync() => Started(await Cluster.StartAsync());
+    private async Task<Cluster> StartAsync(params (string, string)[] settings) => Started(await Cluster.StartAsync(settings));
 
     private async Task<TestBackend> RegisterAsync(Cluster cluster, By by) =>
         Started(await TestBackend.RegisterAsync(by, cluster.Nodes[0].Url, cluster.Redis, "spec"));

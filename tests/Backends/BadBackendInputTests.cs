@@ -463,7 +463,7 @@ public sealed class BadRedisInputTests(SharedCluster shared) : IAsyncLifetime
     public async Task Ten_thousand_registrations_are_each_answered_once_and_a_node_grows_little_by_them()
     {
         const int Storm = 10_000;
-        await using var cluster = await Cluster.StartAsync();
+        await using var cluster = await Cluster.StartAsync(NodeProcess.Patient);
         using var sender = await cluster.Redis.OpenAsync();
         using var inbox = await cluster.Redis.OpenAsync();
         await inbox.SubscribeAsync("storm");

@@ -136,7 +136,8 @@ public sealed partial class RedisContractTests
 
     private static async Task<NodeProcess> StartAsync(RedisServer redis)
     {
-        var node = await NodeProcess.StartAsync(("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"), ("DMB_HISTORY_SIZE", "100"));
+        var node = await NodeProcess.StartAsync(
+            ("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"), ("DMB_HISTORY_SIZE", "100"), ("DMB_PUBLISH_TIMEOUT", "30"));
         await node.BecomesAsync("ready");
         return node;
     }

@@ -9,6 +9,7 @@ public sealed class LostCountTests : IAsyncLifetime
 {
     private const string Room = "count:1";
     private readonly List<IAsyncDisposable> _open = [];
+    private (string, string)[] _settings = [];
     private RedisServer _redis = null!;
     private FaultProxy _proxy = null!;
     private NodeProcess _node = null!;
@@ -240,6 +241,7 @@ public sealed class LostCountTests : IAsyncLifetime
     public async Task A_cut_while_Redis_has_no_memory_for_its_log_is_told_once_even_if_it_has_some_when_the_node_is_back()
     {
         const string Said = "messages may be lost";
+        _settings = [("DMB_PROBE_INTERVAL", "1")];
         await StartAsync();
         await using var client = await _node.JoinAsync(Room);
         using var watch = await _redis.OpenAsync();
@@ -279,7 +281,7 @@ public sealed class LostCountTests : IAsyncLifetime
 
     private async Task<NodeProcess> StartNodeAsync(int redis)
     {
-        var node = await NodeProcess.StartReadyAsync([("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis}"), .. HistoryCluster.Settings]);
+        var node = await NodeProcess.StartReadyAsync([("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis}"), .. NodeProcess.Patient, .. HistoryCluster.Settings, .. _settings]);
         _open.Add(node);
         return node;
     }

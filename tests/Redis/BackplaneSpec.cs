@@ -37,12 +37,17 @@ public abstract class BackplaneSpec(IReadOnlyList<NodeProcess> nodes)
     {
         await using var client = await Last.JoinAsync("order:1");
         await using var sender = await First.JoinAsync("order:1");
-        for (var i = 0; i < 500; i++)
+        await Task.WhenAll(SendAsync(), GetAsync(client), GetAsync(sender));
+
+        async Task SendAsync()
         {
-            await sender.SendAsync($$$"""{"event":"call","data":{"n":{{{i}}},"_in":"order:1"}}""");
+            for (var i = 0; i < 500; i++)
+            {
+                await sender.SendAsync($$$"""{"event":"call","data":{"n":{{{i}}},"_in":"order:1"}}""");
+            }
         }
 
-        foreach (var subscriber in new[] { client, sender })
+        static async Task GetAsync(TestClient subscriber)
         {
             for (var i = 0; i < 500; i++)
             {

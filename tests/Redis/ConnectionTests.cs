@@ -62,8 +62,8 @@ public sealed class ConnectionTests
                 "--tls-port", $"{port}", "--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", authority,
                 "--tls-auth-clients", "no", "--requirepass", "secret");
 
-            await using var one = await NodeProcess.StartAsync(("REDIS_URL", $"rediss://:secret@localhost:{port}"), ("SSL_CERT_FILE", authority));
-            await using var two = await NodeProcess.StartAsync(("REDIS_URL", $"rediss://default:secret@localhost:{port}/0"), ("SSL_CERT_FILE", authority));
+            await using var one = await NodeProcess.StartAsync([("REDIS_URL", $"rediss://:secret@localhost:{port}"), ("SSL_CERT_FILE", authority), .. NodeProcess.Patient]);
+            await using var two = await NodeProcess.StartAsync([("REDIS_URL", $"rediss://default:secret@localhost:{port}/0"), ("SSL_CERT_FILE", authority), .. NodeProcess.Patient]);
             await one.BecomesAsync("ready");
             await two.BecomesAsync("ready");
             await using var client = await two.JoinAsync("calls");

@@ -219,7 +219,7 @@ public sealed class OutageTests : IAsyncLifetime
     [Fact]
     public async Task A_room_joined_on_a_node_that_is_cut_off_gets_what_is_published_elsewhere_after_the_ack()
     {
-        var cluster = await Cluster.StartAsync(await RedisServer.StartAsync(), withProxy: true);
+        var cluster = await Cluster.StartAsync(await RedisServer.StartAsync(), withProxy: true, NodeProcess.Patient);
         _started.Add(cluster);
         await cluster.ReadyAsync();
         var client = await JoinAsync(cluster.Nodes[0]);

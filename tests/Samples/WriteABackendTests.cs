@@ -16,7 +16,7 @@ public sealed partial class WriteABackendTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         _redis = await RedisServer.StartAsync();
-        _node = await NodeProcess.StartAsync(("REDIS_HOST", "localhost"), ("REDIS_PORT", $"{_redis.Port}"), ("DMB_HISTORY_SIZE", "100"));
+        _node = await NodeProcess.StartAsync([("REDIS_HOST", "localhost"), ("REDIS_PORT", $"{_redis.Port}"), ("DMB_HISTORY_SIZE", "100"), .. NodeProcess.Patient]);
         await _node.BecomesAsync("ready");
 
         var readme = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "README.md"));
