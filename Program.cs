@@ -41,6 +41,7 @@ catch (Settings.BadSettingException bad)
 builder.ListenAs(options);
 builder.AddBroker(options);
 builder.AddBackplane(redis);
+builder.AddAccess(options);
 builder.AddSockets();
 builder.AddHttp(options);
 
@@ -54,8 +55,10 @@ app.UseOriginCheck();
 app.UseCrossOrigin();
 app.UseRequestDecompression();
 app.UseSockets();
+app.UseCallers();
 app.UseSwaggerPage();
 app.UseRouting();
+app.UseRules();
 
 app.MapNotify();
 app.MapRegister();

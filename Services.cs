@@ -1,11 +1,13 @@
 using System.Net;
 using System.Text.Json;
+using Dmb.Access;
 using Dmb.Backends;
 using Dmb.Endpoints;
 using Dmb.Redis;
 using Dmb.Routing;
 using Dmb.Sockets;
 using Dmb.Telemetry;
+using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
@@ -112,6 +114,32 @@ internal static partial class Services
             .AddHostedService(services => services.GetRequiredService<RedisDownlink>())
             .AddHostedService(services => services.GetRequiredService<RedisInputs>())
             .AddHostedService(services => services.GetRequiredService<RedisBackplane>());
+    }
+
+    /// <summary>Who is calling, what they may do, and how much of it.</summary>
+    public static void AddAccess(this WebApplicationBuilder builder, BrokerOptions options)
+    {
+        builder.Services
+            .AddSingleton<AccessRules>()
+            .AddSingleton(new HostKeys(HostKeys.Read(options.Keys)))
+            .AddSingleton<UserTokens>()
+            .AddSingleton<Credentials>()
+            .AddSingleton<Authentication>()
+            .AddSingleton<Limits>();
+        if (options.HasCredentials)
+        {
+            builder.Services
+                .AddHostedService<CredentialFiles>()
+                .AddSingleton<IAuthorizationHandler>(services => services.GetRequiredService<AccessRules>())
+                .AddSingleton<IAuthorizationMiddlewareResultHandler, AuthenticationMiddleware.Result>()
+                .AddAuthorization(policies =>
+                {
+                    foreach (var operation in Enum.GetValues<Operation>())
+                    {
+                        policies.AddPolicy(operation.ToString(), policy => policy.AddRequirements(new Requirement(operation)));
+                    }
+                });
+        }
     }
 
     /// <summary>Frontend clients: sessions and what keeps them alive.</summary>
@@ -222,7 +250,12 @@ internal static partial class Services
                 LogRedis(app.Logger, endpoint, options.Prefix);
             }
 
-            LogNext(app.Logger, here.Uri.Authority);
+            LogNext(app.Logger, here.Uri.Authority, options.HasCredentials ? "-H \"X-Api-Key: $KEY\" " : "");
+            if (options.Auth == "none" && !Settings.IsLoopback(options))
+            {
+                LogOpen(app.Logger);
+            }
+
             foreach (var name in Settings.Unknown(app.Configuration))
             {
                 LogUnknownSetting(app.Logger, name);
@@ -239,8 +272,11 @@ internal static partial class Services
     [LoggerMessage(5, LogLevel.Information, "Backplane: Redis at {Endpoint}, channels and keys {Prefix}*.")]
     private static partial void LogRedis(ILogger logger, string endpoint, string prefix);
 
-    [LoggerMessage(3, LogLevel.Information, "Next: open http://{Host}/, or: curl -N 'http://{Host}/events?room=support' and, in another window: curl -d '{{}}' http://{Host}/_notify/report_csr")]
-    private static partial void LogNext(ILogger logger, string host);
+    [LoggerMessage(3, LogLevel.Information, "Next: open http://{Host}/, or: curl -N {Key}'http://{Host}/events?room=support' and, in another window: curl {Key}-d '{{}}' http://{Host}/_notify/report_csr")]
+    private static partial void LogNext(ILogger logger, string host, string key);
+
+    [LoggerMessage(6, LogLevel.Warning, "Nobody is asked who they are: whoever reaches this port may do everything.")]
+    private static partial void LogOpen(ILogger logger);
 
     [LoggerMessage(4, LogLevel.Warning, "There is no setting {Name}; --help prints those there are.")]
     private static partial void LogUnknownSetting(ILogger logger, string name);

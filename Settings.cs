@@ -5,6 +5,7 @@ using System.Globalization;
 using System.Net;
 using System.Reflection;
 using System.Text;
+using Dmb.Access;
 using Dmb.Endpoints;
 using Dmb.Routing;
 
@@ -15,6 +16,9 @@ internal static class Settings
 {
     private const string Section = "Dmb";
     private const string EnvironmentPrefix = "DMB_";
+
+    /// <summary>What is shown of a secret.</summary>
+    private const string Hidden = "…";
 
     private static readonly Setting[] All = [.. Properties(typeof(BrokerOptions)).Where(p => p.CanWrite).Select(p => new Setting(p))];
 
@@ -83,6 +87,14 @@ internal static class Settings
         }
 
         Check(options);
+        if (!IsLoopback(options))
+        {
+            foreach (var setting in All.Where(setting => setting.Elsewhere is not null && Text(section.GetSection(setting.Key)) is null))
+            {
+                setting.SetElsewhere(options);
+            }
+        }
+
         return options;
     }
 
@@ -154,10 +166,7 @@ internal static class Settings
             throw new BadValueException("DMB_HOST", options.Host, "an IP address, localhost or *");
         }
 
-        if (!IsLoopback(options) && options.Auth != "none")
-        {
-            throw new BadValueException("DMB_HOST", options.Host, "a loopback address unless DMB_AUTH=none says that everybody who reaches the port may do everything");
-        }
+        CheckAccess(options);
 
         CheckBuses("DMB_PUBLIC_BUSES", options.PublicBuses);
         CheckBuses("DMB_HOST_BUSES", options.HostBuses);
@@ -210,6 +219,44 @@ internal static class Settings
         }
     }
 
+    private static void CheckAccess(BrokerOptions options)
+    {
+        if (!IsLoopback(options) && !options.HasCredentials && options.Auth != "none")
+        {
+            throw new BadValueException(
+                "DMB_HOST", options.Host,
+                "a loopback address unless it is said who may come: DMB_KEYS or DMB_KEYS_FILE for hosts, DMB_JWT_SECRET or DMB_JWT_KEYS for users; or DMB_AUTH=none, and everybody who reaches the port may do everything");
+        }
+
+        if (options.HasCredentials && options.Auth == "none")
+        {
+            throw new BadValueException("DMB_AUTH", options.Auth, "nothing where there are keys or tokens");
+        }
+
+        CheckCredentials("DMB_KEYS", Hidden, HostKeys.Form, () => HostKeys.Read(options.Keys));
+        CheckCredentials("DMB_KEYS_FILE", options.KeysFile, HostKeys.Form, () => HostKeys.Read(File.ReadAllText(options.KeysFile)), options.KeysFile.Length > 0);
+        CheckCredentials("DMB_JWT_KEYS", options.JwtKeys, UserTokens.KeysForm, () => UserTokens.ReadKeys(File.ReadAllText(options.JwtKeys)), options.JwtKeys.Length > 0);
+        if (options.JwtSecret.Length > 0 && Encoding.UTF8.GetByteCount(options.JwtSecret) < UserTokens.SecretBytesMin)
+        {
+            throw new BadValueException("DMB_JWT_SECRET", Hidden, $"{UserTokens.SecretBytesMin} bytes or more");
+        }
+    }
+
+    private static void CheckCredentials(string setting, string shown, string form, Action read, bool isSet = true)
+    {
+        try
+        {
+            if (isSet)
+            {
+                read();
+            }
+        }
+        catch (Exception e) when (e is FormatException or IOException or UnauthorizedAccessException)
+        {
+            throw new BadValueException(setting, shown, $"{form}. {e.Message}");
+        }
+    }
+
     private static void CheckBuses(string setting, string[] buses)
     {
         foreach (var bus in buses.Where(bus => !Names.IsRoom(bus)))
@@ -244,7 +291,11 @@ internal static class Settings
 
         public string Meaning => property.GetCustomAttribute<DescriptionAttribute>()!.Description;
 
-        public string Default => Write(property.GetValue(new BrokerOptions())) is { Length: > 0 } text ? $"`{text}`" : "";
+        public string Default => Write(property.GetValue(new BrokerOptions())) is not { Length: > 0 } text ? ""
+            : Elsewhere is null ? $"`{text}`" : $"`{text}` on loopback, else `{Elsewhere}`";
+
+        /// <summary>The default of a node that others than this machine can reach, where it is another.</summary>
+        public int? Elsewhere { get; } = property.GetCustomAttribute<ElsewhereAttribute>()?.Value;
 
         public string Accepted => this switch
         {
@@ -260,6 +311,8 @@ internal static class Settings
         {
             property.SetValue(options, Parse(text.Trim()) ?? throw new BadValueException(name, text, Accepted));
         }
+
+        public void SetElsewhere(BrokerOptions options) => property.SetValue(options, Elsewhere);
 
         public static string Write(object? value) => value switch
         {

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
+using Dmb.Access;
 using Dmb.Backends;
 using Dmb.Routing;
 using Dmb.Sockets;
@@ -51,7 +52,8 @@ internal static class BackendEndpoints
             .WithDescription("Gives it a `bkid`, a channel, and its users. A service that comes back sends the `bkid` that it had, and is the same as before; a new one leaves it out.")
             .WithMetadata(new RequestExample($$"""{"name":"billing","bkid":"{{BkidExample}}"}"""))
             .Produces<BackendAnswer>(StatusCodes.Status201Created)
-            .ProducesProblems(400, 403, 413, 503);
+            .ProducesProblems(400, 401, 403, 413, 503)
+            .Requires(Operation.Register);
 
         routes.MapDelete("/register/backend/{bkid}", FreeAsync)
             .WithTags("Backends")
@@ -59,7 +61,8 @@ internal static class BackendEndpoints
             .WithSummary("Free a backend service, and delete all that is stored of it.")
             .WithMetadata(new RouteExample("bkid", BkidExample))
             .Produces(StatusCodes.Status204NoContent)
-            .ProducesProblems(403, 404, 503);
+            .ProducesProblems(401, 403, 404, 503)
+            .Requires(Operation.Register);
 
         var group = routes.MapGroup("/backend/{bkid}").WithTags("Backends");
 
@@ -70,7 +73,8 @@ internal static class BackendEndpoints
             .WithMetadata(new RouteExample("bkid", BkidExample), new RequestExample("""{"to":"user-42","data":{"text":"hello"}}"""))
             .Produces<MessageAnswer>()
             .Produces<MessageAnswer>(StatusCodes.Status202Accepted)
-            .ProducesProblems(400, 403, 404, 413, 503);
+            .ProducesProblems(400, 401, 403, 404, 413, 429, 503)
+            .Requires(Operation.Publish);
 
         group.MapGet("/uplink", StreamAsync)
             .WithName("streamUplink")
@@ -78,7 +82,8 @@ internal static class BackendEndpoints
             .WithDescription("Server-sent events named `dmb:uplink`: messages, and users that come and go.")
             .WithMetadata(new RouteExample("bkid", BkidExample))
             .Produces<string>(StatusCodes.Status200OK, "text/event-stream")
-            .ProducesProblems(403, 404, 503);
+            .ProducesProblems(401, 403, 404, 503)
+            .Requires(Operation.Register);
 
         group.MapGet("/uplink/stored", ReadAsync)
             .WithName("readUplink")
@@ -87,7 +92,8 @@ internal static class BackendEndpoints
             .WithMetadata(new RouteExample("bkid", BkidExample))
             .WithMetadata(new QueryParameter("after", "The `id` of the last one that was read."), new QueryParameter("max", "How many at most, 1 to 1,000."))
             .Produces<UplinkAnswer[]>()
-            .ProducesProblems(400, 403, 404, 503);
+            .ProducesProblems(400, 401, 403, 404, 503)
+            .Requires(Operation.Register);
     }
 
     private static async Task<IResult> RegisterAsync(
@@ -109,8 +115,9 @@ internal static class BackendEndpoints
     }
 
     private static async Task<IResult> SendAsync(
-        HttpContext context, string bkid, BackendServices backends, BrokerOptions options, BrokerTelemetry telemetry)
+        HttpContext context, string bkid, BackendServices backends, Limits limits, BrokerOptions options, BrokerTelemetry telemetry)
     {
+        limits.Publish(context.Caller(), context.Connection.RemoteIpAddress);
         using var body = await RequestBody.ReadAsync(context, options.MaxMessageBytes, telemetry);
         var members = JsonMembers.Read(body.Json, options.MaxJsonDepth, ErrorCode.BadJson);
         var message = BackendMessage.Read(members, "to", ErrorCode.BadJson);

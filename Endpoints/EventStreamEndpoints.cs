@@ -1,3 +1,4 @@
+using Dmb.Access;
 using Dmb.Backends;
 using Dmb.Routing;
 using Dmb.Sockets;
@@ -24,9 +25,11 @@ internal static class EventStreamEndpoints
             .WithMetadata(new QueryParameter("service", "The `bkid` of a backend service."))
             .WithMetadata(new QueryParameter("user", "Which of its users this is: 1 to 200 bytes. Needed with `service`."))
             .Produces<string>(StatusCodes.Status200OK, "text/event-stream")
-            .ProducesProblems(400, 403, 404, 503);
+            .ProducesProblems(400, 401, 403, 404, 429, 503)
+            .WithMetadata(new Requirement(Operation.Join));
 
-    private static Task StreamAsync(HttpContext context, SessionTable sessions, RoomJoins joins, BackendServices backends, BrokerOptions options)
+    private static Task StreamAsync(
+        HttpContext context, SessionTable sessions, RoomJoins joins, BackendServices backends, AccessRules rules, Limits limits, BrokerOptions options)
     {
         var query = context.Request.Query;
         var (service, user) = (query["service"].ToString(), query["user"].ToString());
@@ -36,6 +39,14 @@ internal static class EventStreamEndpoints
         }
 
         var names = Rooms(query["room"], mayBeEmpty: service.Length > 0, options);
+        var caller = context.Caller();
+        Array.ForEach(names, name => rules.Demand(caller, Operation.Join, name));
+        if (service.Length > 0)
+        {
+            rules.Demand(caller, Operation.BeUser, user);
+        }
+
+        limits.Join(caller, context.Connection.RemoteIpAddress, names.Length + (service.Length > 0 ? 1 : 0));
         var since = Since(context.Request);
         return RunAsync(context, sessions, async session =>
         {
@@ -62,63 +73,56 @@ internal static class EventStreamEndpoints
     /// <param name="joinAsync">Puts the session where it belongs. What it refuses is the answer.</param>
     public static async Task RunAsync(HttpContext context, SessionTable sessions, Func<Session, Task<StreamStart>> joinAsync)
     {
-        sessions.Reserve();
+        using var place = sessions.Reserve(context.Connection.RemoteIpAddress);
+        var response = context.Response;
+        response.ContentType = "text/event-stream";
+        response.Headers.CacheControl = "no-store";
+        response.Headers["X-Accel-Buffering"] = "no";
+        context.Features.Get<IHttpResponseBodyFeature>()!.DisableBuffering();
+
+        var session = new Session(sessions, context.Caller(), response.Body, WireFormat.EventStream, context.Abort);
+        sessions.Add(session);
+        StreamStart start = default;
         try
         {
-            var response = context.Response;
-            response.ContentType = "text/event-stream";
-            response.Headers.CacheControl = "no-store";
-            response.Headers["X-Accel-Buffering"] = "no";
-            context.Features.Get<IHttpResponseBodyFeature>()!.DisableBuffering();
-
-            var session = new Session(sessions, response.Body, WireFormat.EventStream, context.Abort);
-            sessions.Add(session);
-            StreamStart start = default;
-            try
+            // Nothing is written before it is let in: what is refused is answered with a problem.
+            var mustFlush = session.Queue(EventStreamFrames.Connected);
+            start = await joinAsync(session);
+            if (start.Joining?.Rooms.Any(room => !room.Position.IsNone) == true)
             {
-                // Nothing is written before it is let in: what is refused is answered with a problem.
-                var mustFlush = session.Queue(EventStreamFrames.Connected);
-                start = await joinAsync(session);
-                if (start.Joining?.Rooms.Any(room => !room.Position.IsNone) == true)
-                {
-                    session.Begin(new StreamCursor(start.Joining.Rooms));
-                }
-
-                if (mustFlush)
-                {
-                    session.Flush();
-                }
-
-                await using (context.RequestAborted.Register(static s => ((Session)s!).Finish([]), session))
-                {
-                    if (start.Joining is not null)
-                    {
-                        session.TellGaps(start.Joining);
-                        await start.Joining.ReplayAsync();
-                    }
-
-                    await session.Ended;
-                }
+                session.Begin(new StreamCursor(start.Joining.Rooms));
             }
-            catch
+
+            if (mustFlush)
             {
-                session.Abandon();
-                throw;
+                session.Flush();
             }
-            finally
+
+            await using (context.RequestAborted.Register(static s => ((Session)s!).Finish([]), session))
             {
-                session.Finish([]);
-                if (start.EndAsync is not null)
+                if (start.Joining is not null)
                 {
-                    await start.EndAsync();
+                    session.TellGaps(start.Joining);
+                    await start.Joining.ReplayAsync();
                 }
 
-                await sessions.RemoveAsync(session);
+                await session.Ended;
             }
+        }
+        catch
+        {
+            session.Abandon();
+            throw;
         }
         finally
         {
-            sessions.Release();
+            session.Finish([]);
+            if (start.EndAsync is not null)
+            {
+                await start.EndAsync();
+            }
+
+            await sessions.RemoveAsync(session);
         }
     }
 

@@ -1,3 +1,4 @@
+using Dmb.Access;
 using Dmb.Telemetry;
 
 namespace Dmb.Endpoints;
@@ -15,6 +16,7 @@ internal static class MetricsEndpoints
             .WithSummary("Read the node's numbers, in Prometheus' text format.")
             .WithDescription("docs/telemetry.md lists them.")
             .Produces<string>(StatusCodes.Status200OK, "text/plain")
-            .ProducesProblems(403);
+            .ProducesProblems(401, 403)
+            .Requires(Operation.Read);
     }
 }

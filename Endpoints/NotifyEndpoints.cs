@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using Dmb.Access;
 using Dmb.Routing;
 using Dmb.Telemetry;
 
@@ -48,7 +49,8 @@ internal static class NotifyEndpoints
             .WithMetadata(new RequestHeader("Prefer", "`handling=strict` makes an unknown event a 404."))
             .Produces<NotifyAnswer>()
             .Produces<NotifyAnswer>(StatusCodes.Status202Accepted)
-            .ProducesProblems(400, 403, 404, 413, 503);
+            .ProducesProblems(400, 401, 403, 404, 413, 429, 503)
+            .Requires(Operation.Publish);
 
         group.MapPost("/", (Delegate)pushes.BatchAsync)
             .WithName("notifyBatch")
@@ -56,15 +58,17 @@ internal static class NotifyEndpoints
             .WithDescription("Takes an array of at most 100 items; each has its own result. An `id` is the message's id and its idempotency key.")
             .WithMetadata(new RequestExample("""[{"event":"call","data":{"endpoint":"1234"},"id":"call-1"},{"event":"report_csr","data":{}}]"""))
             .Produces<BatchAnswer>()
-            .ProducesProblems(400, 403, 413);
+            .ProducesProblems(400, 401, 403, 413)
+            .Requires(Operation.Publish);
     }
 }
 
 /// <summary>What a push and a batch do.</summary>
-internal sealed class Pushes(EventTable events, Publisher publisher, BrokerOptions options, BrokerTelemetry telemetry)
+internal sealed class Pushes(EventTable events, Publisher publisher, Limits limits, BrokerOptions options, BrokerTelemetry telemetry)
 {
     public async Task NotifyAsync(HttpContext context, string @event)
     {
+        limits.Publish(context.Caller(), context.Connection.RemoteIpAddress);
         using var body = await RequestBody.ReadAsync(context, options.MaxMessageBytes, telemetry);
         if (!Names.IsEvent(@event))
         {
@@ -95,18 +99,19 @@ internal sealed class Pushes(EventTable events, Publisher publisher, BrokerOptio
         var results = new NotifyAnswer[items.Count];
         for (var i = 0; i < results.Length; i++)
         {
-            results[i] = await PublishAsync(items[i], context.Request.Headers.TraceParent);
+            results[i] = await PublishAsync(items[i], context);
         }
 
         return new BatchAnswer(Array.TrueForAll(results, result => result.Ok), results);
     }
 
-    private async ValueTask<NotifyAnswer> PublishAsync(BatchItem item, string? traceparent)
+    private async ValueTask<NotifyAnswer> PublishAsync(BatchItem item, HttpContext context)
     {
         try
         {
+            limits.Publish(context.Caller(), context.Connection.RemoteIpAddress);
             item.Check(options.MaxMessageBytes);
-            var published = await publisher.PublishAsync(events.Find(item.Event!), item.Data, item.Address, item.Id, item.Id, traceparent);
+            var published = await publisher.PublishAsync(events.Find(item.Event!), item.Data, item.Address, item.Id, item.Id, context.Request.Headers.TraceParent);
             return published.Id is { } id
                 ? new NotifyAnswer(true, id, published.Duplicate, Degraded: DegradedOf(published.Taken))
                 : new NotifyAnswer(false, Ignore: true);

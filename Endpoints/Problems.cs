@@ -43,7 +43,12 @@ internal static partial class Problems
             }
             catch (RefusedException refused) when (!context.Response.HasStarted)
             {
-                await WriteAsync(context, StatusOf(refused.Code), refused.Code, refused.Message);
+                if (refused.RetryAfter is { } wait)
+                {
+                    context.Response.Headers.RetryAfter = $"{Math.Max(1, Math.Ceiling(wait.TotalSeconds))}";
+                }
+
+                await WriteAsync(context, StatusOf(refused), refused.Code, refused.Message);
             }
             catch (BadHttpRequestException bad) when (!context.Response.HasStarted)
             {
@@ -76,6 +81,11 @@ internal static partial class Problems
         {
             response.Headers.RetryAfter = "1";
         }
+        else if (status == StatusCodes.Status401Unauthorized)
+        {
+            // RFC 9110 §11.6.1 and RFC 6750 §3.
+            response.Headers.WWWAuthenticate = code == ErrorCode.TokenExpired ? "Bearer error=\"invalid_token\"" : "Bearer";
+        }
 
         var title = Microsoft.AspNetCore.WebUtilities.ReasonPhrases.GetReasonPhrase(status);
         var problem = JsonSerializer.SerializeToUtf8Bytes(
@@ -93,9 +103,11 @@ internal static partial class Problems
         }
     }
 
-    private static int StatusOf(string code) => code switch
+    private static int StatusOf(RefusedException refused) => refused.Code switch
     {
-        ErrorCode.ForbiddenOrigin or ErrorCode.ForbiddenPublish => StatusCodes.Status403Forbidden,
+        ErrorCode.RateLimited when refused.RetryAfter is not null => StatusCodes.Status429TooManyRequests,
+        ErrorCode.Unauthenticated or ErrorCode.TokenExpired => StatusCodes.Status401Unauthorized,
+        ErrorCode.ForbiddenOrigin or ErrorCode.ForbiddenPublish or ErrorCode.ForbiddenRoom => StatusCodes.Status403Forbidden,
         ErrorCode.UnknownEvent or ErrorCode.UnknownBackend => StatusCodes.Status404NotFound,
         ErrorCode.TooManyEvents => StatusCodes.Status409Conflict,
         ErrorCode.TooBig => StatusCodes.Status413PayloadTooLarge,

@@ -1,3 +1,4 @@
+using Dmb.Access;
 using Dmb.Routing;
 using Dmb.Telemetry;
 
@@ -29,12 +30,14 @@ internal static class RegisterEndpoints
             .WithMetadata(new RequestExample("""{"event":"place-call","default_room":"calls"}"""))
             .Produces<RegisterAnswer>(StatusCodes.Status201Created)
             .Produces<RegisterAnswer>()
-            .ProducesProblems(400, 403, 409, 413);
+            .ProducesProblems(400, 401, 403, 409, 413)
+            .Requires(Operation.Register);
 
         group.MapGet("/", List)
             .WithName("listEvents")
             .WithSummary("List the registered events.")
-            .ProducesProblems(403);
+            .ProducesProblems(401, 403)
+            .Requires(Operation.Read);
 
         group.MapDelete("/{event}", RemoveAsync)
             .WithName("removeEvent")
@@ -42,7 +45,8 @@ internal static class RegisterEndpoints
             .WithDescription("An event of the default table goes back to its default.")
             .WithMetadata(new RouteExample("event", "report_csr"))
             .Produces(StatusCodes.Status204NoContent)
-            .ProducesProblems(403, 404);
+            .ProducesProblems(401, 403, 404)
+            .Requires(Operation.Register);
     }
 
     private static async Task<IResult> RegisterAsync(

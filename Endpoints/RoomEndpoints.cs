@@ -1,3 +1,4 @@
+using Dmb.Access;
 using Dmb.Routing;
 using Microsoft.AspNetCore.Http.Features;
 
@@ -18,9 +19,10 @@ internal static class RoomEndpoints
             .WithName("showRoom")
             .WithSummary("Count a room's sessions.")
             .WithMetadata(new RouteExample("room", "support"))
-            .ProducesProblems(400, 403);
+            .ProducesProblems(400, 401, 403)
+            .WithMetadata(new Requirement(Operation.Join));
 
-    private static async Task<RoomAnswer> ShowAsync(HttpContext context, string room, IBackplane backplane, HistoryPolicy policy)
+    private static async Task<RoomAnswer> ShowAsync(HttpContext context, string room, IBackplane backplane, HistoryPolicy policy, AccessRules rules)
     {
         if (room.Contains('%', StringComparison.Ordinal))
         {
@@ -34,6 +36,7 @@ internal static class RoomEndpoints
             throw new RefusedException(ErrorCode.BadName, Names.RoomForm);
         }
 
+        rules.Demand(context.Caller(), Operation.Join, room);
         return new RoomAnswer(room, await backplane.CountAsync(room), await PositionAsync(room, backplane, policy));
     }
 

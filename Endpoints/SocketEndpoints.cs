@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Dmb.Access;
 using Dmb.Routing;
 using Dmb.Sockets;
 using Microsoft.AspNetCore.Http.Features;
@@ -29,8 +30,8 @@ internal static class SocketEndpoints
     {
         // Found once, so that no session holds a service scope for as long as it lasts.
         var (sessions, broker) = (routes.ServiceProvider.GetRequiredService<SessionTable>(), routes.ServiceProvider.GetRequiredService<SocketBroker>());
-        var origins = routes.ServiceProvider.GetRequiredService<OriginCheck>();
-        Task Accept(HttpContext context) => AcceptAsync(context, sessions, broker, origins);
+        var (origins, authentication) = (routes.ServiceProvider.GetRequiredService<OriginCheck>(), routes.ServiceProvider.GetRequiredService<Authentication>());
+        Task Accept(HttpContext context) => AcceptAsync(context, sessions, broker, origins, authentication);
 
         routes.MapGet(Path, (Delegate)Accept)
             .WithTags("Subscribe")
@@ -45,7 +46,8 @@ internal static class SocketEndpoints
         routes.MapMethods(Path, [HttpMethods.Connect], (Delegate)Accept).ExcludeFromDescription();
     }
 
-    private static async Task AcceptAsync(HttpContext context, SessionTable sessions, SocketBroker broker, OriginCheck origins)
+    private static async Task AcceptAsync(
+        HttpContext context, SessionTable sessions, SocketBroker broker, OriginCheck origins, Authentication authentication)
     {
         if (!context.WebSockets.IsWebSocketRequest || HttpProtocol.IsHttp10(context.Request.Protocol))
         {
@@ -55,18 +57,32 @@ internal static class SocketEndpoints
             return;
         }
 
-        sessions.Reserve();
+        var address = context.Connection.RemoteIpAddress;
+        using var place = sessions.Reserve(address);
+        var (caller, refusal) = await ReadCallerAsync(context.Request, authentication);
+        refusal = origins.Allows(context.Request) ? refusal : CloseReason.Origin;
+        if (caller.IsAnonymous)
+        {
+            broker.Limits.Handshake(address);
+        }
+
+        await RunAsync(context, sessions, broker, caller, refusal);
+    }
+
+    /// <summary>Who opens a socket, or with what it is closed: a page learns nothing from the answer to a handshake.</summary>
+    private static async ValueTask<(Caller Caller, CloseReason? Refusal)> ReadCallerAsync(HttpRequest request, Authentication authentication)
+    {
         try
         {
-            await RunAsync(context, sessions, broker, isForeign: !origins.Allows(context.Request));
+            return (await authentication.ReadAsync(request), null);
         }
-        finally
+        catch (RefusedException refused)
         {
-            sessions.Release();
+            return (Caller.Anonymous, CloseReason.Of(refused));
         }
     }
 
-    private static async Task RunAsync(HttpContext context, SessionTable sessions, SocketBroker broker, bool isForeign)
+    private static async Task RunAsync(HttpContext context, SessionTable sessions, SocketBroker broker, Caller caller, CloseReason? refusal)
     {
         var offered = context.WebSockets.WebSocketRequestedProtocols;
         using var socket = await context.WebSockets.AcceptWebSocketAsync(new WebSocketAcceptContext
@@ -91,13 +107,13 @@ internal static class SocketEndpoints
 
         // What comes on a socket is not part of the request that opened it: each message begins a trace of its own.
         Activity.Current = null;
-        var session = new Session(sessions, stream.Inner, format, lifetime.Abort, upgrade.Socket);
+        var session = new Session(sessions, caller, stream.Inner, format, lifetime.Abort, upgrade.Socket);
         stream.Session = session;
         sessions.Add(session);
-        var client = new SocketClient(session, broker);
+        var client = new SocketClient(session, broker, context.Connection.RemoteIpAddress);
         try
         {
-            await WelcomeAsync(session, broker, isForeign);
+            await WelcomeAsync(session, broker, refusal);
             await WebSocketTransport.RunAsync(socket, session, client, broker.Options);
         }
         catch
@@ -112,18 +128,18 @@ internal static class SocketEndpoints
         }
     }
 
-    private static async Task WelcomeAsync(Session session, SocketBroker broker, bool isForeign)
+    private static async Task WelcomeAsync(Session session, SocketBroker broker, CloseReason? refusal)
     {
-        if (isForeign)
+        if (refusal is not null)
         {
             // Let in just far enough that the page can be told why.
-            session.Close(CloseReason.Origin);
+            session.Close(refusal);
         }
         else
         {
             // The welcome comes first, and whoever has read it is in the room.
-            var mustFlush = session.Queue("welcome", ServerFrames.Welcome(session.Id, Contract.Version, broker.Options));
-            var joining = await broker.Joins.JoinAsync(session, ["public"]);
+            var mustFlush = session.Queue("welcome", ServerFrames.Welcome(session.Id, Contract.Version, session.Caller.IsAnonymous, broker.Options));
+            var joining = await broker.Joins.JoinAsync(session, [AccessRules.OpenBus]);
             await joining.ReplayAsync();
             if (mustFlush)
             {

@@ -17,9 +17,37 @@ internal sealed class BrokerOptions
     [Description("Address to listen on: an IP address, localhost, or * for all.")]
     public string Host { get; set; } = "127.0.0.1";
 
-    [Description("`none` says that listening on more than loopback without authentication is meant.")]
+    [Description("`none` says that listening on more than loopback without keys or tokens is meant: whoever reaches the port may do everything.")]
     [AllowedValues("", "none")]
     public string Auth { get; set; } = "";
+
+    [Description("Keys of hosts: name:secret:scopes, separated by `;`, e.g. opensips:<secret>:publish;ops:<secret>:read,register. Scopes: read, publish, register, admin.")]
+    public string Keys { get; set; } = "";
+
+    [Description("A file of such keys, one a line, read again when it changes.")]
+    public string KeysFile { get; set; } = "";
+
+    [Description("Secret of the users' tokens (JWT, HS256): 32 bytes or more.")]
+    public string JwtSecret { get; set; } = "";
+
+    [Description("A file of public keys of the users' tokens (JWT, RS256 and ES256), PEM or JWKS, read again when it changes.")]
+    public string JwtKeys { get; set; } = "";
+
+    [Description("The `iss` that tokens must have.")]
+    public string JwtIssuer { get; set; } = "";
+
+    [Description("The `aud` that tokens must have.")]
+    public string JwtAudience { get; set; } = "";
+
+    [Description("Whether a token may come as ?access_token=, for pages that stream /events. URLs end up in the logs of proxies.")]
+    public bool TokenInQuery { get; set; }
+
+    [Description("Whether sockets may stay without credentials, in `public` alone.")]
+    public bool Anonymous { get; set; }
+
+    [Description("How long a socket may take to send its token, when it was opened without one.")]
+    [Range(1, 300)]
+    public TimeSpan AuthTimeout { get; set; } = TimeSpan.FromSeconds(10);
 
     [Description("Origins of pages that may use the broker besides its own, e.g. https://desk.example.com.")]
     public string[] AllowedOrigins { get; set; } = [];
@@ -85,6 +113,25 @@ internal sealed class BrokerOptions
     [Description("Sessions of this node; one more is refused with 503.")]
     [Range(1, 10_000_000)]
     public int MaxSessions { get; set; } = 100_000;
+
+    [Description("Sessions of one address, of IPv6 of one /64; one more is refused with 503. 0 is no limit.")]
+    [Range(0, 10_000_000)]
+    public int MaxSessionsPerAddress { get; set; }
+
+    [Description("Messages that one key, one user, or else one address may publish in a second. 0 is no limit.")]
+    [Range(0, 10_000_000)]
+    [Elsewhere(2_000)]
+    public int PublishRate { get; set; }
+
+    [Description("Rooms that one key, one user, or else one address may join in a second. 0 is no limit.")]
+    [Range(0, 10_000_000)]
+    [Elsewhere(1_000)]
+    public int JoinRate { get; set; }
+
+    [Description("Sockets that one address may open in a second without credentials. 0 is no limit.")]
+    [Range(0, 10_000_000)]
+    [Elsewhere(20)]
+    public int HandshakeRate { get; set; }
 
     [Description("Messages waiting for one session before it is closed as a slow consumer.")]
     [Range(8, 65_536)]
@@ -211,8 +258,18 @@ internal sealed class BrokerOptions
     [Range(1, 10_000_000)]
     public int MaxBackends { get; set; } = 100_000;
 
+    /// <summary>Whether there are keys or tokens, so that callers are asked for them.</summary>
+    public bool HasCredentials => Keys.Length + KeysFile.Length + JwtSecret.Length + JwtKeys.Length > 0;
+
     /// <summary>Private and host buses: those that <c>configure</c> joins and leaves.</summary>
     public IEnumerable<string> ConfigurableBuses => PrivateBuses.Concat(HostBuses);
+}
+
+/// <summary>A setting's default for a node that others than this machine can reach.</summary>
+[AttributeUsage(AttributeTargets.Property)]
+internal sealed class ElsewhereAttribute(int value) : Attribute
+{
+    public int Value { get; } = value;
 }
 
 /// <summary>The name of a setting in the environment, where it is not made from the property's.</summary>

@@ -9,6 +9,9 @@ internal static class ErrorCode
     public const string BadMethod = "bad_method";
     public const string NotFound = "not_found";
     public const string TooBig = "too_big";
+    public const string Unauthenticated = "unauthenticated";
+    public const string TokenExpired = "token_expired";
+    public const string ForbiddenRoom = "forbidden_room";
     public const string ForbiddenOrigin = "forbidden_origin";
     public const string ForbiddenPublish = "forbidden_publish";
     public const string UnknownEvent = "unknown_event";
@@ -25,6 +28,9 @@ internal static class ErrorCode
 internal sealed class RefusedException(string code, string message) : Exception(message)
 {
     public string Code { get; } = code;
+
+    /// <summary>When the same may pass, for who was too fast.</summary>
+    public TimeSpan? RetryAfter { get; init; }
 
     /// <summary>Whether the same may pass later.</summary>
     public bool Retry => Code is ErrorCode.BackplaneDown or ErrorCode.RateLimited or ErrorCode.Draining;

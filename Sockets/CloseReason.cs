@@ -1,3 +1,5 @@
+using Dmb.Routing;
+
 namespace Dmb.Sockets;
 
 /// <summary>Why the broker ends a session, as the client is told (docs/protocol.md §4; codes of RFC 6455 §7.4).</summary>
@@ -13,6 +15,10 @@ internal sealed record CloseReason(int Code, string Text, bool Reconnect, int Af
 
     public static readonly CloseReason OurFault = new(1011, "the broker failed", Reconnect: true, AfterMs: 1_000);
 
+    public static readonly CloseReason BadCredentials = new(4000, "the key or token is not accepted", Reconnect: false);
+
+    public static readonly CloseReason Unauthenticated = new(4000, "no key or token came in time", Reconnect: false);
+
     public static readonly CloseReason Protocol = new(4002, "too many frames that are no events", Reconnect: false);
 
     public static readonly CloseReason Origin = new(4003, "pages of this origin may not connect", Reconnect: false);
@@ -20,6 +26,17 @@ internal sealed record CloseReason(int Code, string Text, bool Reconnect, int Af
     public static readonly CloseReason SlowConsumer = new(4100, "slow consumer", Reconnect: true);
 
     public static readonly CloseReason Silent = new(4101, "silent for too long", Reconnect: true);
+
+    public static readonly CloseReason TooFast = new(4102, "too many frames past the limits", Reconnect: true, AfterMs: 5_000);
+
+    public static readonly CloseReason TokenExpired = new(4103, "the token has expired", Reconnect: true);
+
+    public static readonly CloseReason RightsGone = new(4103, "the new token may do less", Reconnect: true);
+
+    public static readonly CloseReason KeyGone = new(4103, "the key has changed or was taken away", Reconnect: true);
+
+    /// <summary>What a caller is told whose key or token was refused.</summary>
+    public static CloseReason Of(RefusedException refused) => refused.Code == ErrorCode.TokenExpired ? TokenExpired : BadCredentials;
 
     /// <summary>The node is about to stop.</summary>
     public static CloseReason Restarting(int afterMs) => new(1012, "the node restarts", Reconnect: true, afterMs);

@@ -1,10 +1,12 @@
+using System.Net;
+using Dmb.Access;
 using Dmb.Backends;
 using Dmb.Routing;
 
 namespace Dmb.Sockets;
 
 /// <summary>One client of /ws as a backend service, or as a user of some: what its <c>dmb:*</c> frames do (docs/protocol.md §4).</summary>
-internal sealed class DuplexClient(Session session, SocketBroker broker)
+internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddress? address)
 {
     private readonly Dictionary<string, BackendUser> _services = [];
     private string? _bkid;
@@ -58,6 +60,7 @@ internal sealed class DuplexClient(Session session, SocketBroker broker)
             throw new RefusedException(ErrorCode.ForbiddenPublish, "This session is a user's; it can't be a backend as well.");
         }
 
+        broker.Rules.Demand(session.Caller, Operation.Register);
         var backend = await broker.Backends.RegisterAsync(name, bkid);
         if (_bkid is not null && _bkid != backend.Bkid)
         {
@@ -76,6 +79,8 @@ internal sealed class DuplexClient(Session session, SocketBroker broker)
             throw new RefusedException(ErrorCode.ForbiddenPublish, "Only a backend sends this; dmb:reconnect makes a session one.");
         }
 
+        broker.Rules.Demand(session.Caller, Operation.Publish);
+        broker.Limits.Publish(session.Caller, address);
         var (id, sent) = await broker.Backends.SendAsync(_bkid, message);
         return BackendJson.Sent(id, sent);
     }
@@ -92,6 +97,8 @@ internal sealed class DuplexClient(Session session, SocketBroker broker)
             throw new RefusedException(ErrorCode.BadName, Names.UserForm);
         }
 
+        broker.Rules.Demand(session.Caller, Operation.BeUser, user);
+        broker.Limits.Join(session.Caller, address, 1);
         var connecting = new BackendUser(service ?? throw new RefusedException(ErrorCode.BadFrame, "The member service is missing."), user, session);
         RoomRequest[] rooms = [.. connecting.Rooms.Select(room => new RoomRequest(room, Since(since, room)))];
         if (_services.Remove(service, out var joined))
@@ -134,6 +141,7 @@ internal sealed class DuplexClient(Session session, SocketBroker broker)
             throw Backend.Unknown(service);
         }
 
+        broker.Limits.Publish(session.Caller, address);
         return data.IsEmpty
             ? throw new RefusedException(ErrorCode.BadFrame, "The member data is missing.")
             : ServerFrames.Id(await broker.Backends.SendUplinkAsync(user, data));

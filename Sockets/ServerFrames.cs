@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
+using Dmb.Access;
 using Dmb.Routing;
 
 namespace Dmb.Sockets;
@@ -41,12 +42,12 @@ internal static class ServerFrames
     public static byte[] Drain(int afterMs) => Write(json => json.WriteNumber("after_ms"u8, afterMs));
 
     /// <summary>The data of <c>welcome</c>, the first frame of a session.</summary>
-    public static byte[] Welcome(string sessionId, string version, BrokerOptions options) => Write(json =>
+    public static byte[] Welcome(string sessionId, string version, bool isPublic, BrokerOptions options) => Write(json =>
     {
         json.WriteString("id"u8, sessionId);
         json.WriteString("name"u8, "dmb"u8);
         json.WriteString("version"u8, version);
-        json.WriteBoolean("public"u8, false);
+        json.WriteBoolean("public"u8, isPublic);
         json.WriteStartObject("limits"u8);
         json.WriteNumber("message_bytes"u8, options.MaxMessageBytes);
         json.WriteNumber("rooms"u8, options.MaxRoomsPerSession);
@@ -55,6 +56,16 @@ internal static class ServerFrames
         json.WriteNumber("ping_s"u8, options.PingInterval.TotalSeconds);
         json.WriteNumber("silent_s"u8, options.SilentTimeout.TotalSeconds);
         json.WriteEndObject();
+    });
+
+    /// <summary>The data of an ack to <c>auth</c>: who the session is, and until when.</summary>
+    public static byte[] Caller(Caller caller) => Write(json =>
+    {
+        json.WriteString("name"u8, caller.Name);
+        if (caller.ExpiresAt is { } end)
+        {
+            json.WriteString("expires"u8, end.UtcDateTime.ToString("yyyy-MM-ddTHH:mm:ssZ", CultureInfo.InvariantCulture));
+        }
     });
 
     /// <summary>The data of an ack to a publish.</summary>

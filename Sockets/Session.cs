@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Net.Sockets;
+using Dmb.Access;
 using Dmb.Routing;
 
 namespace Dmb.Sockets;
@@ -48,18 +49,21 @@ internal sealed partial class Session : Subscriber
     private bool _closing;
     private bool _isForgotten;
     private long _closingSince;
+    private readonly long _opened;
+    private volatile Caller _caller;
     private long _lastHeard;
     private long _lastPinged;
 
     /// <param name="table">What all sessions of the node share.</param>
+    /// <param name="caller">Whose it is.</param>
     /// <param name="output">The connection. Nobody else writes to it.</param>
     /// <param name="format">How messages are encoded on it.</param>
     /// <param name="abort">Cuts the connection at once.</param>
     /// <param name="socket">What is under the connection, not blocking, if its bytes are the connection's own: then it is written to directly.</param>
-    public Session(SessionTable table, Stream output, WireFormat format, Action abort, Socket? socket = null)
+    public Session(SessionTable table, Caller caller, Stream output, WireFormat format, Action abort, Socket? socket = null)
     {
-        (_table, _output, _format, _abort, _socket) = (table, output, format, abort, socket);
-        _lastHeard = _lastPinged = table.Time.GetTimestamp();
+        (_table, _caller, _output, _format, _abort, _socket) = (table, caller, output, format, abort, socket);
+        _opened = _lastHeard = _lastPinged = table.Time.GetTimestamp();
     }
 
     /// <summary>Completes when nothing more will be written: the last frame is out, or the connection is lost.</summary>
@@ -70,6 +74,13 @@ internal sealed partial class Session : Subscriber
 
     /// <summary>Messages that wait to be written; read without a lock, so it may be out of date.</summary>
     public int Queued => _queue.Count;
+
+    /// <summary>Whose it is: it ends with its caller's token or key, unless it is shown another in time.</summary>
+    public Caller Caller
+    {
+        get => _caller;
+        set => _caller = value;
+    }
 
     /// <summary>Notes that the client gave a sign of life.</summary>
     public void Heard() => Volatile.Write(ref _lastHeard, _table.Time.GetTimestamp());
@@ -175,7 +186,7 @@ internal sealed partial class Session : Subscriber
         _ended.TrySetResult();
     }
 
-    /// <summary>Pings, closes the silent, and cuts those that were closed and don't leave.</summary>
+    /// <summary>Pings, closes the silent and those whose credentials have ended, and cuts those that were closed and don't leave.</summary>
     public void Tick()
     {
         var (time, options) = (_table.Time, _table.Options);
@@ -194,12 +205,25 @@ internal sealed partial class Session : Subscriber
         {
             Close(CloseReason.Silent);
         }
+        else if (EndOfCredentials(isStream) is { } ended)
+        {
+            Close(ended);
+        }
         else if (time.GetElapsedTime(_lastPinged) >= (isStream ? options.CommentInterval : options.PingInterval))
         {
             _lastPinged = time.GetTimestamp();
             Send(isStream ? EventStreamFrames.Comment : WebSocketFrames.Ping);
         }
     }
+
+    private CloseReason? EndOfCredentials(bool isStream) => Caller switch
+    {
+        { ExpiresAt: { } end } when end <= _table.Time.GetUtcNow() => CloseReason.TokenExpired,
+        { Key: { } key } when !_table.Keys.Knows(key) => CloseReason.KeyGone,
+        { IsAnonymous: true } when !isStream && !_table.Options.Anonymous && _table.Time.GetElapsedTime(_opened) >= _table.Options.AuthTimeout =>
+            CloseReason.Unauthenticated,
+        _ => null,
+    };
 
     /// <summary>The connection isn't this session's any more: from here on it is left alone.</summary>
     public void Forget()

@@ -1,4 +1,6 @@
 using System.Collections.Concurrent;
+using System.Net;
+using Dmb.Access;
 using Dmb.Routing;
 using Dmb.Telemetry;
 
@@ -6,12 +8,13 @@ namespace Dmb.Sockets;
 
 /// <summary>All sessions of this node, and what they share.</summary>
 internal sealed class SessionTable(
-    RoomTable rooms, BrokerOptions options, TimeProvider time, BrokerTelemetry telemetry, ILogger<SessionTable> logger)
+    RoomTable rooms, HostKeys keys, Limits limits, BrokerOptions options, TimeProvider time, BrokerTelemetry telemetry, ILogger<SessionTable> logger)
 {
     private readonly ConcurrentDictionary<Session, bool> _sessions = [];
     private int _places;
     private volatile bool _draining;
 
+    public HostKeys Keys => keys;
     public BrokerOptions Options => options;
 
     public TimeProvider Time => time;
@@ -26,9 +29,10 @@ internal sealed class SessionTable(
     /// <summary>Whether no new sessions are taken any more (<see cref="Sockets.Drain"/>).</summary>
     public bool IsDraining => _draining;
 
-    /// <summary>Takes a place for a session to come, which <see cref="Release"/> gives back.</summary>
-    /// <exception cref="RefusedException">All are taken, or the node is about to stop.</exception>
-    public void Reserve()
+    /// <summary>Takes a place for a session to come, which disposing gives back.</summary>
+    /// <param name="address">From where it comes.</param>
+    /// <exception cref="RefusedException">All are taken, or all of that address, or the node is about to stop.</exception>
+    public IDisposable Reserve(IPAddress? address)
     {
         if (_draining)
         {
@@ -37,13 +41,20 @@ internal sealed class SessionTable(
 
         if (Interlocked.Increment(ref _places) > options.MaxSessions)
         {
-            Release();
+            Interlocked.Decrement(ref _places);
             throw new RefusedException(ErrorCode.RateLimited, $"This node has {options.MaxSessions} sessions, which is the limit.");
         }
-    }
 
-    /// <summary>Gives a place back.</summary>
-    public void Release() => Interlocked.Decrement(ref _places);
+        try
+        {
+            return new Place(this, limits.Session(address));
+        }
+        catch
+        {
+            Interlocked.Decrement(ref _places);
+            throw;
+        }
+    }
 
     public void Add(Session session)
     {
@@ -103,5 +114,15 @@ internal sealed class SessionTable(
     {
         _draining = true;
         return [.. _sessions.Keys];
+    }
+
+    /// <summary>A session's place on this node, and among those of its address.</summary>
+    private sealed class Place(SessionTable table, IDisposable? lease) : IDisposable
+    {
+        public void Dispose()
+        {
+            lease?.Dispose();
+            Interlocked.Decrement(ref table._places);
+        }
     }
 }

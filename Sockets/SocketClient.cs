@@ -1,5 +1,7 @@
+using System.Net;
 using System.Text;
 using System.Text.Json;
+using Dmb.Access;
 using Dmb.Backends;
 using Dmb.Routing;
 
@@ -7,7 +9,8 @@ namespace Dmb.Sockets;
 
 /// <summary>What all clients of /ws need from the broker.</summary>
 internal sealed record SocketBroker(
-    IBackplane Backplane, RoomTable Rooms, RoomJoins Joins, EventTable Events, Publisher Publisher, BackendServices Backends, BrokerOptions Options, TimeProvider Time)
+    IBackplane Backplane, RoomTable Rooms, RoomJoins Joins, EventTable Events, Publisher Publisher, BackendServices Backends, AccessRules Rules, Credentials Credentials,
+    Limits Limits, BrokerOptions Options, TimeProvider Time)
 {
     /// <summary>Refuses to join more rooms than one session may be in, before any of them is joined.</summary>
     public void CheckPlacesFor(Session session, IEnumerable<string> rooms)
@@ -20,14 +23,15 @@ internal sealed record SocketBroker(
 }
 
 /// <summary>One client of /ws: what each of its frames does (docs/protocol.md §4).</summary>
-internal sealed class SocketClient(Session session, SocketBroker broker)
+internal sealed class SocketClient(Session session, SocketBroker broker, IPAddress? address)
 {
     private const int BadFramesMax = 10;
-    private static readonly TimeSpan BadFramesWindow = TimeSpan.FromMinutes(1);
+    private const int RefusedMax = 100;
     private static readonly TimeSpan FailedInterval = TimeSpan.FromSeconds(1);
 
-    private readonly DuplexClient _duplex = new(session, broker);
-    private readonly Queue<long> _badFrames = new();
+    private readonly DuplexClient _duplex = new(session, broker, address);
+    private readonly Strikes _badFrames = new(BadFramesMax, broker.Time);
+    private readonly Strikes _tooFast = new(RefusedMax, broker.Time);
     private long? _lastFailed;
 
     /// <summary>Does what one frame asks for. The text is borrowed until this completes.</summary>
@@ -54,9 +58,13 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
                 session.Send(WebSocketFrames.Text(ServerFrames.Refused(frame.Ack.Span, refused)));
             }
 
-            if (frame.Event is null)
+            if (frame.Event is null && _badFrames.Add())
             {
-                CountBadFrame();
+                session.Close(CloseReason.Protocol);
+            }
+            else if (refused.Code == ErrorCode.RateLimited && _tooFast.Add())
+            {
+                session.Close(CloseReason.TooFast);
             }
         }
     }
@@ -70,6 +78,8 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
         {
             case null:
                 throw new RefusedException(ErrorCode.BadFrame, "A frame needs the member event, a string.");
+            case "auth":
+                return AuthenticateAsync(frame);
             case "subscribe" or "join":
                 return SubscribeAsync(frame);
             case "unsubscribe" or "leave":
@@ -93,8 +103,62 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
         }
     }
 
+    /// <summary>Who the session is from now on. Of a session that was somebody before only the credentials can be renewed.</summary>
+    private async ValueTask AuthenticateAsync(ClientFrame frame)
+    {
+        var shown = JsonMembers.Read(frame.Data, broker.Options.MaxJsonDepth, ErrorCode.BadFrame).Text("token")
+            ?? throw new RefusedException(ErrorCode.BadFrame, "The member token is missing.");
+        Caller caller;
+        try
+        {
+            caller = await broker.Credentials.FindAsync(shown);
+        }
+        catch (RefusedException refused) when (session.Caller.IsAnonymous)
+        {
+            session.Close(CloseReason.Of(refused));
+            return;
+        }
+
+        var before = session.Caller;
+        if (!before.IsAnonymous && caller.LimitKey != before.LimitKey)
+        {
+            throw new RefusedException(ErrorCode.Unauthenticated, "A session stays who it is; open another one for somebody else.");
+        }
+
+        session.Caller = caller;
+        if ((before.Scopes & ~caller.Scopes) != Scopes.None)
+        {
+            // What it may not do any more may be going on: it comes back and does what it may.
+            session.Close(CloseReason.RightsGone);
+            return;
+        }
+
+        LeaveForbidden(caller);
+        Acknowledge(frame, ServerFrames.Caller(caller));
+    }
+
+    /// <summary>Leaves the rooms that are the caller's no more. Those of its services are its own whatever its token says.</summary>
+    private void LeaveForbidden(Caller caller)
+    {
+        string[] rooms;
+        lock (session.Memberships)
+        {
+            rooms = [.. session.Memberships.Keys.Where(room => Names.IsRoom(room) && !broker.Rules.May(caller, Operation.Join, room))];
+        }
+
+        var mustFlush = false;
+        foreach (var room in rooms)
+        {
+            broker.Rooms.Leave(session, room);
+            mustFlush |= session.Queue("left", JsonText.Quote(room));
+        }
+
+        FlushIf(mustFlush);
+    }
+
     private async ValueTask DuplexAsync(ClientFrame frame)
     {
+        AccessRules.DemandSomebody(session.Caller);
         var (data, joining) = await _duplex.HandleAsync(frame);
         Acknowledge(frame, data);
         await FollowAsync(joining, frame.Ack.IsEmpty);
@@ -107,7 +171,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
             return;
         }
 
-        broker.CheckPlacesFor(session, rooms.Select(request => request.Room));
+        CheckJoins([.. rooms.Select(request => request.Room)]);
         var joining = await broker.Joins.JoinAsync(session, rooms);
         var mustFlush = false;
         foreach (var room in joining.Rooms)
@@ -119,6 +183,18 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
 
         Acknowledge(frame, ServerFrames.Joined(joining.Rooms, isArray));
         await FollowAsync(joining, frame.Ack.IsEmpty);
+    }
+
+    /// <summary>Refuses to join any of the rooms where one may not be joined, or all are too many.</summary>
+    private void CheckJoins(HashSet<string> rooms)
+    {
+        foreach (var room in rooms)
+        {
+            broker.Rules.Demand(session.Caller, Operation.Join, room);
+        }
+
+        broker.CheckPlacesFor(session, rooms);
+        broker.Limits.Join(session.Caller, address, rooms.Count);
     }
 
     /// <summary>What follows the answer to who came back: whoever asked for none is told here what is missing.</summary>
@@ -162,7 +238,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
             return;
         }
 
-        broker.CheckPlacesFor(session, joining);
+        CheckJoins(joining);
         var joined = await broker.Joins.JoinAsync(session, joining);
         await joined.ReplayAsync();
         foreach (var bus in leaving)
@@ -210,6 +286,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
             return;
         }
 
+        broker.Rules.Demand(session.Caller, Operation.Register);
         var registration = broker.Events.Register(request.Event, request.DefaultRoom, out var alreadyRegistered);
         await broker.Backplane.ShareEventAsync(registration.Event);
         Acknowledge(frame, ServerFrames.Registered(registration, alreadyRegistered));
@@ -217,12 +294,15 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
 
     private async ValueTask PublishToAsync(string @event, string[] rooms, ReadOnlyMemory<byte> data, ClientFrame frame)
     {
+        CheckPublish();
         var id = await broker.Publisher.PublishToAsync(@event, rooms, data);
         Acknowledge(frame, ServerFrames.Id(id));
     }
 
     private async ValueTask PublishAsync(ClientFrame frame)
     {
+        CheckPublish();
+
         // A socket's `endpoint` is data like any other (docs/protocol.md §2).
         var address = frame.Address with { Endpoint = null };
         var published = await broker.Publisher.PublishAsync(broker.Events.Find(frame.Event!), frame.Data, address, key: null, id: null);
@@ -341,17 +421,9 @@ internal sealed class SocketClient(Session session, SocketBroker broker)
         session.Send("failed", ServerFrames.Failure(refused));
     }
 
-    private void CountBadFrame()
+    private void CheckPublish()
     {
-        while (_badFrames.TryPeek(out var oldest) && broker.Time.GetElapsedTime(oldest) >= BadFramesWindow)
-        {
-            _badFrames.Dequeue();
-        }
-
-        _badFrames.Enqueue(broker.Time.GetTimestamp());
-        if (_badFrames.Count >= BadFramesMax)
-        {
-            session.Close(CloseReason.Protocol);
-        }
+        broker.Rules.Demand(session.Caller, Operation.Publish);
+        broker.Limits.Publish(session.Caller, address);
     }
 }

@@ -1,17 +1,18 @@
 // A client of DMB for browsers, without a build step. It stays connected, comes back after a random while when it is not, gets what it
-// missed, and hands on each message once. docs/protocol.md §4 and §7 say what goes over the wire.
+// missed, and hands on each message once. docs/protocol.md §4, §7 and §10 say what goes over the wire.
 //
 //   const dmb = new Dmb(['ws://localhost:8082/ws'], { rooms: ['support'], onMessage: m => console.log(m.event, m.data) });
 //   await dmb.send('call', { from: '15005551234', _in: ['endpoint:1234'] });
 
-const backoffMaxMs = 30000, steadyMs = 10000, idsMax = 2000, retryMs = 1000;
+const backoffMaxMs = 30000, steadyMs = 10000, idsMax = 2000, retryMs = 1000, renewMs = 30000;
 
 export class Dmb {
-  #urls; #options; #socket = null; #bye = null; #attempt = 0; #openedAt = 0; #timer = 0; #acks = new Map(); #ack = 0;
+  #urls; #options; #socket = null; #bye = null; #attempt = 0; #openedAt = 0; #timer = 0; #renewal = 0; #acks = new Map(); #ack = 0;
   #rooms; #places = new Map(); #ids = new Set(); #ended = false;
 
   // urls: the nodes' /ws; one is taken at random each time.
-  // options: rooms; service and user, to be a user of a backend service; and what is called: onMessage({ event, data, id, room, pos }),
+  // options: rooms; service and user, to be a user of a backend service; token, which is asked for a token at each start and before that one
+  // ends, and may be a promise's; and what is called: onMessage({ event, data, id, room, pos }),
   // onGap({ room, lost, why }) for messages that will never come, onState(text, isConnected), onEvent({ event, data }) for what the broker says.
   constructor(urls, options = {}) {
     this.#urls = [urls].flat();
@@ -34,7 +35,7 @@ export class Dmb {
   leave(room) { this.#rooms.delete(room); this.#places.delete(room); return this.send('unsubscribe', room); }
 
   // Ends it for good.
-  close() { this.#ended = true; clearTimeout(this.#timer); this.#socket?.close(1000); }
+  close() { this.#ended = true; clearTimeout(this.#timer); clearTimeout(this.#renewal); this.#socket?.close(1000); }
 
   // Cuts the connection as a bad network would, so that it comes back.
   drop() { this.#socket?.close(); }
@@ -75,9 +76,18 @@ export class Dmb {
   }
 
   #resume() {
-    const { service, user, onState } = this.#options;
-    const joining = [...(this.#rooms.size ? [this.#subscribe([...this.#rooms])] : []), ...(service ? [this.#serve(service, user)] : [])];
-    Promise.all(joining).then(() => onState?.('connected', true), error => onState?.(error.message, false));
+    const { service, user, token, onState } = this.#options;
+    const entering = token ? this.#enter() : undefined;
+    const joining = () => [...(this.#rooms.size ? [this.#subscribe([...this.#rooms])] : []), ...(service ? [this.#serve(service, user)] : [])];
+    Promise.resolve(entering).then(() => Promise.all(joining())).then(() => onState?.('connected', true), error => onState?.(error.message, false));
+  }
+
+  async #enter() {
+    const { expires } = await this.send('auth', { token: await this.#options.token() });
+    if (expires) {
+      const ms = Math.max(retryMs, new Date(expires) - Date.now() - renewMs);
+      this.#renewal = setTimeout(() => this.#enter().catch(error => this.#options.onState?.(error.message, false)), ms);
+    }
   }
 
   #subscribe(rooms) {
@@ -111,6 +121,7 @@ export class Dmb {
   // Full jitter: all clients of a broker that went away must not come back in the same moment.
   #closed(code, reason) {
     this.#socket = null;
+    clearTimeout(this.#renewal);
     for (const { failed } of this.#acks.values()) { failed(new Error('the connection was lost')); }
     this.#acks.clear();
     const why = reason ? `closed ${code}, ${reason}` : `closed ${code}`;

@@ -2,6 +2,7 @@ using System.Reflection;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
+using Dmb.Access;
 using Dmb.Endpoints;
 using Microsoft.AspNetCore.Mvc.Testing;
 using Microsoft.AspNetCore.TestHost;
@@ -42,6 +43,25 @@ internal static class OpenApiDocument
         options.SupportNonNullableReferenceTypes();
         options.MapType<JsonNode>(() => new OpenApiSchema { Type = JsonSchemaType.String | JsonSchemaType.Number });
         options.IncludeXmlComments(typeof(Program).Assembly);
+        options.AddSecurityDefinition("bearer", new OpenApiSecurityScheme
+        {
+            Type = SecuritySchemeType.Http,
+            Scheme = "bearer",
+            Description = "A host's key, or a user's token (JWT). Where the node has neither keys nor tokens, nobody is asked.",
+        });
+        options.AddSecurityDefinition("key", new OpenApiSecurityScheme
+        {
+            Type = SecuritySchemeType.ApiKey,
+            In = ParameterLocation.Header,
+            Name = "X-Api-Key",
+            Description = "A host's key.",
+        });
+        options.AddSecurityDefinition("basic", new OpenApiSecurityScheme
+        {
+            Type = SecuritySchemeType.Http,
+            Scheme = "basic",
+            Description = "The name and the secret of a host's key.",
+        });
         options.OperationFilter<Operation>();
         options.SchemaFilter<RequiredMembers>();
     }
@@ -74,6 +94,17 @@ internal static class OpenApiDocument
                     Schema = query.IsList ? new OpenApiSchema { Type = JsonSchemaType.Array, Items = text } : text,
                     Example = query.Example is null ? null : query.IsList ? new JsonArray(query.Example) : query.Example,
                 });
+            }
+
+            if (metadata.OfType<Requirement>().Any())
+            {
+                operation.Security =
+                [
+                    .. ((string[])["bearer", "key", "basic"]).Select(scheme => new OpenApiSecurityRequirement
+                    {
+                        [new OpenApiSecuritySchemeReference(scheme, context.Document)] = [],
+                    }),
+                ];
             }
 
             foreach (var header in metadata.OfType<RequestHeader>())

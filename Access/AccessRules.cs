@@ -1,0 +1,90 @@
+using Dmb.Routing;
+using Microsoft.AspNetCore.Authorization;
+
+namespace Dmb.Access;
+
+/// <summary>An operation as a requirement of an authorization policy.</summary>
+internal sealed record Requirement(Operation Operation) : IAuthorizationRequirement;
+
+/// <summary>Who may do what (docs/access.md): the one place that decides, for every route, every frame and every transport.</summary>
+internal sealed class AccessRules(BrokerOptions options) : AuthorizationHandler<Requirement>
+{
+    /// <summary>The public bus that nobody has to be signed in for.</summary>
+    public const string OpenBus = "public";
+
+    /// <summary>Whether callers are asked who they are at all.</summary>
+    public bool IsOn { get; } = options.HasCredentials;
+
+    /// <summary>Who calls before having said anything.</summary>
+    public Caller Nobody => IsOn ? Caller.Anonymous : Caller.TrustedHost;
+
+    /// <summary>Refuses whoever has not said who they are.</summary>
+    /// <exception cref="RefusedException"><c>unauthenticated</c>.</exception>
+    public static void DemandSomebody(Caller caller)
+    {
+        if (caller.IsAnonymous)
+        {
+            throw new RefusedException(ErrorCode.Unauthenticated, "Show a key or a token.");
+        }
+    }
+
+    /// <summary>Refuses what a caller may not do.</summary>
+    /// <param name="caller">Who.</param>
+    /// <param name="operation">What.</param>
+    /// <param name="name">The room to <see cref="Operation.Join"/>, or the user to <see cref="Operation.BeUser"/>.</param>
+    /// <exception cref="RefusedException"><c>unauthenticated</c>, <c>forbidden_room</c> or <c>forbidden_publish</c>.</exception>
+    public void Demand(Caller caller, Operation operation, string name = "")
+    {
+        if (May(caller, operation, name))
+        {
+            return;
+        }
+
+        DemandSomebody(caller);
+        throw operation switch
+        {
+            Operation.Join => new RefusedException(ErrorCode.ForbiddenRoom, $"{name} is not among your rooms."),
+            Operation.BeUser => new RefusedException(ErrorCode.ForbiddenRoom, "A user joins a service as nobody else."),
+            _ => new RefusedException(ErrorCode.ForbiddenPublish, $"This needs the scope {ScopeOf(operation).ToString().ToLowerInvariant()}."),
+        };
+    }
+
+    /// <summary>Whether a caller may do something.</summary>
+    public bool May(Caller caller, Operation operation, string name = "") =>
+        caller.Scopes.HasFlag(ScopeOf(operation)) || operation switch
+        {
+            Operation.Join => name == OpenBus || (!caller.IsAnonymous && Array.IndexOf(options.PublicBuses, name) >= 0)
+                || (caller.HasRole(name) && Names.IsNotificationRoom(name)),
+            Operation.BeUser => caller.IsUser && caller.Name == name,
+            _ => false,
+        };
+
+    /// <summary>For routes; what depends on a name they ask with <see cref="Demand"/>.</summary>
+    protected override Task HandleRequirementAsync(AuthorizationHandlerContext context, Requirement requirement)
+    {
+        try
+        {
+            Demand((Caller)context.User, requirement.Operation);
+            context.Succeed(requirement);
+        }
+        catch (RefusedException refused)
+        {
+            context.Fail(new Refusal(this, refused));
+        }
+
+        return Task.CompletedTask;
+    }
+
+    private static Scopes ScopeOf(Operation operation) => operation switch
+    {
+        Operation.Publish => Scopes.Publish,
+        Operation.Register => Scopes.Register,
+        _ => Scopes.Read,
+    };
+
+    /// <summary>Why a policy was not met, as it is told.</summary>
+    internal sealed class Refusal(IAuthorizationHandler handler, RefusedException refused) : AuthorizationFailureReason(handler, refused.Message)
+    {
+        public RefusedException Refused { get; } = refused;
+    }
+}

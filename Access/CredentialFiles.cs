@@ -1,0 +1,99 @@
+using Dmb.Routing;
+
+namespace Dmb.Access;
+
+/// <summary>
+/// The files of keys, read again when they change: keys are rotated without a restart. What is written is taken once it has stayed the
+/// same for a round, so that nobody is locked out by half a file; what can't be read leaves the keys as they were.
+/// </summary>
+internal sealed partial class CredentialFiles(HostKeys keys, UserTokens tokens, BrokerOptions options, TimeProvider time, ILogger<CredentialFiles> logger)
+    : IHostedService, IDisposable
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
+
+    private readonly List<Watched> _files = [];
+    private ITimer? _timer;
+
+    public Task StartAsync(CancellationToken cancellationToken)
+    {
+        Watch(options.KeysFile, text => keys.Replace(HostKeys.Read(text)));
+        Watch(options.JwtKeys, text => tokens.Replace(UserTokens.ReadKeys(text)));
+        if (_files.Count > 0)
+        {
+            // Armed anew after each round, so that two never overlap.
+            _timer = time.CreateTimer(_ => Look(), null, Interval, Timeout.InfiniteTimeSpan);
+        }
+
+        return Task.CompletedTask;
+    }
+
+    public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public void Dispose() => _timer?.Dispose();
+
+    private void Watch(string path, Action<string> take)
+    {
+        if (path.Length > 0)
+        {
+            var text = File.ReadAllText(path);
+            take(text);
+            _files.Add(new Watched(path, take) { Taken = text, Seen = text });
+        }
+    }
+
+    private void Look()
+    {
+        foreach (var file in _files)
+        {
+            try
+            {
+                var text = File.ReadAllText(file.Path);
+                if (text != file.Taken && text == file.Seen)
+                {
+                    file.Taken = text;
+                    file.Take(text);
+                    LogTaken(file.Path);
+                }
+
+                file.Seen = text;
+                file.IsGone = false;
+            }
+            catch (FormatException bad)
+            {
+                LogBad(file.Path, bad.Message);
+            }
+            catch (Exception gone) when (gone is IOException or UnauthorizedAccessException)
+            {
+                if (!file.IsGone)
+                {
+                    LogBad(file.Path, gone.Message);
+                }
+
+                file.IsGone = true;
+            }
+        }
+
+        _timer!.Change(Interval, Timeout.InfiniteTimeSpan);
+    }
+
+    [LoggerMessage(1010, LogLevel.Information, "Took the keys of {Path}, which has changed.")]
+    private partial void LogTaken(string path);
+
+    [LoggerMessage(1011, LogLevel.Warning, "Can't take the keys of {Path}, those from before stay: {Why}.")]
+    private partial void LogBad(string path, string why);
+
+    private sealed class Watched(string path, Action<string> take)
+    {
+        public string Path { get; } = path;
+
+        public Action<string> Take { get; } = take;
+
+        /// <summary>What was taken last.</summary>
+        public required string Taken { get; set; }
+
+        /// <summary>What was there in the last round.</summary>
+        public required string Seen { get; set; }
+
+        public bool IsGone { get; set; }
+    }
+}

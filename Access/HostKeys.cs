@@ -1,0 +1,103 @@
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using System.Text;
+
+namespace Dmb.Access;
+
+/// <summary>A host's key. Of its secret only the hash is held.</summary>
+/// <param name="Name">Whose it is: 1 to 64 of A-Z a-z 0-9 _ . -</param>
+/// <param name="Hash">The SHA-256 of the secret, in hexadecimal.</param>
+/// <param name="Scopes">What it may do.</param>
+internal sealed record HostKey(string Name, string Hash, Scopes Scopes);
+
+/// <summary>The keys of hosts: those of <c>DMB_KEYS</c>, and those of a file that may change while the node runs.</summary>
+internal sealed class HostKeys
+{
+    /// <summary>What an entry looks like, for people.</summary>
+    public const string Form = "name:secret:scopes, the secret of 16 characters or more, the scopes being some of read, publish, register, admin with commas between them; entries are separated by ;";
+
+    private const int SecretLengthMin = 16;
+    private readonly HostKey[] _set;
+    private volatile HostKey[] _all;
+
+    /// <param name="set">Keys that never change.</param>
+    public HostKeys(IEnumerable<HostKey> set) => _all = _set = [.. set];
+
+    /// <summary>Whether a key is still one of them, with the same secret and scopes.</summary>
+    public bool Knows(HostKey key) => Array.IndexOf(_all, key) >= 0;
+
+    /// <summary>Replaces the keys of the file.</summary>
+    public void Replace(IEnumerable<HostKey> keys) => _all = [.. _set, .. keys];
+
+    /// <summary>
+    /// The key with this secret and, if one is given, this name; null if there is none. Takes the same time whichever it is: all are
+    /// compared, each in constant time.
+    /// </summary>
+    public HostKey? Find(string secret, string? name = null)
+    {
+        var shown = MemoryMarshal.AsBytes(HashOf(secret).AsSpan());
+        HostKey? found = null;
+        foreach (var key in _all)
+        {
+            var isIt = CryptographicOperations.FixedTimeEquals(shown, MemoryMarshal.AsBytes(key.Hash.AsSpan())) & (name is null || key.Name == name);
+            found = isIt ? key : found;
+        }
+
+        return found;
+    }
+
+    /// <summary>Reads entries, separated by <c>;</c> or lines. Empty lines, and those that begin with #, are no entries.</summary>
+    /// <exception cref="FormatException">One is none; the message names it, without its secret.</exception>
+    public static List<HostKey> Read(string text)
+    {
+        var keys = new List<HostKey>();
+        foreach (var line in text.Split('\n').Where(line => !line.TrimStart().StartsWith('#')))
+        {
+            foreach (var entry in line.Split(';', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
+            {
+                var key = ReadOne(entry, keys.Count + 1);
+                if (keys.Exists(other => other.Name == key.Name))
+                {
+                    throw new FormatException($"two keys are called {key.Name}");
+                }
+
+                keys.Add(key);
+            }
+        }
+
+        return keys;
+    }
+
+    private static HostKey ReadOne(string entry, int number)
+    {
+        var (first, last) = (entry.IndexOf(':', StringComparison.Ordinal), entry.LastIndexOf(':'));
+        var name = first > 0 ? entry[..first] : "";
+        if (name.Length is 0 or > 64 || name.Any(c => !char.IsAsciiLetterOrDigit(c) && c is not ('_' or '.' or '-')))
+        {
+            throw new FormatException($"entry {number} has no name of 1 to 64 letters, digits, _ . or -");
+        }
+
+        var secret = last > first ? entry[(first + 1)..last] : "";
+        if (secret.Length < SecretLengthMin || secret.Any(char.IsControl))
+        {
+            throw new FormatException($"the secret of {name} has fewer than {SecretLengthMin} characters");
+        }
+
+        var scopes = Scopes.None;
+        foreach (var scope in entry[(last + 1)..].Split(',', StringSplitOptions.TrimEntries))
+        {
+            scopes |= scope switch
+            {
+                "read" => Scopes.Read,
+                "publish" => Scopes.Publish,
+                "register" => Scopes.Register,
+                "admin" => Scopes.Admin,
+                _ => throw new FormatException($"{name} has a scope that is none of read, publish, register, admin"),
+            };
+        }
+
+        return new HostKey(name, HashOf(secret), scopes);
+    }
+
+    private static string HashOf(string secret) => Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(secret)));
+}

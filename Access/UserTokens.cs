@@ -1,0 +1,167 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using System.Text.Json;
+using Dmb.Routing;
+using Microsoft.IdentityModel.JsonWebTokens;
+using Microsoft.IdentityModel.Tokens;
+
+namespace Dmb.Access;
+
+/// <summary>The tokens of users: JWTs (RFC 7519) signed with a secret (HS256), or with a key of which a file has the public half (RS256, ES256).</summary>
+internal sealed class UserTokens
+{
+    /// <summary>Bytes that the secret of HS256 needs at least (RFC 7518 §3.2).</summary>
+    public const int SecretBytesMin = 32;
+
+    /// <summary>What a file of public keys looks like, for people.</summary>
+    public const string KeysForm = "PEM blocks of public keys or certificates, or a JWKS; RSA of 2048 bits or more, or EC on P-256";
+
+    private const int RsaBitsMin = 2_048;
+    private const int TokenLengthMax = 16_384;
+
+    /// <summary>By how much a clock may be behind that of whoever made a token that is not valid yet.</summary>
+    private static readonly TimeSpan Skew = TimeSpan.FromMinutes(1);
+
+    private readonly JsonWebTokenHandler _handler = new() { MapInboundClaims = false, MaximumTokenSizeInBytes = TokenLengthMax };
+    private readonly BrokerOptions _options;
+    private readonly TimeProvider _time;
+    private readonly SymmetricSecurityKey[] _secret;
+    private volatile TokenValidationParameters _parameters;
+
+    public UserTokens(BrokerOptions options, TimeProvider time)
+    {
+        (_options, _time) = (options, time);
+        _secret = options.JwtSecret.Length == 0 ? [] : [new SymmetricSecurityKey(Encoding.UTF8.GetBytes(options.JwtSecret))];
+        _parameters = Parameters([]);
+    }
+
+    /// <summary>Whether a text has a token's shape: three parts (RFC 7515 §7.1).</summary>
+    public static bool IsShaped(string text) => text.StartsWith("ey", StringComparison.Ordinal) && text.AsSpan().Count('.') == 2;
+
+    /// <summary>Replaces the public keys.</summary>
+    public void Replace(IReadOnlyList<SecurityKey> keys) => _parameters = Parameters(keys);
+
+    /// <summary>The user that a token is of.</summary>
+    /// <exception cref="RefusedException"><c>token_expired</c>, or <c>unauthenticated</c> for all else that is wrong with it: why is not told.</exception>
+    public async ValueTask<Caller> ReadAsync(string token)
+    {
+        var result = await _handler.ValidateTokenAsync(token, _parameters);
+        if (result.Exception is SecurityTokenExpiredException)
+        {
+            throw new RefusedException(ErrorCode.TokenExpired, "The token has expired; get a new one.");
+        }
+
+        if (result is { IsValid: true, SecurityToken: JsonWebToken read } && Names.IsUser(read.Subject))
+        {
+            var isAdmin = read.TryGetPayloadValue<bool>("admin", out var admin) && admin;
+            return Caller.User(read.Subject, isAdmin, Roles(read), new DateTimeOffset(read.ValidTo, TimeSpan.Zero));
+        }
+
+        throw new RefusedException(ErrorCode.Unauthenticated, "The token is not accepted.");
+    }
+
+    /// <summary>Reads a file of public keys.</summary>
+    /// <exception cref="FormatException">It is none; the message says what is wrong.</exception>
+    public static IReadOnlyList<SecurityKey> ReadKeys(string text)
+    {
+        try
+        {
+            var keys = text.AsSpan().TrimStart() is ['{', ..] ? ReadJwks(text) : ReadPem(text);
+            return keys.Count > 0 ? keys : throw new FormatException("there is no key in it");
+        }
+        catch (Exception e) when (e is CryptographicException or ArgumentException or JsonException)
+        {
+            throw new FormatException($"a key in it can't be read: {e.Message}", e);
+        }
+    }
+
+    private static IEnumerable<string> Roles(JsonWebToken token) =>
+        token.Claims.Where(claim => claim.Type == "roles").Select(claim => claim.Value);
+
+    private static List<SecurityKey> ReadJwks(string text) =>
+        [.. new JsonWebKeySet(text).Keys.Where(key => key.Kty is "RSA" or "EC" && key.Use is null or "" or "sig").Select(key => Checked(key, key.KeySize))];
+
+    private static List<SecurityKey> ReadPem(string text)
+    {
+        var keys = new List<SecurityKey>();
+        var rest = text.AsSpan();
+        while (PemEncoding.TryFind(rest, out var block))
+        {
+            var pem = rest[block.Location];
+            keys.Add(rest[block.Label] switch
+            {
+                "CERTIFICATE" => Certified(pem),
+                "RSA PUBLIC KEY" => Rsa(pem),
+                "PUBLIC KEY" => Public(pem),
+                var label => throw new FormatException($"it has a {label}; it takes {KeysForm}"),
+            });
+            rest = rest[block.Location.End..];
+        }
+
+        return keys;
+    }
+
+    private static SecurityKey Certified(ReadOnlySpan<char> pem)
+    {
+        using var certificate = X509Certificate2.CreateFromPem(pem);
+        return certificate.GetRSAPublicKey() is { } rsa
+            ? Checked(new RsaSecurityKey(rsa), rsa.KeySize)
+            : Checked(new ECDsaSecurityKey(certificate.GetECDsaPublicKey() ?? throw new FormatException($"it takes {KeysForm}")), 0);
+    }
+
+    private static SecurityKey Public(ReadOnlySpan<char> pem)
+    {
+        var ec = ECDsa.Create();
+        try
+        {
+            ec.ImportFromPem(pem);
+            return Checked(new ECDsaSecurityKey(ec), 0);
+        }
+        catch (CryptographicException)
+        {
+            // Another kind of key.
+            ec.Dispose();
+            return Rsa(pem);
+        }
+    }
+
+    private static SecurityKey Rsa(ReadOnlySpan<char> pem)
+    {
+        var rsa = RSA.Create();
+        rsa.ImportFromPem(pem);
+        return Checked(new RsaSecurityKey(rsa), rsa.KeySize);
+    }
+
+    private static SecurityKey Checked(SecurityKey key, int rsaBits)
+    {
+        var isGood = key switch
+        {
+            ECDsaSecurityKey { ECDsa.KeySize: var bits } => bits == 256,
+            JsonWebKey { Kty: "EC", Crv: var curve } => curve == "P-256",
+            _ => rsaBits >= RsaBitsMin,
+        };
+        return isGood ? key : throw new FormatException($"a key in it is too weak, or on another curve; it takes {KeysForm}");
+    }
+
+    private TokenValidationParameters Parameters(IReadOnlyList<SecurityKey> keys) => new()
+    {
+        // Each algorithm has keys of its own kind: what one key signs can't pass for another's (RFC 8725 §3.1).
+        ValidAlgorithms = [.. _secret.Length > 0 ? [SecurityAlgorithms.HmacSha256] : (string[])[], .. keys.Count > 0 ? [SecurityAlgorithms.RsaSha256, SecurityAlgorithms.EcdsaSha256] : (string[])[]],
+        IssuerSigningKeys = [.. _secret, .. keys],
+        RequireSignedTokens = true,
+        RequireExpirationTime = true,
+        ValidateIssuer = _options.JwtIssuer.Length > 0,
+        ValidIssuer = _options.JwtIssuer,
+        ValidateAudience = _options.JwtAudience.Length > 0,
+        ValidAudience = _options.JwtAudience,
+        LifetimeValidator = IsNow,
+    };
+
+    /// <summary>By the node's clock, and to the second: a session ends with its token.</summary>
+    private bool IsNow(DateTime? from, DateTime? until, SecurityToken token, TokenValidationParameters parameters)
+    {
+        var now = _time.GetUtcNow().UtcDateTime;
+        return until is not null && until <= now ? throw new SecurityTokenExpiredException() : until is not null && (from is null || from <= now + Skew);
+    }
+}
