@@ -122,10 +122,14 @@ internal static partial class Services
         builder.Services
             .AddSingleton<AccessRules>()
             .AddSingleton(new HostKeys(HostKeys.Read(options.Keys)))
-            .AddSingleton<UserTokens>()
             .AddSingleton<Credentials>()
             .AddSingleton<Authentication>()
             .AddSingleton<Limits>();
+        if (options.JwtSecret.Length + options.JwtKeys.Length > 0)
+        {
+            builder.Services.AddSingleton<UserTokens>();
+        }
+
         if (options.HasCredentials)
         {
             builder.Services

@@ -6,7 +6,7 @@ namespace Dmb.Access;
 /// The files of keys, read again when they change: keys are rotated without a restart. What is written is taken once it has stayed the
 /// same for a round, so that nobody is locked out by half a file; what can't be read leaves the keys as they were.
 /// </summary>
-internal sealed partial class CredentialFiles(HostKeys keys, UserTokens tokens, BrokerOptions options, TimeProvider time, ILogger<CredentialFiles> logger)
+internal sealed partial class CredentialFiles(HostKeys keys, BrokerOptions options, TimeProvider time, ILogger<CredentialFiles> logger, UserTokens? tokens = null)
     : IHostedService, IDisposable
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
@@ -17,7 +17,7 @@ internal sealed partial class CredentialFiles(HostKeys keys, UserTokens tokens, 
     public Task StartAsync(CancellationToken cancellationToken)
     {
         Watch(options.KeysFile, text => keys.Replace(HostKeys.Read(text)));
-        Watch(options.JwtKeys, text => tokens.Replace(UserTokens.ReadKeys(text)));
+        Watch(options.JwtKeys, text => tokens!.Replace(UserTokens.ReadKeys(text)));
         if (_files.Count > 0)
         {
             // Armed anew after each round, so that two never overlap.

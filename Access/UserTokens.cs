@@ -36,9 +36,6 @@ internal sealed class UserTokens
         _parameters = Parameters([]);
     }
 
-    /// <summary>Whether a text has a token's shape: three parts (RFC 7515 §7.1).</summary>
-    public static bool IsShaped(string text) => text.StartsWith("ey", StringComparison.Ordinal) && text.AsSpan().Count('.') == 2;
-
     /// <summary>Replaces the public keys.</summary>
     public void Replace(IReadOnlyList<SecurityKey> keys) => _parameters = Parameters(keys);
 

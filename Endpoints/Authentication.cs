@@ -50,7 +50,7 @@ internal sealed class Authentication(Credentials credentials, AccessRules rules,
             return new(Caller.Anonymous);
         }
 
-        return options.TokenInQuery && UserTokens.IsShaped(token)
+        return options.TokenInQuery && Credentials.IsToken(token)
             ? credentials.FindAsync(token)
             : throw new RefusedException(ErrorCode.Unauthenticated, "No key is taken from a URL, and a token only where DMB_TOKEN_IN_QUERY allows it.");
     }
