@@ -7,7 +7,6 @@ using Dmb.Redis;
 using Dmb.Routing;
 using Dmb.Sockets;
 using Dmb.Telemetry;
-using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
@@ -132,17 +131,7 @@ internal static partial class Services
 
         if (options.HasCredentials)
         {
-            builder.Services
-                .AddHostedService<CredentialFiles>()
-                .AddSingleton<IAuthorizationHandler>(services => services.GetRequiredService<AccessRules>())
-                .AddSingleton<IAuthorizationMiddlewareResultHandler, AuthenticationMiddleware.Result>()
-                .AddAuthorization(policies =>
-                {
-                    foreach (var operation in Enum.GetValues<Operation>())
-                    {
-                        policies.AddPolicy(operation.ToString(), policy => policy.AddRequirements(new Requirement(operation)));
-                    }
-                });
+            builder.Services.AddHostedService<CredentialFiles>();
         }
     }
 

@@ -1,13 +1,9 @@
 using Dmb.Routing;
-using Microsoft.AspNetCore.Authorization;
 
 namespace Dmb.Access;
 
-/// <summary>An operation as a requirement of an authorization policy.</summary>
-internal sealed record Requirement(Operation Operation) : IAuthorizationRequirement;
-
 /// <summary>Who may do what (docs/access.md): the one place that decides, for every route, every frame and every transport.</summary>
-internal sealed class AccessRules(BrokerOptions options) : AuthorizationHandler<Requirement>
+internal sealed class AccessRules(BrokerOptions options)
 {
     /// <summary>The public bus that nobody has to be signed in for.</summary>
     public const string OpenBus = "public";
@@ -59,32 +55,10 @@ internal sealed class AccessRules(BrokerOptions options) : AuthorizationHandler<
             _ => false,
         };
 
-    /// <summary>For routes; what depends on a name they ask with <see cref="Demand"/>.</summary>
-    protected override Task HandleRequirementAsync(AuthorizationHandlerContext context, Requirement requirement)
-    {
-        try
-        {
-            Demand((Caller)context.User, requirement.Operation);
-            context.Succeed(requirement);
-        }
-        catch (RefusedException refused)
-        {
-            context.Fail(new Refusal(this, refused));
-        }
-
-        return Task.CompletedTask;
-    }
-
     private static Scopes ScopeOf(Operation operation) => operation switch
     {
         Operation.Publish => Scopes.Publish,
         Operation.Register => Scopes.Register,
         _ => Scopes.Read,
     };
-
-    /// <summary>Why a policy was not met, as it is told.</summary>
-    internal sealed class Refusal(IAuthorizationHandler handler, RefusedException refused) : AuthorizationFailureReason(handler, refused.Message)
-    {
-        public RefusedException Refused { get; } = refused;
-    }
 }

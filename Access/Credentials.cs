@@ -21,5 +21,5 @@ internal sealed class Credentials(HostKeys keys, AccessRules rules, UserTokens? 
     /// <param name="name">The key's name, where it is told.</param>
     /// <exception cref="RefusedException"><c>unauthenticated</c>.</exception>
     public Caller FindKey(string secret, string? name = null) =>
-        keys.Find(secret, name) is { } key ? Caller.Host(key) : throw new RefusedException(ErrorCode.Unauthenticated, "The key is not accepted.");
+        keys.Find(secret, name) ?? throw new RefusedException(ErrorCode.Unauthenticated, "The key is not accepted.");
 }

@@ -17,30 +17,32 @@ internal sealed class HostKeys
     public const string Form = "name:secret:scopes, the secret of 16 characters or more, the scopes being some of read, publish, register, admin with commas between them; entries are separated by ;";
 
     private const int SecretLengthMin = 16;
-    private readonly HostKey[] _set;
-    private volatile HostKey[] _all;
+    private readonly Caller[] _set;
+
+    /// <summary>Whoever shows one of the keys; made once, and not for each request.</summary>
+    private volatile Caller[] _all;
 
     /// <param name="set">Keys that never change.</param>
-    public HostKeys(IEnumerable<HostKey> set) => _all = _set = [.. set];
+    public HostKeys(IEnumerable<HostKey> set) => _all = _set = [.. set.Select(Caller.Host)];
 
     /// <summary>Whether a key is still one of them, with the same secret and scopes.</summary>
-    public bool Knows(HostKey key) => Array.IndexOf(_all, key) >= 0;
+    public bool Knows(HostKey key) => Array.Exists(_all, caller => caller.Key == key);
 
     /// <summary>Replaces the keys of the file.</summary>
-    public void Replace(IEnumerable<HostKey> keys) => _all = [.. _set, .. keys];
+    public void Replace(IEnumerable<HostKey> keys) => _all = [.. _set, .. keys.Select(Caller.Host)];
 
     /// <summary>
-    /// The key with this secret and, if one is given, this name; null if there is none. Takes the same time whichever it is: all are
+    /// The host whose key has this secret and, if one is given, this name; null if there is none. Takes the same time whichever it is: all are
     /// compared, each in constant time.
     /// </summary>
-    public HostKey? Find(string secret, string? name = null)
+    public Caller? Find(string secret, string? name = null)
     {
         var shown = MemoryMarshal.AsBytes(HashOf(secret).AsSpan());
-        HostKey? found = null;
-        foreach (var key in _all)
+        Caller? found = null;
+        foreach (var caller in _all)
         {
-            var isIt = CryptographicOperations.FixedTimeEquals(shown, MemoryMarshal.AsBytes(key.Hash.AsSpan())) & (name is null || key.Name == name);
-            found = isIt ? key : found;
+            var isIt = CryptographicOperations.FixedTimeEquals(shown, MemoryMarshal.AsBytes(caller.Key!.Hash.AsSpan())) & (name is null || caller.Name == name);
+            found = isIt ? caller : found;
         }
 
         return found;

@@ -1,6 +1,6 @@
 namespace Dmb.Access;
 
-/// <summary>What somebody wants to do: the columns of docs/access.md's table, and the names of the authorization policies.</summary>
+/// <summary>What somebody wants to do: docs/access.md has a table.</summary>
 internal enum Operation
 {
     /// <summary>Get a room's messages, or see how many do.</summary>
@@ -17,4 +17,11 @@ internal enum Operation
 
     /// <summary>Register an event or a backend service, be that backend, free it.</summary>
     Register,
+}
+
+/// <summary>What a route's callers need, as its metadata.</summary>
+internal sealed record Requirement(Operation Operation)
+{
+    /// <summary>Whether it depends on a name in the request, so that the route has to ask itself.</summary>
+    public bool NeedsName => Operation is Operation.Join or Operation.BeUser;
 }

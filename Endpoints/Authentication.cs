@@ -1,8 +1,6 @@
 using System.Text;
 using Dmb.Access;
 using Dmb.Routing;
-using Microsoft.AspNetCore.Authorization;
-using Microsoft.AspNetCore.Authorization.Policy;
 
 namespace Dmb.Endpoints;
 
@@ -74,8 +72,8 @@ internal static class AuthenticationMiddleware
     public static Caller Caller(this HttpContext context) => context.User as Caller ?? Access.Caller.TrustedHost;
 
     /// <summary>
-    /// Every request has a caller, and every route that says what it needs gets it. All but /ws, which tells a page itself (close code
-    /// 4000). Nothing of it is there where everybody is let in.
+    /// Every request has a caller. All but those to /ws, which tells a page itself (close code 4000). Nothing of it is there where everybody
+    /// is let in.
     /// </summary>
     public static void UseCallers(this WebApplication app)
     {
@@ -85,12 +83,24 @@ internal static class AuthenticationMiddleware
         }
 
         var authentication = app.Services.GetRequiredService<Authentication>();
-        app.Use(async (context, next) =>
+        app.Use((context, next) =>
         {
+            context.User = Access.Caller.Anonymous;
+            if (SocketEndpoints.IsSocket(context.Request))
+            {
+                return next(context);
+            }
+
             try
             {
-                context.User = Access.Caller.Anonymous;
-                context.User = SocketEndpoints.IsSocket(context.Request) ? Access.Caller.Anonymous : await authentication.ReadAsync(context.Request);
+                // A key is found at once.
+                var reading = authentication.ReadAsync(context.Request);
+                if (!reading.IsCompletedSuccessfully)
+                {
+                    return AwaitAsync(context, next, reading);
+                }
+
+                context.User = reading.Result;
             }
             catch (RefusedException)
             {
@@ -98,47 +108,48 @@ internal static class AuthenticationMiddleware
                 throw;
             }
 
-            await next(context);
+            return next(context);
         });
     }
 
-    /// <summary>The policies of routes, which come after routing.</summary>
+    /// <summary>Every route that says what it needs gets it: comes after routing.</summary>
     public static void UseRules(this WebApplication app)
     {
-        if (app.Services.GetRequiredService<AccessRules>().IsOn)
+        var rules = app.Services.GetRequiredService<AccessRules>();
+        if (!rules.IsOn)
         {
-            app.UseAuthorization();
+            return;
         }
+
+        app.Use((context, next) =>
+        {
+            if (context.GetEndpoint()?.Metadata.GetMetadata<Requirement>() is { NeedsName: false } requirement
+                && !rules.May(context.Caller(), requirement.Operation))
+            {
+                Problems.CloseIfUnread(context);
+                rules.Demand(context.Caller(), requirement.Operation);
+            }
+
+            return next(context);
+        });
     }
 
     /// <summary>Says what a route's callers need.</summary>
     public static TBuilder Requires<TBuilder>(this TBuilder route, Operation operation)
-        where TBuilder : IEndpointConventionBuilder
-    {
-        route.Add(endpoint =>
-        {
-            endpoint.Metadata.Add(new Requirement(operation));
-            if (endpoint.ApplicationServices.GetRequiredService<AccessRules>().IsOn)
-            {
-                endpoint.Metadata.Add(new AuthorizeAttribute(operation.ToString()));
-            }
-        });
-        return route;
-    }
+        where TBuilder : IEndpointConventionBuilder => route.WithMetadata(new Requirement(operation));
 
-    /// <summary>A policy that is not met is answered like any other refusal.</summary>
-    internal sealed class Result : IAuthorizationMiddlewareResultHandler
+    private static async Task AwaitAsync(HttpContext context, RequestDelegate next, ValueTask<Caller> reading)
     {
-        public Task HandleAsync(RequestDelegate next, HttpContext context, AuthorizationPolicy policy, PolicyAuthorizationResult authorizeResult)
+        try
         {
-            if (authorizeResult.Succeeded)
-            {
-                return next(context);
-            }
-
-            Problems.CloseIfUnread(context);
-            AccessRules.DemandSomebody(context.Caller());
-            throw authorizeResult.AuthorizationFailure!.FailureReasons.OfType<AccessRules.Refusal>().First().Refused;
+            context.User = await reading;
         }
+        catch (RefusedException)
+        {
+            Problems.CloseIfUnread(context);
+            throw;
+        }
+
+        await next(context);
     }
 }

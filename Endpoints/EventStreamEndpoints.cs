@@ -26,7 +26,7 @@ internal static class EventStreamEndpoints
             .WithMetadata(new QueryParameter("user", "Which of its users this is: 1 to 200 bytes. Needed with `service`."))
             .Produces<string>(StatusCodes.Status200OK, "text/event-stream")
             .ProducesProblems(400, 401, 403, 404, 429, 503)
-            .WithMetadata(new Requirement(Operation.Join));
+            .Requires(Operation.Join);
 
     private static Task StreamAsync(
         HttpContext context, SessionTable sessions, RoomJoins joins, BackendServices backends, AccessRules rules, Limits limits, BrokerOptions options)

@@ -20,7 +20,7 @@ internal static class RoomEndpoints
             .WithSummary("Count a room's sessions.")
             .WithMetadata(new RouteExample("room", "support"))
             .ProducesProblems(400, 401, 403)
-            .WithMetadata(new Requirement(Operation.Join));
+            .Requires(Operation.Join);
 
     private static async Task<RoomAnswer> ShowAsync(HttpContext context, string room, IBackplane backplane, HistoryPolicy policy, AccessRules rules)
     {
