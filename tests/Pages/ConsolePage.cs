@@ -16,6 +16,9 @@ internal sealed partial class ConsolePage(IPage page)
     /// <summary>Why a room could not be joined.</summary>
     public ILocator Refusal => page.GetByRole(AriaRole.Alert);
 
+    /// <summary>Where a key or a token is asked for.</summary>
+    public ILocator Key => page.GetByLabel("This broker asks who is there");
+
     /// <summary>What arrived, newest first.</summary>
     public ILocator Messages => page.Locator("tbody").GetByRole(AriaRole.Row);
 
@@ -56,6 +59,12 @@ internal sealed partial class ConsolePage(IPage page)
         await page.GetByLabel("Event", new() { Exact = true }).FillAsync(@event);
         await page.GetByLabel("Data, any JSON").FillAsync(data);
         await PressAsync("POST");
+    }
+
+    public async Task EnterAsync(string key)
+    {
+        await Key.FillAsync(key);
+        await PressAsync("Enter");
     }
 
     public Task PressAsync(string button) =>

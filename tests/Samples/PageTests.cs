@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.RegularExpressions;
 using Dmb.Routing;
 using Dmb.Sockets;
+using Dmb.Tests.Access;
 using Dmb.Tests.Pages;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Playwright;
@@ -32,7 +33,7 @@ public sealed partial class PageTests(Browser browser) : IAsyncLifetime
         _visit = await browser.OpenAsync(new Uri(url));
         await _visit.Page.GetByLabel("Broker").FillAsync($"ws://127.0.0.1:{_node.Port}/ws");
         await _visit.Page.GetByLabel("Service, its bkid").FillAsync(_bkid);
-        await _visit.Page.GetByRole(AriaRole.Button, new() { Name = "Join" }).ClickAsync();
+        await JoinAsync();
         await Expect(State).ToHaveTextAsync("connected as alice");
     }
 
@@ -77,6 +78,30 @@ public sealed partial class PageTests(Browser browser) : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_user_with_a_token_is_let_in_as_themselves()
+    {
+        await using var guarded = await Node.StartAsync(
+            ("AllowedOrigins", new Uri(_visit.Page.Url).GetLeftPart(UriPartial.Authority)), ("Keys", GuardedNode.Keys), ("JwtSecret", Token.Secret));
+        using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(guarded.Url, "/register/backend")) { Content = new StringContent("""{"name":"desk"}""") };
+        request.Headers.Add("X-Api-Key", GuardedNode.SecretOf("admin"));
+        using var registered = await guarded.Http.SendAsync(request);
+        var bkid = JsonElement.Parse(await registered.Content.ReadAsStringAsync()).GetProperty("bkid").GetString()!;
+
+        await _visit.Page.GetByLabel("Broker").FillAsync($"ws://127.0.0.1:{guarded.Port}/ws");
+        await _visit.Page.GetByLabel("Service, its bkid").FillAsync(bkid);
+        await JoinAsync();
+        await Expect(State).ToContainTextAsync("Show a key or a token");
+
+        await _visit.Page.GetByLabel("Token").FillAsync(Token.Of("alice", guarded.Time.GetUtcNow().AddHours(1)));
+        await JoinAsync();
+        await Expect(State).ToHaveTextAsync("connected as alice");
+
+        await _visit.Page.GetByLabel("You are").FillAsync("bob");
+        await JoinAsync();
+        await Expect(State).ToContainTextAsync("as nobody else");
+    }
+
+    [Fact]
     public async Task The_page_joins_again_after_a_reload()
     {
 
@@ -111,6 +136,8 @@ public sealed partial class PageTests(Browser browser) : IAsyncLifetime
     private Task<JsonElement> TellAsync(string message) => PostAsync($"/backend/{_bkid}/messages", message);
 
     /// <summary>Says something on the page, and waits until the broker has it.</summary>
+    private Task JoinAsync() => _visit.Page.GetByRole(AriaRole.Button, new() { Name = "Join" }).ClickAsync();
+
     private async Task SayAsync(string text)
     {
         await using var backend = await _node.ConnectAsync();

@@ -1,0 +1,50 @@
+using System.Text.RegularExpressions;
+using Dmb.Tests.Access;
+using static Microsoft.Playwright.Assertions;
+
+namespace Dmb.Tests.Pages;
+
+/// <summary>The pages of a broker that asks who is there.</summary>
+[Collection<Browser>]
+public sealed partial class AccessPagesTests(Browser browser, GuardedNode guarded) : IClassFixture<GuardedNode>
+{
+    [Fact]
+    public async Task The_console_asks_for_a_key_and_lets_in_who_has_one()
+    {
+        await using var visit = await browser.OpenAsync(guarded.Node, "/");
+        var page = new ConsolePage(visit.Page);
+        await page.ConnectedAsync();
+        await page.AskToJoinAsync("support");
+        await Expect(page.Refusal).ToContainTextAsync("unauthenticated");
+        await page.PublishAsync("report_csr", "1");
+        await Expect(page.Answer).ToContainTextAsync("401");
+
+        await page.EnterAsync(GuardedNode.SecretOf("admin"));
+        await page.ConnectedAsync();
+        await Expect(page.Key).ToBeHiddenAsync();
+        await page.JoinAsync("support");
+        await page.PublishAsync("report_csr", """{"text":"let in"}""");
+        await Expect(page.Answer).ToHaveTextAsync(Accepted());
+        await Expect(page.Message("""{"text":"let in"}""")).ToContainTextAsync("report_csr");
+        Assert.DoesNotContain(GuardedNode.SecretOf("admin"), visit.Page.Url, StringComparison.Ordinal);
+        Assert.DoesNotContain(GuardedNode.SecretOf("admin"), await visit.Page.ContentAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task The_console_forgets_a_key_that_is_not_accepted_and_asks_again()
+    {
+        await using var visit = await browser.OpenAsync(guarded.Node, "/");
+        var page = new ConsolePage(visit.Page);
+        await page.ConnectedAsync();
+        await page.EnterAsync("some other secret");
+        await Expect(page.State).ToHaveTextAsync("closed 4000, the key or token is not accepted");
+        await page.PressAsync("Connect");
+        await page.ConnectedAsync();
+        await Expect(page.Key).ToBeVisibleAsync();
+        await page.EnterAsync(GuardedNode.SecretOf("read"));
+        await page.JoinAsync("support");
+    }
+
+    [GeneratedRegex("^200 \\{\"ok\":true,")]
+    private static partial Regex Accepted();
+}
