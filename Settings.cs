@@ -65,11 +65,16 @@ internal static class Settings
     /// <exception cref="BadValueException">A value is not what the setting takes.</exception>
     public static BrokerOptions Read(IConfigurationManager configuration, string[] args)
     {
-        configuration.AddInMemoryCollection(
-            from setting in All
-            let value = Environment.GetEnvironmentVariable(setting.Variable)
-            where value is not null
-            select KeyValuePair.Create($"{Section}:{setting.Key}", (string?)value));
+        var environment = new Dictionary<string, string?>();
+        foreach (var setting in All)
+        {
+            if (Environment.GetEnvironmentVariable(setting.Variable) is { } value)
+            {
+                environment[$"{Section}:{setting.Key}"] = value;
+            }
+        }
+
+        configuration.AddInMemoryCollection(environment);
         configuration.AddCommandLine(args);
 
         var options = new BrokerOptions();
@@ -172,8 +177,9 @@ internal static class Settings
         CheckBuses("DMB_HOST_BUSES", options.HostBuses);
         CheckBuses("DMB_PRIVATE_BUSES", options.PrivateBuses);
         HashSet<string> buses = [.. options.PublicBuses, .. options.HostBuses, .. options.PrivateBuses];
-        foreach (var (name, bus) in options.Events.Select(EventTable.Split))
+        foreach (var entry in options.Events)
         {
+            var (name, bus) = EventTable.Split(entry);
             if (!Names.IsEvent(name) || (bus.Length > 0 && !buses.Contains(bus)))
             {
                 throw new BadValueException("DMB_EVENTS", $"{name}={bus}", "event=bus, the bus being one of the DMB_*_BUSES");
@@ -286,8 +292,7 @@ internal static class Settings
         public string Key => property.Name;
 
         public string Variable { get; } = property.GetCustomAttribute<VariableAttribute>()?.Name
-            ?? EnvironmentPrefix + string.Concat(property.Name.Select(
-                (c, i) => i > 0 && char.IsUpper(c) ? $"_{c}" : char.ToUpperInvariant(c).ToString()));
+            ?? EnvironmentPrefix + VariableOf(property.Name);
 
         public string Meaning => property.GetCustomAttribute<DescriptionAttribute>()!.Description;
 
@@ -321,6 +326,18 @@ internal static class Settings
             bool flag => flag ? "true" : "false",
             _ => Convert.ToString(value, CultureInfo.InvariantCulture) ?? "",
         };
+
+        /// <summary>Words in capitals, with underscores between them.</summary>
+        private static string VariableOf(string property)
+        {
+            var name = new StringBuilder();
+            foreach (var letter in property)
+            {
+                name.Append(name.Length > 0 && char.IsUpper(letter) ? "_" : "").Append(char.ToUpperInvariant(letter));
+            }
+
+            return name.ToString();
+        }
 
         private object? Parse(string text)
         {

@@ -16,14 +16,21 @@ internal static class Contract
         Map(routes, "/asyncapi.yaml", "asyncapi.yaml", "application/yaml", "The contract of /ws and of the Redis channels, in AsyncAPI 3.0.");
     }
 
-    /// <summary>Swagger UI at /swagger, over the committed openapi.yaml.</summary>
-    public static void UseSwaggerPage(this WebApplication app) => app.UseWhen(
-        context => context.Request.Path.StartsWithSegments("/swagger"),
-        branch => branch.UseSwaggerUI(ui =>
+    /// <summary>Swagger UI at /swagger, over the committed openapi.yaml. It is made for the first who asks, and not when the node starts.</summary>
+    public static void UseSwaggerPage(this WebApplication app)
+    {
+        var page = new Lazy<RequestDelegate>(() =>
         {
-            ui.DocumentTitle = "DMB";
-            ui.SwaggerEndpoint("/openapi.yaml", "DMB");
-        }));
+            var branch = ((IApplicationBuilder)app).New();
+            branch.UseSwaggerUI(ui =>
+            {
+                ui.DocumentTitle = "DMB";
+                ui.SwaggerEndpoint("/openapi.yaml", "DMB");
+            });
+            return branch.Build();
+        });
+        app.Use((context, next) => context.Request.Path.StartsWithSegments("/swagger", StringComparison.OrdinalIgnoreCase) ? page.Value(context) : next(context));
+    }
 
     private static void Map(IEndpointRouteBuilder routes, string path, string resource, string contentType, string summary) =>
         routes.MapGet(path, () => Results.Stream(typeof(Contract).Assembly.GetManifestResourceStream(resource)!, contentType))

@@ -115,7 +115,8 @@ internal sealed class FanOut(RoomTable rooms, BrokerOptions options, BrokerTelem
         }
     }
 
-    private readonly record struct Queued(Envelope Envelope, Room[] Rooms);
+    /// <summary>A class, so that the channel's code is there before the node starts, and not compiled then.</summary>
+    private sealed record Queued(Envelope Envelope, Room[] Rooms);
 
     /// <summary>Messages delivered together, and the subscribers that are to be flushed after the last of them.</summary>
     private sealed class Round

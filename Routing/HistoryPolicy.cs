@@ -14,12 +14,12 @@ internal sealed class HistoryPolicy
     private const int TtlMaxSeconds = 86_400;
 
     private readonly HistoryLimits _default;
-    private readonly (string Name, bool IsPrefix, HistoryLimits Limits)[] _patterns;
+    private readonly Pattern[] _patterns;
 
     public HistoryPolicy(BrokerOptions options)
     {
         _default = Limits(options.HistorySize, options.HistoryTtl);
-        _patterns = [.. options.HistoryRooms.Select(entry => TryRead(entry, options.HistoryTtl, out var pattern) ? pattern : throw new ArgumentException(entry))];
+        _patterns = [.. options.HistoryRooms.Select(entry => Read(entry, options.HistoryTtl) ?? throw new ArgumentException(entry))];
         IsOn = _default.Size > 0 || Array.Exists(_patterns, pattern => pattern.Limits.Size > 0);
     }
 
@@ -27,7 +27,7 @@ internal sealed class HistoryPolicy
     public bool IsOn { get; }
 
     /// <summary>Whether an entry is <c>room=size</c> or <c>room=size/seconds</c>; a room's last character may be a <c>*</c>.</summary>
-    public static bool IsPattern(string entry) => TryRead(entry, TimeSpan.Zero, out _);
+    public static bool IsPattern(string entry) => Read(entry, TimeSpan.Zero) is not null;
 
     /// <summary>What a room keeps. What backends hear is stored elsewhere.</summary>
     public HistoryLimits Of(string room)
@@ -70,36 +70,36 @@ internal sealed class HistoryPolicy
 
     private static HistoryLimits Limits(int size, TimeSpan ttl) => ttl > TimeSpan.Zero ? new HistoryLimits(size, ttl) : default;
 
-    private static bool TryRead(string entry, TimeSpan ttl, out (string Name, bool IsPrefix, HistoryLimits Limits) pattern)
+    private static Pattern? Read(string entry, TimeSpan ttl)
     {
-        pattern = default;
         var equals = entry.LastIndexOf('=');
         if (equals <= 0)
         {
-            return false;
+            return null;
         }
 
         var (name, numbers) = (entry[..equals], entry[(equals + 1)..].Split('/'));
         if (numbers.Length > 2 || !TryNumber(numbers[0], SizeMax, out var size) || name.AsSpan(0, name.Length - 1).Contains('*'))
         {
-            return false;
+            return null;
         }
 
         if (numbers.Length == 2)
         {
             if (!TryNumber(numbers[1], TtlMaxSeconds, out var seconds))
             {
-                return false;
+                return null;
             }
 
             ttl = TimeSpan.FromSeconds(seconds);
         }
 
         var isPrefix = name[^1] == '*';
-        pattern = (isPrefix ? name[..^1] : name, isPrefix, Limits(size, ttl));
-        return true;
+        return new Pattern(isPrefix ? name[..^1] : name, isPrefix, Limits(size, ttl));
     }
 
     private static bool TryNumber(string text, int max, out int number) =>
         int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number) && number <= max;
+
+    private sealed record Pattern(string Name, bool IsPrefix, HistoryLimits Limits);
 }

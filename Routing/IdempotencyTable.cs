@@ -5,7 +5,7 @@ internal sealed class IdempotencyTable(BrokerOptions options, TimeProvider time)
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<string, TaskCompletionSource<string>> _ids = [];
-    private readonly Queue<(string Key, TaskCompletionSource<string> Id, long Since)> _byAge = new();
+    private readonly Queue<Entry> _byAge = new();
 
     /// <summary>
     /// Takes a key. True for the first one, who then says in <paramref name="id"/> which id the message has, or why it was
@@ -32,7 +32,7 @@ internal sealed class IdempotencyTable(BrokerOptions options, TimeProvider time)
 
             id = new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously);
             _ids.Add(key, id);
-            _byAge.Enqueue((key, id, time.GetTimestamp()));
+            _byAge.Enqueue(new Entry(key, id, time.GetTimestamp()));
             return true;
         }
     }
@@ -54,4 +54,6 @@ internal sealed class IdempotencyTable(BrokerOptions options, TimeProvider time)
             _ids.Remove(key);
         }
     }
+
+    private sealed record Entry(string Key, TaskCompletionSource<string> Id, long Since);
 }

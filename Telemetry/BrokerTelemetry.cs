@@ -1,4 +1,3 @@
-using System.Collections.Frozen;
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using System.Globalization;
@@ -17,9 +16,9 @@ internal sealed class BrokerTelemetry : IDisposable
     private readonly TimeProvider _time;
     private readonly Histogram<double> _publishDuration;
     private readonly Histogram<double> _deliveryLag;
-    private readonly FrozenDictionary<string, Count> _dropped;
+    private readonly Dictionary<string, Count> _dropped;
     private readonly Lock _lock = new();
-    private readonly SortedDictionary<int, Count> _closed = [];
+    private readonly Dictionary<int, Count> _closed = [];
 
     public BrokerTelemetry(IMeterFactory meters, TimeProvider time)
     {
@@ -32,7 +31,7 @@ internal sealed class BrokerTelemetry : IDisposable
         RoomsLeftOut = Counted("dmb.rooms.left_out", "{room}", "Entries of `_in`, or an `endpoint`, that name no notification room.");
         Sessions = new Count();
         Meter.CreateObservableUpDownCounter("dmb.sessions", () => Sessions.Value, "{session}", "Open sessions.");
-        _dropped = Reasons.ToFrozenDictionary(reason => reason, _ => new Count());
+        _dropped = Reasons.ToDictionary(reason => reason, _ => new Count());
         Meter.CreateObservableCounter(
             "dmb.messages.dropped", () => _dropped.Select(entry => Measured(entry.Value, "reason", entry.Key)), "{message}", "Messages or copies not delivered, by reason.");
         Meter.CreateObservableCounter("dmb.sessions.closed", ReadClosed, "{session}", "Sessions that the broker closed, by close code.");

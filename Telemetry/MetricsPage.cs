@@ -21,7 +21,7 @@ internal sealed class MetricsPage : IDisposable
     ];
 
     private readonly Lock _lock = new();
-    private readonly SortedDictionary<string, MetricFamily> _families = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, MetricFamily> _families = [];
     private readonly MeterListener _listener = new();
 
     public MetricsPage(IMeterFactory meters, NodeGauges gauges)
@@ -56,7 +56,7 @@ internal sealed class MetricsPage : IDisposable
         {
             _listener.RecordObservableInstruments();
             var page = new StringBuilder();
-            foreach (var family in _families.Values)
+            foreach (var family in _families.Values.OrderBy(family => family.Name, StringComparer.Ordinal))
             {
                 family.WriteTo(page);
             }
@@ -76,7 +76,7 @@ internal sealed class MetricFamily
     private const string Overflow = "otel_metric_overflow=\"true\"";
 
     private readonly Lock _lock = new();
-    private readonly SortedDictionary<string, Series> _series = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, Series> _series = [];
     private readonly string _type;
     private readonly string _help;
     private readonly bool _isObserved;
@@ -137,7 +137,7 @@ internal sealed class MetricFamily
                 Write(page, "", _plain);
             }
 
-            foreach (var (labels, series) in _series)
+            foreach (var (labels, series) in _series.OrderBy(entry => entry.Key, StringComparer.Ordinal))
             {
                 Write(page, labels, series);
             }
