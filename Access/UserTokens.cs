@@ -51,7 +51,7 @@ internal sealed class UserTokens
 
         if (result is { IsValid: true, SecurityToken: JsonWebToken read } && Names.IsUser(read.Subject))
         {
-            var isAdmin = read.TryGetPayloadValue<bool>("admin", out var admin) && admin;
+            var isAdmin = read.TryGetPayloadValue<object>("admin", out var admin) && admin is true;
             return Caller.User(read.Subject, isAdmin, Roles(read), new DateTimeOffset(read.ValidTo, TimeSpan.Zero));
         }
 

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Security.Cryptography;
 using System.Text.RegularExpressions;
 using Dmb.Routing;
 
@@ -38,6 +39,10 @@ public sealed class SettingsTests
     [InlineData("DMB_TRUSTED_PROXIES", "proxy.example", "10.0.0.0/8")]
     [InlineData("DMB_DRAIN_DELAY", "-1", "0 to 300 seconds")]
     [InlineData("DMB_DRAIN_WINDOW", "3601", "0 to 3600 seconds")]
+    [InlineData("DMB_AUTH_TIMEOUT", "0", "1 to 300 seconds")]
+    [InlineData("DMB_PUBLISH_RATE", "-1", "0 to ")]
+    [InlineData("DMB_KEYS_FILE", "/nowhere/dmb.keys", "Could not find")]
+    [InlineData("DMB_JWT_KEYS", "/nowhere/dmb.pem", "Could not find")]
     public async Task A_bad_value_is_one_line_on_stderr_and_exit_code_2(string name, string value, string accepted)
     {
         await using var broker = Start([], (name, value));
@@ -53,6 +58,72 @@ public sealed class SettingsTests
         var error = await OnlyErrorAsync(broker, exitCode: 2);
         Assert.StartsWith("REDIS_URL: '", error, StringComparison.Ordinal);
         Assert.DoesNotContain("secret", error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("DMB_KEYS", "ops:topsecret:admin", "fewer than 16 characters")]
+    [InlineData("DMB_KEYS", "ops::admin", "fewer than 16 characters")]
+    [InlineData("DMB_KEYS", "ops:topsecret-topsecret", "fewer than 16 characters")]
+    [InlineData("DMB_KEYS", "ops:topsecret-topsecret:", "a scope that is none of")]
+    [InlineData("DMB_KEYS", "ops:topsecret-topsecret:write", "a scope that is none of")]
+    [InlineData("DMB_KEYS", ":topsecret-topsecret:admin", "entry 1 has no name")]
+    [InlineData("DMB_KEYS", "topsecret-topsecret", "entry 1 has no name")]
+    [InlineData("DMB_KEYS", "a:topsecret-topsecret:read;o ps:topsecret-topsecret:read", "entry 2 has no name")]
+    [InlineData("DMB_KEYS", "a:topsecret-topsecret:read;a:topsecret-topsecret2:read", "two keys are called a")]
+    [InlineData("DMB_JWT_SECRET", "topsecret-topsecret-topsecret-!", "32 bytes or more")]
+    public async Task Bad_credentials_are_refused_without_repeating_them(string name, string value, string why)
+    {
+        await using var broker = Start([], (name, value));
+        var error = await OnlyErrorAsync(broker, exitCode: 2);
+        Assert.StartsWith($"{name}: '…' is not accepted; it takes ", error, StringComparison.Ordinal);
+        Assert.Contains(why, error, StringComparison.Ordinal);
+        Assert.DoesNotContain("topsecret", error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("no key at all", "there is no key in it")]
+    [InlineData("{\"keys\":[]}", "there is no key in it")]
+    [InlineData("{\"keys\":", "can't be read")]
+    [InlineData("rsa 1024", "too weak")]
+    [InlineData("P-384", "on another curve")]
+    [InlineData("private", "it has a PRIVATE KEY")]
+    public async Task A_file_of_public_keys_that_has_none_or_weak_ones_is_refused(string content, string why)
+    {
+        using var weak = RSA.Create(1024);
+        using var curve = ECDsa.Create(ECCurve.NamedCurves.nistP384);
+        using var file = new TemporaryFile(content switch
+        {
+            "rsa 1024" => weak.ExportSubjectPublicKeyInfoPem(),
+            "P-384" => curve.ExportSubjectPublicKeyInfoPem(),
+            "private" => curve.ExportPkcs8PrivateKeyPem(),
+            _ => content,
+        });
+        await using var broker = Start([], ("DMB_JWT_KEYS", file.Path));
+        Assert.Contains(why, await OnlyErrorAsync(broker, exitCode: 2), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Keys_and_the_word_that_nobody_is_asked_contradict_each_other()
+    {
+        await using var broker = Start([], ("DMB_AUTH", "none"), ("DMB_KEYS", "ops:topsecret-topsecret:admin"));
+        Assert.StartsWith("DMB_AUTH: 'none' is not accepted; it takes nothing where there are keys or tokens", await OnlyErrorAsync(broker, exitCode: 2), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Limits_are_on_where_others_than_this_machine_come_from_unless_they_are_set()
+    {
+        await using var node = await NodeProcess.StartAsync(
+            ("DMB_HOST", "0.0.0.0"), ("DMB_KEYS", "ops:topsecret-topsecret:admin"), ("REDIS_HOST", "none"), ("DMB_HANDSHAKE_RATE", "0"));
+        using var http = await RawHttp.ConnectAsync(node.Url.Port);
+        var items = string.Join(',', Enumerable.Repeat("""{"event":"call"}""", 100));
+        using var patience = new CancellationTokenSource(Node.Patience);
+        string answer;
+        do
+        {
+            patience.Token.ThrowIfCancellationRequested();
+            answer = (await http.AskAsync("POST /_notify", $"[{items}]", "X-Api-Key: topsecret-topsecret")).Body;
+        }
+        while (!answer.Contains("rate_limited", StringComparison.Ordinal));
     }
 
     [Fact]
