@@ -55,8 +55,15 @@ internal static partial class Services
             console.TimestampFormat = "HH:mm:ss ";
         });
 
-        // It would open a logging scope for each request, which nothing here shows.
-        builder.Logging.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None);
+        // It would open a logging scope for each request, which nothing here shows, and log URLs, in which a token may be. So it is off
+        // whatever the configuration says, for all providers and for each that has levels of its own.
+        builder.Services.PostConfigure<LoggerFilterOptions>(filters =>
+        {
+            foreach (var provider in filters.Rules.Select(rule => rule.ProviderName).Append(null).Distinct().ToArray())
+            {
+                filters.Rules.Add(new LoggerFilterRule(provider, "Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None, filter: null));
+            }
+        });
 
         // Nobody who reads the log may hold up a message.
         builder.Services.Configure<ConsoleLoggerOptions>(console => console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite);

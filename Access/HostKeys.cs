@@ -49,7 +49,9 @@ internal sealed class HostKeys
     }
 
     /// <summary>Reads entries, separated by <c>;</c> or lines. Empty lines, and those that begin with #, are no entries.</summary>
-    /// <exception cref="FormatException">One is none; the message names it, without its secret.</exception>
+    /// <exception cref="FormatException">
+    /// One is none. The message gives its number and nothing of what is written there: what is where a name belongs may be a secret.
+    /// </exception>
     public static List<HostKey> Read(string text)
     {
         var keys = new List<HostKey>();
@@ -58,9 +60,10 @@ internal sealed class HostKeys
             foreach (var entry in line.Split(';', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
             {
                 var key = ReadOne(entry, keys.Count + 1);
-                if (keys.Exists(other => other.Name == key.Name))
+                var same = keys.FindIndex(other => other.Name == key.Name);
+                if (same >= 0)
                 {
-                    throw new FormatException($"two keys are called {key.Name}");
+                    throw new FormatException($"entries {same + 1} and {keys.Count + 1} have the same name");
                 }
 
                 keys.Add(key);
@@ -82,7 +85,7 @@ internal sealed class HostKeys
         var secret = last > first ? entry[(first + 1)..last] : "";
         if (secret.Length < SecretLengthMin || secret.Any(char.IsControl))
         {
-            throw new FormatException($"the secret of {name} has fewer than {SecretLengthMin} characters");
+            throw new FormatException($"the secret of entry {number} has fewer than {SecretLengthMin} characters, or control characters");
         }
 
         var scopes = Scopes.None;
@@ -94,7 +97,7 @@ internal sealed class HostKeys
                 "publish" => Scopes.Publish,
                 "register" => Scopes.Register,
                 "admin" => Scopes.Admin,
-                _ => throw new FormatException($"{name} has a scope that is none of read, publish, register, admin"),
+                _ => throw new FormatException($"entry {number} has a scope that is none of read, publish, register, admin"),
             };
         }
 

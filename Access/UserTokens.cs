@@ -49,13 +49,9 @@ internal sealed class UserTokens
             throw new RefusedException(ErrorCode.TokenExpired, "The token has expired; get a new one.");
         }
 
-        if (result is { IsValid: true, SecurityToken: JsonWebToken read } && Names.IsUser(read.Subject))
-        {
-            var isAdmin = read.TryGetPayloadValue<object>("admin", out var admin) && admin is true;
-            return Caller.User(read.Subject, isAdmin, Roles(read), new DateTimeOffset(read.ValidTo, TimeSpan.Zero));
-        }
-
-        throw new RefusedException(ErrorCode.Unauthenticated, "The token is not accepted.");
+        return result is { IsValid: true, SecurityToken: JsonWebToken read } && UserOf(read) is { } user
+            ? user
+            : throw new RefusedException(ErrorCode.Unauthenticated, "The token is not accepted.");
     }
 
     /// <summary>Reads a file of public keys.</summary>
@@ -73,8 +69,44 @@ internal sealed class UserTokens
         }
     }
 
-    private static IEnumerable<string> Roles(JsonWebToken token) =>
-        token.Claims.Where(claim => claim.Type == "roles").Select(claim => claim.Value);
+    /// <summary>Read from the JSON: to the handler the number 12 is as good as <c>"12"</c>, and <c>"true"</c> as true.</summary>
+    private Caller? UserOf(JsonWebToken token)
+    {
+        var claims = JsonMembers.Read(Base64UrlEncoder.DecodeBytes(token.EncodedPayload), _options.MaxJsonDepth, ErrorCode.Unauthenticated);
+        var isText = claims.Raw("sub").Span is [(byte)'"', ..];
+        return isText && claims.TextOrNull("sub") is { } name && Names.IsUser(name)
+            ? Caller.User(name, claims.Raw("admin").Span.SequenceEqual("true"u8), Texts(claims.Raw("roles").Span), new DateTimeOffset(token.ValidTo, TimeSpan.Zero))
+            : null;
+    }
+
+    /// <summary>The texts of an array, or the one that stands alone.</summary>
+    private List<string> Texts(ReadOnlySpan<byte> json)
+    {
+        var texts = new List<string>();
+        var reader = new Utf8JsonReader(json.IsEmpty ? "null"u8 : json, new JsonReaderOptions { MaxDepth = _options.MaxJsonDepth });
+        reader.Read();
+        if (reader.TokenType != JsonTokenType.StartArray)
+        {
+            Add(ref reader);
+            return texts;
+        }
+
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            Add(ref reader);
+            reader.Skip();
+        }
+
+        return texts;
+
+        void Add(ref Utf8JsonReader reader)
+        {
+            if (reader.TokenType == JsonTokenType.String && JsonText.Read(ref reader) is { } text)
+            {
+                texts.Add(text);
+            }
+        }
+    }
 
     private static List<SecurityKey> ReadJwks(string text) =>
         [.. new JsonWebKeySet(text).Keys.Where(key => key.Kty is "RSA" or "EC" && key.Use is null or "" or "sig").Select(key => Checked(key, key.KeySize))];

@@ -40,7 +40,7 @@ internal static class SocketEndpoints
             .WithDescription("Events both ways, acks, rooms: /asyncapi.yaml has the frames.")
             .WithMetadata(new QueryParameter("trace", "With `1` a message of a sampled trace carries its `traceparent`."))
             .Produces(StatusCodes.Status101SwitchingProtocols)
-            .ProducesProblems(426, 503);
+            .ProducesProblems(426, 429, 503);
 
         // The same over HTTP/2 (RFC 8441).
         routes.MapMethods(Path, [HttpMethods.Connect], (Delegate)Accept).ExcludeFromDescription();

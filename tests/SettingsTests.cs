@@ -69,7 +69,7 @@ public sealed class SettingsTests
     [InlineData("DMB_KEYS", ":topsecret-topsecret:admin", "entry 1 has no name")]
     [InlineData("DMB_KEYS", "topsecret-topsecret", "entry 1 has no name")]
     [InlineData("DMB_KEYS", "a:topsecret-topsecret:read;o ps:topsecret-topsecret:read", "entry 2 has no name")]
-    [InlineData("DMB_KEYS", "a:topsecret-topsecret:read;a:topsecret-topsecret2:read", "two keys are called a")]
+    [InlineData("DMB_KEYS", "a:topsecret-topsecret:read;a:topsecret-topsecret2:read", "entries 1 and 2 have the same name")]
     [InlineData("DMB_JWT_SECRET", "topsecret-topsecret-topsecret-!", "32 bytes or more")]
     public async Task Bad_credentials_are_refused_without_repeating_them(string name, string value, string why)
     {

@@ -40,6 +40,7 @@ public sealed class UserTokenTests(GuardedNode guarded) : IClassFixture<GuardedN
         "\"exp\":4102444800",
         "\"sub\":\"ann\"",
         "\"sub\":\"\",\"exp\":4102444800",
+        "\"sub\":7,\"exp\":4102444800",
         "\"sub\":null,\"exp\":4102444800",
         "\"sub\":[\"ann\"],\"exp\":4102444800",
         "\"sub\":\"a\\u0000b\",\"exp\":4102444800",
