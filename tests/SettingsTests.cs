@@ -1,8 +1,8 @@
 using System.Net;
 using System.Net.Sockets;
-using System.Security.Cryptography;
 using System.Text.RegularExpressions;
 using Dmb.Routing;
+using Microsoft.Extensions.Configuration;
 
 namespace Dmb.Tests;
 
@@ -39,10 +39,6 @@ public sealed class SettingsTests
     [InlineData("DMB_TRUSTED_PROXIES", "proxy.example", "10.0.0.0/8")]
     [InlineData("DMB_DRAIN_DELAY", "-1", "0 to 300 seconds")]
     [InlineData("DMB_DRAIN_WINDOW", "3601", "0 to 3600 seconds")]
-    [InlineData("DMB_AUTH_TIMEOUT", "0", "1 to 300 seconds")]
-    [InlineData("DMB_PUBLISH_RATE", "-1", "0 to ")]
-    [InlineData("DMB_KEYS_FILE", "/nowhere/dmb.keys", "Could not find")]
-    [InlineData("DMB_JWT_KEYS", "/nowhere/dmb.pem", "Could not find")]
     public async Task A_bad_value_is_one_line_on_stderr_and_exit_code_2(string name, string value, string accepted)
     {
         await using var broker = Start([], (name, value));
@@ -61,69 +57,90 @@ public sealed class SettingsTests
     }
 
     [Theory]
-    [InlineData("DMB_KEYS", "ops:topsecret:admin", "fewer than 16 characters")]
-    [InlineData("DMB_KEYS", "ops::admin", "fewer than 16 characters")]
-    [InlineData("DMB_KEYS", "ops:topsecret-topsecret", "fewer than 16 characters")]
-    [InlineData("DMB_KEYS", "ops:topsecret-topsecret:", "a scope that is none of")]
-    [InlineData("DMB_KEYS", "ops:topsecret-topsecret:write", "a scope that is none of")]
-    [InlineData("DMB_KEYS", ":topsecret-topsecret:admin", "entry 1 has no name")]
-    [InlineData("DMB_KEYS", "topsecret-topsecret", "entry 1 has no name")]
-    [InlineData("DMB_KEYS", "a:topsecret-topsecret:read;o ps:topsecret-topsecret:read", "entry 2 has no name")]
-    [InlineData("DMB_KEYS", "a:topsecret-topsecret:read;a:topsecret-topsecret2:read", "entries 1 and 2 have the same name")]
-    [InlineData("DMB_JWT_SECRET", "topsecret-topsecret-topsecret-!", "32 bytes or more")]
-    public async Task Bad_credentials_are_refused_without_repeating_them(string name, string value, string why)
+    [InlineData("DMB_KEYS", "ops:never-shown:admin", "the secret of entry 1 has fewer than 16 characters")]
+    [InlineData("DMB_KEYS", "ops::admin", "the secret of entry 1 has fewer than 16 characters")]
+    [InlineData("DMB_KEYS", "ops:never-shown-to-anyone", "the secret of entry 1")]
+    [InlineData("DMB_KEYS", "never-shown-to-anyone", "entry 1 has no name")]
+    [InlineData("DMB_KEYS", ":never-shown-to-anyone:admin", "entry 1 has no name")]
+    [InlineData("DMB_KEYS", "never shown to anyone:ops:admin", "entry 1 has no name")]
+    [InlineData("DMB_KEYS", "never-shown-to-anyone:ops:admin", "the secret of entry 1")]
+    [InlineData("DMB_KEYS", "ops:never-shown-to-anyone:publish,write", "entry 1 has a scope")]
+    [InlineData("DMB_KEYS", "ops:never-shown-to-anyone:", "entry 1 has a scope")]
+    [InlineData("DMB_KEYS", "ops:never-shown-to-anyone:Admin", "entry 1 has a scope")]
+    [InlineData("DMB_KEYS", "ops:never-shown-to-anyone:read;ops:never-shown-to-many:publish", "entries 1 and 2 have the same name")]
+    [InlineData("DMB_KEYS", "a:never-shown-to-anyone:read;;b:never-shown:read", "the secret of entry 2")]
+    [InlineData("DMB_JWT_SECRET", "never-shown-31-bytes-of-a-secret", "32 bytes or more")]
+    public async Task A_bad_secret_is_one_line_that_does_not_repeat_it(string name, string value, string why)
     {
-        await using var broker = Start([], (name, value));
+        await using var broker = Start([], (name, value.Replace("31-bytes-of-a-secret", "31-bytes-of-a-secre", StringComparison.Ordinal)));
         var error = await OnlyErrorAsync(broker, exitCode: 2);
-        Assert.StartsWith($"{name}: '…' is not accepted; it takes ", error, StringComparison.Ordinal);
+        Assert.StartsWith($"{name}: '\u2026' is not accepted; it takes ", error, StringComparison.Ordinal);
         Assert.Contains(why, error, StringComparison.Ordinal);
-        Assert.DoesNotContain("topsecret", error, StringComparison.Ordinal);
+        Assert.DoesNotMatch("never.shown", error);
     }
 
     [Theory]
-    [InlineData("no key at all", "there is no key in it")]
-    [InlineData("{\"keys\":[]}", "there is no key in it")]
-    [InlineData("{\"keys\":", "can't be read")]
-    [InlineData("rsa 1024", "too weak")]
-    [InlineData("P-384", "on another curve")]
-    [InlineData("private", "it has a PRIVATE KEY")]
-    public async Task A_file_of_public_keys_that_has_none_or_weak_ones_is_refused(string content, string why)
+    [InlineData("DMB_KEYS_FILE", "ops:never-shown-to-anyone:write", "entry 1 has a scope")]
+    [InlineData("DMB_KEYS_FILE", "# a\na:never-shown-to-anyone:read\nb:never-shown:read", "the secret of entry 2")]
+    [InlineData("DMB_KEYS_FILE", null, "Could not find")]
+    [InlineData("DMB_JWT_KEYS", "never-shown-to-anyone", "there is no key in it")]
+    [InlineData("DMB_JWT_KEYS", "{\"never-shown\":", "a key in it can't be read")]
+    [InlineData("DMB_JWT_KEYS", null, "Could not find")]
+    public async Task A_file_without_what_it_should_have_is_one_line_that_does_not_repeat_it(string name, string? text, string why)
     {
-        using var weak = RSA.Create(1024);
-        using var curve = ECDsa.Create(ECCurve.NamedCurves.nistP384);
-        using var file = new TemporaryFile(content switch
+        var directory = Directory.CreateTempSubdirectory("dmb");
+        try
         {
-            "rsa 1024" => weak.ExportSubjectPublicKeyInfoPem(),
-            "P-384" => curve.ExportSubjectPublicKeyInfoPem(),
-            "private" => curve.ExportPkcs8PrivateKeyPem(),
-            _ => content,
-        });
-        await using var broker = Start([], ("DMB_JWT_KEYS", file.Path));
-        Assert.Contains(why, await OnlyErrorAsync(broker, exitCode: 2), StringComparison.Ordinal);
+            var file = Path.Combine(directory.FullName, "keys");
+            if (text is not null)
+            {
+                await File.WriteAllTextAsync(file, text);
+            }
+
+            await using var broker = Start([], (name, file));
+            var error = await OnlyErrorAsync(broker, exitCode: 2);
+            Assert.StartsWith($"{name}: '{file}' is not accepted; it takes ", error, StringComparison.Ordinal);
+            Assert.Contains(why, error, StringComparison.Ordinal);
+            Assert.DoesNotContain("never-shown", error, StringComparison.Ordinal);
+        }
+        finally
+        {
+            directory.Delete(recursive: true);
+        }
     }
 
-    [Fact]
-    public async Task Keys_and_the_word_that_nobody_is_asked_contradict_each_other()
+    [Theory]
+    [InlineData("DMB_KEYS", "ops:never-shown-to-anyone:admin")]
+    [InlineData("DMB_JWT_SECRET", "never-shown-to-anyone-who-starts-it")]
+    public async Task Nobody_is_asked_and_everybody_is_asked_are_not_both_taken(string name, string value)
     {
-        await using var broker = Start([], ("DMB_AUTH", "none"), ("DMB_KEYS", "ops:topsecret-topsecret:admin"));
+        await using var broker = Start([], ("DMB_AUTH", "none"), (name, value));
         Assert.StartsWith("DMB_AUTH: 'none' is not accepted; it takes nothing where there are keys or tokens", await OnlyErrorAsync(broker, exitCode: 2), StringComparison.Ordinal);
     }
 
-    [Fact]
-    public async Task Limits_are_on_where_others_than_this_machine_come_from_unless_they_are_set()
+    [Theory]
+    [InlineData("", 0, 0, 0)]
+    [InlineData("--Dmb:Host=localhost", 0, 0, 0)]
+    [InlineData("--Dmb:Host=::1 --Dmb:PublishRate=7", 7, 0, 0)]
+    [InlineData("--Dmb:Host=0.0.0.0 --Dmb:Keys=ops:sixteen-letters-or-more:admin", 2_000, 1_000, 20)]
+    [InlineData("--Dmb:Host=* --Dmb:Auth=none", 2_000, 1_000, 20)]
+    [InlineData("--Dmb:Host=:: --Dmb:Auth=none --Dmb:PublishRate=0 --Dmb:JoinRate=7", 0, 7, 20)]
+    [InlineData("--Dmb:Host=192.0.2.1 --Dmb:Auth=none --Dmb:HandshakeRate=0", 2_000, 1_000, 0)]
+    public void A_node_that_others_can_reach_has_limits_that_one_on_loopback_has_not(string arguments, int publishes, int joins, int handshakes)
     {
-        await using var node = await NodeProcess.StartAsync(
-            ("DMB_HOST", "0.0.0.0"), ("DMB_KEYS", "ops:topsecret-topsecret:admin"), ("REDIS_HOST", "none"), ("DMB_HANDSHAKE_RATE", "0"));
-        using var http = await RawHttp.ConnectAsync(node.Url.Port);
-        var items = string.Join(',', Enumerable.Repeat("""{"event":"call"}""", 100));
-        using var patience = new CancellationTokenSource(Node.Patience);
-        string answer;
-        do
-        {
-            patience.Token.ThrowIfCancellationRequested();
-            answer = (await http.AskAsync("POST /_notify", $"[{items}]", "X-Api-Key: topsecret-topsecret")).Body;
-        }
-        while (!answer.Contains("rate_limited", StringComparison.Ordinal));
+        using var configuration = new ConfigurationManager();
+        var options = Settings.Read(configuration, arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries));
+        Assert.Equal((publishes, joins, handshakes), (options.PublishRate, options.JoinRate, options.HandshakeRate));
+        Assert.Equal(0, options.MaxSessionsPerAddress);
+    }
+
+    [Fact]
+    public async Task Whoever_pushes_too_fast_to_a_node_that_others_can_reach_is_told_so()
+    {
+        await using var node = await NodeProcess.StartAsync(("DMB_HOST", "0.0.0.0"), ("DMB_AUTH", "none"), ("REDIS_HOST", "none"), ("DMB_MAX_BATCH_ITEMS", "10000"));
+        using var batch = new StringContent($"[{string.Join(',', Enumerable.Repeat("{\"event\":\"call\"}", 10_000))}]");
+        using var answer = await node.Http.PostAsync(new UriBuilder(node.Url) { Host = "127.0.0.1", Path = "/_notify" }.Uri, batch);
+        Assert.Contains("\"code\":\"rate_limited\"", await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -224,6 +241,8 @@ public sealed class SettingsTests
     [InlineData("PORT=0", "")]
     [InlineData("DMB_PORT=0 DMB_HOST=localhost", "")]
     [InlineData("DMB_PORT=0 DMB_HOST=0.0.0.0 DMB_AUTH=none", "")]
+    [InlineData("DMB_PORT=0 DMB_HOST=0.0.0.0 DMB_KEYS=ops:sixteen-letters-or-more:publish,register;other:sixteen-letters-or-more:read", "")]
+    [InlineData("DMB_PORT=0 DMB_HOST=0.0.0.0 DMB_JWT_SECRET=thirty-two-bytes-of-secret-text!", "")]
     [InlineData("DMB_PORT=0 REDIS_HOST=none", "")]
     [InlineData("DMB_PORT=99999", "--Dmb:Port=0")]
     [InlineData("DMB_PORT=99999", "--dmb:port 0 --Logging:LogLevel:Dmb=Debug --environment Production")]

@@ -32,6 +32,18 @@ public sealed class GuardedNode : IAsyncLifetime
 
     public string TokenOf(string user, params string[] claims) => Token.Of(user, Node.Time.GetUtcNow().AddHours(1), claims);
 
+    /// <summary>A client that shows this, a key or a token, with each request.</summary>
+    public static HttpClient HttpOf(string shown)
+    {
+        var http = new HttpClient { Timeout = Node.Patience };
+        http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", shown);
+        return http;
+    }
+
+    /// <summary>Asks with a key or a token, on a connection of its own.</summary>
+    public static Task<RawAnswer> AskWithAsync(Node node, string request, string shown, string body = "") =>
+        RawHttp.AskAsync(node, request, body, "Authorization: Bearer " + shown);
+
     /// <summary>A client of <c>/ws</c>, its welcome read.</summary>
     public Task<TestClient> ConnectAsync(string caller) =>
         CredentialsOf(caller) is { } shown ? Node.ConnectAsync(("Authorization", "Bearer " + shown)) : Node.ConnectAsync();

@@ -1,116 +1,171 @@
+using System.Collections.Concurrent;
 using System.Text;
+using System.Text.Json;
 
 namespace Dmb.Tests.Access;
 
-/// <summary>No secret and no token stands in a log, a metric, a trace or an error, however much is logged.</summary>
+/// <summary>docs/protocol.md §10: what is secret is said nowhere, however much the node is told to log.</summary>
 public sealed class SecretTests
 {
-    private const string Key = "the-secret-of-a-key-0123456789";
-    private const string Password = "the-password-of-redis";
+    private const string Wrong = "wrong-secret-that-a-client-shows";
+    private const string OfFile = "secret-of-the-key-of-the-file";
+    private const string Password = "password-of-the-redis-server";
 
-    [Fact]
-    public async Task Nothing_secret_is_told_anywhere()
+    /// <summary>What was answered, headers and frames included.</summary>
+    private readonly ConcurrentQueue<string> _answers = new();
+
+    /// <summary>All that must not occur anywhere.</summary>
+    private readonly ConcurrentDictionary<string, bool> _secrets = new();
+
+    [Theory]
+    [InlineData("Default")]
+    [InlineData("Default", "Microsoft", "System", "Microsoft.AspNetCore", "Microsoft.AspNetCore.Hosting", "Microsoft.AspNetCore.Hosting.Diagnostics", "Microsoft.AspNetCore.Server.Kestrel")]
+    public async Task A_secret_is_in_no_log_no_metric_no_trace_and_no_answer(params string[] categories)
     {
-        await using var collector = await OtlpReceiver.StartAsync();
+        await using var file = await KeysFile.WriteAsync($"filed:{OfFile}:admin");
         await using var redis = await RedisServer.StartAsync("--requirepass", Password);
-        using var file = new TemporaryFile($"file:{Key}-of-the-file:read\n");
+        await using var collector = await OtlpReceiver.StartAsync();
+        (string, string)[] levels =
+        [
+            .. categories.Select(category => ($"Logging__LogLevel__{category}", "Trace")), .. categories.Select(category => ($"Logging__Console__LogLevel__{category}", "Trace")),
+        ];
         await using var node = await NodeProcess.StartReadyAsync(
         [
-            ("REDIS_URL", $"redis://:{Password}@127.0.0.1:{redis.Port}"), ("DMB_KEYS", $"ops:{Key}:admin"), ("DMB_KEYS_FILE", file.Path), ("DMB_JWT_SECRET", Token.Secret),
-            ("DMB_TOKEN_IN_QUERY", "true"), ("Logging__LogLevel__Default", "Trace"), ("Logging__LogLevel__Microsoft", "Trace"), ("Logging__LogLevel__Microsoft.AspNetCore", "Trace"),
-            .. collector.Settings("secrets"),
+            ("DMB_KEYS", GuardedNode.Keys), ("DMB_KEYS_FILE", file.Path), ("DMB_JWT_SECRET", Token.Secret), ("DMB_TOKEN_IN_QUERY", "true"), ("DMB_OUTAGE", "local"),
+            ("REDIS_URL", $"redis://:{Password}@127.0.0.1:{redis.Port}"), .. collector.Settings("secrets"), .. levels, .. NodeProcess.Patient,
         ]);
-        var good = Token.Of("ann", DateTimeOffset.FromUnixTimeSeconds(4_102_444_800), "\"roles\":[\"endpoint:1234\"]");
-        var expired = Token.Of("ann", DateTimeOffset.FromUnixTimeSeconds(1));
-        var forged = Token.Make("""{"alg":"HS256"}""", ["\"sub\":\"ann\"", "\"exp\":4102444800"], _ => Encoding.ASCII.GetBytes("a forged signature of that length"));
-        var wrong = "wrong-" + Key;
-
-        var told = new List<string>();
-        foreach (var shown in new[] { Key, Key + "-of-the-file", wrong, good, expired, forged })
+        foreach (var secret in new[] { Wrong, OfFile, Password, Token.Secret, GuardedNode.SecretOf("admin"), GuardedNode.SecretOf("publish"), GuardedNode.SecretOf("read") })
         {
-            var basic = Convert.ToBase64String(Encoding.UTF8.GetBytes($"ops:{shown}"));
-            foreach (var header in new[] { $"Authorization: Bearer {shown}", $"Authorization: Basic {basic}", $"Authorization: {shown}", $"X-Api-Key: {shown}" })
-            {
-                foreach (var (request, body) in new[] { ("POST /_notify/call", "1"), ("POST /_notify/call", "{"), ("GET /rooms/endpoint:1234", ""), ("GET /nowhere", ""), ("DELETE /register/nothing", "") })
-                {
-                    told.Add(await AskAsync(node, request, body, header));
-                }
-            }
-
-            told.Add(await AskAsync(node, $"GET /rooms/endpoint:1234?access_token={shown}", "", "Accept: */*"));
-            told.Add(await AskAsync(node, $"GET /metrics?access_token={shown}", "", "Accept: */*"));
-            told.AddRange(await TalkAsync(node, $"/ws?access_token={shown}", ("X-Nothing", "1")));
-            told.AddRange(await TalkAsync(node, "/ws", ("Authorization", "Bearer " + shown)));
-            told.AddRange(await TalkAsync(node, "/ws", ("Sec-WebSocket-Protocol", "dmb.v1, bearer." + shown)));
-            told.AddRange(await TalkAsync(node, "/ws", ("X-Nothing", "1"), $$"""{"event":"auth","data":{"token":"{{shown}}"},"ack":1}"""));
+            _secrets[secret] = true;
         }
 
-        // A file that is broken, and Redis with another password: both are told.
-        await File.WriteAllTextAsync(file.Path, $"file:{Key}-of-the-file:everything\n");
+        await AskAsync(node);
+        await ConnectAsync(node);
+        await file.SetAsync($"filed:{Wrong}:nonsense");
         await node.LogAsync("Can't take the keys");
-        await redis.CommandAsync("CONFIG", "SET", "requirepass", "another");
-        redis.Password = "another";
-        await redis.CommandAsync("CLIENT", "KILL", "TYPE", "normal");
+        await file.SetAsync($"filed:{Wrong}:admin");
+        await node.LogAsync("Took the keys");
+        await redis.KillAsync();
         await node.BecomesAsync("degraded");
-        told.Add(await AskAsync(node, "GET /readyz", "", "Accept: */*"));
-        told.Add(await AskAsync(node, "GET /metrics", "", "X-Api-Key: " + Key));
-        await collector.LogAsync("Redis is away");
-        await node.TerminateAsync();
+        await AskAsync(node);
+        Assert.Equal(0, await node.TerminateAsync());
 
-        string[] everything = [.. told, .. node.Log, .. collector.Bodies];
-        Assert.Contains(everything, text => text.Contains("unauthenticated", StringComparison.Ordinal));
-        Assert.Contains(node.Log, line => line.Contains("trce:", StringComparison.Ordinal) || line.Contains("dbug:", StringComparison.Ordinal));
-        string[] secrets =
-        [
-            Key, Password, Token.Secret, Convert.ToBase64String(Encoding.UTF8.GetBytes($"ops:{Key}"))[..^4],
-            .. new[] { good, expired, forged }.SelectMany(token => token.Split('.').Skip(1)),
-        ];
-        foreach (var secret in secrets)
+        Assert.Contains(node.Log, line => line.Contains(" dbug: ", StringComparison.Ordinal) || line.Contains(" trce: ", StringComparison.Ordinal));
+        Assert.NotEmpty(collector.Spans);
+        foreach (var secret in _secrets.Keys)
         {
-            Assert.DoesNotContain(everything, text => text.Contains(secret, StringComparison.Ordinal));
+            Assert.DoesNotContain(node.Log, line => line.Contains(secret, StringComparison.OrdinalIgnoreCase));
+            Assert.DoesNotContain(collector.Bodies, body => body.Contains(secret, StringComparison.OrdinalIgnoreCase));
+            Assert.DoesNotContain(_answers, answer => answer.Contains(secret, StringComparison.OrdinalIgnoreCase));
         }
     }
 
-    private static async Task<string> AskAsync(NodeProcess node, string request, string body, string header)
+    /// <summary>Requests of all kinds, good and bad.</summary>
+    private async Task AskAsync(NodeProcess node)
+    {
+        string[] shown = [.. Tokens(), Wrong, OfFile, GuardedNode.SecretOf("admin"), GuardedNode.SecretOf("read")];
+        foreach (var secret in shown)
+        {
+            foreach (var header in new[] { $"Authorization: Bearer {secret}", $"X-Api-Key: {secret}", $"Authorization: {Basic("admin", secret)}", $"Authorization: {secret}", $"Cookie: token={secret}" })
+            {
+                await AskAsync(node, "POST /_notify/call", header);
+                await AskAsync(node, "GET /events?room=support", "Accept: text/event-stream", header, "Last-Event-ID: nonsense");
+                await AskAsync(node, "GET /ws", header);
+            }
+
+            foreach (var name in new[] { "access_token", "api_key", "key", "token" })
+            {
+                await AskAsync(node, $"POST /_notify/call?{name}={secret}");
+                await AskAsync(node, $"GET /rooms/support?{name}={secret}");
+                await AskAsync(node, $"GET /ws?{name}={secret}");
+                await AskAsync(node, $"GET /nowhere?{name}={secret}");
+                await AskAsync(node, $"GET /?{name}={secret}");
+                await AskAsync(node, $"PUT /_notify/call?{name}={secret}");
+            }
+        }
+
+        await AskAsync(node, "GET /metrics", $"X-Api-Key: {GuardedNode.SecretOf("admin")}");
+        await AskAsync(node, "GET /readyz");
+        await AskAsync(node, "GET /register", $"Authorization: {Basic("admin", GuardedNode.SecretOf("admin"))}");
+    }
+
+    private async Task AskAsync(NodeProcess node, string request, params string[] headers)
     {
         using var http = await RawHttp.ConnectAsync(node.Url.Port);
-        var answer = await http.AskAsync(request, body, header);
-        return $"{answer.Status} {string.Join('\n', answer.Headers)} {answer.Body}";
+        await http.SendAsync($"{request} HTTP/1.1\nHost: localhost\nContent-Length: 1\n{string.Join('\n', headers)}\nConnection: close", (byte)'1');
+        if (request == "GET /events?room=support")
+        {
+            // One that is let in has no end.
+            _answers.Enqueue(await http.ReadLineAsync());
+            return;
+        }
+
+        _answers.Enqueue(await http.ReadToEndAsync());
     }
 
-    /// <summary>All that a socket is told: of its handshake, of what it says and asks, and when it is closed.</summary>
-    private static async Task<string[]> TalkAsync(NodeProcess node, string path, (string, string) header, string? first = null)
+    /// <summary>Sockets of all kinds, and what is said on them.</summary>
+    private async Task ConnectAsync(NodeProcess node)
     {
-        await using var client = await TestClient.ConnectAsync(new Uri(node.Url, path), header);
-        try
+        string[] shown = [.. Tokens(), Wrong, OfFile, GuardedNode.SecretOf("admin"), GuardedNode.SecretOf("read")];
+        foreach (var secret in shown)
         {
-            if (first is not null)
+            await TalkAsync(node, "/ws", ("Sec-WebSocket-Protocol", $"dmb.v1, bearer.{secret}"));
+            await TalkAsync(node, "/ws", ("Authorization", $"Bearer {secret}"));
+            await TalkAsync(node, $"/ws?access_token={secret}");
+            await TalkAsync(node, $"/ws?trace=1&access_token={secret}", ("Origin", "http://evil.example"));
+            foreach (var frame in new[] { "{\"event\":\"auth\",\"data\":{\"token\":$},\"ack\":1}", "{\"event\":\"auth\",\"data\":$,\"ack\":1}", "{\"event\":\"auth\",\"data\":{\"token\":[$]}}", "{\"event\":\"auth\",\"data\":{\"token\":$" })
             {
-                await client.SendAsync(first);
+                await using var client = await node.ConnectAsync();
+                await client.SendAsync(frame.Replace("$", JsonSerializer.Serialize(secret), StringComparison.Ordinal));
+                await EndAsync(client);
             }
+        }
+    }
 
-            await client.AckAsync("subscribe", "\"endpoint:1234\"");
-            await client.AckAsync("call", "1");
-        }
-        catch (EndOfStreamException)
+    private async Task TalkAsync(NodeProcess node, string path, params (string, string)[] headers)
+    {
+        await using var client = await TestClient.ConnectAsync(new Uri(node.Url, path), headers);
+        _answers.Enqueue(client.Header("Sec-WebSocket-Protocol") ?? "");
+        await client.SendAsync("""{"event":"subscribe","data":"support","ack":1}""");
+        await client.SendAsync("""{"event":"auth","data":{"token":"wrong-secret-that-a-client-shows"},"ack":2}""");
+        await EndAsync(client);
+    }
+
+    /// <summary>A binary frame is the end of any session; what came before is kept.</summary>
+    private async Task EndAsync(TestClient client)
+    {
+        await client.SendFrameAsync(Frame.Binary, [1]);
+        _answers.Enqueue((await client.ReadCloseAsync()).Reason);
+        foreach (var text in await client.ReadAllAsync())
         {
-            // Closed for what it showed.
+            _answers.Enqueue(text);
         }
-        catch (IOException)
+    }
+
+    /// <summary>A token for each way to be good or bad.</summary>
+    private string[] Tokens()
+    {
+        var now = TimeProvider.System.GetUtcNow();
+        string[] tokens =
+        [
+            Token.Of("ann", now.AddHours(1), "\"roles\":[\"endpoint:1234\"]"), Token.Of("root", now.AddHours(1), "\"admin\":true"), Token.Of("ann", now.AddHours(-1)),
+            Token.Of("", now.AddHours(1)), Token.WithClaims("\"sub\":\"ann\""), Token.WithClaims("\"sub\":\"ann\",\"exp\":\"soon\""), Token.WithClaims("{"),
+            Token.Make("""{"alg":"HS512"}""", ["\"sub\":\"ann\""], Token.Hs256), Token.Make("""{"alg":"none"}""", ["\"sub\":\"ann\""], Token.Hs256),
+            Token.Make("""{"alg":"HS256"}""", ["\"sub\":\"ann\""], bytes => Token.Hs256([.. bytes, 1])), Token.Make("{", ["\"sub\":\"ann\""], Token.Hs256),
+        ];
+        foreach (var token in tokens)
         {
-            // The same, seen while sending.
+            _secrets[token] = true;
+            _secrets[token.Split('.')[2]] = true;
         }
 
-        var frames = new List<string>();
-        try
-        {
-            frames.AddRange(await client.ReadAllAsync());
-        }
-        catch (IOException)
-        {
-            // Nothing more to be read.
-        }
+        return tokens;
+    }
 
-        return [.. frames, client.Header("Sec-WebSocket-Protocol") ?? ""];
+    private string Basic(string name, string secret)
+    {
+        var shown = Convert.ToBase64String(Encoding.UTF8.GetBytes($"{name}:{secret}"));
+        _secrets[shown] = true;
+        return $"Basic {shown}";
     }
 }

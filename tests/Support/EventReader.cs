@@ -26,15 +26,12 @@ public sealed class EventReader : IDisposable
     }
 
     /// <summary>Opens any stream of events, with all of it still to be read.</summary>
-    public static Task<EventReader> OpenAsync(HttpClient http, Uri url, string? lastEventId = null) => OpenAsync(http, url, "Last-Event-ID", lastEventId);
-
-    /// <summary>The same, with any header.</summary>
-    public static async Task<EventReader> OpenAsync(HttpClient http, Uri url, string header, string? value)
+    public static async Task<EventReader> OpenAsync(HttpClient http, Uri url, string? lastEventId = null)
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, url);
-        if (value is not null)
+        if (lastEventId is not null)
         {
-            request.Headers.Add(header, value);
+            request.Headers.Add("Last-Event-ID", lastEventId);
         }
 
         var response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
