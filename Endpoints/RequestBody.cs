@@ -91,6 +91,11 @@ internal readonly struct RequestBody : IDisposable
         {
             throw new RefusedException(ErrorCode.BadJson, $"The body is not what its Content-Encoding says: {e.Message}");
         }
+        catch (IOException e) when (e.InnerException is OverflowException)
+        {
+            // The server's word for a chunk that is larger than it can count, and the one that is no refusal of a bad request.
+            throw new BadHttpRequestException(e.Message, e);
+        }
     }
 
     private static RequestBody Finish(PipeReader reader, ReadOnlySequence<byte> buffer, BrokerTelemetry telemetry)
