@@ -1,6 +1,7 @@
 using System.ComponentModel;
 using Dmb.Bench.Backends;
 using Dmb.Bench.Compare;
+using Dmb.Bench.Fuzz;
 using Dmb.Bench.Load;
 using Dmb.Bench.Micro;
 using Dmb.Bench.Redis;
@@ -18,6 +19,7 @@ internal static class Program
         bench trace                the trace of one push across two nodes and a Redis, as a tree
         bench history              what history costs, and coming back to it; takes some minutes
         bench backends [--messages N] [--nodes 1|2]   between backends and browsers, beside a bare PUBLISH
+        bench fuzz [options]       random requests and frames, which must hurt nobody else; `bench fuzz --help` lists the options
         """;
 
     private static int Main(string[] args)
@@ -44,6 +46,11 @@ internal static class Program
                 return Try(HistoryBench.Run);
             case ["backends", .. var options]:
                 return Try(() => BackendBench.Run(options));
+            case ["fuzz", "--help", ..]:
+                Console.WriteLine(FuzzOptions.Usage);
+                return 0;
+            case ["fuzz", .. var options]:
+                return Try(() => FuzzRun.Run(FuzzOptions.Parse(options)));
             default:
                 Console.Error.WriteLine(Usage);
                 return 2;

@@ -33,7 +33,12 @@ internal sealed class SocketConnection : Connection
         {
             var opcode = ReadByte() & 15;
             int length = ReadByte();
-            var payload = Read(length == 126 ? BinaryPrimitives.ReadUInt16BigEndian(Read(2)) : length);
+            var payload = Read(length switch
+            {
+                126 => BinaryPrimitives.ReadUInt16BigEndian(Read(2)),
+                127 => (int)BinaryPrimitives.ReadUInt64BigEndian(Read(8)),
+                _ => length,
+            });
             switch (opcode)
             {
                 case Text:
