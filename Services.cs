@@ -12,6 +12,7 @@ using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.HttpOverrides;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Logging.Console;
 using ConfigurationOptions = StackExchange.Redis.ConfigurationOptions;
 
@@ -42,11 +43,17 @@ internal static partial class Services
             kestrel.Limits.MaxRequestBodySize = Math.Max(options.MaxBatchBytes, options.MaxMessageBytes);
             if (Settings.Address(options) is { } address)
             {
-                kestrel.Listen(address, options.Port, LastWord.Use);
+                kestrel.Listen(address, options.Port, UseConnections);
             }
             else
             {
-                kestrel.ListenAnyIP(options.Port, LastWord.Use);
+                kestrel.ListenAnyIP(options.Port, UseConnections);
+            }
+
+            static void UseConnections(ListenOptions connections)
+            {
+                LastWord.Use(connections);
+                FairReads.Use(connections);
             }
         });
         builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddSimpleConsole(console =>

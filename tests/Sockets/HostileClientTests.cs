@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using System.Text;
 
 namespace Dmb.Tests.Sockets;
@@ -55,6 +56,68 @@ public sealed class HostileClientTests
         await node.NotifyAsync("report_dev", "1");
         Assert.Equal("1", await other.ReadDataAsync("report_dev"));
         await node.UntilSessionsInAsync("public", 1);
+    }
+
+    public static TheoryData<string> Floods => ["ping", "join", "publish", "request"];
+
+    [Theory]
+    [MemberData(nameof(Floods))]
+    public async Task Floods_on_many_connections_leave_room_for_everybody_else(string kind)
+    {
+        await using var node = await NodeProcess.StartAsync(("REDIS_HOST", "none"));
+        await using var honest = await node.JoinAsync("support");
+        byte[] one = kind switch
+        {
+            "ping" => TestClient.Encode(Frame.Ping, []),
+            "join" => [.. Text("""{"event":"join","data":"a:1"}"""), .. Text("""{"event":"leave","data":"a:1"}""")],
+            "publish" => Text("""{"event":"trace","data":1}"""),
+            _ => Encoding.ASCII.GetBytes("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        };
+        var block = Enumerable.Repeat(one, 60_000 / one.Length).SelectMany(bytes => bytes).ToArray();
+        using var over = new CancellationTokenSource();
+        var floods = Enumerable.Range(0, 8).Select(_ => Task.Run(() => FloodAsync(node.Url.Port, kind == "request", block, over.Token))).ToArray();
+        for (var i = 0; i < 50; i++)
+        {
+            await node.NotifyAsync("report_dev", $"{i}");
+            Assert.Equal($"{i}", await honest.ReadDataAsync("report_dev"));
+        }
+
+        await over.CancelAsync();
+        Assert.True((await Task.WhenAll(floods)).Sum() > 1_000_000);
+    }
+
+    private static byte[] Text(string text) => TestClient.Encode(Frame.Text, Encoding.UTF8.GetBytes(text));
+
+    /// <summary>Sends as fast as is taken, and throws away what comes; gives how many bytes were sent.</summary>
+    private static async Task<long> FloodAsync(int port, bool isHttp, byte[] block, CancellationToken over)
+    {
+        using var tcp = new TcpClient();
+        await tcp.ConnectAsync("127.0.0.1", port, CancellationToken.None);
+        var stream = tcp.GetStream();
+        if (!isHttp)
+        {
+            await stream.WriteAsync(
+                "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"u8.ToArray(),
+                CancellationToken.None);
+        }
+
+        var reading = stream.CopyToAsync(Stream.Null, over);
+        var sent = 0L;
+        try
+        {
+            while (!over.IsCancellationRequested)
+            {
+                await stream.WriteAsync(block, over);
+                sent += block.Length;
+            }
+        }
+        catch (Exception e) when (e is OperationCanceledException or IOException)
+        {
+            // It is over, or the node has closed it.
+        }
+
+        await Task.WhenAny(reading);
+        return sent;
     }
 
     private static async Task AttackAsync(Node node, byte[] bytes)
