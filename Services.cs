@@ -40,6 +40,10 @@ internal static partial class Services
 
             // libcurl sends a push again when its idle connection was closed without a word.
             kestrel.Limits.KeepAliveTimeout = TimeSpan.FromMinutes(10);
+
+            // Whoever sends a byte at a time holds a connection, and no more than that, for so long.
+            kestrel.Limits.RequestHeadersTimeout = options.HeadersTimeout;
+            kestrel.Limits.MinRequestBodyDataRate = new MinDataRate(bytesPerSecond: 240, gracePeriod: TimeSpan.FromSeconds(5));
             kestrel.Limits.MaxRequestBodySize = Math.Max(options.MaxBatchBytes, options.MaxMessageBytes);
             if (Settings.Address(options) is { } address)
             {
@@ -50,10 +54,11 @@ internal static partial class Services
                 kestrel.ListenAnyIP(options.Port, UseConnections);
             }
 
-            static void UseConnections(ListenOptions connections)
+            void UseConnections(ListenOptions connections)
             {
                 LastWord.Use(connections);
-                FairReads.Use(connections);
+                FirstWord.Use(connections, options.HeadersTimeout);
+                FairInput.Use(connections);
             }
         });
         builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddSimpleConsole(console =>

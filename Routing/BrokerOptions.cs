@@ -141,6 +141,10 @@ internal sealed class BrokerOptions
     [Range(1_024, 268_435_456)]
     public int MaxPendingBytes { get; set; } = 1_048_576;
 
+    [Description("How long a new connection may take to say something, and a request, or a handshake, to have sent its headers.")]
+    [Range(1, 300)]
+    public TimeSpan HeadersTimeout { get; set; } = TimeSpan.FromSeconds(10);
+
     [Description("How often a socket is pinged.")]
     [Range(1, 3600)]
     public TimeSpan PingInterval { get; set; } = TimeSpan.FromSeconds(25);

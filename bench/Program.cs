@@ -2,6 +2,7 @@ using System.ComponentModel;
 using Dmb.Bench.Backends;
 using Dmb.Bench.Compare;
 using Dmb.Bench.Fuzz;
+using Dmb.Bench.Hostile;
 using Dmb.Bench.Load;
 using Dmb.Bench.Micro;
 using Dmb.Bench.Redis;
@@ -20,6 +21,7 @@ internal static class Program
         bench history              what history costs, and coming back to it; takes some minutes
         bench backends [--messages N] [--nodes 1|2]   between backends and browsers, beside a bare PUBLISH
         bench fuzz [options]       random requests and frames, which must hurt nobody else; `bench fuzz --help` lists the options
+        bench hostile [--only NAME]    what an honest client notices of those who attack, for docs/hostile.md; takes some minutes
         """;
 
     private static int Main(string[] args)
@@ -51,6 +53,8 @@ internal static class Program
                 return 0;
             case ["fuzz", .. var options]:
                 return Try(() => FuzzRun.Run(FuzzOptions.Parse(options)));
+            case ["hostile", .. var options]:
+                return Try(() => HostileRun.Run(options));
             default:
                 Console.Error.WriteLine(Usage);
                 return 2;

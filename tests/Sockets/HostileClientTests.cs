@@ -58,6 +58,26 @@ public sealed class HostileClientTests
         await node.UntilSessionsInAsync("public", 1);
     }
 
+    [Theory]
+    [InlineData("")]
+    [InlineData("G")]
+    [InlineData("GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: a")]
+    [InlineData("GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Slow: a")]
+    public async Task A_connection_that_does_not_get_to_the_point_is_closed_and_one_that_did_is_kept(string begin)
+    {
+        await using var node = await NodeProcess.StartAsync(("DMB_HEADERS_TIMEOUT", "1"));
+        using var kept = await RawHttp.ConnectAsync(node.Url.Port);
+        Assert.Equal(200, (await kept.AskAsync("GET /healthz")).Status);
+        using var slow = await RawHttp.ConnectAsync(node.Url.Port);
+        await slow.SendAsync(Encoding.ASCII.GetBytes(begin));
+
+        var end = await slow.ReadToEndAsync();
+
+        Assert.StartsWith(begin.Length == 0 ? "" : "HTTP/1.1 408 ", end, StringComparison.Ordinal);
+        Assert.Equal(begin.Length == 0, end.Length == 0);
+        Assert.Equal(200, (await kept.AskAsync("GET /healthz")).Status);
+    }
+
     public static TheoryData<string> Floods => ["ping", "join", "publish", "request"];
 
     [Theory]
