@@ -157,7 +157,7 @@ internal sealed partial class RedisDownlink : BackgroundService
                 await DeliverAsync(incoming);
                 break;
             case Kind.Node:
-                Read(Encoding.UTF8.GetString(incoming.Body!));
+                Read(Encoding.UTF8.GetString(incoming.Body!), (RedisLink)incoming.State!);
                 break;
             case Kind.Hold:
                 _held ??= [];
@@ -283,7 +283,7 @@ internal sealed partial class RedisDownlink : BackgroundService
         }
     }
 
-    private void Read(string line)
+    private void Read(string line, RedisLink from)
     {
         switch (line.Split(' ', 4))
         {
@@ -291,8 +291,9 @@ internal sealed partial class RedisDownlink : BackgroundService
                 _isUnwritten = position.Length == 0;
                 _hasHole |= _isUnwritten;
 
-                // While messages are held, what came down before this is still to be read from the log, holes and all.
-                if (!_isUnwritten && _held is null)
+                // While messages are held, what came down before this is still to be read from the log, holes and all; and so it is where
+                // one that came down could not be delivered, for which the link was given up.
+                if (!_isUnwritten && _held is null && from.IsWhole)
                 {
                     _position = position;
                     _isProven = true;

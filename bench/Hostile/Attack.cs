@@ -33,6 +33,15 @@ internal sealed class Target(IPEndPoint node)
 
     public void Count(string outcome, long times = 1) => _outcomes.AddOrUpdate(outcome, times, (_, before) => before + times);
 
+    /// <summary>Counts how it ended, unless it is the attack that is over.</summary>
+    public void CountEnded(Attacker attacker)
+    {
+        if (!attacker.IsOpen)
+        {
+            Count(attacker.Outcome);
+        }
+    }
+
     /// <summary>Cuts all that are still there, and tells how many ended how.</summary>
     public string End()
     {

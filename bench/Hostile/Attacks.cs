@@ -27,7 +27,8 @@ internal static partial class Attacks
         new("bad-frames", "frames that are no JSON, as fast as they are taken, on 4 sockets that come back", "4002 at the tenth", BadFramesAsync),
         new("deep-json", "pushes of 256 KiB nested 131,072 levels, on 8 connections", "400 at level 65", (target, end) => PushAsync(target, Deep(), end)),
         new("wide-json", "pushes of 256 KiB of 37,000 small members, on 8 connections", "takes them: they are messages like others", (target, end) => PushAsync(target, Wide(), end)),
-        new("names", "100,000 rooms with names of one prefix, on 100 sockets; 12,000 events registered", "1,000 rooms a session, 10,000 events; hashing is randomized", NamesAsync),
+        new("room-names", "100,000 rooms with names of one length and prefix, on 100 sockets", "1,000 rooms a session; hashing is randomized", RoomNamesAsync),
+        new("event-names", "12,000 events with names of one length and prefix, on 100 sockets", "10,000 events; `too_many_events`", EventNamesAsync),
         new("gzip-bomb", "pushes of 1 MiB that inflate to 1 GiB, on 4 connections", "413 after 256 KiB; no more is inflated", GzipBombAsync),
         new("deflate-bomb", "frames of 64 KiB that inflate to 64 MiB, on 4 sockets that come back, with `DMB_WS_COMPRESSION`", "1009 after 256 KiB; the rest is read and forgotten until the goodbye", DeflateBombAsync)
         {
@@ -134,11 +135,11 @@ internal static partial class Attacks
         });
     }
 
-    private static async Task NamesAsync(Target target, CancellationToken end)
+    private static async Task RoomNamesAsync(Target target, CancellationToken end)
     {
         const int Sockets = 100, Rooms = 1_000, AFrame = 100;
         var number = 0;
-        var attackers = await OpenAsync(Sockets, async () =>
+        await OpenAsync(Sockets, async () =>
         {
             var attacker = target.Hold(await Attacker.OpenAsync(target.Node, end));
             attacker.Read(end);
@@ -151,7 +152,15 @@ internal static partial class Attacks
 
             return attacker;
         });
-        for (var i = 0; i < 12_000; i++)
+        await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, end);
+    }
+
+    private static async Task EventNamesAsync(Target target, CancellationToken end)
+    {
+        const int Sockets = 100, Events = 12_000;
+        var attackers = await OpenAsync(Sockets, async () => target.Hold(await Attacker.OpenAsync(target.Node, end)));
+        attackers.ForEach(attacker => attacker.Read(end));
+        for (var i = 0; i < Events; i++)
         {
             await attackers[i % Sockets].SendAsync(Attacker.Text($$$"""{"event":"register","data":{"event":"an_event_{{{i:D100}}}"}}"""), end);
         }
@@ -175,7 +184,7 @@ internal static partial class Attacks
                 attacker.Read(end);
                 await attacker.SendAsync(push, end);
                 await attacker.Reading!;
-                target.Count(attacker.Outcome);
+                target.CountEnded(attacker);
             }
         });
     }
@@ -266,7 +275,7 @@ internal static partial class Attacks
             // Whoever was told to go says goodbye.
             await attacker.SendAsync(Attacker.Frame(0x88, [3, 232]), end);
             await attacker.Reading!;
-            target.Count(attacker.Outcome);
+            target.CountEnded(attacker);
         }
     }
 
