@@ -109,11 +109,26 @@ internal static class SocketEndpoints
         Activity.Current = null;
         var session = new Session(sessions, caller, stream.Inner, format, lifetime.Abort, upgrade.Socket);
         stream.Session = session;
+        if (refusal is null)
+        {
+            // Before anybody else knows the session: nothing comes before the welcome.
+            session.Queue("welcome", ServerFrames.Welcome(session.Id, Contract.Version, caller.IsAnonymous, broker.Options));
+        }
+
         sessions.Add(session);
         var client = new SocketClient(session, broker, context.Connection.RemoteIpAddress);
         try
         {
-            await WelcomeAsync(session, broker, refusal);
+            if (refusal is null)
+            {
+                await WelcomeAsync(session, broker);
+            }
+            else
+            {
+                // Let in just far enough that the page can be told why.
+                session.Close(refusal);
+            }
+
             await WebSocketTransport.RunAsync(socket, session, client, broker.Options);
         }
         catch
@@ -128,23 +143,17 @@ internal static class SocketEndpoints
         }
     }
 
-    private static async Task WelcomeAsync(Session session, SocketBroker broker, CloseReason? refusal)
+    /// <summary>Sends the welcome that is queued: whoever has read it is in the room.</summary>
+    private static async Task WelcomeAsync(Session session, SocketBroker broker)
     {
-        if (refusal is not null)
+        try
         {
-            // Let in just far enough that the page can be told why.
-            session.Close(refusal);
-        }
-        else
-        {
-            // The welcome comes first, and whoever has read it is in the room.
-            var mustFlush = session.Queue("welcome", ServerFrames.Welcome(session.Id, Contract.Version, session.Caller.IsAnonymous, broker.Options));
             var joining = await broker.Joins.JoinAsync(session, [AccessRules.OpenBus]);
             await joining.ReplayAsync();
-            if (mustFlush)
-            {
-                session.Flush();
-            }
+        }
+        finally
+        {
+            session.Flush();
         }
     }
 }

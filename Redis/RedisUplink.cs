@@ -19,6 +19,9 @@ internal sealed partial class RedisUplink
     private const int LogBytesMax = 16_777_216;
     private const int FlushBatch = 256;
 
+    /// <summary>Bytes sent again before Redis's answer is waited for: more at once may be more than it lets wait for a subscriber.</summary>
+    private const int FlushBytesMax = 32_768;
+
     /// <summary>How long Redis may still lose what it has said yes to, if it dies.</summary>
     private static readonly TimeSpan Unsettled = TimeSpan.FromSeconds(5);
 
@@ -348,7 +351,7 @@ internal sealed partial class RedisUplink
 
     private async Task SendAgainAsync(RedisLink link, Outgoing[] messages)
     {
-        foreach (var batch in messages.Chunk(FlushBatch))
+        foreach (var batch in Batches(messages))
         {
             var answers = await Task.WhenAll(batch.Select(message => SendAsync(link, message with { Body = RedisFormat.MarkAgain(message.Body) })));
             lock (_lock)
@@ -359,6 +362,23 @@ internal sealed partial class RedisUplink
                 }
             }
         }
+    }
+
+    private static IEnumerable<Outgoing[]> Batches(Outgoing[] messages)
+    {
+        for (int start = 0, end; start < messages.Length; start = end)
+        {
+            var bytes = Published(messages[start]);
+            for (end = start + 1; end < messages.Length && end - start < FlushBatch && bytes < FlushBytesMax; end++)
+            {
+                bytes += Published(messages[end]);
+            }
+
+            yield return messages[start..end];
+        }
+
+        // Once for each room, to a node that has them all.
+        static int Published(Outgoing message) => message.Body.Length * message.Rooms.Length;
     }
 
     /// <summary>Remembers what Redis said yes to, for as long as it may still lose it.</summary>
