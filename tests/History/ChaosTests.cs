@@ -96,6 +96,7 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
         ResumingClient[] clients = [.. Enumerable.Range(0, Clients).Select(i => new ResumingClient((Seed * 1_000) + i, Room, nodes))];
         await using var load = Load.Start(cluster.Nodes, PerSecond, padding: 0);
         await load.MoreAsync(PerSecond / 2);
+        await Task.WhenAll(clients.Select(client => Task.WhenAny(client.Placed, client.Running))).WaitAsync(Node.Patience);
         await happenAsync(new Scene(cluster, load, nodes));
         await load.StopAsync();
 

@@ -17,6 +17,7 @@ public sealed class ResumingClient
     private readonly string _room;
     private readonly ConcurrentDictionary<NodeProcess, bool> _nodes;
     private readonly HashSet<string> _ids = [];
+    private readonly TaskCompletionSource _placed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private Place? _place;
 
     /// <param name="seed">Of its random numbers.</param>
@@ -27,6 +28,9 @@ public sealed class ResumingClient
         (_random, _room, _nodes) = (new Random(seed), room, nodes);
         Running = RunAsync();
     }
+
+    /// <summary>Completes when it knows a place in the room: from then on all that is published is to reach it.</summary>
+    public Task Placed => _placed.Task;
 
     /// <summary>Completes with the last message.</summary>
     public Task Running { get; }
@@ -103,6 +107,7 @@ public sealed class ResumingClient
         }
 
         _place ??= Place.Of(data);
+        _placed.TrySetResult();
         if (data.TryGetProperty("recovered", out var recovered) && !recovered.GetBoolean())
         {
             Log.Enqueue($"since {_place}: {data}");
