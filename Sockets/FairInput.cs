@@ -9,13 +9,14 @@ namespace Dmb.Sockets;
 /// </summary>
 internal sealed class FairInput(PipeReader input) : PipeReader
 {
+    /// <summary>Reads in a row, of one connection on one thread, after which the others have their turn.</summary>
     private const int TurnReads = 16;
 
-    /// <summary>Whoever takes longer for so many reads waits for its client anyway, and lets the others in.</summary>
-    private const int TurnMs = 50;
+    /// <summary>Whose turn it is on this thread.</summary>
+    [ThreadStatic]
+    private static FairInput? _turn;
 
     private int _reads;
-    private long _begun = Environment.TickCount64;
 
     public static void Use(IConnectionBuilder connections) => connections.Use(next => connection =>
     {
@@ -25,15 +26,13 @@ internal sealed class FairInput(PipeReader input) : PipeReader
 
     public override ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken = default)
     {
-        if (++_reads < TurnReads)
+        if (_turn != this)
         {
-            return input.ReadAsync(cancellationToken);
+            // The thread came to another connection: nobody keeps it.
+            (_turn, _reads) = (this, 0);
         }
 
-        var now = Environment.TickCount64;
-        var isBusy = now - _begun < TurnMs;
-        (_reads, _begun) = (0, now);
-        return isBusy ? ReadLaterAsync(cancellationToken) : input.ReadAsync(cancellationToken);
+        return ++_reads < TurnReads ? input.ReadAsync(cancellationToken) : ReadLaterAsync(cancellationToken);
     }
 
     public override bool TryRead(out ReadResult result) => input.TryRead(out result);
@@ -50,6 +49,7 @@ internal sealed class FairInput(PipeReader input) : PipeReader
 
     private async ValueTask<ReadResult> ReadLaterAsync(CancellationToken cancellationToken)
     {
+        _turn = null;
         await Task.Yield();
         return await input.ReadAsync(cancellationToken);
     }
