@@ -20,6 +20,12 @@ internal sealed partial class RedisBackplane(
     public static readonly TimeSpan FlushMax = TimeSpan.FromSeconds(10);
 
     private const int ProbesMissedMax = 2;
+
+    /// <summary>
+    /// Histories read at a time. All clients of a node that died come at once, and the time within which Redis has to answer is not
+    /// for waiting behind them.
+    /// </summary>
+    private const int ReadsMax = 32;
     private static readonly TimeSpan PatienceMax = TimeSpan.FromSeconds(5);
 
     /// <summary>How long the log outlives the probe that should have come.</summary>
@@ -42,6 +48,8 @@ internal sealed partial class RedisBackplane(
     /// <summary>How long each step of making a link may take: the library can lose what it was asked before it was connected.</summary>
     private readonly TimeSpan _patience = options.ProbeInterval * ProbesMissedMax < PatienceMax ? options.ProbeInterval * ProbesMissedMax : PatienceMax;
 
+    private readonly SemaphoreSlim _reading = new(ReadsMax);
+
     private long _sent;
     private long _came;
 
@@ -58,13 +66,23 @@ internal sealed partial class RedisBackplane(
 
     public async ValueTask<IReadOnlyList<RoomHistory>> ReadHistoryAsync(IReadOnlyList<RoomRequest> requests)
     {
+        if (rooms.Positions(requests) is { } known)
+        {
+            return known;
+        }
+
+        await _reading.WaitAsync();
         try
         {
-            return rooms.Positions(requests) ?? await uplink.RunAsync(redis => history.ReadAsync(redis, requests));
+            return await uplink.RunAsync(redis => history.ReadAsync(redis, requests));
         }
         catch (Exception e) when (RedisUplink.IsAway(e))
         {
             throw RedisUplink.Away();
+        }
+        finally
+        {
+            _reading.Release();
         }
     }
 

@@ -18,7 +18,7 @@ internal static class Program
         bench compare [options]    ours beside its peers, for docs/performance.md; `bench compare --help` lists the options
         bench redis                what Redis costs, beside embedded and beside redis-benchmark; takes some minutes
         bench trace                the trace of one push across two nodes and a Redis, as a tree
-        bench history              what history costs, and coming back to it; takes some minutes
+        bench history [--only publish|resume|return]   what history costs, and coming back to it; takes some minutes
         bench backends [--messages N] [--nodes 1|2]   between backends and browsers, beside a bare PUBLISH
         bench fuzz [options]       random requests and frames, which must hurt nobody else; `bench fuzz --help` lists the options
         bench hostile [--only NAME]    what an honest client notices of those who attack, for docs/hostile.md; takes some minutes
@@ -45,7 +45,9 @@ internal static class Program
             case ["trace"]:
                 return Try(TraceRun.Run);
             case ["history"]:
-                return Try(HistoryBench.Run);
+                return Try(() => HistoryBench.Run(only: null));
+            case ["history", "--only", var part]:
+                return Try(() => HistoryBench.Run(part));
             case ["backends", .. var options]:
                 return Try(() => BackendBench.Run(options));
             case ["fuzz", "--help", ..]:

@@ -19,13 +19,29 @@ internal static class HistoryBench
     }
 
     /// <summary>Prints the tables; gives whether nothing was lost, doubled or out of order, and everyone recovered.</summary>
-    public static bool Run()
+    /// <param name="only">Only <c>publish</c>, <c>resume</c> or <c>return</c>; all of them when null.</param>
+    /// <exception cref="FormatException">There is no such part.</exception>
+    public static bool Run(string? only)
     {
+        (string Name, Func<bool> Run)[] parts =
+        [
+            ("publish", Publishing),
+            ("resume", () => HistoryResume.Run(overRedis: false)),
+            ("resume", () => HistoryResume.Run(overRedis: true)),
+            ("return", HistoryReturn.Run),
+        ];
+        if (only is not null && !Array.Exists(parts, part => part.Name == only))
+        {
+            throw new FormatException($"--only: '{only}' is not accepted; publish, resume or return.");
+        }
+
         Console.WriteLine($"load average before: {File.ReadAllText("/proc/loadavg").Split(' ')[0]}; 32 in flight");
-        var isComplete = Try(Publishing);
-        isComplete &= Try(() => HistoryResume.Run(overRedis: false));
-        isComplete &= Try(() => HistoryResume.Run(overRedis: true));
-        isComplete &= Try(HistoryReturn.Run);
+        var isComplete = true;
+        foreach (var (name, run) in parts)
+        {
+            isComplete &= (only ?? name) != name || Try(run);
+        }
+
         Console.WriteLine($"load average after: {File.ReadAllText("/proc/loadavg").Split(' ')[0]}");
         return isComplete;
     }
