@@ -71,8 +71,8 @@ internal sealed class BackendServices
 
     /// <summary>A backend's message on its way to its users.</summary>
     public Envelope Address(string bkid, BackendMessage message) => message.To is { } user
-        ? new Envelope(Backend.Direct, Envelope.NewId(_time), [Backend.UserRoom(bkid, user)], message.Data)
-        : new Envelope(Backend.Broadcast, Envelope.NewId(_time), [Backend.UsersRoom(bkid)], message.Data);
+        ? new Envelope(Backend.Direct, MessageId.New(_time), [Backend.UserRoom(bkid, user)], message.Data)
+        : new Envelope(Backend.Broadcast, MessageId.New(_time), [Backend.UsersRoom(bkid)], message.Data);
 
     /// <summary>Lets a session in as a backend's user, tells the session, and then the backend. What it missed comes when it is asked for.</summary>
     /// <param name="user">The user, and the session.</param>
@@ -110,7 +110,7 @@ internal sealed class BackendServices
     /// <exception cref="RefusedException">The backend isn't registered any more.</exception>
     public async ValueTask<string> SendUplinkAsync(BackendUser user, ReadOnlyMemory<byte> data)
     {
-        var id = Envelope.NewId(_time);
+        var id = MessageId.New(_time);
         var json = BackendJson.Message(user, id, data.Span, _time.GetUtcNow());
         var uplink = new Envelope(Backend.Uplink, id, [Backend.UplinkRoom(user.Bkid)], json, isKept: true);
         using var publish = Tracing.Publish(uplink);

@@ -140,7 +140,7 @@ internal sealed class LocalBackendStore(FanOut fanOut, LocalHistory history, Roo
     private Envelope Stored(Entry backend, string type, BackendUser user, int sessions)
     {
         var json = BackendJson.Presence(type, user.Bkid, user.User, user.Subscriber.Id, sessions);
-        var uplink = new Envelope(Backend.Uplink, Envelope.NewId(time), [Backend.UplinkRoom(user.Bkid)], json, isKept: true);
+        var uplink = new Envelope(Backend.Uplink, MessageId.New(time), [Backend.UplinkRoom(user.Bkid)], json, isKept: true);
         Store(backend, uplink);
         return uplink;
     }

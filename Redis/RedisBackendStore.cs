@@ -344,7 +344,7 @@ internal sealed class RedisBackendStore : IBackendStore
 
     private async Task<long> RunAsync(IDatabase redis, string script, string type, string bkid, string session, string user, string node)
     {
-        var id = Envelope.NewId(_time);
+        var id = MessageId.New(_time);
         RedisKey[] keys =
         [
             _channels.Log, _channels.BackendUplink(bkid), _channels.Backend(bkid), _channels.BackendSessions(bkid), _channels.BackendUsers(bkid),

@@ -117,7 +117,7 @@ internal static class RedisFormat
             return null;
         }
 
-        return new Envelope(name, id is not null && Names.IsId(id) ? id : Envelope.NewId(time), rooms, data, isKept: true)
+        return new Envelope(name, id is not null && Names.IsId(id) ? id : MessageId.New(time), rooms, data, isKept: true)
         {
             Positions = positions?.Length == rooms.Length ? positions : null,
             Number = number,

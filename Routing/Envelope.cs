@@ -33,9 +33,6 @@ internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnl
     /// <summary>One JSON value in UTF-8. Borrowed from whoever publishes until <see cref="Keep"/>. Empty for what only moves rooms' positions on.</summary>
     public ReadOnlyMemory<byte> Data { get; private set; } = data;
 
-    /// <summary>A new message id: unique over the cluster, and sortable by time (UUIDv7, RFC 9562 §5.7).</summary>
-    public static string NewId(TimeProvider time) => Guid.CreateVersion7(time.GetUtcNow()).ToString();
-
     /// <summary>
     /// The finished bytes for one wire format and one of <see cref="Rooms"/>, made by the first subscriber that needs them and shared
     /// by all. Without positions all rooms share them.

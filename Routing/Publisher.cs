@@ -84,13 +84,13 @@ internal sealed class Publisher(
         }
 
         telemetry.Published.Add(1);
-        return new Envelope(registration.Event, id ?? Envelope.NewId(time), Union(registration.DefaultRoom, address), data);
+        return new Envelope(registration.Event, id ?? MessageId.New(time), Union(registration.DefaultRoom, address), data);
     }
 
     /// <summary>Publishes one of the broker's own events to rooms that it names; gives the message id.</summary>
     public async ValueTask<string> PublishToAsync(string @event, string[] rooms, ReadOnlyMemory<byte> data)
     {
-        var id = Envelope.NewId(time);
+        var id = MessageId.New(time);
         telemetry.Published.Add(1);
         var envelope = new Envelope(@event, id, rooms, data);
         using var publish = Tracing.Publish(envelope);

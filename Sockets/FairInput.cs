@@ -10,7 +10,7 @@ namespace Dmb.Sockets;
 internal sealed class FairInput(PipeReader input) : PipeReader
 {
     /// <summary>Reads in a row, of one connection on one thread, after which the others have their turn.</summary>
-    private const int TurnReads = 16;
+    private const int TurnReads = 32;
 
     /// <summary>Whose turn it is on this thread.</summary>
     [ThreadStatic]
