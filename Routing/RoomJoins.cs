@@ -6,6 +6,9 @@ namespace Dmb.Routing;
 /// </summary>
 internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPolicy policy)
 {
+    /// <summary>Rooms up to which they are joined on the thread that saw the wish come; more would keep others waiting.</summary>
+    private const int InlineMax = 32;
+
     /// <summary>Puts a subscriber that missed nothing in rooms.</summary>
     public ValueTask<Joining> JoinAsync(Subscriber subscriber, IEnumerable<string> names) =>
         JoinAsync(subscriber, [.. names.Select(name => new RoomRequest(name))]);
@@ -20,6 +23,11 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
     /// <exception cref="RefusedException">What was missed can't be read now: then the subscriber is where it was before.</exception>
     public async ValueTask<Joining> JoinAsync(Subscriber subscriber, IReadOnlyList<RoomRequest> requests, bool isHeld = false)
     {
+        if (requests.Count > InlineMax)
+        {
+            await Task.Yield();
+        }
+
         // Asked for together, so that many rooms wait as long as one.
         foreach (var subscribing in requests.Select(request => backplane.SubscribeAsync(request.Room).Preserve()).ToArray())
         {
