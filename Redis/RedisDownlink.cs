@@ -187,7 +187,7 @@ internal sealed partial class RedisDownlink : BackgroundService
             await _rooms.DeliverAsync(link, histories.SelectMany(room => room.History.Messages).Where(message => first == 0 || message.Number < first));
             foreach (var body in logged)
             {
-                await DeliverAsync(new Incoming(Kind.Here, Body: body));
+                await DeliverAsync(new Incoming(Kind.Here, Body: body), link);
             }
 
             _isProven |= last != position;
@@ -207,20 +207,28 @@ internal sealed partial class RedisDownlink : BackgroundService
             return;
         }
 
-        var held = _held ?? [];
-        _held = null;
-        foreach (var incoming in held)
+        try
         {
-            await DeliverAsync(incoming);
-        }
+            var held = _held ?? [];
+            _held = null;
+            foreach (var incoming in held)
+            {
+                await DeliverAsync(incoming, link);
+            }
 
-        // Of what is kept no more, and had nothing behind it.
-        foreach (var (request, history) in histories)
+            // Of what is kept no more, and had nothing behind it.
+            foreach (var (request, history) in histories)
+            {
+                await _rooms.TellGapAsync(request.Room, history.Position with { Seq = history.Position.Seq + 1 });
+            }
+
+            done.SetResult();
+        }
+        catch (Exception e) when (RedisUplink.IsAway(e))
         {
-            await _rooms.TellGapAsync(request.Room, history.Position with { Seq = history.Position.Seq + 1 });
+            // The log has the rest of them, behind the place that is known.
+            done.SetException(e);
         }
-
-        done.SetResult();
     }
 
     /// <summary>The messages that the log has behind a place, at most as many as it keeps, and the place of the last entry.</summary>
@@ -262,7 +270,9 @@ internal sealed partial class RedisDownlink : BackgroundService
             .WaitAsync(_options.PublishTimeout * 2, TimeProvider.System, link.Gone))!;
     }
 
-    private async ValueTask DeliverAsync(Incoming incoming)
+    /// <summary>Delivers what came down, or, while a link is brought up to date, what was missed before.</summary>
+    /// <exception cref="Exception">One of <see cref="RedisUplink.IsAway"/>: that link is gone, and the message was not delivered.</exception>
+    private async ValueTask DeliverAsync(Incoming incoming, RedisLink? filling = null)
     {
         var why = "";
         if ((incoming.State as Envelope ?? RedisFormat.Read(incoming.Body!, incoming.Room, _time, out why)) is not { } envelope)
@@ -277,9 +287,13 @@ internal sealed partial class RedisDownlink : BackgroundService
         {
             NotUnderstood(incoming.Room ?? "", $"its data is larger than {_options.MaxMessageBytes} bytes");
         }
-        else
+        else if (filling is null)
         {
             await _rooms.DeliverAsync(envelope);
+        }
+        else
+        {
+            await _rooms.DeliverAsync(filling, envelope);
         }
     }
 

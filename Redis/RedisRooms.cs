@@ -129,6 +129,21 @@ internal sealed partial class RedisRooms(
         }
     }
 
+    /// <summary>
+    /// Delivers a message that was missed, once, on the link that is being brought up to date. When that is gone, nothing of it may be left out
+    /// and the rest delivered on the next: that begins again where this one did.
+    /// </summary>
+    /// <exception cref="Exception">One of <see cref="RedisUplink.IsAway"/>: the link is gone.</exception>
+    public ValueTask DeliverAsync(RedisLink link, Envelope envelope)
+    {
+        if (Link != link)
+        {
+            throw new OperationCanceledException("The link is gone.");
+        }
+
+        return envelope.Positions is null ? DeliverAsync(envelope) : DeliverKeptAsync(link, envelope);
+    }
+
     /// <summary>What is kept of all rooms behind where they have come.</summary>
     public async Task<IReadOnlyList<(RoomRequest Request, RoomHistory History)>> ReadAsync(RedisLink link)
     {
