@@ -146,6 +146,7 @@ internal sealed partial class RedisBackplane(
         {
             var why = link is { Lost.IsCompleted: true } ? await link.Lost : e.Message;
             LogNotConnected(logger, why);
+            link?.Lose(why);
             state.Set($"Redis can't be reached: {why}");
             rooms.Detach();
             link?.Dispose();

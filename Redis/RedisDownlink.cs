@@ -287,13 +287,21 @@ internal sealed partial class RedisDownlink : BackgroundService
         {
             NotUnderstood(incoming.Room ?? "", $"its data is larger than {_options.MaxMessageBytes} bytes");
         }
-        else if (filling is null)
+        else if ((filling ?? incoming.State as RedisLink) is not { } link)
         {
             await _rooms.DeliverAsync(envelope);
         }
         else
         {
-            await _rooms.DeliverAsync(filling, envelope);
+            try
+            {
+                await _rooms.DeliverAsync(link, envelope);
+            }
+            catch (Exception e) when (filling is null && RedisUplink.IsAway(e))
+            {
+                // The next link reads it, and what is missing before it.
+                link.Lose($"a message could not be delivered: {e.Message}");
+            }
         }
     }
 

@@ -105,35 +105,20 @@ internal sealed partial class RedisRooms(
         }
     }
 
-    /// <summary>Delivers a message that came down, once. For one thread.</summary>
+    /// <summary>Delivers a message of this node's own that has no places, once. For one thread, as all that delivers.</summary>
     public async ValueTask DeliverAsync(Envelope envelope)
     {
-        if (envelope.Positions is null)
+        if (_seen.Add(envelope.Id))
         {
-            if (_seen.Add(envelope.Id))
-            {
-                await HandOnAsync(envelope);
-            }
-        }
-        else if (Link is { } link)
-        {
-            try
-            {
-                await DeliverKeptAsync(link, envelope);
-            }
-            catch (Exception e) when (RedisUplink.IsAway(e))
-            {
-                // What is missing before it can't be read now: the next link does, and comes to this then.
-                link.Lose($"a history could not be read: {e.GetType().Name}");
-            }
+            await HandOnAsync(envelope);
         }
     }
 
     /// <summary>
-    /// Delivers a message that was missed, once, on the link that is being brought up to date. When that is gone, nothing of it may be left out
-    /// and the rest delivered on the next: that begins again where this one did.
+    /// Delivers a message that came down on a link or was read from its log, once. Nothing of a link that is gone: if some of it were left out
+    /// while there is no other, and the rest delivered on that, what was left out would be missing. The next link has all of it from the log.
     /// </summary>
-    /// <exception cref="Exception">One of <see cref="RedisUplink.IsAway"/>: the link is gone.</exception>
+    /// <exception cref="Exception">One of <see cref="RedisUplink.IsAway"/>: the link is gone, or what is missing before the message can't be read now.</exception>
     public ValueTask DeliverAsync(RedisLink link, Envelope envelope)
     {
         if (Link != link)
