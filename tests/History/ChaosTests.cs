@@ -104,6 +104,7 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
         await Task.WhenAll(nodes.Keys.Select(node => node.BecomesAsync("ready")));
         var (_, answer) = await nodes.Keys.First().PushAsync("call", """{"last":true}""");
         Assert.Contains("\"ok\":true", answer, StringComparison.Ordinal);
+        Array.ForEach(clients, client => client.Stay());
         await Task.WhenAll(clients.Select(client => client.Running)).WaitAsync(Node.Patience);
 
         var answers = load.Answers;

@@ -19,6 +19,7 @@ public sealed class ResumingClient
     private readonly HashSet<string> _ids = [];
     private readonly TaskCompletionSource _placed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private Place? _place;
+    private volatile bool _stays;
 
     /// <param name="seed">Of its random numbers.</param>
     /// <param name="room">The room.</param>
@@ -53,6 +54,9 @@ public sealed class ResumingClient
     /// <summary>What else went on, for when a test fails.</summary>
     public ConcurrentQueue<string> Log { get; } = new();
 
+    /// <summary>Goes no more: what it still lacks then comes to it at once.</summary>
+    public void Stay() => _stays = true;
+
     private async Task RunAsync()
     {
         while (true)
@@ -86,7 +90,7 @@ public sealed class ResumingClient
         }
 
         Resume(answer.GetProperty("data"));
-        for (var left = _random.Next(1, MessagesMax); left > 0; left--)
+        for (var left = _random.Next(1, MessagesMax); left > 0 || _stays; left--)
         {
             if (Take(JsonElement.Parse(await client.ReadAsync())))
             {
