@@ -171,9 +171,9 @@ internal sealed partial class RedisDownlink : BackgroundService
 
     private async Task FillAsync(RedisLink link, TaskCompletionSource done)
     {
-        IReadOnlyList<(RoomRequest Request, RoomHistory History)> histories = [];
         try
         {
+            IReadOnlyList<(RoomRequest Request, RoomHistory History)> histories = [];
             var position = _position ??= await StartAsync(link);
             var mayLack = _hasHole || (_isProven && (await PageAsync(link, position, position)).Length == 0);
             if (mayLack || !_isProven)
@@ -199,16 +199,7 @@ internal sealed partial class RedisDownlink : BackgroundService
             {
                 LogGap(_logger);
             }
-        }
-        catch (Exception e) when (RedisUplink.IsAway(e))
-        {
-            // Held messages stay held: the next link begins where this one did.
-            done.SetException(e);
-            return;
-        }
 
-        try
-        {
             var held = _held ?? [];
             _held = null;
             foreach (var incoming in held)
@@ -226,7 +217,7 @@ internal sealed partial class RedisDownlink : BackgroundService
         }
         catch (Exception e) when (RedisUplink.IsAway(e))
         {
-            // The log has the rest of them, behind the place that is known.
+            // What is still held stays held, and the log has the rest, behind the place that is known: there the next link begins.
             done.SetException(e);
         }
     }
