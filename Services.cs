@@ -2,11 +2,13 @@ using System.Net;
 using System.Text.Json;
 using Dmb.Access;
 using Dmb.Backends;
+using Dmb.Connections;
 using Dmb.Endpoints;
 using Dmb.Redis;
 using Dmb.Routing;
 using Dmb.Sockets;
 using Dmb.Telemetry;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
@@ -27,13 +29,7 @@ internal static partial class Services
     /// <summary>Where the server listens, and how it treats connections.</summary>
     public static void ListenAs(this WebApplicationBuilder builder, BrokerOptions options)
     {
-        builder.WebHost.UseSockets(sockets =>
-        {
-            // What was written has left when the write is done, above all the answer to a handshake: the session's frames go past
-            // the server's buffer. What does not fit into the kernel's is waited for.
-            sockets.MaxWriteBufferSize = 1;
-            sockets.UnsafePreferInlineScheduling = true;
-        });
+        builder.Services.AddSingleton<IConnectionListenerFactory, SocketListenerFactory>();
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
@@ -58,7 +54,6 @@ internal static partial class Services
             {
                 LastWord.Use(connections);
                 FirstWord.Use(connections, options.HeadersTimeout);
-                FairInput.Use(connections);
             }
         });
         builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddSimpleConsole(console =>

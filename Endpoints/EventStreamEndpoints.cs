@@ -1,5 +1,6 @@
 using Dmb.Access;
 using Dmb.Backends;
+using Dmb.Connections;
 using Dmb.Routing;
 using Dmb.Sockets;
 using Microsoft.AspNetCore.Http.Features;
@@ -98,6 +99,7 @@ internal static class EventStreamEndpoints
                 session.Flush();
             }
 
+            context.Features.Get<SocketConnection>()?.Watch();
             await using (context.RequestAborted.Register(static s => ((Session)s!).Finish([]), session))
             {
                 if (start.Joining is not null)

@@ -1,5 +1,8 @@
 using System.Diagnostics;
+using System.Net.Sockets;
+using System.Net.WebSockets;
 using Dmb.Access;
+using Dmb.Connections;
 using Dmb.Routing;
 using Dmb.Sockets;
 using Microsoft.AspNetCore.Http.Features;
@@ -7,7 +10,7 @@ using Microsoft.AspNetCore.Http.Features;
 namespace Dmb.Endpoints;
 
 /// <summary>/ws: accept a WebSocket, and hand it over to Sockets/.</summary>
-internal static class SocketEndpoints
+internal static partial class SocketEndpoints
 {
     private const string Path = "/ws";
     private const string Subprotocol = "dmb.v1";
@@ -58,15 +61,30 @@ internal static class SocketEndpoints
         }
 
         var address = context.Connection.RemoteIpAddress;
-        using var place = sessions.Reserve(address);
-        var (caller, refusal) = await ReadCallerAsync(context.Request, authentication);
-        refusal = origins.Allows(context.Request) ? refusal : CloseReason.Origin;
-        if (caller.IsAnonymous)
+        var place = sessions.Reserve(address);
+        try
         {
-            broker.Limits.Handshake(address);
-        }
+            var (caller, refusal) = await ReadCallerAsync(context.Request, authentication);
+            refusal = origins.Allows(context.Request) ? refusal : CloseReason.Origin;
+            if (caller.IsAnonymous)
+            {
+                broker.Limits.Handshake(address);
+            }
 
-        await RunAsync(context, sessions, broker, caller, refusal);
+            var socket = await UpgradeAsync(context, broker.Options);
+            var (stream, format) = (((SharedUpgrade)context.Features.GetRequiredFeature<IHttpUpgradeFeature>()).Stream!, FormatOf(context));
+            var session = new Session(sessions, caller, stream.Inner, format, AbortOf(context, stream), stream.Socket);
+            stream.Session = session;
+            var serving = ServeAsync(socket, session, stream.Socket, new SocketClient(session, broker, address), sessions, broker, refusal, place);
+            place = null;
+
+            // A socket that has left the server is served on without the request.
+            await (stream.Socket is null ? serving : Task.CompletedTask);
+        }
+        finally
+        {
+            place?.Dispose();
+        }
     }
 
     /// <summary>Who opens a socket, or with what it is closed: a page learns nothing from the answer to a handshake.</summary>
@@ -82,64 +100,80 @@ internal static class SocketEndpoints
         }
     }
 
-    private static async Task RunAsync(HttpContext context, SessionTable sessions, SocketBroker broker, Caller caller, CloseReason? refusal)
+    private static Task<WebSocket> UpgradeAsync(HttpContext context, BrokerOptions options) => context.WebSockets.AcceptWebSocketAsync(new WebSocketAcceptContext
     {
-        var offered = context.WebSockets.WebSocketRequestedProtocols;
-        using var socket = await context.WebSockets.AcceptWebSocketAsync(new WebSocketAcceptContext
-        {
-            SubProtocol = offered.Contains(Subprotocol) ? Subprotocol : null,
-            DangerousEnableCompression = broker.Options.WsCompression,
-            DisableServerContextTakeover = true,
-        });
+        SubProtocol = context.WebSockets.WebSocketRequestedProtocols.Contains(Subprotocol) ? Subprotocol : null,
+        DangerousEnableCompression = options.WsCompression,
+        DisableServerContextTakeover = true,
+    });
 
-        // The framework cuts the connection when a client breaks the protocol, and with it the close frame that says so.
-        var lifetime = context.Features.GetRequiredFeature<IHttpRequestLifetimeFeature>();
-        context.Features.Set<IHttpRequestLifetimeFeature>(new HttpRequestLifetimeFeature { RequestAborted = lifetime.RequestAborted });
-
-        var upgrade = (SharedUpgrade)context.Features.GetRequiredFeature<IHttpUpgradeFeature>();
-        var stream = upgrade.Stream!;
-
+    private static WireFormat FormatOf(HttpContext context)
+    {
         // Our frames are deflated with the largest window: a client that asked for a smaller one gets them plain.
         var extensions = context.Response.Headers.SecWebSocketExtensions.ToString();
         var isDeflated = extensions.Contains("permessage-deflate", StringComparison.Ordinal)
             && !extensions.Contains("server_max_window_bits", StringComparison.Ordinal);
-        var format = context.Request.Query["trace"] == "1" ? WireFormat.TracedWebSocket : isDeflated ? WireFormat.DeflatedWebSocket : WireFormat.WebSocket;
+        return context.Request.Query["trace"] == "1" ? WireFormat.TracedWebSocket : isDeflated ? WireFormat.DeflatedWebSocket : WireFormat.WebSocket;
+    }
 
-        // What comes on a socket is not part of the request that opened it: each message begins a trace of its own.
-        Activity.Current = null;
-        var session = new Session(sessions, caller, stream.Inner, format, lifetime.Abort, upgrade.Socket);
-        stream.Session = session;
-        if (refusal is null)
+    /// <summary>What cuts the connection.</summary>
+    private static Action AbortOf(HttpContext context, SharedStream stream)
+    {
+        if (stream.Socket is { } own)
         {
-            // Before anybody else knows the session: nothing comes before the welcome.
-            session.Queue("welcome", ServerFrames.Welcome(session.Id, Contract.Version, caller.IsAnonymous, broker.Options));
+            return () => own.Close(0);
         }
 
-        sessions.Add(session);
-        var client = new SocketClient(session, broker, context.Connection.RemoteIpAddress);
-        try
+        // The framework cuts the connection when a client breaks the protocol, and with it the close frame that says so.
+        var lifetime = context.Features.GetRequiredFeature<IHttpRequestLifetimeFeature>();
+        context.Features.Set<IHttpRequestLifetimeFeature>(new HttpRequestLifetimeFeature { RequestAborted = lifetime.RequestAborted });
+        return lifetime.Abort;
+    }
+
+    /// <summary>Serves a session to its end, and ends its connection, if that has left the server.</summary>
+    private static async Task ServeAsync(
+        WebSocket socket, Session session, Socket? own, SocketClient client, SessionTable sessions, SocketBroker broker, CloseReason? refusal, IDisposable place)
+    {
+        // What comes on a socket is not part of the request that opened it: each message begins a trace of its own.
+        Activity.Current = null;
+        using (place)
+        using (socket)
         {
             if (refusal is null)
             {
-                await WelcomeAsync(session, broker);
-            }
-            else
-            {
-                // Let in just far enough that the page can be told why.
-                session.Close(refusal);
+                // Before anybody else knows the session: nothing comes before the welcome.
+                session.Queue("welcome", ServerFrames.Welcome(session.Id, Contract.Version, session.Caller.IsAnonymous, broker.Options));
             }
 
-            await WebSocketTransport.RunAsync(socket, session, client, broker.Options);
-        }
-        catch
-        {
-            session.Close(CloseReason.OurFault);
-            throw;
-        }
-        finally
-        {
-            await client.EndAsync();
-            await sessions.RemoveAsync(session);
+            sessions.Add(session);
+            try
+            {
+                if (refusal is null)
+                {
+                    await WelcomeAsync(session, broker);
+                }
+                else
+                {
+                    // Let in just far enough that the page can be told why.
+                    session.Close(refusal);
+                }
+
+                await WebSocketTransport.RunAsync(socket, session, client, broker.Options);
+            }
+            catch (Exception e)
+            {
+                LogFailed(sessions.Logger, session.Id, e);
+                session.Close(CloseReason.OurFault);
+            }
+            finally
+            {
+                await client.EndAsync();
+                await sessions.RemoveAsync(session);
+                if (own is not null)
+                {
+                    SocketConnection.Close(own);
+                }
+            }
         }
     }
 
@@ -156,4 +190,7 @@ internal static class SocketEndpoints
             session.Flush();
         }
     }
+
+    [LoggerMessage(4003, LogLevel.Error, "Session {SessionId} failed.")]
+    private static partial void LogFailed(ILogger logger, string sessionId, Exception exception);
 }

@@ -35,7 +35,7 @@ internal sealed partial class Drain(SessionTable sessions, BrokerOptions options
     /// <summary>Whether the node was told to stop.</summary>
     public bool IsStopping { get; private set; }
 
-    /// <summary>Cancelled when connections end on which nothing comes (<see cref="LastWord"/>).</summary>
+    /// <summary>Cancelled when connections end on which nothing comes (<see cref="Connections.LastWord"/>).</summary>
     public CancellationToken IdleEnd => _idleEnd.Token;
 
     /// <summary>The server takes no new connections any more: <see cref="IdleEnd"/> comes soon.</summary>
@@ -61,7 +61,8 @@ internal sealed partial class Drain(SessionTable sessions, BrokerOptions options
 
     public Task StartedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
-    public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+    /// <summary>Completes when the sessions have left that were told to go, or were cut; the server has stopped by then.</summary>
+    public Task StopAsync(CancellationToken cancellationToken) => sessions.AllLeft.WaitAsync(cancellationToken);
 
     public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 

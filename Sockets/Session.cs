@@ -31,7 +31,7 @@ internal sealed partial class Session : Subscriber
     private const int WriteBytesMax = 65_536;
 
     private readonly Lock _lock = new();
-    private readonly Stream _output;
+    private readonly Stream? _output;
     private readonly Socket? _socket;
     private readonly WireFormat _format;
     private readonly Action _abort;
@@ -56,11 +56,11 @@ internal sealed partial class Session : Subscriber
 
     /// <param name="table">What all sessions of the node share.</param>
     /// <param name="caller">Whose it is.</param>
-    /// <param name="output">The connection. Nobody else writes to it.</param>
+    /// <param name="output">The connection, if it is the server's. Nobody else writes to it.</param>
     /// <param name="format">How messages are encoded on it.</param>
     /// <param name="abort">Cuts the connection at once.</param>
-    /// <param name="socket">What is under the connection, not blocking, if its bytes are the connection's own: then it is written to directly.</param>
-    public Session(SessionTable table, Caller caller, Stream output, WireFormat format, Action abort, Socket? socket = null)
+    /// <param name="socket">The connection, if it has left the server; it doesn't block.</param>
+    public Session(SessionTable table, Caller caller, Stream? output, WireFormat format, Action abort, Socket? socket = null)
     {
         (_table, _caller, _output, _format, _abort, _socket) = (table, caller, output, format, abort, socket);
         _opened = _lastHeard = _lastPinged = table.Time.GetTimestamp();
@@ -263,7 +263,7 @@ internal sealed partial class Session : Subscriber
     {
         if (_socket is null)
         {
-            return _output.WriteAsync(bytes);
+            return _output!.WriteAsync(bytes);
         }
 
         var sent = _socket.Send(bytes.Span, SocketFlags.None, out var error);

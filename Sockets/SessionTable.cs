@@ -13,6 +13,7 @@ internal sealed class SessionTable(
     private readonly ConcurrentDictionary<Session, bool> _sessions = [];
     private int _places;
     private volatile bool _draining;
+    private readonly TaskCompletionSource _allLeft = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public HostKeys Keys => keys;
     public BrokerOptions Options => options;
@@ -28,6 +29,9 @@ internal sealed class SessionTable(
 
     /// <summary>Whether no new sessions are taken any more (<see cref="Sockets.Drain"/>).</summary>
     public bool IsDraining => _draining;
+
+    /// <summary>Completes when the node drains and the last session is gone.</summary>
+    public Task AllLeft => _allLeft.Task;
 
     /// <summary>Takes a place for a session to come, which disposing gives back.</summary>
     /// <param name="address">From where it comes.</param>
@@ -75,6 +79,7 @@ internal sealed class SessionTable(
         session.Forget();
         _sessions.TryRemove(session, out _);
         telemetry.Sessions.Add(-1);
+        EndIfEmpty();
     }
 
     /// <summary>Keeps all sessions alive, or ends them: <see cref="Session.Tick"/>.</summary>
@@ -113,7 +118,16 @@ internal sealed class SessionTable(
     public Session[] Drain()
     {
         _draining = true;
+        EndIfEmpty();
         return [.. _sessions.Keys];
+    }
+
+    private void EndIfEmpty()
+    {
+        if (_draining && _sessions.IsEmpty)
+        {
+            _allLeft.TrySetResult();
+        }
     }
 
     /// <summary>A session's place on this node, and among those of its address.</summary>

@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using Dmb.Connections;
 using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Http.Features;
 
@@ -13,24 +14,18 @@ internal sealed class SharedUpgrade : IHttpUpgradeFeature, IHttpExtendedConnectF
 {
     private readonly IHttpUpgradeFeature? _upgrade;
     private readonly IHttpExtendedConnectFeature? _connect;
-    private readonly Socket? _socket;
+    private readonly SocketConnection? _connection;
 
     private SharedUpgrade(IFeatureCollection features)
     {
         (_upgrade, _connect) = (features.Get<IHttpUpgradeFeature>(), features.Get<IHttpExtendedConnectFeature>());
 
         // With TLS the socket's bytes are not the connection's.
-        _socket = features.Get<ITlsHandshakeFeature>() is null ? features.Get<IConnectionSocketFeature>()?.Socket : null;
+        _connection = features.Get<ITlsHandshakeFeature>() is null ? features.Get<SocketConnection>() : null;
     }
 
     /// <summary>The upgraded connection, once the handshake is done.</summary>
     public SharedStream? Stream { get; private set; }
-
-    /// <summary>
-    /// The socket that carries nothing else from now on, where there is one: a plain connection of HTTP/1.1. The answer to the
-    /// handshake has left, since the server keeps nothing back (<see cref="Services.ListenAs"/>).
-    /// </summary>
-    public Socket? Socket { get; private set; }
 
     public bool IsUpgradableRequest => _upgrade?.IsUpgradableRequest ?? false;
 
@@ -46,29 +41,36 @@ internal sealed class SharedUpgrade : IHttpUpgradeFeature, IHttpExtendedConnectF
         features.Set<IHttpExtendedConnectFeature>(upgrade);
     }
 
+    /// <summary>A plain connection's socket leaves the server here.</summary>
     public async Task<Stream> UpgradeAsync()
     {
-        Stream = new SharedStream(await _upgrade!.UpgradeAsync());
-        if (_socket is not null)
-        {
-            _socket.Blocking = false;
-            Socket = _socket;
-        }
-
-        return Stream;
+        var stream = await _upgrade!.UpgradeAsync();
+        return Stream = _connection is null ? new SharedStream(stream) : new SharedStream(_connection.Socket, _connection.Take());
     }
 
     public async ValueTask<Stream> AcceptAsync() => Stream = new SharedStream(await _connect!.AcceptAsync());
 }
 
 /// <summary>An upgraded connection: reads pass through, writes (pongs, close frames) take their turn among the session's frames.</summary>
-internal sealed class SharedStream(Stream inner) : Stream
+internal sealed class SharedStream : Stream
 {
     private const byte OpcodeMask = 0x0F;
     private const byte CloseOpcode = 0x8;
 
-    /// <summary>The connection itself, for the session to write to.</summary>
-    public Stream Inner => inner;
+    /// <summary>What came before the socket left the server.</summary>
+    private ReadOnlyMemory<byte> _early;
+
+    /// <summary>A connection that stays the server's.</summary>
+    public SharedStream(Stream inner) => Inner = inner;
+
+    /// <summary>A socket of its own, of which some bytes have been read.</summary>
+    public SharedStream(Socket socket, ReadOnlyMemory<byte> early) => (Socket, _early) = (socket, early);
+
+    /// <summary>The server's connection, for the session to write to; null if it has left the server.</summary>
+    public Stream? Inner { get; }
+
+    /// <summary>The socket that has left the server; whoever has the stream closes it.</summary>
+    public Socket? Socket { get; }
 
     /// <summary>Whose connection it is. Set before the first read or write.</summary>
     public Session? Session { get; set; }
@@ -89,7 +91,27 @@ internal sealed class SharedStream(Stream inner) : Stream
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        var read = await inner.ReadAsync(buffer, cancellationToken);
+        int read;
+        if (Socket is null)
+        {
+            read = await Inner!.ReadAsync(buffer, cancellationToken);
+        }
+        else if (_early.Length > 0)
+        {
+            read = Math.Min(buffer.Length, _early.Length);
+            _early[..read].CopyTo(buffer);
+            _early = _early[read..];
+        }
+        else
+        {
+            if (Turn.IsOver(this))
+            {
+                await Task.Yield();
+            }
+
+            read = await Socket.ReceiveAsync(buffer, SocketFlags.None, cancellationToken);
+        }
+
         Session!.Heard();
         return read;
     }

@@ -1,7 +1,8 @@
+using Dmb.Sockets;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;
 
-namespace Dmb.Sockets;
+namespace Dmb.Connections;
 
 /// <summary>
 /// A connection that the server's stop doesn't end at once: a request that was already on its way is read and answered. Without it, one

@@ -2,7 +2,7 @@ using System.IO.Pipelines;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;
 
-namespace Dmb.Sockets;
+namespace Dmb.Connections;
 
 /// <summary>
 /// Closes a connection on which nothing comes. The server would keep it as long as one that waits for its next request, and only counts
@@ -40,7 +40,7 @@ internal sealed class FirstWord
         {
             result = await _input.ReadAsync();
         }
-        catch (ConnectionResetException)
+        catch (Exception e) when (e is IOException or ConnectionAbortedException)
         {
             return false;
         }

@@ -1,0 +1,136 @@
+using System.IO.Pipelines;
+using System.Net.Sockets;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Http.Features;
+
+namespace Dmb.Connections;
+
+/// <summary>One connection, as the server sees it.</summary>
+internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
+{
+    /// <summary>What has come and nobody read is read before the socket is closed, up to so many times: a reset would overtake the last answer.</summary>
+    private const int LastReadsMax = 16;
+    private const int LastReadBytes = 65_536;
+
+    private static long _lastId = Random.Shared.NextInt64();
+
+    private readonly CancellationTokenSource _closed = new();
+    private readonly SocketInput _input;
+    private readonly SocketOutput _output;
+    private IDictionary<object, object?>? _items;
+    private bool _isTaken;
+
+    public SocketConnection(Socket socket)
+    {
+        socket.NoDelay = true;
+        socket.Blocking = false;
+        Socket = socket;
+        (LocalEndPoint, RemoteEndPoint) = (socket.LocalEndPoint, socket.RemoteEndPoint);
+        (_input, _output) = (new SocketInput(this), new SocketOutput(this));
+        Transport = this;
+        ConnectionClosed = _closed.Token;
+        Features.Set(this);
+    }
+
+    /// <summary>What is under it; it doesn't block.</summary>
+    public Socket Socket { get; }
+
+    public override string ConnectionId { get; set; } = Interlocked.Increment(ref _lastId).ToString("X", null);
+
+    public override IFeatureCollection Features { get; } = new FeatureCollection();
+
+    public override IDictionary<object, object?> Items
+    {
+        get => _items ??= new ConnectionItems();
+        set => _items = value;
+    }
+
+    public override IDuplexPipe Transport { get; set; }
+
+    public override CancellationToken ConnectionClosed { get; set; }
+
+    PipeReader IDuplexPipe.Input => _input;
+
+    PipeWriter IDuplexPipe.Output => _output;
+
+    /// <summary>What an error of the socket is to the server.</summary>
+    public static Exception ErrorOf(SocketError error)
+    {
+        var cause = new SocketException((int)error);
+        return error switch
+        {
+            SocketError.ConnectionReset or SocketError.Shutdown => new ConnectionResetException(cause.Message, cause),
+            SocketError.OperationAborted or SocketError.Interrupted => new ConnectionAbortedException(cause.Message, cause),
+            _ => new IOException(cause.Message, cause),
+        };
+    }
+
+    /// <summary>Notices the client's end from now on even while the server reads nothing.</summary>
+    public void Watch() => _input.Watch();
+
+    /// <summary>
+    /// The socket becomes the caller's, who closes it; the server, which goes on to end the request, does nothing to it any more.
+    /// Its answer so far has left, since a flush completes when all is sent.
+    /// </summary>
+    /// <returns>What had come already behind the request.</returns>
+    public byte[] Take()
+    {
+        _isTaken = true;
+        _output.Complete();
+        return _input.Take();
+    }
+
+    /// <summary>The client is gone: who waits for that is told, on a thread of the pool.</summary>
+    public void Closed() => ThreadPool.UnsafeQueueUserWorkItem(static connection => connection._closed.Cancel(), this, preferLocal: false);
+
+    public override void Abort(ConnectionAbortedException abortReason)
+    {
+        if (!_isTaken)
+        {
+            // Without a goodbye: the client gets a reset.
+            Socket.Close(0);
+        }
+    }
+
+    public override ValueTask DisposeAsync()
+    {
+        _input.Dispose();
+        _output.Complete();
+        if (!_isTaken)
+        {
+            Close(Socket);
+        }
+
+        _closed.Cancel();
+        return base.DisposeAsync();
+    }
+
+    /// <summary>Says goodbye and closes.</summary>
+    public static void Close(Socket socket)
+    {
+        try
+        {
+            ReadTheRest(socket);
+            socket.Shutdown(SocketShutdown.Both);
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        {
+            // Gone already.
+        }
+
+        socket.Dispose();
+    }
+
+    private static void ReadTheRest(Socket socket)
+    {
+        if (socket.Available == 0)
+        {
+            return;
+        }
+
+        var rest = new byte[LastReadBytes];
+        for (var i = 0; i < LastReadsMax && socket.Receive(rest, SocketFlags.None, out var error) > 0 && error == SocketError.Success; i++)
+        {
+        }
+    }
+}

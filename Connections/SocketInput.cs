@@ -1,0 +1,334 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using System.Net.Sockets;
+using System.Threading.Tasks.Sources;
+
+namespace Dmb.Connections;
+
+/// <summary>
+/// What comes on a socket, received when it is asked for and not before, into one buffer that grows while somebody wants more than it
+/// holds. The read goes on where the socket said that something is there, on that thread.
+/// </summary>
+internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, IDisposable
+{
+    private const int FirstBufferBytes = 4_096;
+
+    /// <summary>Room for less is no use to receive into.</summary>
+    private const int FreeBytesMin = 1_024;
+
+    /// <summary>What is received beforehand by <see cref="Watch"/>.</summary>
+    private const int WatchedBytesMax = 65_536;
+
+    private readonly Lock _lock = new();
+    private readonly SocketConnection _connection;
+    private readonly Receiving _receiving;
+    private readonly Filled _filled = new();
+    private ManualResetValueTaskSourceCore<ReadResult> _source;
+    private byte[] _buffer = [];
+
+    /// <summary>What of the buffer was not consumed, and up to where it was looked at.</summary>
+    private int _start;
+    private int _examined;
+    private int _end;
+    private Exception? _error;
+    private bool _isEnded;
+    private bool _isCancelled;
+    private bool _isCompleted;
+    private bool _isReceiving;
+    private bool _isWaiting;
+    private bool _isWatching;
+
+    public SocketInput(SocketConnection connection)
+    {
+        _connection = connection;
+        _receiving = new Receiving(this);
+    }
+
+    public override ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken = default)
+    {
+        if (cancellationToken.CanBeCanceled || Turn.IsOver(this))
+        {
+            return ReadLaterAsync(cancellationToken);
+        }
+
+        lock (_lock)
+        {
+            _isWatching = false;
+            if (!HasResult() && (_isReceiving || !Receive(Free())))
+            {
+                _isWaiting = true;
+                _source.Reset();
+                return new ValueTask<ReadResult>(this, _source.Version);
+            }
+        }
+
+        return _error is null ? new ValueTask<ReadResult>(Result()) : ValueTask.FromException<ReadResult>(_error);
+    }
+
+    public override bool TryRead(out ReadResult result)
+    {
+        lock (_lock)
+        {
+            if (!HasResult())
+            {
+                result = default;
+                return false;
+            }
+        }
+
+        result = Result();
+        return true;
+    }
+
+    public override void AdvanceTo(SequencePosition consumed) => AdvanceTo(consumed, consumed);
+
+    public override void AdvanceTo(SequencePosition consumed, SequencePosition examined)
+    {
+        lock (_lock)
+        {
+            (_start, _examined) = (consumed.GetInteger(), examined.GetInteger());
+            if (_start == _end && !_isReceiving)
+            {
+                _start = _examined = _end = 0;
+            }
+        }
+    }
+
+    public override void CancelPendingRead()
+    {
+        lock (_lock)
+        {
+            _isCancelled = true;
+            if (!_isWaiting)
+            {
+                return;
+            }
+
+            _isWaiting = false;
+        }
+
+        _source.SetResult(default);
+    }
+
+    public override void Complete(Exception? exception = null)
+    {
+        lock (_lock)
+        {
+            _isCompleted = true;
+            _receiving.Dispose();
+            if (!_isReceiving)
+            {
+                Release();
+            }
+        }
+    }
+
+    public void Dispose() => Complete();
+
+    /// <summary>
+    /// Makes the connection's end seen (<see cref="SocketConnection.ConnectionClosed"/>) although nobody reads, until the next read. No buffer is held meanwhile.
+    /// </summary>
+    public void Watch()
+    {
+        lock (_lock)
+        {
+            _isWatching = true;
+            WatchOn();
+        }
+    }
+
+    /// <summary>What has come and nobody read; nothing is received any more.</summary>
+    public byte[] Take()
+    {
+        lock (_lock)
+        {
+            _isEnded = true;
+            var rest = _buffer.AsSpan(_start, _end - _start).ToArray();
+            Complete();
+            return rest;
+        }
+    }
+
+    ReadResult IValueTaskSource<ReadResult>.GetResult(short token)
+    {
+        _source.GetResult(token);
+        return _error is null ? Result() : throw _error;
+    }
+
+    ValueTaskSourceStatus IValueTaskSource<ReadResult>.GetStatus(short token) => _source.GetStatus(token);
+
+    void IValueTaskSource<ReadResult>.OnCompleted(
+        Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) => _source.OnCompleted(continuation, state, token, flags);
+
+    private async ValueTask<ReadResult> ReadLaterAsync(CancellationToken cancellationToken)
+    {
+        if (!cancellationToken.CanBeCanceled)
+        {
+            await Task.Yield();
+            return await ReadAsync(default);
+        }
+
+        cancellationToken.ThrowIfCancellationRequested();
+        await using var cancelled = cancellationToken.UnsafeRegister(static input => ((SocketInput)input!).CancelPendingRead(), this);
+        var result = await ReadAsync(default);
+        if (result.IsCanceled)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+        }
+
+        return result;
+    }
+
+    /// <summary>Whether a read has its answer already: something that was not looked at, the end, or a cancellation.</summary>
+    private bool HasResult() => _isCancelled || _isEnded || _end > _examined;
+
+    private ReadResult Result()
+    {
+        lock (_lock)
+        {
+            var isCancelled = _isCancelled;
+            _isCancelled = false;
+            return new ReadResult(_filled.Sequence(_buffer, _start, _end), isCancelled, _isEnded);
+        }
+    }
+
+    /// <summary>Room at the end of the buffer: what is left is moved to its front, or the buffer grows.</summary>
+    private Memory<byte> Free()
+    {
+        if (_buffer.Length - _end < FreeBytesMin)
+        {
+            var left = _end - _start;
+            var larger = left + FreeBytesMin <= _buffer.Length ? _buffer : ArrayPool<byte>.Shared.Rent(Math.Max(FirstBufferBytes, _buffer.Length * 2));
+            _buffer.AsSpan(_start, left).CopyTo(larger);
+            if (larger != _buffer)
+            {
+                Return(_buffer);
+                _buffer = larger;
+            }
+
+            (_start, _examined, _end) = (0, _examined - _start, left);
+        }
+
+        return _buffer.AsMemory(_end);
+    }
+
+    /// <summary>Begins to receive; true if something, or the end, was there already. Into no memory it only waits.</summary>
+    private bool Receive(Memory<byte> free)
+    {
+        _isReceiving = true;
+        try
+        {
+            if (_receiving.Begin(_connection.Socket, free))
+            {
+                return false;
+            }
+
+            Received(_receiving.SocketError);
+        }
+        catch (ObjectDisposedException)
+        {
+            Received(SocketError.OperationAborted);
+        }
+
+        return true;
+    }
+
+    /// <summary>Notes what was received.</summary>
+    private void Received(SocketError error)
+    {
+        _isReceiving = false;
+        if (error != SocketError.Success)
+        {
+            _error = SocketConnection.ErrorOf(error);
+        }
+
+        if (_error is not null || (_receiving.BytesTransferred == 0 && _receiving.MemoryBuffer.Length > 0))
+        {
+            _isEnded = true;
+            _connection.Closed();
+        }
+
+        _end += _error is null ? _receiving.BytesTransferred : 0;
+        if (_isCompleted)
+        {
+            Release();
+        }
+    }
+
+    private void WatchOn()
+    {
+        while (_isWatching && !_isReceiving && !_isEnded && !_isCompleted && _end - _start < WatchedBytesMax)
+        {
+            if (_start == _end)
+            {
+                Release();
+            }
+
+            // First it only waits; what is there then says whether it is the end.
+            if (!Receive(Memory<byte>.Empty) || !Receive(Free()))
+            {
+                return;
+            }
+        }
+    }
+
+    /// <summary>The socket has something, or is gone.</summary>
+    private void OnReceived()
+    {
+        lock (_lock)
+        {
+            Received(_receiving.SocketError);
+            if (!HasResult() && !_isCompleted && (_isWaiting || _isWatching) && !Receive(Free()))
+            {
+                return;
+            }
+
+            WatchOn();
+            if (!_isWaiting)
+            {
+                return;
+            }
+
+            _isWaiting = false;
+        }
+
+        _source.SetResult(default);
+    }
+
+    private void Release()
+    {
+        Return(_buffer);
+        (_buffer, _start, _examined, _end) = ([], 0, 0, 0);
+    }
+
+    private static void Return(byte[] buffer)
+    {
+        if (buffer.Length > 0)
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
+
+    /// <summary>One receive, used again for the next.</summary>
+    private sealed class Receiving(SocketInput input) : SocketAsyncEventArgs(true)
+    {
+        /// <summary>False if it is done already.</summary>
+        public bool Begin(Socket socket, Memory<byte> buffer)
+        {
+            SetBuffer(buffer);
+            return socket.ReceiveAsync(this);
+        }
+
+        protected override void OnCompleted(SocketAsyncEventArgs e) => input.OnReceived();
+    }
+
+    /// <summary>The buffer as a sequence, whose positions are places in the buffer.</summary>
+    private sealed class Filled : ReadOnlySequenceSegment<byte>
+    {
+        public ReadOnlySequence<byte> Sequence(byte[] buffer, int start, int end)
+        {
+            Memory = buffer;
+            return new ReadOnlySequence<byte>(this, start, this, end);
+        }
+    }
+}
