@@ -43,17 +43,11 @@ internal static partial class Services
             kestrel.Limits.MaxRequestBodySize = Math.Max(options.MaxBatchBytes, options.MaxMessageBytes);
             if (Settings.Address(options) is { } address)
             {
-                kestrel.Listen(address, options.Port, UseConnections);
+                kestrel.Listen(address, options.Port);
             }
             else
             {
-                kestrel.ListenAnyIP(options.Port, UseConnections);
-            }
-
-            void UseConnections(ListenOptions connections)
-            {
-                LastWord.Use(connections);
-                FirstWord.Use(connections, options.HeadersTimeout);
+                kestrel.ListenAnyIP(options.Port);
             }
         });
         builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddSimpleConsole(console =>

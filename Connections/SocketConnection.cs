@@ -15,16 +15,23 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
     private static long _lastId = Random.Shared.NextInt64();
 
     private readonly CancellationTokenSource _closed = new();
+    private readonly SocketListener _listener;
     private readonly SocketInput _input;
     private readonly SocketOutput _output;
     private IDictionary<object, object?>? _items;
     private bool _isTaken;
 
-    public SocketConnection(Socket socket)
+    /// <summary>Why nothing more comes or goes, once that is so.</summary>
+    private Exception? _lost;
+
+    /// <param name="socket">Where it goes.</param>
+    /// <param name="listener">Where it came.</param>
+    /// <param name="since">When, as the clock's timestamp.</param>
+    public SocketConnection(Socket socket, SocketListener listener, long since)
     {
         socket.NoDelay = true;
         socket.Blocking = false;
-        Socket = socket;
+        (Socket, _listener, Since, Place) = (socket, listener, since, new LinkedListNode<SocketConnection>(this));
         (LocalEndPoint, RemoteEndPoint) = (socket.LocalEndPoint, socket.RemoteEndPoint);
         (_input, _output) = (new SocketInput(this), new SocketOutput(this));
         Transport = this;
@@ -34,6 +41,12 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
 
     /// <summary>What is under it; it doesn't block.</summary>
     public Socket Socket { get; }
+
+    /// <summary>When it came, as the clock's timestamp.</summary>
+    public long Since { get; }
+
+    /// <summary>Its place among those on which nothing has come.</summary>
+    public LinkedListNode<SocketConnection> Place { get; }
 
     public override string ConnectionId { get; set; } = Interlocked.Increment(ref _lastId).ToString("X", null);
 
@@ -53,17 +66,24 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
 
     PipeWriter IDuplexPipe.Output => _output;
 
-    /// <summary>What an error of the socket is to the server.</summary>
-    public static Exception ErrorOf(SocketError error)
+    /// <summary>What an error of the socket is to the server; the first one is the cause of all that follow.</summary>
+    public Exception Lose(SocketError error)
     {
         var cause = new SocketException((int)error);
-        return error switch
+        Exception why = error switch
         {
             SocketError.ConnectionReset or SocketError.Shutdown => new ConnectionResetException(cause.Message, cause),
             SocketError.OperationAborted or SocketError.Interrupted => new ConnectionAbortedException(cause.Message, cause),
             _ => new IOException(cause.Message, cause),
         };
+        return Interlocked.CompareExchange(ref _lost, why, null) ?? why;
     }
+
+    /// <summary>Something has come for the first time.</summary>
+    public void Heard() => _listener.Heard(Place);
+
+    /// <summary>Reads nothing more, as if the client had ended its side.</summary>
+    public void End() => _input.End();
 
     /// <summary>Notices the client's end from now on even while the server reads nothing.</summary>
     public void Watch() => _input.Watch();
@@ -88,6 +108,7 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
         if (!_isTaken)
         {
             // Without a goodbye: the client gets a reset.
+            _lost ??= abortReason;
             Socket.Close(0);
         }
     }
@@ -101,6 +122,7 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
             Close(Socket);
         }
 
+        _listener.Left(Place);
         _closed.Cancel();
         return base.DisposeAsync();
     }

@@ -16,7 +16,7 @@ internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, ID
     /// <summary>Room for less is no use to receive into.</summary>
     private const int FreeBytesMin = 1_024;
 
-    /// <summary>What is received beforehand by <see cref="Watch"/>.</summary>
+    /// <summary>What is received beforehand by <see cref="Watch"/>; whoever sends more is told to be gone.</summary>
     private const int WatchedBytesMax = 65_536;
 
     private readonly Lock _lock = new();
@@ -31,6 +31,7 @@ internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, ID
     private int _examined;
     private int _end;
     private Exception? _error;
+    private bool _isHeard;
     private bool _isEnded;
     private bool _isCancelled;
     private bool _isCompleted;
@@ -99,6 +100,23 @@ internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, ID
         lock (_lock)
         {
             _isCancelled = true;
+            if (!_isWaiting)
+            {
+                return;
+            }
+
+            _isWaiting = false;
+        }
+
+        _source.SetResult(default);
+    }
+
+    /// <summary>Nothing comes any more, whatever the client does: whoever waits reads the end.</summary>
+    public void End()
+    {
+        lock (_lock)
+        {
+            _isEnded = true;
             if (!_isWaiting)
             {
                 return;
@@ -239,7 +257,7 @@ internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, ID
         _isReceiving = false;
         if (error != SocketError.Success)
         {
-            _error = SocketConnection.ErrorOf(error);
+            _error = _connection.Lose(error);
         }
 
         if (_error is not null || (_receiving.BytesTransferred == 0 && _receiving.MemoryBuffer.Length > 0))
@@ -249,6 +267,12 @@ internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, ID
         }
 
         _end += _error is null ? _receiving.BytesTransferred : 0;
+        if (!_isHeard && _end > 0)
+        {
+            _isHeard = true;
+            _connection.Heard();
+        }
+
         if (_isCompleted)
         {
             Release();
@@ -257,8 +281,15 @@ internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, ID
 
     private void WatchOn()
     {
-        while (_isWatching && !_isReceiving && !_isEnded && !_isCompleted && _end - _start < WatchedBytesMax)
+        while (_isWatching && !_isReceiving && !_isEnded && !_isCompleted)
         {
+            if (_end - _start >= WatchedBytesMax)
+            {
+                _isWatching = false;
+                _connection.Closed();
+                return;
+            }
+
             if (_start == _end)
             {
                 Release();

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using Dmb.Routing;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 
@@ -9,7 +10,7 @@ namespace Dmb.Connections;
 /// Takes the connections for the server, in place of its own transport: what is read and written goes between the socket and the server
 /// without a pipe and its tasks, and a WebSocket takes its socket along and leaves the server behind (<see cref="SocketConnection.Take"/>).
 /// </summary>
-internal sealed partial class SocketListenerFactory(ILogger<SocketListenerFactory> logger, TimeProvider time) : IConnectionListenerFactory
+internal sealed class SocketListenerFactory(BrokerOptions options, TimeProvider time, ILogger<SocketListener> logger) : IConnectionListenerFactory
 {
     /// <exception cref="AddressInUseException">Somebody else listens there.</exception>
     /// <exception cref="SocketException">The address is not this machine's, or the port not this user's.</exception>
@@ -20,7 +21,7 @@ internal sealed partial class SocketListenerFactory(ILogger<SocketListenerFactor
         {
             socket = SocketTransportOptions.CreateDefaultBoundListenSocket(endpoint);
             socket.Listen();
-            return new ValueTask<IConnectionListener>(new SocketListener(socket, logger, time));
+            return new ValueTask<IConnectionListener>(new SocketListener(socket, options.HeadersTimeout, time, logger));
         }
         catch (SocketException e)
         {
@@ -28,48 +29,170 @@ internal sealed partial class SocketListenerFactory(ILogger<SocketListenerFactor
             throw e.SocketErrorCode == SocketError.AddressAlreadyInUse ? new AddressInUseException(e.Message, e) : e;
         }
     }
+}
 
-    private sealed partial class SocketListener(Socket socket, ILogger logger, TimeProvider time) : IConnectionListener
+/// <summary>An address that is listened on, and the connections that come there.</summary>
+internal sealed partial class SocketListener : IConnectionListener
+{
+    /// <summary>How long after the last new connection a request that was on its way is still read.</summary>
+    public static readonly TimeSpan Linger = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>How long to wait when the process has as many sockets as it may have.</summary>
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(50);
+
+    private readonly Socket _socket;
+    private readonly TimeSpan _firstByteMax;
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+    private readonly ITimer _timer;
+    private readonly TaskCompletionSource _empty = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>Those on which nothing has come yet, the oldest first; guards what follows.</summary>
+    private readonly LinkedList<SocketConnection> _silent = [];
+    private bool _isTimed;
+    private int _open;
+    private bool _isUnbound;
+
+    /// <param name="socket">Listens already.</param>
+    /// <param name="firstByteMax">The server counts the time that headers take from their first byte; this is the time until then.</param>
+    /// <param name="time">Tells it.</param>
+    /// <param name="logger">Where to say that there are too many sockets.</param>
+    public SocketListener(Socket socket, TimeSpan firstByteMax, TimeProvider time, ILogger logger)
     {
-        /// <summary>How long to wait when the process has as many sockets as it may have.</summary>
-        private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(50);
+        (_socket, _firstByteMax, _time, _logger) = (socket, firstByteMax, time, logger);
+        EndPoint = socket.LocalEndPoint!;
+        _timer = time.CreateTimer(static listener => ((SocketListener)listener!).EndSilent(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+    }
 
-        public EndPoint EndPoint { get; } = socket.LocalEndPoint!;
+    public EndPoint EndPoint { get; }
 
-        /// <summary>The next connection; null once nobody listens any more.</summary>
-        public async ValueTask<ConnectionContext?> AcceptAsync(CancellationToken cancellationToken = default)
+    /// <summary>The next connection; null once nobody listens any more.</summary>
+    public async ValueTask<ConnectionContext?> AcceptAsync(CancellationToken cancellationToken = default)
+    {
+        while (true)
         {
-            while (true)
+            try
             {
-                try
-                {
-                    return new SocketConnection(await socket.AcceptAsync(cancellationToken));
-                }
-                catch (Exception e) when (e is ObjectDisposedException or SocketException { SocketErrorCode: SocketError.OperationAborted })
-                {
-                    return null;
-                }
-                catch (SocketException e) when (e.SocketErrorCode is SocketError.TooManyOpenSockets or SocketError.NoBufferSpaceAvailable)
-                {
-                    LogNoSocket(logger, e);
-                    await Task.Delay(Pause, time, cancellationToken);
-                }
-                catch (SocketException)
-                {
-                    // Gone before it was taken; there are others.
-                }
+                return Add(await _socket.AcceptAsync(cancellationToken));
+            }
+            catch (Exception e) when (e is ObjectDisposedException or SocketException { SocketErrorCode: SocketError.OperationAborted })
+            {
+                return null;
+            }
+            catch (SocketException e) when (e.SocketErrorCode is SocketError.TooManyOpenSockets or SocketError.NoBufferSpaceAvailable)
+            {
+                LogNoSocket(_logger, e);
+                await Task.Delay(Pause, _time, cancellationToken);
+            }
+            catch (SocketException)
+            {
+                // Gone before it was taken; there are others.
+            }
+        }
+    }
+
+    /// <summary>
+    /// Takes no further connections. The server asks those there are to end when this completes, so it waits a little for requests that
+    /// are on their way: one that got no answer is sent again by libcurl.
+    /// </summary>
+    public async ValueTask UnbindAsync(CancellationToken cancellationToken = default)
+    {
+        _socket.Dispose();
+        lock (_silent)
+        {
+            _isUnbound = true;
+            EndIfEmpty();
+        }
+
+        await Task.WhenAny(_empty.Task, Task.Delay(Linger, TimeProvider.System, cancellationToken));
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _socket.Dispose();
+        await _timer.DisposeAsync();
+    }
+
+    /// <summary>Something has come on a connection for the first time.</summary>
+    public void Heard(LinkedListNode<SocketConnection> connection)
+    {
+        lock (_silent)
+        {
+            if (connection.List is not null)
+            {
+                _silent.Remove(connection);
+            }
+        }
+    }
+
+    /// <summary>A connection is not the server's any more.</summary>
+    public void Left(LinkedListNode<SocketConnection> connection)
+    {
+        lock (_silent)
+        {
+            Heard(connection);
+            _open--;
+            EndIfEmpty();
+        }
+    }
+
+    private SocketConnection Add(Socket socket)
+    {
+        var connection = new SocketConnection(socket, this, _time.GetTimestamp());
+        lock (_silent)
+        {
+            _open++;
+            _silent.AddLast(connection.Place);
+            if (!_isTimed)
+            {
+                _isTimed = true;
+                _timer.Change(_firstByteMax, Timeout.InfiniteTimeSpan);
             }
         }
 
-        public ValueTask UnbindAsync(CancellationToken cancellationToken = default)
-        {
-            socket.Dispose();
-            return ValueTask.CompletedTask;
-        }
-
-        public ValueTask DisposeAsync() => UnbindAsync();
-
-        [LoggerMessage(5001, LogLevel.Warning, "No socket for the next connection: raise the limit of open files (ulimit -n, LimitNOFILE=).")]
-        private static partial void LogNoSocket(ILogger logger, Exception exception);
+        return connection;
     }
+
+    /// <summary>Closes the connections on which nothing came in time. The server would keep them as long as those that wait for their next request.</summary>
+    private void EndSilent()
+    {
+        while (NextTooLong() is { } connection)
+        {
+            connection.End();
+        }
+    }
+
+    /// <summary>Takes out a connection that has been silent too long, or waits for the next one to be so.</summary>
+    private SocketConnection? NextTooLong()
+    {
+        lock (_silent)
+        {
+            if (_silent.First?.Value is not { } connection)
+            {
+                _isTimed = false;
+                return null;
+            }
+
+            var left = _firstByteMax - _time.GetElapsedTime(connection.Since);
+            if (left > TimeSpan.Zero)
+            {
+                _timer.Change(left, Timeout.InfiniteTimeSpan);
+                return null;
+            }
+
+            _silent.RemoveFirst();
+            return connection;
+        }
+    }
+
+    private void EndIfEmpty()
+    {
+        if (_isUnbound && _open == 0)
+        {
+            _empty.TrySetResult();
+        }
+    }
+
+    [LoggerMessage(5001, LogLevel.Warning, "No socket for the next connection: raise the limit of open files (ulimit -n, LimitNOFILE=).")]
+    private static partial void LogNoSocket(ILogger logger, Exception exception);
 }

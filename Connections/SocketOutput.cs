@@ -61,8 +61,11 @@ internal sealed class SocketOutput(SocketConnection connection) : PipeWriter
             return SendAsync(error == SocketError.Success ? sent : 0);
         }
 
-        // What can't be sent is no error of the sender's: the reader sees the connection's end.
-        _isCompleted |= error != SocketError.Success;
+        if (error != SocketError.Success)
+        {
+            Lose(error);
+        }
+
         return new ValueTask<FlushResult>(Flushed());
     }
 
@@ -93,9 +96,13 @@ internal sealed class SocketOutput(SocketConnection connection) : PipeWriter
                 sent += await connection.Socket.SendAsync(_buffer.AsMemory(sent, _length - sent));
             }
         }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        catch (SocketException e)
         {
-            _isCompleted = true;
+            Lose(e.SocketErrorCode);
+        }
+        catch (ObjectDisposedException)
+        {
+            Lose(SocketError.OperationAborted);
         }
 
         lock (_lock)
@@ -103,6 +110,13 @@ internal sealed class SocketOutput(SocketConnection connection) : PipeWriter
             _isSending = false;
             return Flushed();
         }
+    }
+
+    /// <summary>What can't be sent is no error of the sender's: the reader is told why.</summary>
+    private void Lose(SocketError error)
+    {
+        _isCompleted = true;
+        connection.Lose(error);
     }
 
     private FlushResult Flushed()

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Dmb.Connections;
 using Dmb.Routing;
 
 namespace Dmb.Sockets;
@@ -19,11 +20,7 @@ internal sealed partial class Drain(SessionTable sessions, BrokerOptions options
     /// <summary>Over how long those that were closed together come back.</summary>
     private static readonly TimeSpan ComeBackMax = TimeSpan.FromSeconds(1);
 
-    /// <summary>How long after the last new connection a request that was on its way is still read.</summary>
-    private static readonly TimeSpan Linger = TimeSpan.FromMilliseconds(500);
-
     private readonly Lock _lock = new();
-    private readonly CancellationTokenSource _idleEnd = new();
     private readonly TaskCompletionSource _done = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private PosixSignalRegistration[] _signals = [];
     private ITimer? _timer;
@@ -35,14 +32,8 @@ internal sealed partial class Drain(SessionTable sessions, BrokerOptions options
     /// <summary>Whether the node was told to stop.</summary>
     public bool IsStopping { get; private set; }
 
-    /// <summary>Cancelled when connections end on which nothing comes (<see cref="Connections.LastWord"/>).</summary>
-    public CancellationToken IdleEnd => _idleEnd.Token;
-
-    /// <summary>The server takes no new connections any more: <see cref="IdleEnd"/> comes soon.</summary>
-    public void EndIdleSoon() => _idleEnd.CancelAfter(Linger);
-
     /// <summary>The longest that a drain takes, until the server has stopped.</summary>
-    public static TimeSpan LengthMax(BrokerOptions options) => options.DrainDelay + options.DrainWindow + options.CloseTimeout + Linger;
+    public static TimeSpan LengthMax(BrokerOptions options) => options.DrainDelay + options.DrainWindow + options.CloseTimeout + SocketListener.Linger;
 
     public Task StartAsync(CancellationToken cancellationToken)
     {
@@ -69,7 +60,6 @@ internal sealed partial class Drain(SessionTable sessions, BrokerOptions options
     public void Dispose()
     {
         _timer?.Dispose();
-        _idleEnd.Dispose();
         foreach (var signal in _signals)
         {
             signal.Dispose();

@@ -1,0 +1,84 @@
+using Dmb.Tests.Sockets;
+using System.Text;
+
+namespace Dmb.Tests.Connections;
+
+/// <summary>What the server reads and writes passes through sockets of ours, whatever a client does with its side.</summary>
+public sealed class SocketListenerTests
+{
+    private const string Handshake = "GET /ws HTTP/1.1\nHost: localhost\nUpgrade: websocket\nConnection: Upgrade\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Version: 13";
+
+    [Fact]
+    public async Task Frames_that_come_with_the_handshake_are_handled()
+    {
+        await using var node = await Node.StartAsync();
+        using var http = await RawHttp.ConnectAsync(node);
+        var subscribe = TestClient.Encode(Frame.Text, Encoding.UTF8.GetBytes("""{"event":"subscribe","data":"support","ack":1}"""));
+
+        // The second frame in two pieces: one with the handshake, the other after it.
+        var goodbye = TestClient.Encode(Frame.Close, [3, 232]);
+        await http.SendAsync(Handshake, [.. subscribe, .. goodbye[..3]]);
+        Assert.Equal(101, (await http.ReadAsync()).Status);
+        await http.SendAsync(goodbye[3..]);
+
+        var frames = await http.ReadToEndAsync();
+
+        Assert.Contains("""{"event":"welcome",""", frames, StringComparison.Ordinal);
+        Assert.Contains("""{"ack":1,"ok":true,"data":{"room":"support"}}""", frames, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(5_000)]
+    public async Task A_stream_ends_when_its_client_goes_whatever_it_has_asked_for_meanwhile(int requests)
+    {
+        await using var node = await Node.StartAsync();
+        using var http = await RawHttp.ConnectAsync(node);
+        await http.SendAsync("GET /events?room=support HTTP/1.1\nHost: localhost");
+        await node.UntilSessionsInAsync("support", 1);
+        await http.SendAsync(Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", requests))));
+
+        http.EndSending();
+
+        await node.UntilSessionsInAsync("support", 0);
+    }
+
+    [Fact]
+    public async Task What_a_client_is_slow_to_read_comes_whole()
+    {
+        const string Page = "/swagger/swagger-ui-bundle.js";
+        const int Times = 8;
+        await using var node = await NodeProcess.StartAsync(("REDIS_HOST", "none"));
+        var expected = await node.Http.GetStringAsync(new Uri(node.Url, Page));
+        using var http = await RawHttp.ConnectAsync(node.Url.Port);
+
+        // More than the kernel keeps for a connection.
+        await http.SendAsync(Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat($"GET {Page} HTTP/1.1\r\nHost: localhost\r\n\r\n", Times))));
+        await node.NotifyAsync("report_dev", "1");
+
+        for (var i = 0; i < Times; i++)
+        {
+            Assert.Equal(expected, (await http.ReadAsync()).Body);
+        }
+    }
+
+    [Fact]
+    public async Task A_node_that_may_have_no_more_sockets_says_so_and_goes_on_when_it_has()
+    {
+        await using var node = await NodeProcess.StartAsync(("REDIS_HOST", "none"));
+        await node.WarmUpAsync();
+        await node.LimitFilesAsync(more: 20);
+        var clients = new List<RawHttp>();
+        for (var i = 0; i < 40; i++)
+        {
+            clients.Add(await RawHttp.ConnectAsync(node.Url.Port));
+        }
+
+        await node.LogAsync("raise the limit of open files");
+        clients.ForEach(client => client.Dispose());
+
+        using var late = await RawHttp.ConnectAsync(node.Url.Port);
+        (await late.AskAsync("POST /_notify/report_dev", "1")).TakenId();
+    }
+}
