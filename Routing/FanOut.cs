@@ -62,8 +62,7 @@ internal sealed class FanOut(RoomTable rooms, BrokerOptions options, BrokerTelem
             return _queue.Writer.WriteAsync(queued);
         }
 
-        round.Deliver(envelope, targets, telemetry);
-        round.Flush();
+        round.Deliver(envelope, targets, isAlone: true, telemetry);
         targets.Clear();
         return ValueTask.CompletedTask;
     }
@@ -74,17 +73,21 @@ internal sealed class FanOut(RoomTable rooms, BrokerOptions options, BrokerTelem
         using var stopping = stoppingToken.Register(() => _queue.Writer.Complete());
         var reader = _queue.Reader;
         var round = new Round();
+        var before = 0;
         while (await reader.WaitToReadAsync(CancellationToken.None))
         {
-            var bytes = 0;
-            for (var i = 0; i < _batchMessagesMax && bytes < _batchBytesMax && reader.TryRead(out var queued); i++)
+            var (messages, bytes) = (0, 0);
+            for (; messages < _batchMessagesMax && bytes < _batchBytesMax && reader.TryRead(out var queued); messages++)
             {
-                round.Deliver(queued.Envelope, queued.Rooms, telemetry);
+                // Where several came together the last time, more come while the first one is being queued.
+                var isAlone = messages == 0 && before <= 1 && !reader.TryPeek(out _);
+                round.Deliver(queued.Envelope, queued.Rooms, isAlone, telemetry);
                 bytes += queued.Envelope.Data.Length;
                 AddQueued(queued.Rooms, -1);
             }
 
             round.Flush();
+            before = messages;
         }
     }
 
@@ -137,7 +140,11 @@ internal sealed class FanOut(RoomTable rooms, BrokerOptions options, BrokerTelem
             return _found;
         }
 
-        public void Deliver(Envelope envelope, Span<Room> rooms, BrokerTelemetry telemetry)
+        /// <param name="envelope">What to deliver.</param>
+        /// <param name="rooms">Where.</param>
+        /// <param name="isAlone">Nothing else is to be joined with it: it is written at once, while the subscriber is at hand.</param>
+        /// <param name="telemetry">Counts it.</param>
+        public void Deliver(Envelope envelope, Span<Room> rooms, bool isAlone, BrokerTelemetry telemetry)
         {
             using var deliver = Tracing.Deliver(envelope);
             var delivered = 0;
@@ -155,7 +162,11 @@ internal sealed class FanOut(RoomTable rooms, BrokerOptions options, BrokerTelem
                     }
 
                     delivered++;
-                    if (subscriber.Deliver(envelope, room))
+                    if (isAlone)
+                    {
+                        subscriber.DeliverNow(envelope, room);
+                    }
+                    else if (subscriber.Deliver(envelope, room))
                     {
                         _toFlush.Add(subscriber);
                     }

@@ -20,6 +20,15 @@ internal abstract class Subscriber
     /// <param name="room">By which of the envelope's rooms it is reached.</param>
     public bool Deliver(Envelope envelope, int room) => !TryHold(envelope, room) && Queue(envelope, room);
 
+    /// <summary>Hands it an envelope behind which none comes at once, and starts writing it; never blocks, never throws.</summary>
+    public void DeliverNow(Envelope envelope, int room)
+    {
+        if (!TryHold(envelope, room))
+        {
+            Send(envelope, room);
+        }
+    }
+
     /// <summary>Queues an envelope at once, as <see cref="Deliver"/> does when nothing is held.</summary>
     public abstract bool Queue(Envelope envelope, int room);
 
@@ -77,6 +86,14 @@ internal abstract class Subscriber
     public void Send(string @event, ReadOnlySpan<byte> data)
     {
         if (Queue(@event, data))
+        {
+            Flush();
+        }
+    }
+
+    protected virtual void Send(Envelope envelope, int room)
+    {
+        if (Queue(envelope, room))
         {
             Flush();
         }

@@ -30,13 +30,14 @@ internal sealed partial class Session : Subscriber
     /// <summary>Bytes that one write joins; a larger frame is written by itself.</summary>
     private const int WriteBytesMax = 65_536;
 
-    private readonly Lock _lock = new();
     private readonly Stream? _output;
     private readonly Socket? _socket;
     private readonly WireFormat _format;
     private readonly Action _abort;
     private readonly SessionTable _table;
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>Frames that wait; guards all that changes.</summary>
     private readonly Queue<byte[]> _queue = new();
     private int _queuedBytes;
     private StreamCursor? _cursor;
@@ -109,7 +110,7 @@ internal sealed partial class Session : Subscriber
 
     public override ValueTask ReadyAsync()
     {
-        lock (_lock)
+        lock (_queue)
         {
             if (_closing || !IsHalfFull())
             {
@@ -123,12 +124,35 @@ internal sealed partial class Session : Subscriber
 
     protected override void OnHeldTooMany() => Close(CloseReason.SlowConsumer);
 
-    /// <summary>Queues one finished frame for this session alone and starts writing it.</summary>
+    /// <summary>Writes one finished frame at once if nothing is before it, otherwise after what is.</summary>
     public void Send(byte[] frame)
     {
-        if (Enqueue(frame))
+        lock (_queue)
+        {
+            if (_flushing || _closing)
+            {
+                Enqueue(frame);
+                return;
+            }
+
+            _flushing = true;
+        }
+
+        if (Write(frame, rented: null))
         {
             Flush();
+        }
+    }
+
+    protected override void Send(Envelope envelope, int room)
+    {
+        if (_cursor is null)
+        {
+            Send(Encoded(envelope, _format, room));
+        }
+        else
+        {
+            base.Send(envelope, room);
         }
     }
 
@@ -153,7 +177,7 @@ internal sealed partial class Session : Subscriber
     public void Close(CloseReason reason)
     {
         bool mustFlush;
-        lock (_lock)
+        lock (_queue)
         {
             mustFlush = BeginClose(reason);
         }
@@ -168,7 +192,7 @@ internal sealed partial class Session : Subscriber
     public void Finish(byte[] last)
     {
         bool mustFlush;
-        lock (_lock)
+        lock (_queue)
         {
             mustFlush = BeginFinish(last);
         }
@@ -228,7 +252,7 @@ internal sealed partial class Session : Subscriber
     /// <summary>The connection isn't this session's any more: from here on it is left alone.</summary>
     public void Forget()
     {
-        lock (_lock)
+        lock (_queue)
         {
             _isForgotten = true;
         }
@@ -236,26 +260,32 @@ internal sealed partial class Session : Subscriber
 
     public override void Flush()
     {
-        while (TryTake(out var bytes, out var rented))
+        while (TryTake(out var bytes, out var rented) && Write(bytes, rented))
         {
-            ValueTask write;
-            try
-            {
-                write = WriteAsync(bytes);
-            }
-            catch (Exception e)
-            {
-                write = ValueTask.FromException(e);
-            }
-
-            if (!write.IsCompletedSuccessfully)
-            {
-                _ = FlushAfterAsync(write, rented);
-                return;
-            }
-
-            Return(rented);
         }
+    }
+
+    /// <summary>Writes what has been taken. False if that ends later: then the rest is flushed when it does.</summary>
+    private bool Write(ReadOnlyMemory<byte> bytes, byte[]? rented)
+    {
+        ValueTask write;
+        try
+        {
+            write = WriteAsync(bytes);
+        }
+        catch (Exception e)
+        {
+            write = ValueTask.FromException(e);
+        }
+
+        if (!write.IsCompletedSuccessfully)
+        {
+            _ = FlushAfterAsync(write, rented);
+            return false;
+        }
+
+        Return(rented);
+        return true;
     }
 
     /// <summary>A socket is given what it takes at once, and is waited for only with the rest.</summary>
@@ -308,7 +338,7 @@ internal sealed partial class Session : Subscriber
     /// <summary>A stream's cursor moves in the order in which messages are queued.</summary>
     private bool Enqueue(Envelope envelope, int room, StreamCursor cursor)
     {
-        lock (_lock)
+        lock (_queue)
         {
             cursor.MoveTo(envelope);
             return Enqueue(cursor.IsSaidBy(envelope, room)
@@ -319,7 +349,7 @@ internal sealed partial class Session : Subscriber
 
     private bool Enqueue(byte[] frame)
     {
-        lock (_lock)
+        lock (_queue)
         {
             if (_closing)
             {
@@ -393,7 +423,7 @@ internal sealed partial class Session : Subscriber
     /// <summary>Takes what one write can carry. Without anything left, the duty to flush ends.</summary>
     private bool TryTake(out ReadOnlyMemory<byte> bytes, out byte[]? rented)
     {
-        lock (_lock)
+        lock (_queue)
         {
             rented = null;
             if (_ready is not null && !IsHalfFull())
@@ -446,7 +476,7 @@ internal sealed partial class Session : Subscriber
 
     private void Clear()
     {
-        lock (_lock)
+        lock (_queue)
         {
             Volatile.Write(ref _closing, true);
             _ready?.TrySetResult();
@@ -457,7 +487,7 @@ internal sealed partial class Session : Subscriber
 
     private void Cut()
     {
-        lock (_lock)
+        lock (_queue)
         {
             if (!_isForgotten)
             {
