@@ -1,5 +1,4 @@
 using System.Net;
-using System.Text.Json;
 using Dmb.Access;
 using Dmb.Backends;
 using Dmb.Connections;
@@ -161,13 +160,7 @@ internal static partial class Services
             .AddSingleton<OriginCheck>()
             .AddRequestDecompression()
             .AddCors(cors => cors.AddDefaultPolicy(policy =>
-                policy.WithOrigins(options.AllowedOrigins).AllowAnyHeader().AllowAnyMethod()))
-            .ConfigureHttpJsonOptions(json =>
-            {
-                json.SerializerOptions.Encoder = JsonText.Encoder;
-                json.SerializerOptions.PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower;
-                json.SerializerOptions.TypeInfoResolverChain.Insert(0, ApiJson.Default);
-            });
+                policy.WithOrigins(options.AllowedOrigins).AllowAnyHeader().AllowAnyMethod()));
     }
 
     /// <summary>What a reverse proxy says of the request's scheme, host and address holds, where the operator trusts it.</summary>

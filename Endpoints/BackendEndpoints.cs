@@ -104,7 +104,7 @@ internal static class BackendEndpoints
         var backend = await backends.RegisterAsync(members.Text("name"), members.Text("bkid"));
         return Results.Json(
             new BackendAnswer(backend.Bkid, options.Prefix + backend.Bkid, options.Prefix + "uplink", (int)options.BackendTtl.TotalSeconds),
-            ApiJson.Default.BackendAnswer,
+            ApiJson.Wire.BackendAnswer,
             statusCode: StatusCodes.Status201Created);
     }
 
@@ -125,7 +125,7 @@ internal static class BackendEndpoints
         var id = message.Id.IsEmpty ? null : JsonNode.Parse(message.Id.Span);
         return Results.Json(
             new MessageAnswer("bk_message_ack", id, true, sent.Nodes, sent.IsDuplicate, Pushes.DegradedOf(sent.Taken)),
-            ApiJson.Default.MessageAnswer,
+            ApiJson.Wire.MessageAnswer,
             statusCode: sent.Taken == Taken.Spooled ? StatusCodes.Status202Accepted : StatusCodes.Status200OK);
     }
 

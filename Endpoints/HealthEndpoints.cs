@@ -16,9 +16,10 @@ internal static class HealthEndpoints
     {
         var group = routes.MapGroup("").WithTags("Health");
 
-        group.MapGet("/healthz", () => new HealthAnswer("alive"))
+        group.MapGet("/healthz", () => Results.Json(new HealthAnswer("alive"), ApiJson.Wire.HealthAnswer))
             .WithName("health")
             .WithSummary("Whether the process is alive.")
+            .Produces<HealthAnswer>()
             .ProducesProblems(403);
 
         group.MapGet("/readyz", Ready)
@@ -36,6 +37,6 @@ internal static class HealthEndpoints
         var why = backplane.Why;
         var answer = drain.IsStopping ? new HealthAnswer("draining") : why is null ? new HealthAnswer("ready") : new HealthAnswer("degraded", why);
         var isRefused = drain.IsStopping || (why is not null && request.Query["strict"] == "1");
-        return Results.Json(answer, ApiJson.Default.HealthAnswer, statusCode: isRefused ? StatusCodes.Status503ServiceUnavailable : StatusCodes.Status200OK);
+        return Results.Json(answer, ApiJson.Wire.HealthAnswer, statusCode: isRefused ? StatusCodes.Status503ServiceUnavailable : StatusCodes.Status200OK);
     }
 }

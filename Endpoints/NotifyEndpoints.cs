@@ -92,7 +92,7 @@ internal sealed class Pushes(EventTable events, Publisher publisher, Limits limi
         Answer(context.Response, published);
     }
 
-    public async Task<BatchAnswer> BatchAsync(HttpContext context)
+    public async Task<IResult> BatchAsync(HttpContext context)
     {
         using var body = await RequestBody.ReadAsync(context, options.MaxBatchBytes, telemetry);
         var items = BatchItem.ReadAll(body.Json, publisher.ReaderOptions, options.MaxBatchItems);
@@ -102,7 +102,7 @@ internal sealed class Pushes(EventTable events, Publisher publisher, Limits limi
             results[i] = await PublishAsync(items[i], context);
         }
 
-        return new BatchAnswer(Array.TrueForAll(results, result => result.Ok), results);
+        return Results.Json(new BatchAnswer(Array.TrueForAll(results, result => result.Ok), results), ApiJson.Wire.BatchAnswer);
     }
 
     private async ValueTask<NotifyAnswer> PublishAsync(BatchItem item, HttpContext context)

@@ -89,7 +89,7 @@ internal static partial class Problems
 
         var title = Microsoft.AspNetCore.WebUtilities.ReasonPhrases.GetReasonPhrase(status);
         var problem = JsonSerializer.SerializeToUtf8Bytes(
-            new Problem("about:blank", title, status, detail, code), ApiJson.Default.Problem);
+            new Problem("about:blank", title, status, detail, code), ApiJson.Wire.Problem);
         response.ContentLength = problem.Length;
         return response.Body.WriteAsync(problem, context.RequestAborted).AsTask();
     }
@@ -150,4 +150,8 @@ internal static partial class Problems
 [JsonSerializable(typeof(MessageAnswer))]
 [JsonSerializable(typeof(UplinkAnswer[]))]
 [JsonSerializable(typeof(HealthAnswer))]
-internal sealed partial class ApiJson : JsonSerializerContext;
+internal sealed partial class ApiJson : JsonSerializerContext
+{
+    /// <summary>Escapes no more than JSON asks for.</summary>
+    public static ApiJson Wire { get; } = new(new JsonSerializerOptions { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower, Encoder = JsonText.Encoder });
+}

@@ -36,6 +36,7 @@ internal static class RegisterEndpoints
         group.MapGet("/", List)
             .WithName("listEvents")
             .WithSummary("List the registered events.")
+            .Produces<EventEntry[]>()
             .ProducesProblems(401, 403)
             .Requires(Operation.Read);
 
@@ -63,11 +64,11 @@ internal static class RegisterEndpoints
         await backplane.ShareEventAsync(registration.Event);
         var status = alreadyRegistered ? StatusCodes.Status200OK : StatusCodes.Status201Created;
         return Results.Json(
-            new RegisterAnswer(true, registration.Event, registration.DefaultRoom, alreadyRegistered), ApiJson.Default.RegisterAnswer, statusCode: status);
+            new RegisterAnswer(true, registration.Event, registration.DefaultRoom, alreadyRegistered), ApiJson.Wire.RegisterAnswer, statusCode: status);
     }
 
-    private static EventEntry[] List(EventTable events) =>
-        [.. events.All().Select(e => new EventEntry(e.Event, e.DefaultRoom))];
+    private static IResult List(EventTable events) =>
+        Results.Json([.. events.All().Select(e => new EventEntry(e.Event, e.DefaultRoom))], ApiJson.Wire.EventEntryArray);
 
     private static async Task<IResult> RemoveAsync(string @event, EventTable events, IBackplane backplane)
     {

@@ -19,10 +19,11 @@ internal static class RoomEndpoints
             .WithName("showRoom")
             .WithSummary("Count a room's sessions.")
             .WithMetadata(new RouteExample("room", "support"))
+            .Produces<RoomAnswer>()
             .ProducesProblems(400, 401, 403)
             .Requires(Operation.Join);
 
-    private static async Task<RoomAnswer> ShowAsync(HttpContext context, string room, IBackplane backplane, HistoryPolicy policy, AccessRules rules)
+    private static async Task<IResult> ShowAsync(HttpContext context, string room, IBackplane backplane, HistoryPolicy policy, AccessRules rules)
     {
         if (room.Contains('%', StringComparison.Ordinal))
         {
@@ -37,7 +38,8 @@ internal static class RoomEndpoints
         }
 
         rules.Demand(context.Caller(), Operation.Join, room);
-        return new RoomAnswer(room, await backplane.CountAsync(room), await PositionAsync(room, backplane, policy));
+        return Results.Json(
+            new RoomAnswer(room, await backplane.CountAsync(room), await PositionAsync(room, backplane, policy)), ApiJson.Wire.RoomAnswer);
     }
 
     /// <summary>The room's place in history; null where it keeps none, or nobody can be asked.</summary>

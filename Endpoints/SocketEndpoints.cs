@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Net.Sockets;
 using System.Net.WebSockets;
 using Dmb.Access;
@@ -14,6 +15,9 @@ internal static partial class SocketEndpoints
 {
     private const string Path = "/ws";
     private const string Subprotocol = "dmb.v1";
+
+    /// <summary>RFC 7692 §7.1.2.1.</summary>
+    private const int LargestWindowBits = 15;
 
     /// <summary>The framework's WebSockets, over a stream of ours (<see cref="SharedUpgrade"/>).</summary>
     public static void UseSockets(this WebApplication app) => app.UseWhen(context => IsSocket(context.Request), sockets =>
@@ -72,9 +76,21 @@ internal static partial class SocketEndpoints
             }
 
             var socket = await UpgradeAsync(context, broker.Options);
-            var (stream, format) = (((SharedUpgrade)context.Features.GetRequiredFeature<IHttpUpgradeFeature>()).Stream!, FormatOf(context));
-            var session = new Session(sessions, caller, stream.Inner, format, AbortOf(context, stream), stream.Socket);
+            var stream = ((SharedUpgrade)context.Features.GetRequiredFeature<IHttpUpgradeFeature>()).Stream!;
+            var deflate = DeflateOf(context.Response.Headers.SecWebSocketExtensions.ToString());
+            var session = new Session(sessions, caller, stream.Inner, FormatOf(context, deflate), AbortOf(context, stream), stream.Socket);
             stream.Session = session;
+            if (stream.Socket is not null)
+            {
+                // The server's WebSocket would hold the request, and abort it.
+                socket = WebSocket.CreateFromStream(stream, new WebSocketCreationOptions
+                {
+                    IsServer = true,
+                    KeepAliveInterval = Timeout.InfiniteTimeSpan,
+                    DangerousDeflateOptions = deflate,
+                });
+            }
+
             var serving = ServeAsync(socket, session, stream.Socket, new SocketClient(session, broker, address), sessions, broker, refusal, place);
             place = null;
 
@@ -107,12 +123,41 @@ internal static partial class SocketEndpoints
         DisableServerContextTakeover = true,
     });
 
-    private static WireFormat FormatOf(HttpContext context)
+    /// <summary>What was agreed on about compression (RFC 7692 §7.1); null if there is none.</summary>
+    private static WebSocketDeflateOptions? DeflateOf(string agreed)
+    {
+        if (!agreed.Contains("permessage-deflate", StringComparison.Ordinal))
+        {
+            return null;
+        }
+
+        var deflate = new WebSocketDeflateOptions();
+        foreach (var parameter in agreed.Split(';', StringSplitOptions.TrimEntries))
+        {
+            switch (parameter.Split('='))
+            {
+                case ["client_no_context_takeover"]:
+                    deflate.ClientContextTakeover = false;
+                    break;
+                case ["server_no_context_takeover"]:
+                    deflate.ServerContextTakeover = false;
+                    break;
+                case ["client_max_window_bits", var bits]:
+                    deflate.ClientMaxWindowBits = int.Parse(bits, CultureInfo.InvariantCulture);
+                    break;
+                case ["server_max_window_bits", var bits]:
+                    deflate.ServerMaxWindowBits = int.Parse(bits, CultureInfo.InvariantCulture);
+                    break;
+            }
+        }
+
+        return deflate;
+    }
+
+    private static WireFormat FormatOf(HttpContext context, WebSocketDeflateOptions? deflate)
     {
         // Our frames are deflated with the largest window: a client that asked for a smaller one gets them plain.
-        var extensions = context.Response.Headers.SecWebSocketExtensions.ToString();
-        var isDeflated = extensions.Contains("permessage-deflate", StringComparison.Ordinal)
-            && !extensions.Contains("server_max_window_bits", StringComparison.Ordinal);
+        var isDeflated = deflate is { ServerMaxWindowBits: LargestWindowBits };
         return context.Request.Query["trace"] == "1" ? WireFormat.TracedWebSocket : isDeflated ? WireFormat.DeflatedWebSocket : WireFormat.WebSocket;
     }
 

@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using System.Threading.Tasks.Sources;
 using Dmb.Connections;
 using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Http.Features;
@@ -60,11 +61,13 @@ internal sealed class SharedStream : Stream
     /// <summary>What came before the socket left the server.</summary>
     private ReadOnlyMemory<byte> _early;
 
+    private readonly Receiving? _receiving;
+
     /// <summary>A connection that stays the server's.</summary>
     public SharedStream(Stream inner) => Inner = inner;
 
     /// <summary>A socket of its own, of which some bytes have been read.</summary>
-    public SharedStream(Socket socket, ReadOnlyMemory<byte> early) => (Socket, _early) = (socket, early);
+    public SharedStream(Socket socket, ReadOnlyMemory<byte> early) => (Socket, _early, _receiving) = (socket, early, new Receiving(this, socket));
 
     /// <summary>The server's connection, for the session to write to; null if it has left the server.</summary>
     public Stream? Inner { get; }
@@ -89,31 +92,35 @@ internal sealed class SharedStream : Stream
         set => throw new NotSupportedException();
     }
 
-    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        int read;
-        if (Socket is null)
+        if (_receiving is null)
         {
-            read = await Inner!.ReadAsync(buffer, cancellationToken);
-        }
-        else if (_early.Length > 0)
-        {
-            read = Math.Min(buffer.Length, _early.Length);
-            _early[..read].CopyTo(buffer);
-            _early = _early[read..];
-        }
-        else
-        {
-            if (Turn.IsOver(this))
-            {
-                await Task.Yield();
-            }
-
-            read = await Socket.ReceiveAsync(buffer, SocketFlags.None, cancellationToken);
+            return ReadInnerAsync(buffer, cancellationToken);
         }
 
+        if (_early.Length > 0)
+        {
+            var early = _early[..Math.Min(buffer.Length, _early.Length)];
+            early.CopyTo(buffer);
+            _early = _early[early.Length..];
+            return new ValueTask<int>(early.Length);
+        }
+
+        return Turn.IsOver(this) ? ReceiveLaterAsync(_receiving, buffer) : _receiving.ReceiveAsync(buffer);
+    }
+
+    private async ValueTask<int> ReadInnerAsync(Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        var read = await Inner!.ReadAsync(buffer, cancellationToken);
         Session!.Heard();
         return read;
+    }
+
+    private static async ValueTask<int> ReceiveLaterAsync(Receiving receiving, Memory<byte> buffer)
+    {
+        await Task.Yield();
+        return await receiving.ReceiveAsync(buffer);
     }
 
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
@@ -151,4 +158,50 @@ internal sealed class SharedStream : Stream
     public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
 
     public override void SetLength(long value) => throw new NotSupportedException();
+
+    protected override void Dispose(bool disposing)
+    {
+        _receiving?.Dispose();
+        base.Dispose(disposing);
+    }
+
+    /// <summary>One receive, used again for the next. A connection that is lost ends like any other: that is no exception, which would cost more than the session.</summary>
+    private sealed class Receiving(SharedStream stream, Socket socket) : SocketAsyncEventArgs(true), IValueTaskSource<int>
+    {
+        private ManualResetValueTaskSourceCore<int> _source;
+
+        public ValueTask<int> ReceiveAsync(Memory<byte> buffer)
+        {
+            _source.Reset();
+            try
+            {
+                SetBuffer(buffer);
+                return socket.ReceiveAsync(this) ? new ValueTask<int>(this, _source.Version) : new ValueTask<int>(Received());
+            }
+            catch (ObjectDisposedException)
+            {
+                return new ValueTask<int>(0);
+            }
+        }
+
+        protected override void OnCompleted(SocketAsyncEventArgs e) => _source.SetResult(Received());
+
+        int IValueTaskSource<int>.GetResult(short token) => _source.GetResult(token);
+
+        ValueTaskSourceStatus IValueTaskSource<int>.GetStatus(short token) => _source.GetStatus(token);
+
+        void IValueTaskSource<int>.OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
+            _source.OnCompleted(continuation, state, token, flags);
+
+        private int Received()
+        {
+            if (SocketError != SocketError.Success)
+            {
+                return 0;
+            }
+
+            stream.Session!.Heard();
+            return BytesTransferred;
+        }
+    }
 }
