@@ -1,4 +1,5 @@
 using System.IO.Pipelines;
+using System.Net;
 using System.Net.Sockets;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http.Features;
@@ -29,7 +30,11 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
     /// <param name="since">When, as the clock's timestamp.</param>
     public SocketConnection(Socket socket, SocketListener listener, long since)
     {
-        socket.NoDelay = true;
+        if (socket.LocalEndPoint is IPEndPoint)
+        {
+            socket.NoDelay = true;
+        }
+
         socket.Blocking = false;
         (Socket, _listener, Since, Place) = (socket, listener, since, new LinkedListNode<SocketConnection>(this));
         (LocalEndPoint, RemoteEndPoint) = (socket.LocalEndPoint, socket.RemoteEndPoint);

@@ -66,6 +66,8 @@ internal static partial class SocketEndpoints
 
         var address = context.Connection.RemoteIpAddress;
         var place = sessions.Reserve(address);
+        SharedStream? stream = null;
+        Task serving;
         try
         {
             var (caller, refusal) = await ReadCallerAsync(context.Request, authentication);
@@ -76,7 +78,7 @@ internal static partial class SocketEndpoints
             }
 
             var socket = await UpgradeAsync(context, broker.Options);
-            var stream = ((SharedUpgrade)context.Features.GetRequiredFeature<IHttpUpgradeFeature>()).Stream!;
+            stream = ((SharedUpgrade)context.Features.GetRequiredFeature<IHttpUpgradeFeature>()).Stream!;
             var deflate = DeflateOf(context.Response.Headers.SecWebSocketExtensions.ToString());
             var session = new Session(sessions, caller, stream.Inner, FormatOf(context, deflate), AbortOf(context, stream), stream.Socket);
             stream.Session = session;
@@ -91,16 +93,17 @@ internal static partial class SocketEndpoints
                 });
             }
 
-            var serving = ServeAsync(socket, session, stream.Socket, new SocketClient(session, broker, address), sessions, broker, refusal, place);
-            place = null;
-
-            // A socket that has left the server is served on without the request.
-            await (stream.Socket is null ? serving : Task.CompletedTask);
+            serving = ServeAsync(socket, session, stream.Socket, new SocketClient(session, broker, address), sessions, broker, refusal, place);
         }
-        finally
+        catch
         {
-            place?.Dispose();
+            place.Dispose();
+            stream?.Socket?.Dispose();
+            throw;
         }
+
+        // A socket that has left the server is served on without the request.
+        await (stream.Socket is null ? serving : Task.CompletedTask);
     }
 
     /// <summary>Who opens a socket, or with what it is closed: a page learns nothing from the answer to a handshake.</summary>

@@ -83,6 +83,10 @@ internal sealed class MetricFamily
     private readonly double[] _boundaries;
     private readonly Series _plain;
 
+    /// <summary>The last labels that came, which come again most often: their text is made once.</summary>
+    private KeyValuePair<string, object?>[] _lastTags = [];
+    private Series? _last;
+
     public MetricFamily(Instrument instrument)
     {
         var isCounter = IsOf(instrument, typeof(Counter<>), typeof(ObservableCounter<>));
@@ -111,17 +115,14 @@ internal sealed class MetricFamily
             return;
         }
 
-        var labels = Labels(tags);
         lock (_lock)
         {
-            if (!_series.TryGetValue(labels, out var series))
+            if (_last is null || !AreLast(tags))
             {
-                labels = _series.Count < SeriesMax ? labels : Overflow;
-                _series.TryAdd(labels, new Series(_boundaries.Length));
-                series = _series[labels];
+                (_lastTags, _last) = (tags.ToArray(), Find(Labels(tags)));
             }
 
-            Add(series, value);
+            Add(_last, value);
         }
     }
 
@@ -145,9 +146,40 @@ internal sealed class MetricFamily
             if (_isObserved)
             {
                 _series.Clear();
+                _last = null;
                 _plain.Clear();
             }
         }
+    }
+
+    private Series Find(string labels)
+    {
+        if (!_series.TryGetValue(labels, out var series))
+        {
+            labels = _series.Count < SeriesMax ? labels : Overflow;
+            _series.TryAdd(labels, new Series(_boundaries.Length));
+            series = _series[labels];
+        }
+
+        return series;
+    }
+
+    private bool AreLast(ReadOnlySpan<KeyValuePair<string, object?>> tags)
+    {
+        if (tags.Length != _lastTags.Length)
+        {
+            return false;
+        }
+
+        for (var i = 0; i < tags.Length; i++)
+        {
+            if (tags[i].Key != _lastTags[i].Key || !Equals(tags[i].Value, _lastTags[i].Value))
+            {
+                return false;
+            }
+        }
+
+        return true;
     }
 
     private void Add(Series series, double value)

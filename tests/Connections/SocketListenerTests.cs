@@ -1,5 +1,5 @@
-using Dmb.Tests.Sockets;
 using System.Text;
+using Dmb.Tests.Sockets;
 
 namespace Dmb.Tests.Connections;
 

@@ -22,7 +22,10 @@ internal static class OpenApiDocument
         {
             host.UseSetting("Dmb:Port", "0");
             host.UseSetting("Dmb:RedisHost", "none");
-            host.ConfigureTestServices(services => services.AddEndpointsApiExplorer().AddSwaggerGen(Describe));
+            host.ConfigureTestServices(services => services
+                .ConfigureHttpJsonOptions(json => json.SerializerOptions.PropertyNamingPolicy = ApiJson.Wire.Options.PropertyNamingPolicy)
+                .AddEndpointsApiExplorer()
+                .AddSwaggerGen(Describe));
         });
         app.UseKestrel(0);
         app.StartServer();
