@@ -30,6 +30,9 @@ internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, ID
     private int _start;
     private int _examined;
     private int _end;
+
+    /// <summary>What came and was not counted for its turn yet.</summary>
+    private int _received;
     private Exception? _error;
     private bool _isHeard;
     private bool _isEnded;
@@ -47,7 +50,7 @@ internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, ID
 
     public override ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken = default)
     {
-        if (cancellationToken.CanBeCanceled || Turn.IsOver(this))
+        if (cancellationToken.CanBeCanceled || Turn.IsOver(this, ref _received))
         {
             return ReadLaterAsync(cancellationToken);
         }
@@ -55,7 +58,7 @@ internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, ID
         lock (_lock)
         {
             _isWatching = false;
-            if (!HasResult() && (_isReceiving || !Receive(Free())))
+            if (!HasResult() && !ReceiveNow())
             {
                 _isWaiting = true;
                 _source.Reset();
@@ -251,6 +254,23 @@ internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, ID
         return true;
     }
 
+    /// <summary>Receives what there is; false if that has to be waited for.</summary>
+    private bool ReceiveNow()
+    {
+        if (_isReceiving)
+        {
+            return false;
+        }
+
+        // No buffer is held for a connection on which nothing has come yet.
+        if (!_isHeard && !Receive(Memory<byte>.Empty))
+        {
+            return false;
+        }
+
+        return _isEnded || Receive(Free());
+    }
+
     /// <summary>Notes what was received.</summary>
     private void Received(SocketError error)
     {
@@ -266,7 +286,8 @@ internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, ID
             _connection.Closed();
         }
 
-        _end += _error is null ? _receiving.BytesTransferred : 0;
+        _received = _error is null ? _receiving.BytesTransferred : 0;
+        _end += _received;
         if (!_isHeard && _end > 0)
         {
             _isHeard = true;

@@ -9,6 +9,9 @@ internal static class Turn
     /// <summary>Reads in a row, of one connection on one thread, after which the others have their turn.</summary>
     private const int ReadsMax = 32;
 
+    /// <summary>What is larger counts as several reads.</summary>
+    private const int ReadBytes = 4_096;
+
     /// <summary>Whose turn it is on this thread.</summary>
     [ThreadStatic]
     private static object? _whose;
@@ -17,7 +20,9 @@ internal static class Turn
     private static int _reads;
 
     /// <summary>Counts a read. When this is true the connection has to let others come first.</summary>
-    public static bool IsOver(object connection)
+    /// <param name="connection">Which one it is.</param>
+    /// <param name="bytes">What the read before brought; they are counted once.</param>
+    public static bool IsOver(object connection, ref int bytes)
     {
         if (_whose != connection)
         {
@@ -25,7 +30,9 @@ internal static class Turn
             (_whose, _reads) = (connection, 0);
         }
 
-        if (++_reads < ReadsMax)
+        _reads += 1 + (bytes / ReadBytes);
+        bytes = 0;
+        if (_reads < ReadsMax)
         {
             return false;
         }

@@ -62,6 +62,7 @@ internal sealed class SharedStream : Stream
     private ReadOnlyMemory<byte> _early;
 
     private readonly Receiving? _receiving;
+    private int _received;
 
     /// <summary>A connection that stays the server's.</summary>
     public SharedStream(Stream inner) => Inner = inner;
@@ -107,7 +108,7 @@ internal sealed class SharedStream : Stream
             return new ValueTask<int>(early.Length);
         }
 
-        return Turn.IsOver(this) ? ReceiveLaterAsync(_receiving, buffer) : _receiving.ReceiveAsync(buffer);
+        return Turn.IsOver(this, ref _received) ? ReceiveLaterAsync(_receiving, buffer) : _receiving.ReceiveAsync(buffer);
     }
 
     private async ValueTask<int> ReadInnerAsync(Memory<byte> buffer, CancellationToken cancellationToken)
@@ -201,7 +202,7 @@ internal sealed class SharedStream : Stream
             }
 
             stream.Session!.Heard();
-            return BytesTransferred;
+            return stream._received = BytesTransferred;
         }
     }
 }
