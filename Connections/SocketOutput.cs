@@ -9,15 +9,11 @@ internal sealed class SocketOutput(SocketConnection connection) : PipeWriter
 {
     private const int FirstBufferBytes = 4_096;
 
-    private readonly Lock _lock = new();
     private byte[] _buffer = [];
     private int _length;
 
     /// <summary>Nothing leaves any more: the connection is lost, or somebody else's.</summary>
     private volatile bool _isCompleted;
-
-    /// <summary>The buffer is the socket's for now.</summary>
-    private bool _isSending;
 
     public override bool CanGetUnflushedBytes => true;
 
@@ -57,7 +53,6 @@ internal sealed class SocketOutput(SocketConnection connection) : PipeWriter
 
         if (error == SocketError.WouldBlock || (error == SocketError.Success && sent < _length))
         {
-            _isSending = true;
             return SendAsync(error == SocketError.Success ? sent : 0);
         }
 
@@ -74,17 +69,8 @@ internal sealed class SocketOutput(SocketConnection connection) : PipeWriter
     {
     }
 
-    public override void Complete(Exception? exception = null)
-    {
-        lock (_lock)
-        {
-            _isCompleted = true;
-            if (!_isSending)
-            {
-                Release();
-            }
-        }
-    }
+    /// <summary>Nothing more is sent. The buffer stays with whoever is writing or sending: the next flush gives it back.</summary>
+    public override void Complete(Exception? exception = null) => _isCompleted = true;
 
     /// <summary>Sends the rest. It is not given up halfway, whoever waits: what was begun is finished, or the connection ends.</summary>
     private async ValueTask<FlushResult> SendAsync(int sent)
@@ -105,11 +91,7 @@ internal sealed class SocketOutput(SocketConnection connection) : PipeWriter
             Lose(SocketError.OperationAborted);
         }
 
-        lock (_lock)
-        {
-            _isSending = false;
-            return Flushed();
-        }
+        return Flushed();
     }
 
     /// <summary>What can't be sent is no error of the sender's: the reader is told why.</summary>
