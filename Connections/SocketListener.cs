@@ -81,7 +81,8 @@ internal sealed partial class SocketListener : IConnectionListener
             }
             catch (SocketException e) when (e.SocketErrorCode is SocketError.TooManyOpenSockets or SocketError.NoBufferSpaceAvailable)
             {
-                LogNoSocket(_logger, e);
+                // Without the exception: its text takes files that can't be had either.
+                LogNoSocket(_logger);
                 await Task.Delay(Pause, _time, cancellationToken);
             }
             catch (SocketException)
@@ -194,5 +195,5 @@ internal sealed partial class SocketListener : IConnectionListener
     }
 
     [LoggerMessage(5001, LogLevel.Warning, "No socket for the next connection: raise the limit of open files (ulimit -n, LimitNOFILE=).")]
-    private static partial void LogNoSocket(ILogger logger, Exception exception);
+    private static partial void LogNoSocket(ILogger logger);
 }

@@ -62,23 +62,4 @@ public sealed class SocketListenerTests
             Assert.Equal(expected, (await http.ReadAsync()).Body);
         }
     }
-
-    [Fact]
-    public async Task A_node_that_may_have_no_more_sockets_says_so_and_goes_on_when_it_has()
-    {
-        await using var node = await NodeProcess.StartAsync(("REDIS_HOST", "none"));
-        await node.WarmUpAsync();
-        await node.LimitFilesAsync(more: 20);
-        var clients = new List<RawHttp>();
-        for (var i = 0; i < 40; i++)
-        {
-            clients.Add(await RawHttp.ConnectAsync(node.Url.Port));
-        }
-
-        await node.LogAsync("raise the limit of open files");
-        clients.ForEach(client => client.Dispose());
-
-        using var late = await RawHttp.ConnectAsync(node.Url.Port);
-        (await late.AskAsync("POST /_notify/report_dev", "1")).TakenId();
-    }
 }

@@ -54,15 +54,6 @@ public sealed class ChildProcess : IAsyncDisposable
         }
     }
 
-    /// <summary>Lets it open so many files and sockets more than it has open.</summary>
-    public async Task LimitFilesAsync(int more)
-    {
-        var limit = Directory.GetFiles($"/proc/{_process.Id}/fd").Length + more;
-        using var prlimit = Process.Start("prlimit", ["--pid", $"{_process.Id}", $"--nofile={limit}"]);
-        await prlimit.WaitForExitAsync();
-        Assert.Equal(0, prlimit.ExitCode);
-    }
-
     /// <summary>Starts a program that sees the variables of this process, but none that sets a broker up, and these.</summary>
     public static ChildProcess Start(
         string program, IEnumerable<string> arguments, string directory, params (string Name, string Value)[] environment)

@@ -44,9 +44,6 @@ public sealed partial class NodeProcess : IAsyncDisposable
     /// <summary>What it logged so far.</summary>
     public string[] Log => _process.Lines;
 
-    /// <summary>Lets it open so many files and sockets more than it has open.</summary>
-    public Task LimitFilesAsync(int more) => _process.LimitFilesAsync(more);
-
     /// <summary>Bytes of memory that it holds now.</summary>
     public long MemoryBytes => _process.MemoryBytes;
 
