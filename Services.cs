@@ -33,8 +33,7 @@ internal static partial class Services
         {
             kestrel.AddServerHeader = false;
 
-            // libcurl sends a push again when its idle connection was closed without a word.
-            kestrel.Limits.KeepAliveTimeout = TimeSpan.FromMinutes(10);
+            kestrel.Limits.KeepAliveTimeout = PushConnection.KeepAliveTimeout;
 
             // Whoever sends a byte at a time holds a connection, and no more than that, for so long.
             kestrel.Limits.RequestHeadersTimeout = options.HeadersTimeout;
@@ -42,11 +41,11 @@ internal static partial class Services
             kestrel.Limits.MaxRequestBodySize = Math.Max(options.MaxBatchBytes, options.MaxMessageBytes);
             if (Settings.Address(options) is { } address)
             {
-                kestrel.Listen(address, options.Port);
+                kestrel.Listen(address, options.Port, PushesFirst);
             }
             else
             {
-                kestrel.ListenAnyIP(options.Port);
+                kestrel.ListenAnyIP(options.Port, PushesFirst);
             }
         });
         builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddSimpleConsole(console =>
@@ -68,6 +67,8 @@ internal static partial class Services
         // Nobody who reads the log may hold up a message.
         builder.Services.Configure<ConsoleLoggerOptions>(console => console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite);
     }
+
+    private static void PushesFirst(ListenOptions listen) => listen.Use(listen.ApplicationServices.GetRequiredService<PushConnections>().Before);
 
     /// <summary>Routing: events, rooms, publishing and fan-out.</summary>
     public static void AddBroker(this WebApplicationBuilder builder, BrokerOptions options)
@@ -157,6 +158,8 @@ internal static partial class Services
     public static void AddHttp(this WebApplicationBuilder builder, BrokerOptions options)
     {
         builder.Services
+            .AddSingleton<Pushes>()
+            .AddSingleton<PushConnections>()
             .AddSingleton<OriginCheck>()
             .AddRequestDecompression()
             .AddCors(cors => cors.AddDefaultPolicy(policy =>

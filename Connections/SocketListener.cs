@@ -106,6 +106,7 @@ internal sealed partial class SocketListener : IConnectionListener
         }
 
         await Task.WhenAny(_empty.Task, Task.Delay(Linger, TimeProvider.System, cancellationToken));
+        EndSilent();
     }
 
     public async ValueTask DisposeAsync()
@@ -154,7 +155,7 @@ internal sealed partial class SocketListener : IConnectionListener
         return connection;
     }
 
-    /// <summary>Closes the connections on which nothing came in time. The server would keep them as long as those that wait for their next request.</summary>
+    /// <summary>Closes the connections on which nothing came in time, or nothing at all. The server would keep them as long as those that wait for their next request.</summary>
     private void EndSilent()
     {
         while (NextTooLong() is { } connection)
@@ -174,7 +175,7 @@ internal sealed partial class SocketListener : IConnectionListener
                 return null;
             }
 
-            var left = _firstByteMax - _time.GetElapsedTime(connection.Since);
+            var left = _isUnbound ? TimeSpan.Zero : _firstByteMax - _time.GetElapsedTime(connection.Since);
             if (left > TimeSpan.Zero)
             {
                 _timer.Change(left, Timeout.InfiniteTimeSpan);

@@ -1,14 +1,17 @@
 using System.Text;
 using Dmb.Access;
+using Dmb.Connections;
 using Dmb.Routing;
 
 namespace Dmb.Endpoints;
 
 /// <summary>Who is calling over HTTP: the credentials of a request (docs/protocol.md §10).</summary>
-internal sealed class Authentication(Credentials credentials, AccessRules rules, BrokerOptions options)
+internal sealed class Authentication(Credentials credentials, HostKeys keys, AccessRules rules, BrokerOptions options)
 {
     /// <summary>What a WebSocket's subprotocol begins with that is a token: a page can't set headers.</summary>
     private const string SubprotocolPrefix = "bearer.";
+
+    private static ReadOnlySpan<byte> BearerPrefix => "Bearer "u8;
 
     /// <summary>
     /// Whoever a request says it is from: <c>Authorization</c> as Bearer (RFC 6750 §2.1) or Basic (RFC 7617), <c>X-Api-Key</c>, a
@@ -51,6 +54,22 @@ internal sealed class Authentication(Credentials credentials, AccessRules rules,
         return options.TokenInQuery && Credentials.IsToken(token)
             ? credentials.FindAsync(token)
             : throw new RefusedException(ErrorCode.Unauthenticated, "No key is taken from a URL, and a token only where DMB_TOKEN_IN_QUERY allows it.");
+    }
+
+    /// <summary>The host that a plain request is from; null where that is somebody else, or needs to be asked for as above.</summary>
+    public Caller? FindAtOnce(in PlainRequest request)
+    {
+        if (!rules.IsOn)
+        {
+            return Caller.TrustedHost;
+        }
+
+        var shown = request.Authorization.IsEmpty ? request.ApiKey
+            : request.Authorization.Length > BearerPrefix.Length && Ascii.EqualsIgnoreCase(request.Authorization[..BearerPrefix.Length], BearerPrefix)
+                ? request.Authorization[BearerPrefix.Length..].TrimStart((byte)' ')
+            : default;
+        var secret = Encoding.ASCII.GetString(shown);
+        return secret.Length == 0 || Credentials.IsToken(secret) ? null : keys.Find(secret);
     }
 
     private static bool IsBearer(string protocol) => protocol.StartsWith(SubprotocolPrefix, StringComparison.Ordinal);

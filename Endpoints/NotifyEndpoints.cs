@@ -1,5 +1,8 @@
+using System.Net;
+using System.Text;
 using System.Text.Json.Serialization;
 using Dmb.Access;
+using Dmb.Connections;
 using Dmb.Routing;
 using Dmb.Telemetry;
 
@@ -37,9 +40,9 @@ internal static class NotifyEndpoints
     public static void MapNotify(this IEndpointRouteBuilder routes)
     {
         var group = routes.MapGroup("/_notify").WithTags("Publish");
-        var pushes = ActivatorUtilities.CreateInstance<Pushes>(routes.ServiceProvider);
 
-        // Its services are found once and not for each push, nor is a scope made for them.
+        // Found once and not for each push, nor is a scope of services made for it.
+        var pushes = routes.ServiceProvider.GetRequiredService<Pushes>();
         group.MapPost("/{event}", pushes.NotifyAsync)
             .WithName("notify")
             .WithSummary("Push an event.")
@@ -63,9 +66,53 @@ internal static class NotifyEndpoints
     }
 }
 
+/// <summary>A push that was read.</summary>
+/// <param name="Event">The event; null if nobody registered it.</param>
+/// <param name="Body">As it came.</param>
+/// <param name="Key">The idempotency key, or null.</param>
+/// <param name="TraceParent">The trace that it came with, or null.</param>
+/// <param name="Caller">Who pushes.</param>
+/// <param name="Length">Bytes of the request.</param>
+/// <param name="IsLast">Whether the sender wants the connection closed after the answer.</param>
+internal readonly record struct Push(EventRegistration? Event, ReadOnlyMemory<byte> Body, string? Key, string? TraceParent, Caller Caller, int Length, bool IsLast);
+
 /// <summary>What a push and a batch do.</summary>
 internal sealed class Pushes(EventTable events, Publisher publisher, Limits limits, BrokerOptions options, BrokerTelemetry telemetry)
 {
+    /// <summary>Bytes that an answer to a push has at most.</summary>
+    public const int AnswerBytesMax = 64 + (6 * Names.MaxIdLength);
+
+    private static ReadOnlySpan<byte> Path => "/_notify/"u8;
+
+    /// <summary>Bytes that the body of a push may have.</summary>
+    public int BodyMax => options.MaxMessageBytes;
+
+    /// <summary>Reads a push; false if the request is something else, or to be refused.</summary>
+    public bool TryRead(in PlainRequest request, ReadOnlyMemory<byte> came, Caller caller, out Push push)
+    {
+        push = default;
+        Span<char> name = stackalloc char[Names.MaxEventLength];
+        if (!request.Path.StartsWith(Path)
+            || !Encoding.ASCII.TryGetChars(request.Path[Path.Length..], name, out var length)
+            || !Names.IsEvent(name[..length]))
+        {
+            return false;
+        }
+
+        var key = TextOrNull(request.IdempotencyKey);
+        push = new Push(events.Find(name[..length]), came[request.Body], key, TextOrNull(request.TraceParent), caller, request.Length, request.IsLast);
+        return key is null || Names.IsId(key);
+    }
+
+    /// <summary>Publishes a push.</summary>
+    /// <exception cref="RefusedException">It is not one JSON value, or too much in one of many ways, or Redis is away and may not be.</exception>
+    public ValueTask<Published> PublishAsync(in Push push, IPAddress? address)
+    {
+        limits.Publish(push.Caller, address);
+        var data = JsonText.Clean(push.Body, telemetry);
+        return publisher.PublishAsync(push.Event, data, publisher.ReadAddress(data.Span), push.Key, id: null, push.TraceParent);
+    }
+
     public async Task NotifyAsync(HttpContext context, string @event)
     {
         limits.Publish(context.Caller(), context.Connection.RemoteIpAddress);
@@ -89,7 +136,10 @@ internal sealed class Pushes(EventTable events, Publisher publisher, Limits limi
             throw new RefusedException(ErrorCode.UnknownEvent, $"Nobody registered the event {@event}.");
         }
 
-        Answer(context.Response, published);
+        var response = context.Response;
+        var length = WriteAnswer(published, response.BodyWriter.GetSpan(AnswerBytesMax));
+        (response.StatusCode, response.ContentType, response.ContentLength) = (StatusOf(published), "application/json", length);
+        response.BodyWriter.Advance(length);
     }
 
     public async Task<IResult> BatchAsync(HttpContext context)
@@ -130,36 +180,38 @@ internal sealed class Pushes(EventTable events, Publisher publisher, Limits limi
         _ => null,
     };
 
+    private static string? TextOrNull(ReadOnlySpan<byte> header) => header.IsEmpty ? null : Encoding.ASCII.GetString(header);
+
     private static bool IsStrict(HttpRequest request) =>
         request.Headers["Prefer"].ToString().Contains("handling=strict", StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>Written by hand, since it is the answer to every push.</summary>
-    private static void Answer(HttpResponse response, Published published)
+    /// <summary>What an answer to a push says, written by hand since there are so many.</summary>
+    /// <param name="published">What became of it.</param>
+    /// <param name="target">Where to write it: <see cref="AnswerBytesMax"/>.</param>
+    /// <returns>How many bytes it has.</returns>
+    public static int WriteAnswer(Published published, Span<byte> target)
     {
-        response.ContentType = "application/json";
-        var writer = response.BodyWriter;
-        var target = writer.GetSpan(64 + (6 * Names.MaxIdLength));
         var length = 0;
-        if (published.Id is { } id)
-        {
-            Put("{\"ok\":true,\"id\":"u8, target, ref length);
-            length += JsonText.Quote(id, target[length..]);
-            Put(published.Duplicate ? ",\"duplicate\":true}"u8 : published.Taken switch
-            {
-                Taken.Spooled => ",\"degraded\":\"spooled\"}"u8,
-                Taken.Locally => ",\"degraded\":\"local\"}"u8,
-                _ => "}"u8,
-            }, target, ref length);
-            response.StatusCode = published.Taken == Taken.Spooled ? StatusCodes.Status202Accepted : StatusCodes.Status200OK;
-        }
-        else
+        if (published.Id is not { } id)
         {
             Put("{\"ok\":false,\"ignore\":true}"u8, target, ref length);
+            return length;
         }
 
-        response.ContentLength = length;
-        writer.Advance(length);
+        Put("{\"ok\":true,\"id\":"u8, target, ref length);
+        length += JsonText.Quote(id, target[length..]);
+        Put(published.Duplicate ? ",\"duplicate\":true}"u8 : published.Taken switch
+        {
+            Taken.Spooled => ",\"degraded\":\"spooled\"}"u8,
+            Taken.Locally => ",\"degraded\":\"local\"}"u8,
+            _ => "}"u8,
+        }, target, ref length);
+        return length;
     }
+
+    /// <summary>The status of that answer.</summary>
+    public static int StatusOf(Published published) =>
+        published.Taken == Taken.Spooled ? StatusCodes.Status202Accepted : StatusCodes.Status200OK;
 
     private static void Put(ReadOnlySpan<byte> bytes, Span<byte> target, ref int length)
     {

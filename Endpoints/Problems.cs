@@ -4,6 +4,7 @@ using Dmb.Routing;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.WebUtilities;
 
 namespace Dmb.Endpoints;
 
@@ -21,7 +22,11 @@ internal static partial class Problems
     /// <summary>What the server reads and throws away by itself, so that the connection goes on.</summary>
     private const int DrainedBytesMax = 65_536;
 
-    private const string ContentType = "application/problem+json";
+    /// <summary>What is said of an error of ours.</summary>
+    public const string FailureDetail = "The broker failed; its log says why.";
+
+    /// <summary>RFC 9457 §3.</summary>
+    public const string ContentType = "application/problem+json";
 
     /// <summary>Answers what endpoints refuse, what the server refuses, and what nobody expected, with a problem.</summary>
     public static void UseProblems(this WebApplication app)
@@ -43,11 +48,7 @@ internal static partial class Problems
             }
             catch (RefusedException refused) when (!context.Response.HasStarted)
             {
-                if (refused.RetryAfter is { } wait)
-                {
-                    context.Response.Headers.RetryAfter = $"{Math.Max(1, Math.Ceiling(wait.TotalSeconds))}";
-                }
-
+                context.Response.Headers.RetryAfter = RetryAfterOf(refused);
                 await WriteAsync(context, StatusOf(refused), refused.Code, refused.Message);
             }
             catch (BadHttpRequestException bad) when (!context.Response.HasStarted)
@@ -65,8 +66,8 @@ internal static partial class Problems
             }
             catch (Exception e) when (!context.Response.HasStarted)
             {
-                LogFailed(app.Logger, context.Request.Path, e);
-                await WriteAsync(context, 500, ErrorCode.Internal, "The broker failed; its log says why.");
+                LogFailed(app.Logger, context.Request.Path.ToString(), e);
+                await WriteAsync(context, 500, ErrorCode.Internal, FailureDetail);
             }
         });
     }
@@ -77,22 +78,24 @@ internal static partial class Problems
         var response = context.Response;
         response.StatusCode = status;
         response.ContentType = ContentType;
-        if (status == StatusCodes.Status503ServiceUnavailable)
-        {
-            response.Headers.RetryAfter = "1";
-        }
-        else if (status == StatusCodes.Status401Unauthorized)
+        if (status == StatusCodes.Status401Unauthorized)
         {
             // RFC 9110 §11.6.1 and RFC 6750 §3.
             response.Headers.WWWAuthenticate = code == ErrorCode.TokenExpired ? "Bearer error=\"invalid_token\"" : "Bearer";
         }
 
-        var title = Microsoft.AspNetCore.WebUtilities.ReasonPhrases.GetReasonPhrase(status);
-        var problem = JsonSerializer.SerializeToUtf8Bytes(
-            new Problem("about:blank", title, status, detail, code), ApiJson.Wire.Problem);
+        var problem = Write(status, code, detail);
         response.ContentLength = problem.Length;
         return response.Body.WriteAsync(problem, context.RequestAborted).AsTask();
     }
+
+    /// <summary>A problem as JSON.</summary>
+    public static byte[] Write(int status, string code, string detail) => JsonSerializer.SerializeToUtf8Bytes(
+        new Problem("about:blank", ReasonPhrases.GetReasonPhrase(status), status, detail, code), ApiJson.Wire.Problem);
+
+    /// <summary>How many seconds somebody who was refused should wait (RFC 9110 §10.2.3); null if the same won't pass later.</summary>
+    public static string? RetryAfterOf(RefusedException refused) =>
+        refused.RetryAfter is { } wait ? $"{Math.Max(1, Math.Ceiling(wait.TotalSeconds))}" : StatusOf(refused) == StatusCodes.Status503ServiceUnavailable ? "1" : null;
 
     /// <summary>Where a body comes that nobody is going to read, the connection can't go on: the answer says so.</summary>
     public static void CloseIfUnread(HttpContext context)
@@ -103,7 +106,8 @@ internal static partial class Problems
         }
     }
 
-    private static int StatusOf(RefusedException refused) => refused.Code switch
+    /// <summary>The status for a refusal.</summary>
+    public static int StatusOf(RefusedException refused) => refused.Code switch
     {
         ErrorCode.RateLimited when refused.RetryAfter is not null => StatusCodes.Status429TooManyRequests,
         ErrorCode.Unauthenticated or ErrorCode.TokenExpired => StatusCodes.Status401Unauthorized,
@@ -132,7 +136,7 @@ internal static partial class Problems
     };
 
     [LoggerMessage(1001, LogLevel.Error, "Failed to answer {Path}.")]
-    private static partial void LogFailed(ILogger logger, PathString path, Exception exception);
+    public static partial void LogFailed(ILogger logger, string path, Exception exception);
 
     [LoggerMessage(1002, LogLevel.Debug, "Whoever asked for {Path} is gone.")]
     private static partial void LogGone(ILogger logger, PathString path, Exception exception);

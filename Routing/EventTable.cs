@@ -15,6 +15,7 @@ internal sealed class EventTable
     private readonly HashSet<string> _buses;
     private readonly Dictionary<string, EventRegistration> _defaults = [];
     private readonly ConcurrentDictionary<string, EventRegistration> _events;
+    private readonly ConcurrentDictionary<string, EventRegistration>.AlternateLookup<ReadOnlySpan<char>> _byCharacters;
 
     public EventTable(BrokerOptions options)
     {
@@ -27,6 +28,7 @@ internal sealed class EventTable
         }
 
         _events = new ConcurrentDictionary<string, EventRegistration>(_defaults);
+        _byCharacters = _events.GetAlternateLookup<ReadOnlySpan<char>>();
     }
 
     /// <summary>Splits <c>event=bus</c>; a missing bus is empty.</summary>
@@ -40,7 +42,7 @@ internal sealed class EventTable
     public IEnumerable<EventRegistration> All() => _events.Values.OrderBy(e => e.Event, StringComparer.Ordinal);
 
     /// <summary>The registration of an event, or null when nobody registered it.</summary>
-    public EventRegistration? Find(string name) => _events.GetValueOrDefault(name);
+    public EventRegistration? Find(ReadOnlySpan<char> name) => _byCharacters.TryGetValue(name, out var registration) ? registration : null;
 
     /// <summary>Registers an event, or replaces its default room. A default room that is no bus counts as none.</summary>
     /// <exception cref="RefusedException">The name is not an event's, or the table is full.</exception>
