@@ -33,7 +33,7 @@ internal static partial class Services
         {
             kestrel.AddServerHeader = false;
 
-            kestrel.Limits.KeepAliveTimeout = PushConnection.KeepAliveTimeout;
+            kestrel.Limits.KeepAliveTimeout = PlainConnection.KeepAliveTimeout;
 
             // Whoever sends a byte at a time holds a connection, and no more than that, for so long.
             kestrel.Limits.RequestHeadersTimeout = options.HeadersTimeout;
@@ -41,11 +41,11 @@ internal static partial class Services
             kestrel.Limits.MaxRequestBodySize = Math.Max(options.MaxBatchBytes, options.MaxMessageBytes);
             if (Settings.Address(options) is { } address)
             {
-                kestrel.Listen(address, options.Port, PushesFirst);
+                kestrel.Listen(address, options.Port, PlainFirst);
             }
             else
             {
-                kestrel.ListenAnyIP(options.Port, PushesFirst);
+                kestrel.ListenAnyIP(options.Port, PlainFirst);
             }
         });
         builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddSimpleConsole(console =>
@@ -68,7 +68,7 @@ internal static partial class Services
         builder.Services.Configure<ConsoleLoggerOptions>(console => console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite);
     }
 
-    private static void PushesFirst(ListenOptions listen) => listen.Use(listen.ApplicationServices.GetRequiredService<PushConnections>().Before);
+    private static void PlainFirst(ListenOptions listen) => listen.Use(listen.ApplicationServices.GetRequiredService<PlainConnections>().Before);
 
     /// <summary>Routing: events, rooms, publishing and fan-out.</summary>
     public static void AddBroker(this WebApplicationBuilder builder, BrokerOptions options)
@@ -149,6 +149,7 @@ internal static partial class Services
         builder.Services
             .AddSingleton<SessionTable>()
             .AddSingleton<SocketBroker>()
+            .AddSingleton<SocketSessions>()
             .AddSingleton<Drain>()
             .AddHostedService<KeepAlive>()
             .AddHostedService(services => services.GetRequiredService<Drain>());
@@ -159,7 +160,8 @@ internal static partial class Services
     {
         builder.Services
             .AddSingleton<Pushes>()
-            .AddSingleton<PushConnections>()
+            .AddSingleton<Handshakes>()
+            .AddSingleton<PlainConnections>()
             .AddSingleton<OriginCheck>()
             .AddRequestDecompression()
             .AddCors(cors => cors.AddDefaultPolicy(policy =>

@@ -6,13 +6,10 @@ using Dmb.Routing;
 namespace Dmb.Endpoints;
 
 /// <summary>Who is calling over HTTP: the credentials of a request (docs/protocol.md §10).</summary>
-internal sealed class Authentication(Credentials credentials, HostKeys keys, AccessRules rules, BrokerOptions options)
+internal sealed class Authentication(Credentials credentials, AccessRules rules, BrokerOptions options)
 {
     /// <summary>What a WebSocket's subprotocol begins with that is a token: a page can't set headers.</summary>
     private const string SubprotocolPrefix = "bearer.";
-
-    private static ReadOnlySpan<byte> BearerPrefix => "Bearer "u8;
-
     /// <summary>
     /// Whoever a request says it is from: <c>Authorization</c> as Bearer (RFC 6750 §2.1) or Basic (RFC 7617), <c>X-Api-Key</c>, a
     /// WebSocket's subprotocol, and a token in the query where that is allowed.
@@ -25,51 +22,45 @@ internal sealed class Authentication(Credentials credentials, HostKeys keys, Acc
             return new(Caller.TrustedHost);
         }
 
-        var header = request.Headers.Authorization.ToString();
-        if (header.Length > 0)
+        var headers = request.Headers;
+        return FindAsync(headers.Authorization.ToString(), headers["X-Api-Key"].ToString(), headers.SecWebSocketProtocol.ToString(), request.Query["access_token"].ToString());
+    }
+
+    /// <summary>The same for a plain request, which has no token in a query.</summary>
+    public ValueTask<Caller> ReadAsync(in PlainRequest request) => !rules.IsOn
+        ? new(Caller.TrustedHost)
+        : FindAsync(Encoding.ASCII.GetString(request.Authorization), Encoding.ASCII.GetString(request.ApiKey), Encoding.ASCII.GetString(request.WebSocketProtocol), "");
+
+    private async ValueTask<Caller> FindAsync(string authorization, string apiKey, string protocols, string token)
+    {
+        if (authorization.Length > 0)
         {
-            return header.Split(' ', 2, StringSplitOptions.TrimEntries) switch
+            return authorization.Split(' ', 2, StringSplitOptions.TrimEntries) switch
             {
-                [var scheme, var shown] when scheme.Equals("Bearer", StringComparison.OrdinalIgnoreCase) => credentials.FindAsync(shown),
-                [var scheme, var shown] when scheme.Equals("Basic", StringComparison.OrdinalIgnoreCase) => new(Basic(shown)),
+                [var scheme, var shown] when scheme.Equals("Bearer", StringComparison.OrdinalIgnoreCase) => await credentials.FindAsync(shown),
+                [var scheme, var shown] when scheme.Equals("Basic", StringComparison.OrdinalIgnoreCase) => Basic(shown),
                 _ => throw new RefusedException(ErrorCode.Unauthenticated, "Authorization is Bearer and a key or token, or Basic with a key's name and secret."),
             };
         }
 
-        if (request.Headers["X-Api-Key"].ToString() is { Length: > 0 } key)
+        if (apiKey.Length > 0)
         {
-            return new(credentials.FindKey(key));
+            return credentials.FindKey(apiKey);
         }
 
-        if (request.HttpContext.WebSockets.WebSocketRequestedProtocols.FirstOrDefault(IsBearer) is { } protocol)
+        if (Array.Find(protocols.Split(',', StringSplitOptions.TrimEntries), IsBearer) is { } protocol)
         {
-            return credentials.FindAsync(protocol[SubprotocolPrefix.Length..]);
+            return await credentials.FindAsync(protocol[SubprotocolPrefix.Length..]);
         }
 
-        if (request.Query["access_token"].ToString() is not { Length: > 0 } token)
+        if (token.Length == 0)
         {
-            return new(Caller.Anonymous);
+            return Caller.Anonymous;
         }
 
         return options.TokenInQuery && Credentials.IsToken(token)
-            ? credentials.FindAsync(token)
+            ? await credentials.FindAsync(token)
             : throw new RefusedException(ErrorCode.Unauthenticated, "No key is taken from a URL, and a token only where DMB_TOKEN_IN_QUERY allows it.");
-    }
-
-    /// <summary>The host that a plain request is from; null where that is somebody else, or needs to be asked for as above.</summary>
-    public Caller? FindAtOnce(in PlainRequest request)
-    {
-        if (!rules.IsOn)
-        {
-            return Caller.TrustedHost;
-        }
-
-        var shown = request.Authorization.IsEmpty ? request.ApiKey
-            : request.Authorization.Length > BearerPrefix.Length && Ascii.EqualsIgnoreCase(request.Authorization[..BearerPrefix.Length], BearerPrefix)
-                ? request.Authorization[BearerPrefix.Length..].TrimStart((byte)' ')
-            : default;
-        var secret = Encoding.ASCII.GetString(shown);
-        return secret.Length == 0 || Credentials.IsToken(secret) ? null : keys.Find(secret);
     }
 
     private static bool IsBearer(string protocol) => protocol.StartsWith(SubprotocolPrefix, StringComparison.Ordinal);
@@ -110,23 +101,14 @@ internal static class AuthenticationMiddleware
                 return next(context);
             }
 
-            try
+            // A key is found at once.
+            var reading = authentication.ReadAsync(context.Request);
+            if (!reading.IsCompletedSuccessfully)
             {
-                // A key is found at once.
-                var reading = authentication.ReadAsync(context.Request);
-                if (!reading.IsCompletedSuccessfully)
-                {
-                    return AwaitAsync(context, next, reading);
-                }
-
-                context.User = reading.Result;
-            }
-            catch (RefusedException)
-            {
-                Problems.CloseIfUnread(context);
-                throw;
+                return AwaitAsync(context, next, reading);
             }
 
+            context.User = reading.Result;
             return next(context);
         });
     }

@@ -71,13 +71,14 @@ internal static class NotifyEndpoints
 /// <param name="Body">As it came.</param>
 /// <param name="Key">The idempotency key, or null.</param>
 /// <param name="TraceParent">The trace that it came with, or null.</param>
-/// <param name="Caller">Who pushes.</param>
+/// <param name="Caller">Who pushes, or why that is refused.</param>
 /// <param name="Length">Bytes of the request.</param>
 /// <param name="IsLast">Whether the sender wants the connection closed after the answer.</param>
-internal readonly record struct Push(EventRegistration? Event, ReadOnlyMemory<byte> Body, string? Key, string? TraceParent, Caller Caller, int Length, bool IsLast);
+internal readonly record struct Push(EventRegistration? Event, ReadOnlyMemory<byte> Body, string? Key, string? TraceParent, ValueTask<Caller> Caller, int Length, bool IsLast);
 
 /// <summary>What a push and a batch do.</summary>
-internal sealed class Pushes(EventTable events, Publisher publisher, Limits limits, BrokerOptions options, BrokerTelemetry telemetry)
+internal sealed class Pushes(
+    EventTable events, Publisher publisher, Authentication authentication, AccessRules rules, Limits limits, BrokerOptions options, BrokerTelemetry telemetry)
 {
     /// <summary>Bytes that an answer to a push has at most.</summary>
     public const int AnswerBytesMax = 64 + (6 * Names.MaxIdLength);
@@ -87,30 +88,38 @@ internal sealed class Pushes(EventTable events, Publisher publisher, Limits limi
     /// <summary>Bytes that the body of a push may have.</summary>
     public int BodyMax => options.MaxMessageBytes;
 
-    /// <summary>Reads a push; false if the request is something else, or to be refused.</summary>
-    public bool TryRead(in PlainRequest request, ReadOnlyMemory<byte> came, Caller caller, out Push push)
+    /// <summary>Reads a push; false if the request is something else, or has a name that is none.</summary>
+    public bool TryRead(in PlainRequest request, ReadOnlyMemory<byte> came, out Push push)
     {
         push = default;
         Span<char> name = stackalloc char[Names.MaxEventLength];
-        if (!request.Path.StartsWith(Path)
-            || !Encoding.ASCII.TryGetChars(request.Path[Path.Length..], name, out var length)
+        if (!request.IsPost || !request.Target.StartsWith(Path) || !request.Origin.IsEmpty || !request.Upgrade.IsEmpty
+            || !Encoding.ASCII.TryGetChars(request.Target[Path.Length..], name, out var length)
             || !Names.IsEvent(name[..length]))
         {
             return false;
         }
 
         var key = TextOrNull(request.IdempotencyKey);
-        push = new Push(events.Find(name[..length]), came[request.Body], key, TextOrNull(request.TraceParent), caller, request.Length, request.IsLast);
-        return key is null || Names.IsId(key);
+        if (key is not null && !Names.IsId(key))
+        {
+            return false;
+        }
+
+        push = new Push(
+            events.Find(name[..length]), came[request.Body], key, TextOrNull(request.TraceParent), authentication.ReadAsync(request), request.Length, request.IsLast);
+        return true;
     }
 
     /// <summary>Publishes a push.</summary>
-    /// <exception cref="RefusedException">It is not one JSON value, or too much in one of many ways, or Redis is away and may not be.</exception>
-    public ValueTask<Published> PublishAsync(in Push push, IPAddress? address)
+    /// <exception cref="RefusedException">Its sender may not, or not so often, or it is not one JSON value, or the broker can't take it.</exception>
+    public async ValueTask<Published> PublishAsync(Push push, IPAddress? address)
     {
-        limits.Publish(push.Caller, address);
+        var caller = await push.Caller;
+        rules.Demand(caller, Operation.Publish);
+        limits.Publish(caller, address);
         var data = JsonText.Clean(push.Body, telemetry);
-        return publisher.PublishAsync(push.Event, data, publisher.ReadAddress(data.Span), push.Key, id: null, push.TraceParent);
+        return await publisher.PublishAsync(push.Event, data, publisher.ReadAddress(data.Span), push.Key, id: null, push.TraceParent);
     }
 
     public async Task NotifyAsync(HttpContext context, string @event)

@@ -1,3 +1,5 @@
+using System.Text;
+using Dmb.Connections;
 using Dmb.Routing;
 
 namespace Dmb.Endpoints;
@@ -12,27 +14,31 @@ internal sealed class OriginCheck(BrokerOptions options)
     private readonly bool _isLoopback = Settings.IsLoopback(options);
 
     /// <summary>Whether a request comes from no page at all, from one of the broker's, or from an allowed one (RFC 6454).</summary>
-    public bool Allows(HttpRequest request)
+    public bool Allows(HttpRequest request) =>
+        request.Headers.Origin is not { Count: > 0 } header
+        || Allows(header.ToString(), request.Scheme, request.Host.ToString(), request.HttpContext.Connection.LocalPort);
+
+    /// <summary>Whether a plain request does.</summary>
+    /// <param name="request">One without TLS.</param>
+    /// <param name="port">The broker's, at which it came.</param>
+    public bool Allows(in PlainRequest request, int port) =>
+        request.Origin.IsEmpty || Allows(Encoding.ASCII.GetString(request.Origin), "http", Encoding.ASCII.GetString(request.Host), port);
+
+    private bool Allows(string origin, string scheme, string host, int port)
     {
-        if (request.Headers.Origin is not { Count: > 0 } header)
+        if (_allowed.Contains(origin))
         {
             return true;
         }
 
-        var origin = header.ToString();
-        return _allowed.Contains(origin) || IsOwn(origin, request);
-    }
-
-    private bool IsOwn(string origin, HttpRequest request)
-    {
         if (!_isLoopback)
         {
-            return origin.Equals($"{request.Scheme}://{request.Host}", StringComparison.OrdinalIgnoreCase);
+            return origin.Equals($"{scheme}://{host}", StringComparison.OrdinalIgnoreCase);
         }
 
         // The Host is not asked: it may be a name that somebody pointed at this machine.
-        var port = request.HttpContext.Connection.LocalPort is var local and not 80 ? $":{local}" : "";
-        return origin == "http://localhost" + port || origin == "http://127.0.0.1" + port || origin == "http://[::1]" + port;
+        var local = port == 80 ? "" : $":{port}";
+        return origin == "http://localhost" + local || origin == "http://127.0.0.1" + local || origin == "http://[::1]" + local;
     }
 }
 

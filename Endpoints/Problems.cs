@@ -48,7 +48,11 @@ internal static partial class Problems
             }
             catch (RefusedException refused) when (!context.Response.HasStarted)
             {
-                context.Response.Headers.RetryAfter = RetryAfterOf(refused);
+                if (HeaderOf(refused) is var (name, value))
+                {
+                    context.Response.Headers[name] = value;
+                }
+
                 await WriteAsync(context, StatusOf(refused), refused.Code, refused.Message);
             }
             catch (BadHttpRequestException bad) when (!context.Response.HasStarted)
@@ -78,12 +82,6 @@ internal static partial class Problems
         var response = context.Response;
         response.StatusCode = status;
         response.ContentType = ContentType;
-        if (status == StatusCodes.Status401Unauthorized)
-        {
-            // RFC 9110 §11.6.1 and RFC 6750 §3.
-            response.Headers.WWWAuthenticate = code == ErrorCode.TokenExpired ? "Bearer error=\"invalid_token\"" : "Bearer";
-        }
-
         var problem = Write(status, code, detail);
         response.ContentLength = problem.Length;
         return response.Body.WriteAsync(problem, context.RequestAborted).AsTask();
@@ -93,9 +91,16 @@ internal static partial class Problems
     public static byte[] Write(int status, string code, string detail) => JsonSerializer.SerializeToUtf8Bytes(
         new Problem("about:blank", ReasonPhrases.GetReasonPhrase(status), status, detail, code), ApiJson.Wire.Problem);
 
-    /// <summary>How many seconds somebody who was refused should wait (RFC 9110 §10.2.3); null if the same won't pass later.</summary>
-    public static string? RetryAfterOf(RefusedException refused) =>
-        refused.RetryAfter is { } wait ? $"{Math.Max(1, Math.Ceiling(wait.TotalSeconds))}" : StatusOf(refused) == StatusCodes.Status503ServiceUnavailable ? "1" : null;
+    /// <summary>
+    /// What an answer says besides: how to say who one is (RFC 9110 §11.6.1, RFC 6750 §3), or after how many seconds the same may pass (RFC 9110 §10.2.3).
+    /// </summary>
+    public static (string Name, string Value)? HeaderOf(RefusedException refused) => StatusOf(refused) switch
+    {
+        StatusCodes.Status401Unauthorized => ("WWW-Authenticate", refused.Code == ErrorCode.TokenExpired ? "Bearer error=\"invalid_token\"" : "Bearer"),
+        StatusCodes.Status429TooManyRequests => ("Retry-After", $"{Math.Max(1, Math.Ceiling(refused.RetryAfter!.Value.TotalSeconds))}"),
+        StatusCodes.Status503ServiceUnavailable => ("Retry-After", "1"),
+        _ => null,
+    };
 
     /// <summary>Where a body comes that nobody is going to read, the connection can't go on: the answer says so.</summary>
     public static void CloseIfUnread(HttpContext context)

@@ -1,9 +1,9 @@
+using System.Buffers;
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using System.IO.Pipelines;
 using System.Net;
 using System.Text.Unicode;
-using Dmb.Access;
 using Dmb.Connections;
 using Dmb.Routing;
 using Dmb.Sockets;
@@ -15,17 +15,19 @@ using Microsoft.AspNetCore.WebUtilities;
 namespace Dmb.Endpoints;
 
 /// <summary>
-/// Answers POST /_notify/{event} before the server does, on connections where nothing but plain requests come (<see cref="PlainRequest"/>):
-/// a push is less work than the server's request around it. The first other request on a connection is the server's, and all after it.
+/// Answers pushes and handshakes before the server does, on connections where they come as plain requests (<see cref="PlainRequest"/>): what a
+/// server makes for a request is more than both need. The first other request on a connection is the server's, and all after it.
 /// </summary>
-internal sealed class PushConnections(
-    Pushes pushes, Authentication authentication, AccessRules rules, SessionTable sessions, TimeProvider time, IMeterFactory meters, ILogger<PushConnections> logger)
+internal sealed class PlainConnections(
+    Pushes pushes, Handshakes handshakes, SessionTable sessions, TimeProvider time, IMeterFactory meters, ILogger<PlainConnections> logger)
 {
     /// <summary>The server's own spans and durations: where somebody wants those, all requests are the server's.</summary>
     private static readonly ActivitySource Spans = new("Microsoft.AspNetCore");
     private readonly Histogram<double> _durations = meters.Create("Microsoft.AspNetCore.Hosting").CreateHistogram<double>("http.server.request.duration");
 
     public Pushes Pushes => pushes;
+
+    public Handshakes Handshakes => handshakes;
 
     public TimeProvider Time => time;
 
@@ -34,32 +36,18 @@ internal sealed class PushConnections(
     /// <summary>Whether each answer is the last on its connection.</summary>
     public bool IsDraining => sessions.IsDraining;
 
+    /// <summary>Whether nobody asks for what the server tells of its requests.</summary>
+    public bool AreUnwatched => !Spans.HasListeners() && !_durations.Enabled;
+
     /// <summary>Stands before the server on each connection.</summary>
-    public ConnectionDelegate Before(ConnectionDelegate server) => connection => new PushConnection(this, connection).RunAsync(server);
-
-    /// <summary>Reads a push from somebody who may push.</summary>
-    public Reading Read(ReadOnlyMemory<byte> came, out Push push)
-    {
-        push = default;
-        var reading = PlainRequest.Read(came.Span, pushes.BodyMax, out var request);
-        return reading == Reading.Whole && (Spans.HasListeners() || _durations.Enabled || !TryRead(request, came, out push)) ? Reading.Other : reading;
-    }
-
-    private bool TryRead(in PlainRequest request, ReadOnlyMemory<byte> came, out Push push)
-    {
-        push = default;
-        return authentication.FindAtOnce(request) is { } caller && rules.May(caller, Operation.Publish) && pushes.TryRead(request, came, caller, out push);
-    }
+    public ConnectionDelegate Before(ConnectionDelegate server) => connection => new PlainConnection(this, connection).RunAsync(server);
 }
 
 /// <summary>One connection, until it ends or becomes the server's.</summary>
-internal sealed class PushConnection(PushConnections all, ConnectionContext connection)
+internal sealed class PlainConnection(PlainConnections all, ConnectionContext connection)
 {
     /// <summary>How long a connection is kept that waits for its next request. libcurl sends a push again when its idle connection was closed without a word.</summary>
     public static readonly TimeSpan KeepAliveTimeout = TimeSpan.FromMinutes(10);
-
-    /// <summary>How long to wait for the rest of a request; after that the server waits for it, which has limits for slow ones.</summary>
-    public static readonly TimeSpan RestTimeout = TimeSpan.FromSeconds(1);
 
     /// <summary>How long a client may not take its answers, as the server has it.</summary>
     public static readonly TimeSpan TakeTimeout = TimeSpan.FromSeconds(5);
@@ -76,6 +64,7 @@ internal sealed class PushConnection(PushConnections all, ConnectionContext conn
     /// <summary>What is waited for, and since when by the clock's timestamp.</summary>
     private volatile Waiting _waiting;
     private long _since;
+    private volatile bool _isLate;
 
     private volatile bool _isClosed;
 
@@ -87,7 +76,7 @@ internal sealed class PushConnection(PushConnections all, ConnectionContext conn
         Taking,
     }
 
-    /// <summary>Answers pushes to the connection's end, or to the first request that is the server's.</summary>
+    /// <summary>Answers plain requests to the connection's end, or to the first request that is the server's.</summary>
     public async Task RunAsync(ConnectionDelegate server)
     {
         bool isServers;
@@ -122,12 +111,11 @@ internal sealed class PushConnection(PushConnections all, ConnectionContext conn
             var came = read.Buffer.First;
             var reading = Reading.Part;
             var done = 0;
-            while (done < came.Length && (reading = all.Read(came[done..], out var push)) == Reading.Whole)
+            while (done < came.Length && (reading = Read(came[done..], out var push, out var handshake)) == Reading.Whole)
             {
-                done += push.Length;
-                if (!await AnswerAsync(push))
+                done += handshake.Length + push.Length;
+                if (handshake.Length > 0 ? await OpenAsync(handshake, read.Buffer.GetPosition(done)) : !await AnswerAsync(push))
                 {
-                    _input.AdvanceTo(read.Buffer.End);
                     return false;
                 }
             }
@@ -135,7 +123,6 @@ internal sealed class PushConnection(PushConnections all, ConnectionContext conn
             var isPart = done < came.Length;
             if (_isClosed || (read.IsCompleted && !isPart))
             {
-                _input.AdvanceTo(read.Buffer.End);
                 return false;
             }
 
@@ -151,7 +138,16 @@ internal sealed class PushConnection(PushConnections all, ConnectionContext conn
         }
     }
 
-    /// <summary>False if nothing more is to be answered.</summary>
+    /// <summary>Reads a push or a handshake; the other has no length then.</summary>
+    private Reading Read(ReadOnlyMemory<byte> came, out Push push, out Handshake handshake)
+    {
+        (push, handshake) = (default, default);
+        var reading = PlainRequest.Read(came.Span, all.Pushes.BodyMax, out var request);
+        return reading != Reading.Whole
+            || (all.AreUnwatched && (all.Pushes.TryRead(request, came, out push) || all.Handshakes.TryRead(request, connection, out handshake))) ? reading : Reading.Other;
+    }
+
+    /// <summary>Answers a push; false if that was the last.</summary>
     private async ValueTask<bool> AnswerAsync(Push push)
     {
         var isLast = push.IsLast || all.IsDraining;
@@ -161,8 +157,7 @@ internal sealed class PushConnection(PushConnections all, ConnectionContext conn
         }
         catch (RefusedException refused)
         {
-            var status = Problems.StatusOf(refused);
-            Write(status, Problems.ContentType, Problems.Write(status, refused.Code, refused.Message), isLast, Problems.RetryAfterOf(refused));
+            Write(refused, isLast);
         }
         catch (Exception e)
         {
@@ -171,6 +166,33 @@ internal sealed class PushConnection(PushConnections all, ConnectionContext conn
             Write(Failed, Problems.ContentType, Problems.Write(Failed, ErrorCode.Internal, Problems.FailureDetail), isLast);
         }
 
+        return await FlushAsync() && !isLast;
+    }
+
+    /// <summary>Answers a handshake, and serves the session that it opens; false if it is refused. The connection is the session's then.</summary>
+    private async ValueTask<bool> OpenAsync(Handshake handshake, SequencePosition end)
+    {
+        Opening opening;
+        try
+        {
+            opening = await all.Handshakes.AdmitAsync(handshake, _address);
+        }
+        catch (RefusedException refused)
+        {
+            Write(refused, all.IsDraining);
+            return !await FlushAsync() || all.IsDraining;
+        }
+
+        _output.Write(handshake.Answer);
+        await FlushAsync();
+        _input.AdvanceTo(end);
+        all.Handshakes.Serve((SocketConnection)connection, opening);
+        return true;
+    }
+
+    /// <summary>Sends what is written; false if the client is gone.</summary>
+    private async ValueTask<bool> FlushAsync()
+    {
         var flushing = _output.FlushAsync();
         if (!flushing.IsCompleted)
         {
@@ -179,7 +201,13 @@ internal sealed class PushConnection(PushConnections all, ConnectionContext conn
 
         var isGone = (await flushing).IsCompleted;
         _waiting = Waiting.Nothing;
-        return !isLast && !isGone;
+        return !isGone;
+    }
+
+    private void Write(RefusedException refused, bool isLast)
+    {
+        var status = Problems.StatusOf(refused);
+        Write(status, Problems.ContentType, Problems.Write(status, refused.Code, refused.Message), isLast, Problems.HeaderOf(refused));
     }
 
     private void Write(Published published, bool isLast)
@@ -188,13 +216,16 @@ internal sealed class PushConnection(PushConnections all, ConnectionContext conn
         Write(Pushes.StatusOf(published), "application/json", answer[..Pushes.WriteAnswer(published, answer)], isLast);
     }
 
-    private void Write(int status, string contentType, ReadOnlySpan<byte> body, bool isLast, string? retryAfter = null)
+    private void Write(int status, string contentType, ReadOnlySpan<byte> body, bool isLast, (string Name, string Value)? header = null)
     {
         var target = _output.GetSpan(HeadMax + body.Length);
-        Utf8.TryWrite(target, $"HTTP/1.1 {status} {ReasonPhrases.GetReasonPhrase(status)}\r\nContent-Length: {body.Length}\r\nContent-Type: {contentType}\r\nDate: {all.Time.GetUtcNow():R}\r\n", out var length);
-        if (retryAfter is not null)
+        Utf8.TryWrite(
+            target,
+            $"HTTP/1.1 {status} {ReasonPhrases.GetReasonPhrase(status)}\r\nContent-Length: {body.Length}\r\nContent-Type: {contentType}\r\nDate: {all.Time.GetUtcNow():R}\r\n",
+            out var length);
+        if (header is var (name, value))
         {
-            Utf8.TryWrite(target[length..], $"Retry-After: {retryAfter}\r\n", out var more);
+            Utf8.TryWrite(target[length..], $"{name}: {value}\r\n", out var more);
             length += more;
         }
 
@@ -212,11 +243,12 @@ internal sealed class PushConnection(PushConnections all, ConnectionContext conn
         {
             // Not before there is something of ours: the first byte is the listener's to wait for.
             _isTimed = true;
-            connection.Features.GetRequiredFeature<IConnectionHeartbeatFeature>().OnHeartbeat(static push => ((PushConnection)push).Tick(), this);
+            connection.Features.GetRequiredFeature<IConnectionHeartbeatFeature>().OnHeartbeat(static plain => ((PlainConnection)plain).Tick(), this);
             _closing = connection.Features.GetRequiredFeature<IConnectionLifetimeNotificationFeature>().ConnectionClosedRequested
-                .UnsafeRegister(static push => ((PushConnection)push!).Close(), this);
+                .UnsafeRegister(static plain => ((PlainConnection)plain!).Close(), this);
         }
 
+        _isLate = false;
         Volatile.Write(ref _since, all.Time.GetTimestamp());
         _waiting = waiting;
     }
@@ -230,9 +262,15 @@ internal sealed class PushConnection(PushConnections all, ConnectionContext conn
         {
             Close();
         }
-        else if (waiting == Waiting.Rest && elapsed > RestTimeout)
+        else if (waiting == Waiting.Rest)
         {
-            _input.CancelPendingRead();
+            // A rest that doesn't come at once is the server's to wait for, which has limits for slow ones, and may have an answer before it comes.
+            if (_isLate)
+            {
+                _input.CancelPendingRead();
+            }
+
+            _isLate = true;
         }
         else if (waiting == Waiting.Taking && elapsed > TakeTimeout)
         {
