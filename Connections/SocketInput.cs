@@ -244,11 +244,34 @@ internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, ID
                 return false;
             }
 
-            Received(_receiving.SocketError);
+            Received(_receiving.SocketError, _receiving.BytesTransferred, free.Length);
         }
         catch (ObjectDisposedException)
         {
-            Received(SocketError.OperationAborted);
+            Received(SocketError.OperationAborted, 0, free.Length);
+        }
+
+        return true;
+    }
+
+    /// <summary>Receives what is there already; false if nothing is.</summary>
+    private bool ReceiveFirst()
+    {
+        var free = Free().Span;
+        try
+        {
+            var bytes = _connection.Socket.Receive(free, SocketFlags.None, out var error);
+            if (error == SocketError.WouldBlock)
+            {
+                Release();
+                return false;
+            }
+
+            Received(error, bytes, free.Length);
+        }
+        catch (ObjectDisposedException)
+        {
+            Received(SocketError.OperationAborted, 0, free.Length);
         }
 
         return true;
@@ -263,16 +286,16 @@ internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, ID
         }
 
         // No buffer is held for a connection on which nothing has come yet.
-        if (!_isHeard && !Receive(Memory<byte>.Empty))
+        if (!_isHeard && (ReceiveFirst() || !Receive(Memory<byte>.Empty)))
         {
-            return false;
+            return _isHeard || _isEnded;
         }
 
         return _isEnded || Receive(Free());
     }
 
-    /// <summary>Notes what was received.</summary>
-    private void Received(SocketError error)
+    /// <summary>Notes what was received into how much room.</summary>
+    private void Received(SocketError error, int bytes, int room)
     {
         _isReceiving = false;
         if (error != SocketError.Success)
@@ -280,13 +303,13 @@ internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, ID
             _error = _connection.Lose(error);
         }
 
-        if (_error is not null || (_receiving.BytesTransferred == 0 && _receiving.MemoryBuffer.Length > 0))
+        if (_error is not null || (bytes == 0 && room > 0))
         {
             _isEnded = true;
             _connection.Closed();
         }
 
-        _received = _error is null ? _receiving.BytesTransferred : 0;
+        _received = _error is null ? bytes : 0;
         _end += _received;
         if (!_isHeard && _end > 0)
         {
@@ -329,7 +352,7 @@ internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, ID
     {
         lock (_lock)
         {
-            Received(_receiving.SocketError);
+            Received(_receiving.SocketError, _receiving.BytesTransferred, _receiving.MemoryBuffer.Length);
             if (!HasResult() && !_isCompleted && (_isWaiting || _isWatching) && !Receive(Free()))
             {
                 return;

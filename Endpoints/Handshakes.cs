@@ -49,15 +49,18 @@ internal sealed class Handshakes(SocketSessions sessions, OriginCheck origins, A
     /// <inheritdoc cref="SocketSessions.AdmitAsync"/>
     public ValueTask<Opening> AdmitAsync(in Handshake handshake, IPAddress? address) => sessions.AdmitAsync(handshake.Caller, handshake.IsAllowed, address);
 
-    /// <summary>Serves a session whose handshake has been answered.</summary>
-    public void Serve(SocketConnection connection, in Opening opening) =>
-        sessions.ServeAsync(new SharedStream(connection.Socket, connection.Take()), deflate: null, opening);
+    /// <summary>Answers a handshake, and serves the session over the connection's socket.</summary>
+    public void Serve(SocketConnection connection, in Handshake handshake, in Opening opening) =>
+        sessions.ServeAsync(new SharedStream(connection.Socket, connection.Take()), deflate: null, opening with { Answer = handshake.Answer });
 
     private static byte[] Answer(in PlainRequest request)
     {
+        Span<byte> text = stackalloc byte[request.WebSocketKey.Length + Guid.Length];
+        request.WebSocketKey.CopyTo(text);
+        Guid.CopyTo(text[request.WebSocketKey.Length..]);
         Span<byte> hash = stackalloc byte[SHA1.HashSizeInBytes];
 #pragma warning disable CA5350 // RFC 6455 §4.2.2 wants no other.
-        SHA1.HashData([.. request.WebSocketKey, .. Guid], hash);
+        SHA1.HashData(text, hash);
 #pragma warning restore CA5350
         var protocol = IsOffered(request.WebSocketProtocol) ? $"Sec-WebSocket-Protocol: {SocketEndpoints.Subprotocol}\r\n" : "";
         return Encoding.ASCII.GetBytes(

@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using System.IO.Pipelines;
@@ -157,6 +156,8 @@ internal sealed class PlainConnection(PlainConnections all, ConnectionContext co
         }
         catch (RefusedException refused)
         {
+            // Whoever may not push is sent away, as by the server, which doesn't read what they send.
+            isLast |= Problems.StatusOf(refused) is StatusCodes.Status401Unauthorized or StatusCodes.Status403Forbidden;
             Write(refused, isLast);
         }
         catch (Exception e)
@@ -183,10 +184,8 @@ internal sealed class PlainConnection(PlainConnections all, ConnectionContext co
             return !await FlushAsync() || all.IsDraining;
         }
 
-        _output.Write(handshake.Answer);
-        await FlushAsync();
         _input.AdvanceTo(end);
-        all.Handshakes.Serve((SocketConnection)connection, opening);
+        all.Handshakes.Serve((SocketConnection)connection, handshake, opening);
         return true;
     }
 

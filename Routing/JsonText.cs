@@ -114,6 +114,26 @@ internal static class JsonText
         return text;
     }
 
+    /// <summary>Several runs of bytes as one. (A collection expression adds spans to a list, byte after byte.)</summary>
+    public static byte[] Concat(ReadOnlySpan<byte> first, ReadOnlySpan<byte> second, ReadOnlySpan<byte> third, ReadOnlySpan<byte> fourth, ReadOnlySpan<byte> fifth)
+    {
+        var all = new byte[first.Length + second.Length + third.Length + fourth.Length + fifth.Length];
+        var rest = all.AsSpan();
+        Put(first, ref rest);
+        Put(second, ref rest);
+        Put(third, ref rest);
+        Put(fourth, ref rest);
+        Put(fifth, ref rest);
+        return all;
+    }
+
+    /// <summary>Copies bytes to the front, and moves that behind them.</summary>
+    public static void Put(ReadOnlySpan<byte> bytes, ref Span<byte> target)
+    {
+        bytes.CopyTo(target);
+        target = target[bytes.Length..];
+    }
+
     /// <summary>Appends bytes.</summary>
     public static ArrayBufferWriter<byte> Append(this ArrayBufferWriter<byte> target, ReadOnlySpan<byte> bytes)
     {

@@ -14,17 +14,23 @@ internal static class ServerFrames
     [ThreadStatic]
     private static ArrayBufferWriter<byte>? _place;
 
+    [ThreadStatic]
+    private static ArrayBufferWriter<byte>? _text;
+
+    [ThreadStatic]
+    private static Utf8JsonWriter? _json;
+
     /// <summary>An event of the broker's own: <c>joined</c>, <c>configured</c>, …</summary>
     public static byte[] Event(string @event, ReadOnlySpan<byte> data) =>
-        [.. "{\"event\":\""u8, .. Encoding.ASCII.GetBytes(@event), .. "\",\"data\":"u8, .. data, .. "}"u8];
+        JsonText.Concat("{\"event\":\""u8, Encoding.ASCII.GetBytes(@event), "\",\"data\":"u8, data, "}"u8);
 
     /// <summary>The answer to an ack, yes.</summary>
     public static byte[] Ack(ReadOnlySpan<byte> ack, ReadOnlySpan<byte> data) =>
-        [.. "{\"ack\":"u8, .. ack, .. ",\"ok\":true,\"data\":"u8, .. data, .. "}"u8];
+        JsonText.Concat("{\"ack\":"u8, ack, ",\"ok\":true,\"data\":"u8, data, "}"u8);
 
     /// <summary>The answer to an ack, no: what is wrong, and whether the same may pass later.</summary>
     public static byte[] Refused(ReadOnlySpan<byte> ack, RefusedException refused) =>
-        [.. "{\"ack\":"u8, .. ack, .. ",\"ok\":false,\"error\":"u8, .. refused.ToJson(), .. "}"u8];
+        JsonText.Concat("{\"ack\":"u8, ack, ",\"ok\":false,\"error\":"u8, refused.ToJson(), "}"u8);
 
     /// <summary>The data of <c>failed</c>.</summary>
     public static byte[] Failure(RefusedException refused) =>
@@ -189,12 +195,13 @@ internal static class ServerFrames
 
     private static byte[] Write(Action<Utf8JsonWriter> members)
     {
-        var buffer = new ArrayBufferWriter<byte>();
-        using var json = new Utf8JsonWriter(buffer, new JsonWriterOptions { Encoder = JsonText.Encoder });
+        var (text, json) = (_text ??= new ArrayBufferWriter<byte>(), _json ??= new Utf8JsonWriter(_text, new JsonWriterOptions { Encoder = JsonText.Encoder }));
+        text.ResetWrittenCount();
+        json.Reset();
         json.WriteStartObject();
         members(json);
         json.WriteEndObject();
         json.Flush();
-        return buffer.WrittenSpan.ToArray();
+        return text.WrittenSpan.ToArray();
     }
 }

@@ -160,6 +160,19 @@ internal sealed class SharedStream : Stream
 
     public override void SetLength(long value) => throw new NotSupportedException();
 
+    /// <summary>Closes the socket, if it has left the server: with a goodbye if somebody is there to hear it.</summary>
+    public void CloseSocket()
+    {
+        if (_receiving is { IsLost: false })
+        {
+            SocketConnection.Close(Socket!);
+        }
+        else
+        {
+            Socket?.Dispose();
+        }
+    }
+
     protected override void Dispose(bool disposing)
     {
         _receiving?.Dispose();
@@ -170,6 +183,9 @@ internal sealed class SharedStream : Stream
     private sealed class Receiving(SharedStream stream, Socket socket) : SocketAsyncEventArgs(true), IValueTaskSource<int>
     {
         private ManualResetValueTaskSourceCore<int> _source;
+
+        /// <summary>Whether the connection is lost.</summary>
+        public bool IsLost { get; private set; }
 
         public ValueTask<int> ReceiveAsync(Memory<byte> buffer)
         {
@@ -198,6 +214,7 @@ internal sealed class SharedStream : Stream
         {
             if (SocketError != SocketError.Success)
             {
+                IsLost = true;
                 return 0;
             }
 

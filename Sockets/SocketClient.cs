@@ -173,15 +173,15 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
 
         CheckJoins([.. rooms.Select(request => request.Room)]);
         var joining = await broker.Joins.JoinAsync(session, rooms);
+        var answer = ServerFrames.Joined(joining.Rooms, isArray);
         var mustFlush = false;
         foreach (var room in joining.Rooms)
         {
             mustFlush |= session.Queue("joined", JsonText.Quote(room.Room));
         }
 
+        Acknowledge(frame, answer);
         FlushIf(mustFlush);
-
-        Acknowledge(frame, ServerFrames.Joined(joining.Rooms, isArray));
         await FollowAsync(joining, frame.Ack.IsEmpty);
     }
 

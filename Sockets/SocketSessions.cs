@@ -1,9 +1,7 @@
 using System.Diagnostics;
 using System.Net;
-using System.Net.Sockets;
 using System.Net.WebSockets;
 using Dmb.Access;
-using Dmb.Connections;
 using Dmb.Routing;
 
 namespace Dmb.Sockets;
@@ -14,7 +12,8 @@ namespace Dmb.Sockets;
 /// <param name="Format">How its messages are encoded.</param>
 /// <param name="Address">From where it comes.</param>
 /// <param name="Place">Its place, given back at its end.</param>
-internal readonly record struct Opening(Caller Caller, CloseReason? Refusal, WireFormat Format, IPAddress? Address, IDisposable Place);
+/// <param name="Answer">The answer to the handshake, if it is still to be sent.</param>
+internal readonly record struct Opening(Caller Caller, CloseReason? Refusal, WireFormat Format, IPAddress? Address, IDisposable Place, byte[]? Answer = null);
 
 /// <summary>Serves sessions of /ws from the end of their handshake to their own.</summary>
 internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker broker)
@@ -69,7 +68,7 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
     {
         var session = new Session(sessions, opening.Caller, stream.Inner, opening.Format, abort, stream.Socket);
         stream.Session = session;
-        return ServeAsync(socket, session, stream.Socket, new SocketClient(session, broker, opening.Address), opening.Refusal, opening.Place);
+        return ServeAsync(socket, session, stream, new SocketClient(session, broker, opening.Address), opening);
     }
 
     private static async ValueTask<(Caller Caller, CloseReason? Refusal)> ReadCallerAsync(ValueTask<Caller> reading)
@@ -84,14 +83,16 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
         }
     }
 
-    private async Task ServeAsync(WebSocket socket, Session session, Socket? own, SocketClient client, CloseReason? refusal, IDisposable place)
+    private async Task ServeAsync(WebSocket socket, Session session, SharedStream stream, SocketClient client, Opening opening)
     {
         // What comes on a socket is not part of the request that opened it: each message begins a trace of its own.
         Activity.Current = null;
-        using (place)
+        using (opening.Place)
         using (socket)
         {
-            if (refusal is null)
+            // It leaves with what is said first.
+            var mustFlush = opening.Answer is { } answer && session.Queue(answer);
+            if (opening.Refusal is null)
             {
                 // Before anybody else knows the session: nothing comes before the welcome.
                 session.Queue("welcome", ServerFrames.Welcome(session.Id, Endpoints.Contract.Version, session.Caller.IsAnonymous, broker.Options));
@@ -100,14 +101,18 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
             sessions.Add(session);
             try
             {
-                if (refusal is null)
+                if (opening.Refusal is null)
                 {
                     await WelcomeAsync(session);
                 }
                 else
                 {
                     // Let in just far enough that the page can be told why.
-                    session.Close(refusal);
+                    session.Close(opening.Refusal);
+                    if (mustFlush)
+                    {
+                        session.Flush();
+                    }
                 }
 
                 await WebSocketTransport.RunAsync(socket, session, client, broker.Options);
@@ -121,10 +126,7 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
             {
                 await client.EndAsync();
                 await sessions.RemoveAsync(session);
-                if (own is not null)
-                {
-                    SocketConnection.Close(own);
-                }
+                stream.CloseSocket();
             }
         }
     }
