@@ -20,9 +20,10 @@ namespace Dmb.Endpoints;
 internal sealed class PlainConnections(
     Pushes pushes, Handshakes handshakes, SessionTable sessions, TimeProvider time, IMeterFactory meters, ILogger<PlainConnections> logger)
 {
-    /// <summary>The server's own spans and durations: where somebody wants those, all requests are the server's.</summary>
+    /// <summary>The server's own spans and metrics, of which one stands for all: where somebody wants those, all requests are the server's.</summary>
     private static readonly ActivitySource Spans = new("Microsoft.AspNetCore");
-    private readonly Histogram<double> _durations = meters.Create("Microsoft.AspNetCore.Hosting").CreateHistogram<double>("http.server.request.duration");
+    private readonly UpDownCounter<long> _requests = meters.Create("Microsoft.AspNetCore.Hosting").CreateUpDownCounter<long>(
+        "http.server.active_requests", "{request}", "Number of active HTTP server requests.");
 
     public Pushes Pushes => pushes;
 
@@ -36,7 +37,7 @@ internal sealed class PlainConnections(
     public bool IsDraining => sessions.IsDraining;
 
     /// <summary>Whether nobody asks for what the server tells of its requests.</summary>
-    public bool AreUnwatched => !Spans.HasListeners() && !_durations.Enabled;
+    public bool AreUnwatched => !Spans.HasListeners() && !_requests.Enabled;
 
     /// <summary>Stands before the server on each connection.</summary>
     public ConnectionDelegate Before(ConnectionDelegate server) => connection => new PlainConnection(this, connection).RunAsync(server);
@@ -157,7 +158,7 @@ internal sealed class PlainConnection(PlainConnections all, ConnectionContext co
         catch (RefusedException refused)
         {
             // Whoever may not push is sent away, as by the server, which doesn't read what they send.
-            isLast |= Problems.StatusOf(refused) is StatusCodes.Status401Unauthorized or StatusCodes.Status403Forbidden;
+            isLast |= !push.Body.IsEmpty && Problems.StatusOf(refused) is StatusCodes.Status401Unauthorized or StatusCodes.Status403Forbidden;
             Write(refused, isLast);
         }
         catch (Exception e)

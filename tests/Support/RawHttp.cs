@@ -54,15 +54,20 @@ public sealed class RawHttp : IDisposable
     }
 
     /// <summary>Sends bytes, as many as the other side takes: after a refusal it may take no more.</summary>
-    public async Task SendAsync(byte[] bytes)
+    public Task SendAsync(byte[] bytes) => TrySendAsync(bytes);
+
+    /// <summary>Sends bytes; false if the other side takes no more.</summary>
+    public async Task<bool> TrySendAsync(byte[] bytes)
     {
         try
         {
             await _sent.WriteAsync(bytes).AsTask().WaitAsync(Node.Patience);
+            return true;
         }
         catch (IOException)
         {
-            // Cut off. What counts is whether there is an answer to be read.
+            // Cut off. What counts may be whether there is an answer to be read.
+            return false;
         }
     }
 
