@@ -1,8 +1,9 @@
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
+using System.Globalization;
 using System.IO.Pipelines;
 using System.Net;
-using System.Text.Unicode;
+using System.Text;
 using Dmb.Connections;
 using Dmb.Routing;
 using Dmb.Sockets;
@@ -25,6 +26,8 @@ internal sealed class PlainConnections(
     private readonly UpDownCounter<long> _requests = meters.Create("Microsoft.AspNetCore.Hosting").CreateUpDownCounter<long>(
         "http.server.active_requests", "{request}", "Number of active HTTP server requests.");
 
+    private volatile DateText _date = new(0, []);
+
     public Pushes Pushes => pushes;
 
     public Handshakes Handshakes => handshakes;
@@ -39,12 +42,28 @@ internal sealed class PlainConnections(
     /// <summary>Whether nobody asks for what the server tells of its requests.</summary>
     public bool AreUnwatched => !Spans.HasListeners() && !_requests.Enabled;
 
+    /// <summary>The header of that name (RFC 9110 §5.6.7), made once a second.</summary>
+    public ReadOnlySpan<byte> Date()
+    {
+        var now = time.GetUtcNow();
+        var second = now.ToUnixTimeSeconds();
+        var date = _date;
+        if (date.Second != second)
+        {
+            _date = date = new DateText(second, Encoding.ASCII.GetBytes(now.ToString("R", CultureInfo.InvariantCulture)));
+        }
+
+        return date.Text;
+    }
+
     /// <summary>Stands before the server on each connection.</summary>
     public ConnectionDelegate Before(ConnectionDelegate server) => connection => new PlainConnection(this, connection).RunAsync(server);
+
+    private sealed record DateText(long Second, byte[] Text);
 }
 
 /// <summary>One connection, until it ends or becomes the server's.</summary>
-internal sealed class PlainConnection(PlainConnections all, ConnectionContext connection)
+internal sealed class PlainConnection(PlainConnections connections, ConnectionContext connection)
 {
     /// <summary>How long a connection is kept that waits for its next request. libcurl sends a push again when its idle connection was closed without a word.</summary>
     public static readonly TimeSpan KeepAliveTimeout = TimeSpan.FromMinutes(10);
@@ -142,18 +161,18 @@ internal sealed class PlainConnection(PlainConnections all, ConnectionContext co
     private Reading Read(ReadOnlyMemory<byte> came, out Push push, out Handshake handshake)
     {
         (push, handshake) = (default, default);
-        var reading = PlainRequest.Read(came.Span, all.Pushes.BodyMax, out var request);
+        var reading = PlainRequest.Read(came.Span, connections.Pushes.BodyMax, out var request);
         return reading != Reading.Whole
-            || (all.AreUnwatched && (all.Pushes.TryRead(request, came, out push) || all.Handshakes.TryRead(request, connection, out handshake))) ? reading : Reading.Other;
+            || (connections.AreUnwatched && (connections.Pushes.TryRead(request, came, out push) || connections.Handshakes.TryRead(request, connection, out handshake))) ? reading : Reading.Other;
     }
 
     /// <summary>Answers a push; false if that was the last.</summary>
     private async ValueTask<bool> AnswerAsync(Push push)
     {
-        var isLast = push.IsLast || all.IsDraining;
+        var isLast = push.IsLast || connections.IsDraining;
         try
         {
-            Write(await all.Pushes.PublishAsync(push, _address), isLast);
+            Write(await connections.Pushes.PublishAsync(push, _address), isLast);
         }
         catch (RefusedException refused)
         {
@@ -163,7 +182,7 @@ internal sealed class PlainConnection(PlainConnections all, ConnectionContext co
         }
         catch (Exception e)
         {
-            Problems.LogFailed(all.Logger, "/_notify", e);
+            Problems.LogFailed(connections.Logger, "/_notify", e);
             const int Failed = StatusCodes.Status500InternalServerError;
             Write(Failed, Problems.ContentType, Problems.Write(Failed, ErrorCode.Internal, Problems.FailureDetail), isLast);
         }
@@ -177,16 +196,16 @@ internal sealed class PlainConnection(PlainConnections all, ConnectionContext co
         Opening opening;
         try
         {
-            opening = await all.Handshakes.AdmitAsync(handshake, _address);
+            opening = await connections.Handshakes.AdmitAsync(handshake, _address);
         }
         catch (RefusedException refused)
         {
-            Write(refused, all.IsDraining);
-            return !await FlushAsync() || all.IsDraining;
+            Write(refused, connections.IsDraining);
+            return !await FlushAsync() || connections.IsDraining;
         }
 
         _input.AdvanceTo(end);
-        all.Handshakes.Serve((SocketConnection)connection, handshake, opening);
+        connections.Handshakes.Serve((SocketConnection)connection, handshake, opening);
         return true;
     }
 
@@ -218,23 +237,36 @@ internal sealed class PlainConnection(PlainConnections all, ConnectionContext co
 
     private void Write(int status, string contentType, ReadOnlySpan<byte> body, bool isLast, (string Name, string Value)? header = null)
     {
-        var target = _output.GetSpan(HeadMax + body.Length);
-        Utf8.TryWrite(
-            target,
-            $"HTTP/1.1 {status} {ReasonPhrases.GetReasonPhrase(status)}\r\nContent-Length: {body.Length}\r\nContent-Type: {contentType}\r\nDate: {all.Time.GetUtcNow():R}\r\n",
-            out var length);
-        if (header is var (name, value))
+        var all = _output.GetSpan(HeadMax + body.Length);
+        var rest = all;
+        JsonText.Put("HTTP/1.1 "u8, ref rest);
+        if (status == StatusCodes.Status200OK)
         {
-            Utf8.TryWrite(target[length..], $"{name}: {value}\r\n", out var more);
-            length += more;
+            JsonText.Put("200 OK"u8, ref rest);
+        }
+        else
+        {
+            Put($"{status} {ReasonPhrases.GetReasonPhrase(status)}", ref rest);
         }
 
-        var end = isLast ? "Connection: close\r\n\r\n"u8 : "\r\n"u8;
-        end.CopyTo(target[length..]);
-        length += end.Length;
-        body.CopyTo(target[length..]);
-        _output.Advance(length + body.Length);
+        JsonText.Put("\r\nContent-Length: "u8, ref rest);
+        body.Length.TryFormat(rest, out var digits, default, CultureInfo.InvariantCulture);
+        rest = rest[digits..];
+        JsonText.Put("\r\nContent-Type: "u8, ref rest);
+        Put(contentType, ref rest);
+        JsonText.Put("\r\nDate: "u8, ref rest);
+        JsonText.Put(connections.Date(), ref rest);
+        if (header is var (name, value))
+        {
+            Put($"\r\n{name}: {value}", ref rest);
+        }
+
+        JsonText.Put(isLast ? "\r\nConnection: close\r\n\r\n"u8 : "\r\n\r\n"u8, ref rest);
+        JsonText.Put(body, ref rest);
+        _output.Advance(all.Length - rest.Length);
     }
+
+    private static void Put(string text, ref Span<byte> target) => target = target[Encoding.ASCII.GetBytes(text, target)..];
 
     /// <summary>What is waited for from now on, not longer than it may take.</summary>
     private void Wait(Waiting waiting)
@@ -249,7 +281,7 @@ internal sealed class PlainConnection(PlainConnections all, ConnectionContext co
         }
 
         _isLate = false;
-        Volatile.Write(ref _since, all.Time.GetTimestamp());
+        Volatile.Write(ref _since, connections.Time.GetTimestamp());
         _waiting = waiting;
     }
 
@@ -257,7 +289,7 @@ internal sealed class PlainConnection(PlainConnections all, ConnectionContext co
     private void Tick()
     {
         var waiting = _waiting;
-        var elapsed = all.Time.GetElapsedTime(Volatile.Read(ref _since));
+        var elapsed = connections.Time.GetElapsedTime(Volatile.Read(ref _since));
         if (waiting == Waiting.Request && elapsed > KeepAliveTimeout)
         {
             Close();
