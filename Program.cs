@@ -4,7 +4,6 @@ using Dmb.Endpoints;
 using Dmb.Redis;
 using Dmb.Routing;
 using Microsoft.AspNetCore.Connections;
-using StackExchange.Redis;
 
 // What came is handled on the thread that saw it come; so no handler may block. Read when the first socket is made.
 Environment.SetEnvironmentVariable("DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS", "1");
@@ -20,7 +19,7 @@ AppContext.SetSwitch("Microsoft.AspNetCore.Hosting.SuppressActivityOpenTelemetry
 
 WebApplicationBuilder builder;
 BrokerOptions options;
-ConfigurationOptions? redis;
+RedisEndpoint? redis;
 try
 {
     builder = Settings.CreateBuilder(args);

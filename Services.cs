@@ -15,7 +15,6 @@ using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.HttpOverrides;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Logging.Console;
-using ConfigurationOptions = StackExchange.Redis.ConfigurationOptions;
 
 namespace Dmb;
 
@@ -94,7 +93,7 @@ internal static partial class Services
     }
 
     /// <summary>What carries messages between nodes: Redis, or, without it, this node's own loop.</summary>
-    public static void AddBackplane(this WebApplicationBuilder builder, ConfigurationOptions? redis)
+    public static void AddBackplane(this WebApplicationBuilder builder, RedisEndpoint? redis)
     {
         if (redis is null)
         {
@@ -227,7 +226,7 @@ internal static partial class Services
     });
 
     /// <summary>The first lines of the log: where it listens, what it runs on, what to type next.</summary>
-    public static void SayHello(this WebApplication app, BrokerOptions options, ConfigurationOptions? redis)
+    public static void SayHello(this WebApplication app, BrokerOptions options, RedisEndpoint? redis)
     {
         app.Lifetime.ApplicationStarted.Register(() =>
         {
@@ -245,8 +244,7 @@ internal static partial class Services
             }
             else
             {
-                var endpoint = redis.EndPoints[0] is DnsEndPoint { Host: var host, Port: var port } ? $"{host}:{port}" : redis.EndPoints[0].ToString()!;
-                LogRedis(app.Logger, endpoint, options.Prefix);
+                LogRedis(app.Logger, redis.Host, redis.Port, options.Prefix);
             }
 
             LogNext(app.Logger, here.Uri.Authority, options.HasCredentials ? "-H \"X-Api-Key: $KEY\" " : "");
@@ -268,8 +266,8 @@ internal static partial class Services
     [LoggerMessage(2, LogLevel.Information, "Backplane: embedded, one node, nothing installed beside it.")]
     private static partial void LogEmbedded(ILogger logger);
 
-    [LoggerMessage(5, LogLevel.Information, "Backplane: Redis at {Endpoint}, channels and keys {Prefix}*.")]
-    private static partial void LogRedis(ILogger logger, string endpoint, string prefix);
+    [LoggerMessage(5, LogLevel.Information, "Backplane: Redis at {Host}:{Port}, channels and keys {Prefix}*.")]
+    private static partial void LogRedis(ILogger logger, string host, int port, string prefix);
 
     [LoggerMessage(3, LogLevel.Information, "Next: open http://{Host}/, or: curl -N {Key}'http://{Host}/events?room=support' and, in another window: curl {Key}-d '{{}}' http://{Host}/_notify/report_csr")]
     private static partial void LogNext(ILogger logger, string host, string key);

@@ -11,7 +11,7 @@ namespace Dmb.Redis;
 /// come back. It never waits for Redis when the node starts.
 /// </summary>
 internal sealed partial class RedisBackplane(
-    ConfigurationOptions redis, BrokerOptions options, RedisNode node, RedisUplink uplink, RedisDownlink downlink, RedisRooms rooms, RedisHistory history, RoomCounts counts, SharedEvents sharedEvents,
+    RedisEndpoint redis, BrokerOptions options, RedisNode node, RedisUplink uplink, RedisDownlink downlink, RedisRooms rooms, RedisHistory history, RoomCounts counts, SharedEvents sharedEvents,
     BackplaneState state, IServiceProvider services,
     ILogger<RedisBackplane> logger)
     : BackgroundService, IBackplane
@@ -128,7 +128,7 @@ internal sealed partial class RedisBackplane(
         RedisLink? link = null;
         try
         {
-            link = await RedisLink.ConnectAsync(redis.Clone(), cancellationToken);
+            link = await RedisLink.ConnectAsync(redis.ToOptions(), cancellationToken);
 
             // One that is lost while it is made is not waited for.
             using var made = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, link.Gone);

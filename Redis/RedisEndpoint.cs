@@ -5,14 +5,19 @@ using StackExchange.Redis;
 
 namespace Dmb.Redis;
 
-/// <summary>Where Redis is, as the settings have it.</summary>
-internal static class RedisEndpoint
+/// <summary>Where Redis is, as the settings have it. Without any nothing of the client library is loaded.</summary>
+/// <param name="Host">A name or an address.</param>
+/// <param name="Port">The port.</param>
+/// <param name="Password">What to show there, or null.</param>
+/// <param name="Database">The number of the database.</param>
+/// <param name="IsTls">Whether to speak TLS.</param>
+internal sealed record RedisEndpoint(string Host, int Port, string? Password = null, int Database = 0, bool IsTls = false)
 {
     private static readonly TimeSpan Detection = TimeSpan.FromMilliseconds(300);
 
-    /// <summary>How to connect, or null for a node that runs alone. Where nothing is set, <c>localhost:6379</c> is tried once.</summary>
+    /// <summary>Where to connect, or null for a node that runs alone. Where nothing is set, <c>localhost:6379</c> is tried once.</summary>
     /// <exception cref="Settings.BadValueException">REDIS_URL is not one that can be used.</exception>
-    public static async Task<ConfigurationOptions?> FindAsync(BrokerOptions options)
+    public static async Task<RedisEndpoint?> FindAsync(BrokerOptions options)
     {
         if (options.RedisUrl.Length > 0)
         {
@@ -22,13 +27,13 @@ internal static class RedisEndpoint
         return options.RedisHost switch
         {
             "none" => null,
-            "" => await AnswersAsync("localhost", options.RedisPort) ? Plain("localhost", options.RedisPort) : null,
-            var host => Plain(host, options.RedisPort),
+            "" => await AnswersAsync("localhost", options.RedisPort) ? new RedisEndpoint("localhost", options.RedisPort) : null,
+            var host => new RedisEndpoint(host, options.RedisPort),
         };
     }
 
     /// <summary>Reads <c>redis[s]://[:password@]host[:port][/database]</c>.</summary>
-    internal static ConfigurationOptions Read(string url)
+    internal static RedisEndpoint Read(string url)
     {
         const string Form = "redis://[:password@]host[:port][/database], or rediss:// for TLS";
         if (!Uri.TryCreate(url, UriKind.Absolute, out var uri) || uri.Scheme is not ("redis" or "rediss") || uri.Host.Length == 0)
@@ -49,24 +54,22 @@ internal static class RedisEndpoint
             throw new Settings.BadValueException("REDIS_URL", Masked(url), "no user name but `default`, which may be restricted by rules of its own: the Redis client in use cannot send another");
         }
 
-        var found = Plain(uri.Host, uri.Port > 0 ? uri.Port : 6379);
-        found.Password = password.Length > 0 ? Uri.UnescapeDataString(password) : null;
-        found.DefaultDatabase = database;
-        found.Ssl = uri.Scheme == "rediss";
-        found.SslHost = uri.Host;
-        return found;
+        return new RedisEndpoint(
+            uri.Host, uri.Port > 0 ? uri.Port : 6379, password.Length > 0 ? Uri.UnescapeDataString(password) : null, database, uri.Scheme == "rediss");
+    }
+
+    /// <summary>How the client library connects.</summary>
+    public ConfigurationOptions ToOptions()
+    {
+        // As tried out: a shorter connectTimeout loses subscriptions without a sign.
+        var options = ConfigurationOptions.Parse("abortConnect=false,connectTimeout=5000,syncTimeout=2000,keepAlive=10,connectRetry=1,allowAdmin=false");
+        options.EndPoints.Add(Host, Port);
+        options.ClientName = "dmb";
+        (options.Password, options.DefaultDatabase, options.Ssl, options.SslHost) = (Password, Database, IsTls, IsTls ? Host : null);
+        return options;
     }
 
     private static string Masked(string url) => url.IndexOf('@', StringComparison.Ordinal) is >= 0 and var at ? "…" + url[at..] : url;
-
-    private static ConfigurationOptions Plain(string host, int port)
-    {
-        // As tried out: a shorter connectTimeout loses subscriptions without a sign.
-        var found = ConfigurationOptions.Parse("abortConnect=false,connectTimeout=5000,syncTimeout=2000,keepAlive=10,connectRetry=1,allowAdmin=false");
-        found.EndPoints.Add(host, port);
-        found.ClientName = "dmb";
-        return found;
-    }
 
     private static async Task<bool> AnswersAsync(string host, int port)
     {

@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.Security.Cryptography;
 
 namespace Dmb.Routing;
 
@@ -23,7 +22,7 @@ internal static class MessageId
         var random = _random ??= new byte[RandomBytes * Ids];
         if (_left == 0)
         {
-            RandomNumberGenerator.Fill(random);
+            SystemRandom.Fill(random);
             _left = random.Length;
         }
 

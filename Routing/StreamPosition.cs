@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Globalization;
-using System.Security.Cryptography;
 
 namespace Dmb.Routing;
 
@@ -25,7 +24,14 @@ internal readonly record struct StreamPosition(string? Epoch, long Seq)
     public bool IsNone => Epoch is null;
 
     /// <summary>A name for a new life of a count.</summary>
-    public static string NewEpoch() => RandomNumberGenerator.GetString(EpochCharacters, EpochLength);
+    public static string NewEpoch() => string.Create(EpochLength, SystemRandom.Number(), static (epoch, number) =>
+    {
+        foreach (ref var character in epoch)
+        {
+            character = EpochCharacters[(int)(number % (ulong)EpochCharacters.Length)];
+            number /= (ulong)EpochCharacters.Length;
+        }
+    });
 
     /// <summary>Reads <c>epoch:seq</c>.</summary>
     public static bool TryParse(ReadOnlySpan<char> text, out StreamPosition position)

@@ -1,0 +1,35 @@
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using Microsoft.Win32.SafeHandles;
+
+namespace Dmb.Routing;
+
+/// <summary>Random bytes of the operating system, which nobody can guess. The framework's own would load OpenSSL for them: 6 MB, and time at the start.</summary>
+internal static class SystemRandom
+{
+    private static readonly SafeFileHandle? Source =
+        OperatingSystem.IsWindows() ? null : File.OpenHandle("/dev/urandom", share: FileShare.ReadWrite);
+
+    /// <summary>Fills all of it.</summary>
+    public static void Fill(Span<byte> bytes)
+    {
+        if (Source is null)
+        {
+            RandomNumberGenerator.Fill(bytes);
+            return;
+        }
+
+        while (!bytes.IsEmpty)
+        {
+            bytes = bytes[RandomAccess.Read(Source, bytes, fileOffset: 0)..];
+        }
+    }
+
+    /// <summary>Any number.</summary>
+    public static ulong Number()
+    {
+        ulong number = 0;
+        Fill(MemoryMarshal.AsBytes(new Span<ulong>(ref number)));
+        return number;
+    }
+}
