@@ -113,7 +113,7 @@ internal sealed partial class Comparison : IDisposable
         {
             if (work.Unit == Unit.Start)
             {
-                Keep(new Sample(round, work.Name, server.Name) { StartMs = running.FirstAnswer.TotalMilliseconds, Bytes = before });
+                Keep(new Sample(round, work.Name, server.Name) { StartMs = running.FirstAnswer.TotalMilliseconds, Bytes = running.FirstRss });
             }
             else if (round > 0)
             {

@@ -100,7 +100,7 @@ internal sealed class Tables(CompareOptions options, IReadOnlyList<Server> serve
                     break;
                 case Unit.Start:
                     yield return Of(work, "ms", s => Number(s.StartMs));
-                    yield return ("RSS before there are connections: MB", server => Cell(work.Name, server, s => Number(s.Bytes / 1e6)));
+                    yield return ("RSS then: MB", server => Cell(work.Name, server, s => Number(s.Bytes / 1e6)));
                     break;
             }
         }

@@ -73,6 +73,9 @@ internal sealed class ServerProcess : IDisposable
 
     public TimeSpan CpuTime() => _ids.Aggregate(TimeSpan.Zero, (sum, id) => sum + Linux.CpuTime(id));
 
+    /// <summary>Memory that was in RAM when the first publish was answered, on each node by that node, in bytes.</summary>
+    public long FirstRss { get; private set; }
+
     /// <summary>Memory that is in RAM, in bytes.</summary>
     public long Rss() => _ids.Sum(Linux.Rss);
 
@@ -140,6 +143,7 @@ internal sealed class ServerProcess : IDisposable
         }
 
         FirstAnswer = FirstAnswer == TimeSpan.Zero ? Stopwatch.GetElapsedTime(started) : FirstAnswer;
+        FirstRss += Linux.ProcessTree(process.Id).Sum(Linux.Rss);
         if (_server.SaysReady)
         {
             Await(ready: true);
