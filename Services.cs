@@ -28,6 +28,9 @@ internal static partial class Services
     public static void ListenAs(this WebApplicationBuilder builder, BrokerOptions options)
     {
         builder.Services.AddSingleton<IConnectionListenerFactory, SocketListenerFactory>();
+
+        // Which hosts a request may name is the server's to check, where somebody limits them.
+        Action<ListenOptions> listen = builder.Configuration["AllowedHosts"] is null or "" or "*" ? PlainFirst : static _ => { };
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
@@ -40,11 +43,11 @@ internal static partial class Services
             kestrel.Limits.MaxRequestBodySize = Math.Max(options.MaxBatchBytes, options.MaxMessageBytes);
             if (Settings.Address(options) is { } address)
             {
-                kestrel.Listen(address, options.Port, PlainFirst);
+                kestrel.Listen(address, options.Port, listen);
             }
             else
             {
-                kestrel.ListenAnyIP(options.Port, PlainFirst);
+                kestrel.ListenAnyIP(options.Port, listen);
             }
         });
         builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddSimpleConsole(console =>

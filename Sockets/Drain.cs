@@ -52,7 +52,7 @@ internal sealed partial class Drain(SessionTable sessions, BrokerOptions options
 
     public Task StartedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
-    /// <summary>Completes when the sessions have left that were told to go, or were cut; the server has stopped by then.</summary>
+    /// <summary>Completes when the sessions have left that were told to go, or were cut. The server has stopped by then: it is the last service to start.</summary>
     public Task StopAsync(CancellationToken cancellationToken) => sessions.AllLeft.WaitAsync(cancellationToken);
 
     public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;

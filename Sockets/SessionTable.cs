@@ -30,7 +30,7 @@ internal sealed class SessionTable(
     /// <summary>Whether no new sessions are taken any more (<see cref="Sockets.Drain"/>).</summary>
     public bool IsDraining => _draining;
 
-    /// <summary>Completes when the node drains and the last session is gone.</summary>
+    /// <summary>Completes when the node drains and the last place is free.</summary>
     public Task AllLeft => _allLeft.Task;
 
     /// <summary>Takes a place for a session to come, which disposing gives back.</summary>
@@ -38,24 +38,17 @@ internal sealed class SessionTable(
     /// <exception cref="RefusedException">All are taken, or all of that address, or the node is about to stop.</exception>
     public IDisposable Reserve(IPAddress? address)
     {
-        if (_draining)
-        {
-            throw new RefusedException(ErrorCode.Draining, "This node is about to stop.");
-        }
-
-        if (Interlocked.Increment(ref _places) > options.MaxSessions)
-        {
-            Interlocked.Decrement(ref _places);
-            throw new RefusedException(ErrorCode.RateLimited, $"This node has {options.MaxSessions} sessions, which is the limit.");
-        }
-
+        var places = Interlocked.Increment(ref _places);
         try
         {
-            return new Place(this, limits.Session(address));
+            // Asked after the place was taken: a drain sees one or the other.
+            return _draining ? throw new RefusedException(ErrorCode.Draining, "This node is about to stop.")
+                : places > options.MaxSessions ? throw new RefusedException(ErrorCode.RateLimited, $"This node has {options.MaxSessions} sessions, which is the limit.")
+                : new Place(this, limits.Session(address));
         }
         catch
         {
-            Interlocked.Decrement(ref _places);
+            Free();
             throw;
         }
     }
@@ -79,7 +72,6 @@ internal sealed class SessionTable(
         session.Forget();
         _sessions.TryRemove(session, out _);
         telemetry.Sessions.Add(-1);
-        EndIfEmpty();
     }
 
     /// <summary>Keeps all sessions alive, or ends them: <see cref="Session.Tick"/>.</summary>
@@ -122,9 +114,15 @@ internal sealed class SessionTable(
         return [.. _sessions.Keys];
     }
 
+    private void Free()
+    {
+        Interlocked.Decrement(ref _places);
+        EndIfEmpty();
+    }
+
     private void EndIfEmpty()
     {
-        if (_draining && _sessions.IsEmpty)
+        if (_draining && Volatile.Read(ref _places) == 0)
         {
             _allLeft.TrySetResult();
         }
@@ -136,7 +134,7 @@ internal sealed class SessionTable(
         public void Dispose()
         {
             lease?.Dispose();
-            Interlocked.Decrement(ref table._places);
+            table.Free();
         }
     }
 }

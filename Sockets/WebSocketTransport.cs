@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Net.Sockets;
 using System.Net.WebSockets;
 using Dmb.Routing;
 
@@ -33,7 +32,7 @@ internal static class WebSocketTransport
             // The other side's close is answered with its own code (RFC 6455 §5.5.1), one without a code with 1000.
             session.Finish(WebSocketFrames.Close((int)socket.CloseStatus!.Value, ""));
         }
-        catch (Exception e) when (e is WebSocketException or IOException or SocketException or OperationCanceledException or ObjectDisposedException)
+        catch (Exception e) when (e is WebSocketException or IOException or OperationCanceledException or ObjectDisposedException)
         {
             // Gone without a goodbye, or broke the protocol: then the framework has sent its close frame already.
             session.Finish([]);

@@ -194,6 +194,18 @@ public sealed partial class PlainConnectionTests
         Assert.Equal(names.Distinct(), names);
     }
 
+    [Fact]
+    public async Task Hosts_that_are_not_allowed_are_refused()
+    {
+        await using var node = await NodeProcess.StartAsync(("REDIS_HOST", "none"), ("AllowedHosts", "127.0.0.1"));
+        foreach (var (host, status) in new[] { ("127.0.0.1", 200), ("rebound.example", 400) })
+        {
+            using var http = await RawHttp.ConnectAsync(node.Url.Port);
+            await http.SendAsync($"POST /_notify/call HTTP/1.1\nHost: {host}\nContent-Length: 2", "{}"u8.ToArray());
+            Assert.Equal(status, (await http.ReadAsync()).Status);
+        }
+    }
+
     private static async Task SameAsync(Node node, string request, byte[] body, string header)
     {
         var (plain, servers) = (await AskAsync(node, request, body, header), await AskAsync(node, request, body, header, Servers));
