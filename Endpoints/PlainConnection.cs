@@ -83,6 +83,8 @@ internal sealed class PlainConnection(PlainConnections connections, ConnectionCo
     /// <summary>What is waited for, and since when by the clock's timestamp.</summary>
     private volatile Waiting _waiting;
     private long _since;
+
+    /// <summary>Whether a second has begun since a request came in part.</summary>
     private volatile bool _isLate;
 
     private volatile bool _isClosed;
@@ -123,6 +125,7 @@ internal sealed class PlainConnection(PlainConnections connections, ConnectionCo
     /// <summary>Whether what comes next is the server's.</summary>
     private async Task<bool> ServeAsync()
     {
+        var wasPart = false;
         while (true)
         {
             var read = await _input.ReadAsync();
@@ -153,6 +156,13 @@ internal sealed class PlainConnection(PlainConnections connections, ConnectionCo
             }
 
             _input.AdvanceTo(read.Buffer.GetPosition(done), read.Buffer.End);
+            if (!wasPart || done > 0)
+            {
+                // The rest of another one.
+                _isLate = false;
+            }
+
+            wasPart = isPart;
             Wait(isPart ? Waiting.Rest : Waiting.Request);
         }
     }
@@ -280,7 +290,6 @@ internal sealed class PlainConnection(PlainConnections connections, ConnectionCo
                 .UnsafeRegister(static plain => ((PlainConnection)plain!).Close(), this);
         }
 
-        _isLate = false;
         Volatile.Write(ref _since, connections.Time.GetTimestamp());
         _waiting = waiting;
     }
@@ -292,14 +301,15 @@ internal sealed class PlainConnection(PlainConnections connections, ConnectionCo
         var elapsed = connections.Time.GetElapsedTime(Volatile.Read(ref _since));
         if (waiting == Waiting.Request && elapsed > KeepAliveTimeout)
         {
-            Close();
+            _isClosed = true;
+            Wake();
         }
         else if (waiting == Waiting.Rest)
         {
-            // A rest that doesn't come at once is the server's to wait for, which has limits for slow ones, and may have an answer before it comes.
+            // A request that comes slowly is the server's to wait for, which has limits for that, and may have an answer before all is there.
             if (_isLate)
             {
-                _input.CancelPendingRead();
+                Wake();
             }
 
             _isLate = true;
@@ -309,6 +319,9 @@ internal sealed class PlainConnection(PlainConnections connections, ConnectionCo
             connection.Abort(new ConnectionAbortedException("The client takes no answers."));
         }
     }
+
+    /// <summary>Lets the read end, and what follows run elsewhere: the server may want to be ticked too, which can't be said while it ticks.</summary>
+    private void Wake() => ThreadPool.UnsafeQueueUserWorkItem(static input => input.CancelPendingRead(), _input, preferLocal: false);
 
     private void Close()
     {

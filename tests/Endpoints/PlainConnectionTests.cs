@@ -120,6 +120,25 @@ public sealed partial class PlainConnectionTests
     }
 
     [Fact]
+    public async Task A_push_that_comes_byte_by_byte_is_the_servers_which_does_not_wait_for_all_of_it()
+    {
+        await using var node = await GuardedNode.StartAsync();
+        using var other = await RawHttp.ConnectAsync(node);
+        using var http = await RawHttp.ConnectAsync(node);
+        await http.SendAsync("POST /_notify/call HTTP/1.1\nHost: localhost\nX-Api-Key: of-nobody\nContent-Length: 200000");
+        var answer = http.ReadAsync();
+        for (var sent = 0; sent < 100_000 && !answer.IsCompleted; sent++)
+        {
+            await http.SendAsync([(byte)' ']);
+            await other.AskAsync("GET /healthz");
+        }
+
+        (await answer).IsProblem(401, "unauthenticated");
+        await node.DisposeAsync();
+        Assert.Empty(node.Warnings);
+    }
+
+    [Fact]
     public async Task A_push_that_is_larger_than_one_read_is_taken()
     {
         await using var node = await Node.StartAsync();
