@@ -71,6 +71,9 @@ internal sealed class PlainConnection(PlainConnections connections, ConnectionCo
     /// <summary>How long a client may not take its answers, as the server has it.</summary>
     public static readonly TimeSpan TakeTimeout = TimeSpan.FromSeconds(5);
 
+    /// <summary>Bytes of a push up to which it is read on the thread that saw it come; more would keep others waiting.</summary>
+    private const int InlineMax = 16_384;
+
     /// <summary>What a head of an answer has at most, in bytes.</summary>
     private const int HeadMax = 256;
 
@@ -180,6 +183,11 @@ internal sealed class PlainConnection(PlainConnections connections, ConnectionCo
     private async ValueTask<bool> AnswerAsync(Push push)
     {
         var isLast = push.IsLast || connections.IsDraining;
+        if (push.Length > InlineMax)
+        {
+            await Task.Yield();
+        }
+
         try
         {
             Write(await connections.Pushes.PublishAsync(push, _address), isLast);
