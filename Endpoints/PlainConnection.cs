@@ -121,6 +121,8 @@ internal sealed class PlainConnection(PlainConnections connections, ConnectionCo
 
         if (isServers)
         {
+            // Its first request takes a tenth of a second to get everything ready; nobody else need wait for that.
+            await Task.Yield();
             await server(connection);
         }
     }
