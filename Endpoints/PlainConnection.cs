@@ -108,9 +108,9 @@ internal sealed class PlainConnection(PlainConnections connections, ConnectionCo
         {
             isServers = await ServeAsync();
         }
-        catch (IOException)
+        catch (Exception e) when (e is IOException or OperationCanceledException)
         {
-            // The client is gone.
+            // The client is gone, or the server cut it off.
             return;
         }
         finally
