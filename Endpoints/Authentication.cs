@@ -10,6 +10,7 @@ internal sealed class Authentication(Credentials credentials, AccessRules rules,
 {
     /// <summary>What a WebSocket's subprotocol begins with that is a token: a page can't set headers.</summary>
     private const string SubprotocolPrefix = "bearer.";
+
     /// <summary>
     /// Whoever a request says it is from: <c>Authorization</c> as Bearer (RFC 6750 §2.1) or Basic (RFC 7617), <c>X-Api-Key</c>, a
     /// WebSocket's subprotocol, and a token in the query where that is allowed.

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Buffers.Text;
 using System.Net;
 using System.Security.Cryptography;
@@ -32,9 +33,9 @@ internal sealed class Handshakes(SocketSessions sessions, OriginCheck origins, A
     {
         handshake = default;
         Span<byte> key = stackalloc byte[KeyBytes + 2];
-        if (request.IsPost || request.IsLast || !request.Target.SequenceEqual(Path)
+        if (request.IsPost || !request.Target.SequenceEqual(Path)
             || !Ascii.EqualsIgnoreCase(request.Upgrade, "websocket"u8) || !request.WebSocketVersion.SequenceEqual("13"u8)
-            || Base64.DecodeFromUtf8(request.WebSocketKey, key, out var read, out var decoded) != System.Buffers.OperationStatus.Done
+            || Base64.DecodeFromUtf8(request.WebSocketKey, key, out var read, out var decoded) != OperationStatus.Done
             || read != request.WebSocketKey.Length || decoded != KeyBytes
             || (options.WsCompression && !request.WebSocketExtensions.IsEmpty))
         {

@@ -200,31 +200,27 @@ internal sealed class Pushes(
     /// <returns>How many bytes it has.</returns>
     public static int WriteAnswer(Published published, Span<byte> target)
     {
-        var length = 0;
-        if (published.Id is not { } id)
+        var rest = target;
+        if (published.Id is { } id)
         {
-            Put("{\"ok\":false,\"ignore\":true}"u8, target, ref length);
-            return length;
+            JsonText.Put("{\"ok\":true,\"id\":"u8, ref rest);
+            rest = rest[JsonText.Quote(id, rest)..];
+            JsonText.Put(published.Duplicate ? ",\"duplicate\":true}"u8 : published.Taken switch
+            {
+                Taken.Spooled => ",\"degraded\":\"spooled\"}"u8,
+                Taken.Locally => ",\"degraded\":\"local\"}"u8,
+                _ => "}"u8,
+            }, ref rest);
+        }
+        else
+        {
+            JsonText.Put("{\"ok\":false,\"ignore\":true}"u8, ref rest);
         }
 
-        Put("{\"ok\":true,\"id\":"u8, target, ref length);
-        length += JsonText.Quote(id, target[length..]);
-        Put(published.Duplicate ? ",\"duplicate\":true}"u8 : published.Taken switch
-        {
-            Taken.Spooled => ",\"degraded\":\"spooled\"}"u8,
-            Taken.Locally => ",\"degraded\":\"local\"}"u8,
-            _ => "}"u8,
-        }, target, ref length);
-        return length;
+        return target.Length - rest.Length;
     }
 
     /// <summary>The status of that answer.</summary>
     public static int StatusOf(Published published) =>
         published.Taken == Taken.Spooled ? StatusCodes.Status202Accepted : StatusCodes.Status200OK;
-
-    private static void Put(ReadOnlySpan<byte> bytes, Span<byte> target, ref int length)
-    {
-        bytes.CopyTo(target[length..]);
-        length += bytes.Length;
-    }
 }

@@ -75,24 +75,18 @@ internal static class WebSocketFrames
 
     private static void WriteMessage(Envelope envelope, byte[] place, Span<byte> target)
     {
-        Put(ref target, "{\"event\":\""u8);
+        JsonText.Put("{\"event\":\""u8, ref target);
         target = target[Encoding.ASCII.GetBytes(envelope.Event, target)..];
-        Put(ref target, "\",\"data\":"u8);
-        Put(ref target, envelope.Data.Span);
+        JsonText.Put("\",\"data\":"u8, ref target);
+        JsonText.Put(envelope.Data.Span, ref target);
         if (envelope.Id.Length > 0)
         {
-            Put(ref target, ",\"id\":"u8);
+            JsonText.Put(",\"id\":"u8, ref target);
             target = target[JsonText.Quote(envelope.Id, target)..];
         }
 
-        Put(ref target, place);
-        Put(ref target, "}"u8);
-    }
-
-    private static void Put(ref Span<byte> target, ReadOnlySpan<byte> bytes)
-    {
-        bytes.CopyTo(target);
-        target = target[bytes.Length..];
+        JsonText.Put(place, ref target);
+        JsonText.Put("}"u8, ref target);
     }
 
     private static byte[] Header(byte first, int length, out int start)
