@@ -114,7 +114,7 @@ internal static class Settings
     /// <summary>Whether only this machine can reach the node.</summary>
     public static bool IsLoopback(BrokerOptions options) => Address(options) is { } address && IPAddress.IsLoopback(address);
 
-    /// <summary>The settings as a Markdown table, which README.md repeats.</summary>
+    /// <summary>The settings as a Markdown table, which docs/configuration.md repeats.</summary>
     public static string Table()
     {
         var table = new StringBuilder("| setting | default | takes | meaning |\n|---|---|---|---|\n");

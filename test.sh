@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 # Debian packages.
-needed=(apache2 chromium curl nginx prometheus redis-server python3-redis systemd)
+needed=(apache2 chromium curl nginx openssl prometheus redis-server python3-redis python3-websockets systemd)
 
 # Whether a package is there: most are named like the command that they bring.
 is_there() {
