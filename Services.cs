@@ -240,7 +240,7 @@ internal static partial class Services
                 here.Host = "localhost";
             }
 
-            LogListening(app.Logger, Contract.Version, address);
+            LogListening(app.Logger, BuildInfo.Version, address);
             if (redis is null)
             {
                 LogEmbedded(app.Logger);

@@ -78,22 +78,22 @@ internal sealed class BackendServices
     /// <param name="user">The user, and the session.</param>
     /// <param name="rooms">The user's rooms, with what it has seen there, and others that the session joins with them.</param>
     /// <exception cref="RefusedException">There is no such backend, or what was missed can't be read.</exception>
-    public async ValueTask<Joining> ConnectAsync(BackendUser user, IReadOnlyList<RoomRequest> rooms)
+    public async ValueTask<JoinOperation> ConnectAsync(BackendUser user, IReadOnlyList<RoomRequest> rooms)
     {
         await TouchAsync(user.Bkid);
 
         // What the backend sends as soon as it hears of the session finds it in its rooms, and comes behind this.
-        var joining = await JoinAsync(user.Subscriber, BackendJson.Joined(user), rooms);
+        var join = await JoinAsync(user.Subscriber, BackendJson.Joined(user), rooms);
         _users[user] = true;
         try
         {
             await _store.ConnectAsync(user);
-            return joining;
+            return join;
         }
         catch (RefusedException)
         {
             Leave(user);
-            joining.Release();
+            join.Release();
             user.Subscriber.Send(Backend.Disconnected, BackendJson.Left(user.Bkid));
             throw;
         }
@@ -127,11 +127,11 @@ internal sealed class BackendServices
     public ValueTask<IReadOnlyList<StoredUplink>> ReadUplinkAsync(string bkid, string? after, int max) => _store.ReadUplinkAsync(Checked(bkid), after, max);
 
     /// <summary>Puts a session in rooms, and says so before anything that comes from there.</summary>
-    private async ValueTask<Joining> JoinAsync(Subscriber subscriber, byte[] data, IReadOnlyList<RoomRequest> rooms)
+    private async ValueTask<JoinOperation> JoinAsync(Subscriber subscriber, byte[] data, IReadOnlyList<RoomRequest> rooms)
     {
-        var joining = await _joins.JoinAsync(subscriber, rooms, isHeld: true);
+        var join = await _joins.JoinAsync(subscriber, rooms, isHeld: true);
         subscriber.Send("dmb:connected", data);
-        return joining;
+        return join;
     }
 
     /// <summary>The same, if it can be a bkid: nothing else may become part of a key or a channel.</summary>

@@ -98,7 +98,7 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
     /// Its answer so far has left, since a flush completes when all is sent.
     /// </summary>
     /// <returns>What had come already behind the request.</returns>
-    public byte[] Take()
+    public byte[] DetachSocket()
     {
         _isTaken = true;
         _output.Complete();

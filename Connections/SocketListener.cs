@@ -8,7 +8,7 @@ namespace Dmb.Connections;
 
 /// <summary>
 /// Takes the connections for the server, in place of its own transport: what is read and written goes between the socket and the server
-/// without a pipe and its tasks, and a WebSocket takes its socket along and leaves the server behind (<see cref="SocketConnection.Take"/>).
+/// without a pipe and its tasks, and a WebSocket takes its socket along and leaves the server behind (<see cref="SocketConnection.DetachSocket"/>).
 /// </summary>
 internal sealed class SocketListenerFactory(BrokerOptions options, TimeProvider time, ILogger<SocketListener> logger) : IConnectionListenerFactory
 {

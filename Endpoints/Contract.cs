@@ -1,14 +1,8 @@
-using System.Reflection;
-
 namespace Dmb.Endpoints;
 
 /// <summary>The contracts and the pages that come with the broker: files inside its assembly.</summary>
 internal static class Contract
 {
-    /// <summary>The broker's version.</summary>
-    public static readonly string Version =
-        typeof(Contract).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion;
-
     public static void MapContract(this IEndpointRouteBuilder routes)
     {
         Map(routes, "/", "index.html", "text/html; charset=utf-8", "The console page: watch rooms and publish from a browser.");

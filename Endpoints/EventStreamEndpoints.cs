@@ -8,9 +8,9 @@ using Microsoft.AspNetCore.Http.Features;
 namespace Dmb.Endpoints;
 
 /// <summary>A stream whose session is where it belongs.</summary>
-/// <param name="Joining">What it joined, and may have missed there.</param>
+/// <param name="Join">What it joined, and may have missed there.</param>
 /// <param name="EndAsync">What is to be done when it ends.</param>
-internal readonly record struct StreamStart(Joining? Joining = null, Func<ValueTask>? EndAsync = null);
+internal readonly record struct StreamStart(JoinOperation? Join = null, Func<ValueTask>? EndAsync = null);
 
 /// <summary>GET /events: rooms as server-sent events, for curl and for what has no WebSocket.</summary>
 internal static class EventStreamEndpoints
@@ -57,8 +57,8 @@ internal static class EventStreamEndpoints
             }
 
             var joined = new BackendUser(service, user, session);
-            var joining = await backends.ConnectAsync(joined, [.. names.Concat(joined.Rooms).Select(Request)]);
-            return new StreamStart(joining, () => backends.DisconnectAsync(joined));
+            var join = await backends.ConnectAsync(joined, [.. names.Concat(joined.Rooms).Select(Request)]);
+            return new StreamStart(join, () => backends.DisconnectAsync(joined));
         });
 
         RoomRequest Request(string room) => new(room, since?.TryGetValue(room, out var place) == true ? place : null);
@@ -81,7 +81,7 @@ internal static class EventStreamEndpoints
         response.Headers["X-Accel-Buffering"] = "no";
         context.Features.Get<IHttpResponseBodyFeature>()!.DisableBuffering();
 
-        var session = new Session(sessions, context.Caller(), response.Body, WireFormat.EventStream, context.Abort);
+        var session = new Session(sessions, context.Caller(), EventStreamWire.WithoutCursor, new StreamFrameOutput(response.Body, context.Abort));
         sessions.Add(session);
         StreamStart start = default;
         try
@@ -89,9 +89,10 @@ internal static class EventStreamEndpoints
             // Nothing is written before it is let in: what is refused is answered with a problem.
             var mustFlush = session.Queue(EventStreamFrames.Connected);
             start = await joinAsync(session);
-            if (start.Joining?.Rooms.Any(room => !room.Position.IsNone) == true)
+            if (start.Join?.Rooms.Any(room => !room.Position.IsNone) == true)
             {
-                session.Begin(new StreamCursor(start.Joining.Rooms));
+                var cursor = new StreamCursor(start.Join.Rooms);
+                mustFlush |= session.SwapWire(new CursorEventStreamWire(cursor), cursor.Line());
             }
 
             if (mustFlush)
@@ -102,10 +103,9 @@ internal static class EventStreamEndpoints
             context.Features.Get<SocketConnection>()?.Watch();
             await using (context.RequestAborted.Register(static s => ((Session)s!).Finish([]), session))
             {
-                if (start.Joining is not null)
+                await using (start.Join)
                 {
-                    session.TellGaps(start.Joining);
-                    await start.Joining.ReplayAsync();
+                    start.Join?.SendGaps();
                 }
 
                 await session.Ended;

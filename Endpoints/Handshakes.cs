@@ -48,11 +48,11 @@ internal sealed class Handshakes(SocketSessions sessions, OriginCheck origins, A
     }
 
     /// <inheritdoc cref="SocketSessions.AdmitAsync"/>
-    public ValueTask<Opening> AdmitAsync(in Handshake handshake, IPAddress? address) => sessions.AdmitAsync(handshake.Caller, handshake.IsAllowed, address);
+    public ValueTask<AdmittedSession> AdmitAsync(in Handshake handshake, IPAddress? address) => sessions.AdmitAsync(handshake.Caller, handshake.IsAllowed, address);
 
     /// <summary>Answers a handshake, and serves the session over the connection's socket.</summary>
-    public void Serve(SocketConnection connection, in Handshake handshake, in Opening opening) =>
-        sessions.ServeAsync(new SharedStream(connection.Socket, connection.Take()), deflate: null, opening with { Answer = handshake.Answer });
+    public void Serve(SocketConnection connection, in Handshake handshake, in AdmittedSession admitted) =>
+        sessions.ServeDetachedAsync(new SharedStream(connection.Socket, connection.DetachSocket()), deflate: null, admitted with { Answer = handshake.Answer });
 
     private static byte[] Answer(in PlainRequest request)
     {

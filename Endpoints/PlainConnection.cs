@@ -213,10 +213,10 @@ internal sealed class PlainConnection(PlainConnections connections, ConnectionCo
     /// <summary>Answers a handshake, and serves the session that it opens; false if it is refused. The connection is the session's then.</summary>
     private async ValueTask<bool> OpenAsync(Handshake handshake, SequencePosition end)
     {
-        Opening opening;
+        AdmittedSession admitted;
         try
         {
-            opening = await connections.Handshakes.AdmitAsync(handshake, _address);
+            admitted = await connections.Handshakes.AdmitAsync(handshake, _address);
         }
         catch (RefusedException refused)
         {
@@ -225,7 +225,7 @@ internal sealed class PlainConnection(PlainConnections connections, ConnectionCo
         }
 
         _input.AdvanceTo(end);
-        connections.Handshakes.Serve((SocketConnection)connection, handshake, opening);
+        connections.Handshakes.Serve((SocketConnection)connection, handshake, admitted);
         return true;
     }
 

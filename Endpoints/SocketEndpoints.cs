@@ -62,7 +62,7 @@ internal static class SocketEndpoints
             return;
         }
 
-        var opening = await sessions.AdmitAsync(authentication.ReadAsync(context.Request), origins.Allows(context.Request), context.Connection.RemoteIpAddress);
+        var admitted = await sessions.AdmitAsync(authentication.ReadAsync(context.Request), origins.Allows(context.Request), context.Connection.RemoteIpAddress);
         SharedStream? stream = null;
         Task serving;
         try
@@ -70,14 +70,16 @@ internal static class SocketEndpoints
             var socket = await UpgradeAsync(context, options);
             stream = ((SharedUpgrade)context.Features.GetRequiredFeature<IHttpUpgradeFeature>()).Stream!;
             var deflate = DeflateOf(context.Response.Headers.SecWebSocketExtensions.ToString());
-            opening = opening with { Format = FormatOf(context, deflate) };
+            admitted = admitted with { Wire = WireOf(context, deflate) };
 
             // On a socket that has left the server, the server's WebSocket would hold the request, and abort it.
-            serving = stream.Socket is null ? sessions.ServeAsync(stream, socket, AbortOf(context), opening) : sessions.ServeAsync(stream, deflate, opening);
+            serving = stream.Socket is null
+                ? sessions.ServeAsync(stream, socket, AbortOf(context), admitted)
+                : sessions.ServeDetachedAsync(stream, deflate, admitted);
         }
         catch
         {
-            opening.Place.Dispose();
+            admitted.Lease.Dispose();
             stream?.Socket?.Dispose();
             throw;
         }
@@ -124,11 +126,13 @@ internal static class SocketEndpoints
         return deflate;
     }
 
-    private static WireFormat FormatOf(HttpContext context, WebSocketDeflateOptions? deflate)
+    private static WebSocketWire WireOf(HttpContext context, WebSocketDeflateOptions? deflate)
     {
-        // Our frames are deflated with the largest window: a client that asked for a smaller one gets them plain.
+        // Shared frames are deflated with the largest window: a client that asked for a smaller one gets them plain.
         var isDeflated = deflate is { ServerMaxWindowBits: LargestWindowBits };
-        return context.Request.Query["trace"] == "1" ? WireFormat.TracedWebSocket : isDeflated ? WireFormat.DeflatedWebSocket : WireFormat.WebSocket;
+        return context.Request.Query["trace"] == "1" ? WebSocketWire.Traced
+            : isDeflated ? WebSocketWire.Deflated
+            : WebSocketWire.Plain;
     }
 
     /// <summary>What cuts a connection of the server's.</summary>

@@ -3,11 +3,8 @@ namespace Dmb.Routing;
 /// <summary>One event on its way: its data is passed on unread, as the bytes that came.</summary>
 internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnlyMemory<byte> data, bool isKept = false)
 {
-    /// <summary>How many formats <see cref="Encoded"/> tells apart.</summary>
-    public const int WireFormats = 5;
-
     private bool _isKept = isKept;
-    private byte[]?[]? _encoded;
+    private EncodedFrames _frames;
 
     /// <summary>The event's name, of the form <see cref="Names.IsEvent"/>.</summary>
     public string Event { get; } = @event;
@@ -37,11 +34,10 @@ internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnl
     /// The finished bytes for one wire format and one of <see cref="Rooms"/>, made by the first subscriber that needs them and shared
     /// by all. Without positions all rooms share them.
     /// </summary>
-    public ref byte[]? Encoded(int format, int room)
-    {
-        var encoded = _encoded ??= new byte[]?[Positions is null ? WireFormats : WireFormats * Rooms.Length];
-        return ref encoded[Positions is null ? format : (room * WireFormats) + format];
-    }
+    /// <param name="slot">The format's slot, from <see cref="EncodedFrames.ReserveSlot"/>.</param>
+    /// <param name="room">Index in <see cref="Rooms"/>.</param>
+    public ref byte[]? Frame(int slot, int room) =>
+        ref _frames.At(slot, Positions is null ? 0 : room, Positions is null ? 1 : Rooms.Length);
 
     /// <summary>Its place in one of its rooms; none where that keeps no history.</summary>
     public StreamPosition PositionIn(string room) =>

@@ -10,18 +10,18 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
     private const int InlineMax = 32;
 
     /// <summary>Puts a subscriber that missed nothing in rooms.</summary>
-    public ValueTask<Joining> JoinAsync(Subscriber subscriber, IEnumerable<string> names) =>
+    public ValueTask<JoinOperation> JoinAsync(Subscriber subscriber, IEnumerable<string> names) =>
         JoinAsync(subscriber, [.. names.Select(name => new RoomRequest(name))]);
 
     /// <summary>
     /// Puts a subscriber in rooms. Completes when what is published to them from now on, on any node, reaches it. What it missed, and
-    /// then all that is live, comes with <see cref="Joining.ReplayAsync"/>, which has to be called.
+    /// then all that is live, comes when the operation is disposed.
     /// </summary>
     /// <param name="subscriber">Who.</param>
     /// <param name="requests">Where.</param>
     /// <param name="isHeld">Whether all that comes from there waits for the replay, also for whoever missed nothing.</param>
     /// <exception cref="RefusedException">What was missed can't be read now: then the subscriber is where it was before.</exception>
-    public async ValueTask<Joining> JoinAsync(Subscriber subscriber, IReadOnlyList<RoomRequest> requests, bool isHeld = false)
+    public async ValueTask<JoinOperation> JoinAsync(Subscriber subscriber, IReadOnlyList<RoomRequest> requests, bool isHeld = false)
     {
         if (requests.Count > InlineMax)
         {
@@ -51,11 +51,11 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
             }
         }
 
-        var joining = new Joining(subscriber, isHeld);
+        var join = new JoinOperation(subscriber, isHeld);
         try
         {
-            await RecoverAsync(joining, requests, memberships);
-            return joining;
+            await RecoverAsync(join, requests, memberships);
+            return join;
         }
         catch
         {
@@ -65,7 +65,7 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
         }
     }
 
-    private async ValueTask RecoverAsync(Joining joining, IReadOnlyList<RoomRequest> requests, Membership[] memberships)
+    private async ValueTask RecoverAsync(JoinOperation join, IReadOnlyList<RoomRequest> requests, Membership[] memberships)
     {
         var histories = new RoomHistory[requests.Count];
         var unread = new List<int>();
@@ -96,7 +96,7 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
         for (var i = 0; i < histories.Length; i++)
         {
             var position = policy.Keeps(requests[i].Room) ? memberships[i].Room.Start(memberships[i], default, default) : default;
-            joining.Add(requests[i], position, histories[i]);
+            join.Add(requests[i], position, histories[i]);
         }
     }
 
@@ -111,111 +111,5 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
         {
             return [.. requests.Select(_ => RoomHistory.None)];
         }
-    }
-}
-
-/// <summary>A subscriber that has joined rooms, and is to get what it missed there.</summary>
-internal sealed class Joining(Subscriber subscriber, bool isHeld)
-{
-    /// <summary>Messages after which a subscriber is asked whether it can take more.</summary>
-    private const int ReplayBatch = 64;
-
-    private readonly List<JoinedRoom> _rooms = [];
-    private readonly List<(Envelope Envelope, int Room)> _missed = [];
-    private readonly HashSet<string> _ids = [];
-
-    /// <summary>What became of each request, in their order.</summary>
-    public IReadOnlyList<JoinedRoom> Rooms => _rooms;
-
-    /// <summary>Queues what was missed, and then what has come since, and lets everything through again.</summary>
-    public async ValueTask ReplayAsync()
-    {
-        _missed.Sort(static (one, other) => one.Envelope.Number.CompareTo(other.Envelope.Number));
-        for (var i = 0; i < _missed.Count; i++)
-        {
-            if (i % ReplayBatch == 0)
-            {
-                await subscriber.ReadyAsync();
-            }
-
-            if (subscriber.Queue(_missed[i].Envelope, _missed[i].Room))
-            {
-                subscriber.Flush();
-            }
-        }
-
-        Release();
-    }
-
-    /// <summary>Lets everything through again, and leaves out what was missed.</summary>
-    public void Release()
-    {
-        if (isHeld)
-        {
-            subscriber.Release(envelope => envelope.Positions is null || IsLive(envelope, withoutPosition: true));
-        }
-    }
-
-    /// <summary>Notes what became of a request.</summary>
-    /// <param name="request">The request.</param>
-    /// <param name="position">From where on the room's messages reach the subscriber.</param>
-    /// <param name="history">What is kept.</param>
-    internal void Add(RoomRequest request, StreamPosition position, RoomHistory history)
-    {
-        if (request.Since is not { } since || position.IsNone)
-        {
-            _rooms.Add(new JoinedRoom(request.Room, position));
-            return;
-        }
-
-        var isSameLife = since.Epoch == position.Epoch;
-        var kept = 0;
-        foreach (var envelope in history.Messages ?? [])
-        {
-            var place = envelope.PositionIn(request.Room);
-            if (place.Epoch != position.Epoch || place.Seq > position.Seq || (isSameLife && place.Seq <= since.Seq))
-            {
-                continue;
-            }
-
-            kept++;
-            if (!IsLive(envelope, withoutPosition: false) && _ids.Add(envelope.Id))
-            {
-                _missed.Add((envelope, Array.IndexOf(envelope.Rooms, request.Room)));
-            }
-        }
-
-        _rooms.Add(Outcome(request.Room, since, position, kept, history.IsExpired));
-    }
-
-    private static JoinedRoom Outcome(string room, StreamPosition since, StreamPosition position, int kept, bool isExpired)
-    {
-        if (since.Epoch != position.Epoch || since.Seq > position.Seq)
-        {
-            return new JoinedRoom(room, position, false, since.Epoch != position.Epoch ? "epoch" : "future");
-        }
-
-        var lost = position.Seq - since.Seq - kept;
-        return lost == 0
-            ? new JoinedRoom(room, position, true)
-            : new JoinedRoom(room, position, false, isExpired ? "expired" : "trimmed", lost);
-    }
-
-    /// <summary>Whether the subscriber gets, or got, a message because it is in one of its rooms.</summary>
-    private bool IsLive(Envelope envelope, bool withoutPosition)
-    {
-        lock (subscriber.Memberships)
-        {
-            for (var i = 0; i < envelope.Rooms.Length; i++)
-            {
-                if (subscriber.Memberships.TryGetValue(envelope.Rooms[i], out var membership)
-                    && (envelope.Positions![i].IsNone ? withoutPosition : membership.Room.Reaches(membership, envelope.Positions[i])))
-                {
-                    return true;
-                }
-            }
-        }
-
-        return false;
     }
 }

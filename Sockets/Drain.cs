@@ -129,7 +129,7 @@ internal sealed partial class Drain(SessionTable sessions, BrokerOptions options
         {
             // Each somewhere in a slice of its own: random, and never many at once.
             var after = options.DrainWindow * ((i + Random.Shared.NextDouble()) / all.Length);
-            all[i].Send("drain", ServerFrames.Drain((int)after.TotalMilliseconds));
+            all[i].Send("drain", ServerEvents.Drain((int)after.TotalMilliseconds));
             leaving.Enqueue(new Leaving(all[i], after));
         }
 

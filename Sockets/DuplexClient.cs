@@ -13,7 +13,7 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
 
     /// <summary>Does what one frame asks for, and gives the data of its ack, and what follows it.</summary>
     /// <exception cref="RefusedException">It asks for what it may not, or is not shaped so.</exception>
-    public async ValueTask<(byte[] Data, Joining? Joining)> HandleAsync(ClientFrame frame)
+    public async ValueTask<(byte[] Data, JoinOperation? Join)> HandleAsync(ClientFrame frame)
     {
         if (frame.Event != "dmb:connect")
         {
@@ -85,7 +85,7 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
         return BackendJson.Sent(id, sent);
     }
 
-    private async ValueTask<(byte[] Data, Joining Joining)> ConnectAsync(string? service, string? user, ReadOnlyMemory<byte> since)
+    private async ValueTask<(byte[] Data, JoinOperation Join)> ConnectAsync(string? service, string? user, ReadOnlyMemory<byte> since)
     {
         if (_bkid is not null)
         {
@@ -106,10 +106,10 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
             await broker.Backends.DisconnectAsync(joined);
         }
 
-        broker.CheckPlacesFor(session, connecting.Rooms);
-        var joining = await broker.Backends.ConnectAsync(connecting, rooms);
+        broker.CheckRoomCount(session, connecting.Rooms);
+        var join = await broker.Backends.ConnectAsync(connecting, rooms);
         _services.Add(service, connecting);
-        return (ServerFrames.Connected(service, user, joining.Rooms), joining);
+        return (ServerEvents.Connected(service, user, join.Rooms), join);
     }
 
     /// <summary>What a client says that it has seen of a room: the member of that name of an object of places.</summary>
@@ -144,7 +144,7 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
         broker.Limits.Publish(session.Caller, address);
         return data.IsEmpty
             ? throw new RefusedException(ErrorCode.BadFrame, "The member data is missing.")
-            : ServerFrames.Id(await broker.Backends.SendUplinkAsync(user, data));
+            : ServerEvents.Id(await broker.Backends.SendUplinkAsync(user, data));
     }
 
     private async ValueTask<byte[]> DisconnectAsync(string? service)

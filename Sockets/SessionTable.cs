@@ -11,7 +11,7 @@ internal sealed class SessionTable(
     RoomTable rooms, HostKeys keys, Limits limits, BrokerOptions options, TimeProvider time, BrokerTelemetry telemetry, ILogger<SessionTable> logger)
 {
     private readonly ConcurrentDictionary<Session, bool> _sessions = [];
-    private int _places;
+    private int _leases;
     private volatile bool _draining;
     private readonly TaskCompletionSource _allLeft = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -30,21 +30,21 @@ internal sealed class SessionTable(
     /// <summary>Whether no new sessions are taken any more (<see cref="Sockets.Drain"/>).</summary>
     public bool IsDraining => _draining;
 
-    /// <summary>Completes when the node drains and the last place is free.</summary>
+    /// <summary>Completes when the node drains and the last lease is disposed.</summary>
     public Task AllLeft => _allLeft.Task;
 
-    /// <summary>Takes a place for a session to come, which disposing gives back.</summary>
-    /// <param name="address">From where it comes.</param>
-    /// <exception cref="RefusedException">All are taken, or all of that address, or the node is about to stop.</exception>
+    /// <summary>Reserves one of the node's sessions, until the lease is disposed.</summary>
+    /// <param name="address">The client's address.</param>
+    /// <exception cref="RefusedException">The node or the address has as many sessions as it may, or the node drains.</exception>
     public IDisposable Reserve(IPAddress? address)
     {
-        var places = Interlocked.Increment(ref _places);
+        var leases = Interlocked.Increment(ref _leases);
         try
         {
-            // Asked after the place was taken: a drain sees one or the other.
+            // Read after counting: a drain sees one or the other.
             return _draining ? throw new RefusedException(ErrorCode.Draining, "This node is about to stop.")
-                : places > options.MaxSessions ? throw new RefusedException(ErrorCode.RateLimited, $"This node has {options.MaxSessions} sessions, which is the limit.")
-                : new Place(this, limits.Session(address));
+                : leases > options.MaxSessions ? throw new RefusedException(ErrorCode.RateLimited, $"This node has {options.MaxSessions} sessions, which is the limit.")
+                : new SessionLease(this, limits.Session(address));
         }
         catch
         {
@@ -59,7 +59,7 @@ internal sealed class SessionTable(
         telemetry.Sessions.Add(1);
         if (_draining)
         {
-            // Its place was reserved before: it is not among those that are sent away one by one.
+            // Reserved before the drain began: the drain does not close it.
             session.Close(CloseReason.Restarting(afterMs: 0));
         }
     }
@@ -69,7 +69,7 @@ internal sealed class SessionTable(
     {
         rooms.LeaveAll(session);
         await session.Ended;
-        session.Forget();
+        session.Release();
         _sessions.TryRemove(session, out _);
         telemetry.Sessions.Add(-1);
     }
@@ -96,13 +96,17 @@ internal sealed class SessionTable(
         return (sum, max);
     }
 
-    /// <summary>Tells all WebSockets an event of the broker's own.</summary>
+    /// <summary>Tells all sessions whose clients send as well an event of the broker's own.</summary>
     public void Tell(string @event, ReadOnlySpan<byte> data)
     {
-        var frame = WebSocketFrames.Text(ServerFrames.Event(@event, data));
+        // An envelope, so that each format encodes it once.
+        var envelope = new Envelope(@event, id: "", rooms: [], data.ToArray(), isKept: true);
         foreach (var (session, _) in _sessions)
         {
-            session.Tell(frame);
+            if (session.Wire.IsDuplex)
+            {
+                session.Tell(envelope);
+            }
         }
     }
 
@@ -116,20 +120,20 @@ internal sealed class SessionTable(
 
     private void Free()
     {
-        Interlocked.Decrement(ref _places);
+        Interlocked.Decrement(ref _leases);
         EndIfEmpty();
     }
 
     private void EndIfEmpty()
     {
-        if (_draining && Volatile.Read(ref _places) == 0)
+        if (_draining && Volatile.Read(ref _leases) == 0)
         {
             _allLeft.TrySetResult();
         }
     }
 
-    /// <summary>A session's place on this node, and among those of its address.</summary>
-    private sealed class Place(SessionTable table, IDisposable? lease) : IDisposable
+    /// <summary>Counts one session of this node and of its address.</summary>
+    private sealed class SessionLease(SessionTable table, IDisposable? lease) : IDisposable
     {
         public void Dispose()
         {

@@ -1,28 +1,11 @@
 using System.Net;
 using System.Text;
-using System.Text.Json;
 using Dmb.Access;
-using Dmb.Backends;
 using Dmb.Routing;
 
 namespace Dmb.Sockets;
 
-/// <summary>What all clients of /ws need from the broker.</summary>
-internal sealed record SocketBroker(
-    IBackplane Backplane, RoomTable Rooms, RoomJoins Joins, EventTable Events, Publisher Publisher, BackendServices Backends, AccessRules Rules, Credentials Credentials,
-    Limits Limits, BrokerOptions Options, TimeProvider Time)
-{
-    /// <summary>Refuses to join more rooms than one session may be in, before any of them is joined.</summary>
-    public void CheckPlacesFor(Session session, IEnumerable<string> rooms)
-    {
-        if (RoomTable.CountWith(session, rooms) > Options.MaxRoomsPerSession)
-        {
-            throw new RefusedException(ErrorCode.TooManyRooms, $"A session may be in {Options.MaxRoomsPerSession} rooms.");
-        }
-    }
-}
-
-/// <summary>One client of /ws: what each of its frames does (docs/protocol.md §4).</summary>
+/// <summary>One client that sends as well: carries out its frames (docs/protocol.md §4), whatever their wire format.</summary>
 internal sealed class SocketClient(Session session, SocketBroker broker, IPAddress? address)
 {
     private const int BadFramesMax = 10;
@@ -30,49 +13,60 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
     private static readonly TimeSpan FailedInterval = TimeSpan.FromSeconds(1);
 
     private readonly DuplexClient _duplex = new(session, broker, address);
-    private readonly Strikes _badFrames = new(BadFramesMax, broker.Time);
-    private readonly Strikes _tooFast = new(RefusedMax, broker.Time);
+    private readonly ViolationCounter _badFrames = new(BadFramesMax, broker.Time);
+    private readonly ViolationCounter _tooFast = new(RefusedMax, broker.Time);
     private long? _lastFailed;
 
-    /// <summary>Does what one frame asks for. The text is borrowed until this completes.</summary>
-    public async ValueTask HandleAsync(ReadOnlyMemory<byte> text)
+    /// <summary>Carries out one frame. What it refuses is answered, and never thrown.</summary>
+    public async ValueTask HandleAsync(ClientFrame frame)
     {
-        ClientFrame frame = default;
         try
         {
-            frame = ClientFrame.Read(text, broker.Publisher.ReaderOptions);
-            await HandleAsync(frame);
-        }
-        catch (RefusedException refused) when (refused.Code == ErrorCode.TooBig)
-        {
-            session.Close(CloseReason.TooBig);
+            await DispatchAsync(frame);
         }
         catch (RefusedException refused)
         {
-            if (frame.Ack.IsEmpty)
-            {
-                Fail(refused);
-            }
-            else
-            {
-                session.Send(WebSocketFrames.Text(ServerFrames.Refused(frame.Ack.Span, refused)));
-            }
+            Refuse(frame, refused);
+        }
+    }
 
-            if (frame.Event is null && _badFrames.Add())
-            {
-                session.Close(CloseReason.Protocol);
-            }
-            else if (refused.Code == ErrorCode.RateLimited && _tooFast.Add())
-            {
-                session.Close(CloseReason.TooFast);
-            }
+    /// <summary>
+    /// Answers a frame that is refused: with a refusal if it asked for an ack, else with <c>failed</c>, at most once a
+    /// second. Too many refusals in a minute close the session.
+    /// </summary>
+    /// <param name="frame">The frame; <c>default</c> for what can't be read as a frame.</param>
+    /// <param name="refused">What is wrong with it.</param>
+    public void Refuse(ClientFrame frame, RefusedException refused)
+    {
+        if (refused.Code == ErrorCode.TooBig)
+        {
+            session.Close(CloseReason.TooBig);
+            return;
+        }
+
+        if (frame.Ack.IsEmpty)
+        {
+            Fail(refused);
+        }
+        else
+        {
+            session.Send(session.Wire.Refusal(frame.Ack.Span, refused));
+        }
+
+        if (frame.Event is null && _badFrames.Add())
+        {
+            session.Close(CloseReason.Protocol);
+        }
+        else if (refused.Code == ErrorCode.RateLimited && _tooFast.Add())
+        {
+            session.Close(CloseReason.TooFast);
         }
     }
 
     /// <summary>The client is gone.</summary>
     public ValueTask EndAsync() => _duplex.EndAsync();
 
-    private ValueTask HandleAsync(ClientFrame frame)
+    private ValueTask DispatchAsync(ClientFrame frame)
     {
         switch (frame.Event)
         {
@@ -134,7 +128,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
         }
 
         LeaveForbidden(caller);
-        Acknowledge(frame, ServerFrames.Caller(caller));
+        Acknowledge(frame, ServerEvents.Caller(caller));
     }
 
     /// <summary>Leaves the rooms that are the caller's no more. Those of its services are its own whatever its token says.</summary>
@@ -159,9 +153,12 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
     private async ValueTask DuplexAsync(ClientFrame frame)
     {
         AccessRules.DemandSomebody(session.Caller);
-        var (data, joining) = await _duplex.HandleAsync(frame);
-        Acknowledge(frame, data);
-        await FollowAsync(joining, frame.Ack.IsEmpty);
+        var (data, join) = await _duplex.HandleAsync(frame);
+        await using (join)
+        {
+            Acknowledge(frame, data);
+            SendGapsUnlessAcked(frame, join);
+        }
     }
 
     private async ValueTask SubscribeAsync(ClientFrame frame)
@@ -172,17 +169,17 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
         }
 
         CheckJoins([.. rooms.Select(request => request.Room)]);
-        var joining = await broker.Joins.JoinAsync(session, rooms);
-        var answer = ServerFrames.Joined(joining.Rooms, isArray);
+        await using var join = await broker.Joins.JoinAsync(session, rooms);
+        var answer = ServerEvents.Joined(join.Rooms, isArray);
         var mustFlush = false;
-        foreach (var room in joining.Rooms)
+        foreach (var room in join.Rooms)
         {
             mustFlush |= session.Queue("joined", JsonText.Quote(room.Room));
         }
 
         Acknowledge(frame, answer);
         FlushIf(mustFlush);
-        await FollowAsync(joining, frame.Ack.IsEmpty);
+        SendGapsUnlessAcked(frame, join);
     }
 
     /// <summary>Refuses to join any of the rooms where one may not be joined, or all are too many.</summary>
@@ -193,21 +190,16 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
             broker.Rules.Demand(session.Caller, Operation.Join, room);
         }
 
-        broker.CheckPlacesFor(session, rooms);
+        broker.CheckRoomCount(session, rooms);
         broker.Limits.Join(session.Caller, address, rooms.Count);
     }
 
-    /// <summary>What follows the answer to who came back: whoever asked for none is told here what is missing.</summary>
-    private async ValueTask FollowAsync(Joining? joining, bool mustTell)
+    /// <summary>An ack has the gaps in it.</summary>
+    private static void SendGapsUnlessAcked(ClientFrame frame, JoinOperation? join)
     {
-        if (joining is not null)
+        if (frame.Ack.IsEmpty)
         {
-            if (mustTell)
-            {
-                session.TellGaps(joining);
-            }
-
-            await joining.ReplayAsync();
+            join?.SendGaps();
         }
     }
 
@@ -227,55 +219,27 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
 
         FlushIf(mustFlush);
 
-        Acknowledge(frame, ServerFrames.Joined([.. rooms.Select(request => new JoinedRoom(request.Room, default))], isArray));
+        Acknowledge(frame, ServerEvents.Joined([.. rooms.Select(request => new JoinedRoom(request.Room, default))], isArray));
     }
 
     private async ValueTask ConfigureAsync(ClientFrame frame)
     {
-        if (ReadBuses(frame) is not var (joining, leaving))
+        var (data, options) = (frame.Data, broker.Publisher.ReaderOptions);
+        if (RoomRequestReader.ReadBuses(data.Span, options, broker.Options.ConfigurableBuses) is not var (join, leave))
         {
             Ignore(frame, "configure takes an object of buses: {\"calls\":true,\"traces\":false}.");
             return;
         }
 
-        CheckJoins(joining);
-        var joined = await broker.Joins.JoinAsync(session, joining);
-        await joined.ReplayAsync();
-        foreach (var bus in leaving)
+        CheckJoins(join);
+        await (await broker.Joins.JoinAsync(session, join)).DisposeAsync();
+        foreach (var bus in leave)
         {
             broker.Rooms.Leave(session, bus);
         }
 
         session.Send("configured", frame.Data.Span);
         Acknowledge(frame, frame.Data.Span);
-    }
-
-    /// <summary>The buses to join and to leave; null when the data is no object.</summary>
-    private (HashSet<string> Joining, HashSet<string> Leaving)? ReadBuses(ClientFrame frame)
-    {
-        var reader = new Utf8JsonReader(frame.Data.Span, broker.Publisher.ReaderOptions);
-        reader.Read();
-        if (reader.TokenType != JsonTokenType.StartObject)
-        {
-            return null;
-        }
-
-        var (joining, leaving) = (new HashSet<string>(), new HashSet<string>());
-        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
-        {
-            var bus = JsonText.Read(ref reader);
-            reader.Read();
-            if (bus is not null && reader.TokenType is JsonTokenType.True or JsonTokenType.False && broker.Options.ConfigurableBuses.Contains(bus))
-            {
-                var isJoin = reader.TokenType == JsonTokenType.True;
-                (isJoin ? joining : leaving).Add(bus);
-                (isJoin ? leaving : joining).Remove(bus);
-            }
-
-            reader.Skip();
-        }
-
-        return (joining, leaving);
     }
 
     private async ValueTask RegisterAsync(ClientFrame frame)
@@ -289,14 +253,14 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
         broker.Rules.Demand(session.Caller, Operation.Register);
         var registration = broker.Events.Register(request.Event, request.DefaultRoom, out var alreadyRegistered);
         await broker.Backplane.ShareEventAsync(registration.Event);
-        Acknowledge(frame, ServerFrames.Registered(registration, alreadyRegistered));
+        Acknowledge(frame, ServerEvents.Registered(registration, alreadyRegistered));
     }
 
     private async ValueTask PublishToAsync(string @event, string[] rooms, ReadOnlyMemory<byte> data, ClientFrame frame)
     {
         CheckPublish();
         var id = await broker.Publisher.PublishToAsync(@event, rooms, data);
-        Acknowledge(frame, ServerFrames.Id(id));
+        Acknowledge(frame, ServerEvents.Id(id));
     }
 
     private async ValueTask PublishAsync(ClientFrame frame)
@@ -309,21 +273,16 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
         if (!frame.Ack.IsEmpty)
         {
             Acknowledge(frame, published.Id is { } id
-                ? ServerFrames.Id(id)
+                ? ServerEvents.Id(id)
                 : throw new RefusedException(ErrorCode.UnknownEvent, "Nobody registered this event."));
         }
     }
 
-    /// <summary>
-    /// <c>"room"</c>, <c>{"room":…,"since":pos}</c>, or an array of these; null when the data is none of them and is to be ignored.
-    /// </summary>
-    private RoomRequest[]? ReadRooms(ClientFrame frame, out bool isArray)
+    /// <summary>The rooms that a frame names; null when its data is to be ignored.</summary>
+    private List<RoomRequest>? ReadRooms(ClientFrame frame, out bool isArray)
     {
-        var rooms = new List<RoomRequest>();
-        var reader = new Utf8JsonReader(frame.Data.Span, broker.Publisher.ReaderOptions);
-        reader.Read();
-        isArray = reader.TokenType == JsonTokenType.StartArray;
-        if (!(isArray ? AddAll(ref reader, rooms) : Add(ref reader, rooms)))
+        var rooms = RoomRequestReader.ReadRooms(frame.Data.Span, broker.Publisher.ReaderOptions, out isArray);
+        if (rooms is null)
         {
             Ignore(frame, "The data is a room, {\"room\":…,\"since\":pos}, or an array of these.");
             return null;
@@ -331,59 +290,14 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
 
         if (rooms.Count > broker.Options.MaxRoomsPerSubscribe)
         {
-            throw new RefusedException(ErrorCode.TooManyRooms, $"One frame may name {broker.Options.MaxRoomsPerSubscribe} rooms.");
+            throw new RefusedException(
+                ErrorCode.TooManyRooms, $"One frame may name {broker.Options.MaxRoomsPerSubscribe} rooms.");
         }
 
         return rooms.TrueForAll(request => Names.IsRoom(request.Room))
-            ? [.. rooms]
+            ? rooms
             : throw new RefusedException(ErrorCode.BadName, Names.RoomForm);
     }
-
-    private static bool AddAll(ref Utf8JsonReader reader, List<RoomRequest> rooms)
-    {
-        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
-        {
-            if (!Add(ref reader, rooms))
-            {
-                return false;
-            }
-        }
-
-        return rooms.Count > 0;
-    }
-
-    private static bool Add(ref Utf8JsonReader reader, List<RoomRequest> rooms)
-    {
-        string? room = null;
-        StreamPosition? since = null;
-        if (reader.TokenType == JsonTokenType.String)
-        {
-            // What has no text is no room's name, and is refused as one.
-            room = JsonText.Read(ref reader) ?? "";
-        }
-        else if (reader.TokenType == JsonTokenType.StartObject)
-        {
-            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
-            {
-                var (isRoom, isSince) = (JsonText.Is(ref reader, "room"u8), JsonText.Is(ref reader, "since"u8));
-                reader.Read();
-                var text = reader.TokenType == JsonTokenType.String ? JsonText.Read(ref reader) ?? "" : null;
-                room = isRoom ? text : room;
-                since = !isSince ? since : reader.TokenType == JsonTokenType.Null ? null : Place(text);
-                reader.Skip();
-            }
-        }
-
-        if (room is not null)
-        {
-            rooms.Add(new RoomRequest(room, since));
-        }
-
-        return room is not null;
-    }
-
-    private static StreamPosition Place(string? text) =>
-        StreamPosition.TryParse(text, out var place) ? place : throw new RefusedException(ErrorCode.BadFrame, StreamPosition.Form);
 
     /// <summary>Data of a shape that says nothing is ignored, unless an answer was asked for (docs/protocol.md §4).</summary>
     private static void Ignore(ClientFrame frame, string why)
@@ -394,13 +308,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
         }
     }
 
-    private void Acknowledge(ClientFrame frame, ReadOnlySpan<byte> data)
-    {
-        if (!frame.Ack.IsEmpty)
-        {
-            session.Send(WebSocketFrames.Text(ServerFrames.Ack(frame.Ack.Span, data)));
-        }
-    }
+    private void Acknowledge(ClientFrame frame, ReadOnlySpan<byte> data) => session.Acknowledge(frame.Ack, data);
 
     private void FlushIf(bool mustFlush)
     {
@@ -418,7 +326,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
         }
 
         _lastFailed = broker.Time.GetTimestamp();
-        session.Send("failed", ServerFrames.Failure(refused));
+        session.Send("failed", ServerEvents.Failure(refused));
     }
 
     private void CheckPublish()

@@ -1,31 +1,27 @@
 using System.Diagnostics;
 using System.Net;
-using System.Net.WebSockets;
 using Dmb.Access;
 using Dmb.Routing;
+using Dmb.Telemetry;
 
 namespace Dmb.Sockets;
 
-/// <summary>What the handshake of a session said.</summary>
-/// <param name="Caller">Whose it is.</param>
-/// <param name="Refusal">With what it is closed at once, since a page learns nothing from the answer to a handshake; null to let it in.</param>
-/// <param name="Format">How its messages are encoded.</param>
-/// <param name="Address">From where it comes.</param>
-/// <param name="Place">Its place, given back at its end.</param>
-/// <param name="Answer">The answer to the handshake, if it is still to be sent.</param>
-internal readonly record struct Opening(Caller Caller, CloseReason? Refusal, WireFormat Format, IPAddress? Address, IDisposable Place, byte[]? Answer = null);
-
-/// <summary>Serves sessions of /ws from the end of their handshake to their own.</summary>
+/// <summary>Serves the sessions of clients that send as well, from their handshake to their end, whatever their wire format.</summary>
 internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker broker)
 {
-    /// <summary>Lets somebody open a session, if only to be told in it why not.</summary>
-    /// <param name="reading">Who that is.</param>
-    /// <param name="isAllowed">Whether the page that it comes from, if any, may use the broker.</param>
-    /// <param name="address">From where it comes.</param>
-    /// <exception cref="RefusedException">There is no place for it, or the node is about to stop.</exception>
-    public async ValueTask<Opening> AdmitAsync(ValueTask<Caller> reading, bool isAllowed, IPAddress? address)
+    /// <summary>What the sessions use of the broker.</summary>
+    public SocketBroker Broker => broker;
+
+    /// <summary>
+    /// Judges a handshake. A caller or an origin that is refused is admitted as well, and told why in the session.
+    /// </summary>
+    /// <param name="reading">Reads who the caller is.</param>
+    /// <param name="isAllowed">Whether the origin of the page that opens the session, if any, is allowed.</param>
+    /// <param name="address">The client's address.</param>
+    /// <exception cref="RefusedException">There are too many sessions or handshakes, or the node drains.</exception>
+    public async ValueTask<AdmittedSession> AdmitAsync(ValueTask<Caller> reading, bool isAllowed, IPAddress? address)
     {
-        var place = sessions.Reserve(address);
+        var lease = sessions.Reserve(address);
         try
         {
             var (caller, refusal) = await ReadCallerAsync(reading);
@@ -34,41 +30,72 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
                 broker.Limits.Handshake(address);
             }
 
-            return new Opening(caller, isAllowed ? refusal : CloseReason.Origin, WireFormat.WebSocket, address, place);
+            return new AdmittedSession(caller, isAllowed ? refusal : CloseReason.Origin, address, lease, WebSocketWire.Plain);
         }
         catch
         {
-            place.Dispose();
+            lease.Dispose();
             throw;
         }
     }
 
-    /// <summary>Serves a session over a socket of its own, and closes that.</summary>
-    /// <param name="stream">The socket.</param>
-    /// <param name="deflate">What was agreed on about compression; null if there is none.</param>
-    /// <param name="opening">What its handshake said.</param>
-    public Task ServeAsync(SharedStream stream, WebSocketDeflateOptions? deflate, in Opening opening)
-    {
-        var own = stream.Socket!;
-        var socket = WebSocket.CreateFromStream(stream, new WebSocketCreationOptions
-        {
-            IsServer = true,
-            KeepAliveInterval = Timeout.InfiniteTimeSpan,
-            DangerousDeflateOptions = deflate,
-        });
-        return ServeAsync(stream, socket, () => own.Close(0), opening);
-    }
+    /// <summary>Makes the session of an admitted client.</summary>
+    public Session Open(in AdmittedSession admitted, IFrameOutput output) => new(sessions, admitted.Caller, admitted.Wire, output);
 
-    /// <summary>Serves a session over the server's connection.</summary>
-    /// <param name="stream">The connection.</param>
-    /// <param name="socket">The server's WebSocket over it.</param>
-    /// <param name="abort">What cuts it.</param>
-    /// <param name="opening">What its handshake said.</param>
-    public Task ServeAsync(SharedStream stream, WebSocket socket, Action abort, in Opening opening)
+    /// <summary>
+    /// Runs an opened session: registers and welcomes it, or closes it if it was admitted to be refused, reads what its
+    /// client sends, and removes it when reading has ended and its last frame is out. Then the connection is closed and
+    /// the lease disposed.
+    /// </summary>
+    /// <param name="session">The session, of which nothing has been sent.</param>
+    /// <param name="transport">Its client's side.</param>
+    /// <param name="admitted">What it was admitted with.</param>
+    public async Task RunAsync(Session session, IClientTransport transport, AdmittedSession admitted)
     {
-        var session = new Session(sessions, opening.Caller, stream.Inner, opening.Format, abort, stream.Socket);
-        stream.Session = session;
-        return ServeAsync(socket, session, stream, new SocketClient(session, broker, opening.Address), opening);
+        // A frame of a session is not part of the request that opened it: each message begins a trace of its own.
+        Activity.Current = null;
+        var client = new SocketClient(session, broker, admitted.Address);
+        using (admitted.Lease)
+        {
+            // The answer leaves together with the first event.
+            var mustFlush = admitted.Answer is { } answer && session.Queue(answer);
+            if (admitted.Refusal is null)
+            {
+                // Queued before the session is registered, so that nothing precedes it.
+                session.Queue("welcome", ServerEvents.Welcome(
+                    session.Id, BuildInfo.Version, session.Caller.IsAnonymous, broker.Options));
+            }
+
+            sessions.Add(session);
+            try
+            {
+                if (admitted.Refusal is null)
+                {
+                    await WelcomeAsync(session);
+                }
+                else
+                {
+                    session.Close(admitted.Refusal);
+                    if (mustFlush)
+                    {
+                        session.Flush();
+                    }
+                }
+
+                await transport.ReadAsync(client);
+            }
+            catch (Exception e)
+            {
+                LogFailed(sessions.Logger, session.Id, e);
+                session.Close(CloseReason.OurFault);
+            }
+            finally
+            {
+                await client.EndAsync();
+                await sessions.RemoveAsync(session);
+                transport.Close();
+            }
+        }
     }
 
     private static async ValueTask<(Caller Caller, CloseReason? Refusal)> ReadCallerAsync(ValueTask<Caller> reading)
@@ -83,61 +110,12 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
         }
     }
 
-    private async Task ServeAsync(WebSocket socket, Session session, SharedStream stream, SocketClient client, Opening opening)
-    {
-        // What comes on a socket is not part of the request that opened it: each message begins a trace of its own.
-        Activity.Current = null;
-        using (opening.Place)
-        using (socket)
-        {
-            // It leaves with what is said first.
-            var mustFlush = opening.Answer is { } answer && session.Queue(answer);
-            if (opening.Refusal is null)
-            {
-                // Before anybody else knows the session: nothing comes before the welcome.
-                session.Queue("welcome", ServerFrames.Welcome(session.Id, Endpoints.Contract.Version, session.Caller.IsAnonymous, broker.Options));
-            }
-
-            sessions.Add(session);
-            try
-            {
-                if (opening.Refusal is null)
-                {
-                    await WelcomeAsync(session);
-                }
-                else
-                {
-                    // Let in just far enough that the page can be told why.
-                    session.Close(opening.Refusal);
-                    if (mustFlush)
-                    {
-                        session.Flush();
-                    }
-                }
-
-                await WebSocketTransport.RunAsync(socket, session, client, broker.Options);
-            }
-            catch (Exception e)
-            {
-                LogFailed(sessions.Logger, session.Id, e);
-                session.Close(CloseReason.OurFault);
-            }
-            finally
-            {
-                await client.EndAsync();
-                await sessions.RemoveAsync(session);
-                stream.CloseSocket();
-            }
-        }
-    }
-
-    /// <summary>Sends the welcome that is queued: whoever has read it is in the room.</summary>
+    /// <summary>Joins the open bus and sends the queued welcome: a client that has read it is in the room.</summary>
     private async Task WelcomeAsync(Session session)
     {
         try
         {
-            var joining = await broker.Joins.JoinAsync(session, [AccessRules.OpenBus]);
-            await joining.ReplayAsync();
+            await (await broker.Joins.JoinAsync(session, [AccessRules.OpenBus])).DisposeAsync();
         }
         finally
         {

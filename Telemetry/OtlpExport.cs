@@ -52,7 +52,7 @@ internal sealed class OtlpExport(ILoggerFactory loggers, NodeGauges gauges) : IH
         _sdk = OpenTelemetrySdk.Create(builder =>
         {
             // The variables say more than we do.
-            builder.ConfigureResource(resource => resource.AddService("dmb", serviceVersion: Endpoints.Contract.Version).AddEnvironmentVariableDetector());
+            builder.ConfigureResource(resource => resource.AddService("dmb", serviceVersion: BuildInfo.Version).AddEnvironmentVariableDetector());
             builder.UseOtlpExporter();
             if (traces)
             {

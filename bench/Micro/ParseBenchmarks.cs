@@ -24,7 +24,7 @@ public class ParseBenchmarks : IDisposable
     public bool Push() => _broker.Publisher.ReadAddress(_body).Endpoint is not null;
 
     [Benchmark]
-    public int SocketFrame() => ClientFrame.Read(_frame, _broker.Publisher.ReaderOptions).Data.Length;
+    public int SocketFrame() => ClientFrameReader.Read(_frame, _broker.Publisher.ReaderOptions).Data.Length;
 
     [GlobalCleanup]
     public void Dispose()

@@ -4,6 +4,7 @@ using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
 using Dmb.Access;
 using Dmb.Endpoints;
+using Dmb.Telemetry;
 using Microsoft.AspNetCore.Mvc.Testing;
 using Microsoft.AspNetCore.TestHost;
 using Microsoft.Extensions.DependencyInjection;
@@ -40,7 +41,7 @@ internal static class OpenApiDocument
         options.SwaggerDoc("v1", new OpenApiInfo
         {
             Title = "DMB, the Duplex Message Broker",
-            Version = Contract.Version,
+            Version = BuildInfo.Version,
             Description = "Push events over HTTP; sockets and streams in their rooms get them. /ws and the Redis channels are described in /asyncapi.yaml.",
         });
         options.SupportNonNullableReferenceTypes();

@@ -1,36 +1,19 @@
 using System.Buffers;
 using System.Globalization;
-using System.Text;
 using System.Text.Json;
-using System.Text.Unicode;
 using Dmb.Access;
 using Dmb.Routing;
 
 namespace Dmb.Sockets;
 
-/// <summary>The JSON of what the broker itself says to a client, members in the order of docs/protocol.md §4.</summary>
-internal static class ServerFrames
+/// <summary>The data of the broker's own events and acks as JSON, members in the order of docs/protocol.md §4.</summary>
+internal static class ServerEvents
 {
-    [ThreadStatic]
-    private static ArrayBufferWriter<byte>? _place;
-
     [ThreadStatic]
     private static ArrayBufferWriter<byte>? _text;
 
     [ThreadStatic]
     private static Utf8JsonWriter? _json;
-
-    /// <summary>An event of the broker's own: <c>joined</c>, <c>configured</c>, …</summary>
-    public static byte[] Event(string @event, ReadOnlySpan<byte> data) =>
-        JsonText.Concat("{\"event\":\""u8, Encoding.ASCII.GetBytes(@event), "\",\"data\":"u8, data, "}"u8);
-
-    /// <summary>The answer to an ack, yes.</summary>
-    public static byte[] Ack(ReadOnlySpan<byte> ack, ReadOnlySpan<byte> data) =>
-        JsonText.Concat("{\"ack\":"u8, ack, ",\"ok\":true,\"data\":"u8, data, "}"u8);
-
-    /// <summary>The answer to an ack, no: what is wrong, and whether the same may pass later.</summary>
-    public static byte[] Refused(ReadOnlySpan<byte> ack, RefusedException refused) =>
-        JsonText.Concat("{\"ack\":"u8, ack, ",\"ok\":false,\"error\":"u8, refused.ToJson(), "}"u8);
 
     /// <summary>The data of <c>failed</c>.</summary>
     public static byte[] Failure(RefusedException refused) =>
@@ -103,47 +86,6 @@ internal static class ServerFrames
         json.WriteString("user"u8, user);
         WritePositions(json, rooms);
     });
-
-    /// <summary>What follows the id of a message with positions: its room and place there, and its places in its other rooms.</summary>
-    public static byte[] Place(Envelope envelope, int room)
-    {
-        if (envelope.Positions is not { } positions || envelope.Id.Length == 0)
-        {
-            return [];
-        }
-
-        var place = _place ??= new ArrayBufferWriter<byte>(256);
-        place.ResetWrittenCount();
-        if (!positions[room].IsNone)
-        {
-            place.Append(",\"room\":"u8);
-            Put(place, envelope.Rooms[room]);
-            place.Append(",\"pos\":"u8);
-            Put(place, positions[room]);
-        }
-
-        var others = 0;
-        for (var i = 0; i < positions.Length; i++)
-        {
-            if (i != room && !positions[i].IsNone)
-            {
-                place.Append(others++ == 0 ? ",\"also\":{"u8 : ","u8);
-                Put(place, envelope.Rooms[i]);
-                place.Append(":"u8);
-                Put(place, positions[i]);
-            }
-        }
-
-        return (others == 0 ? place : place.Append("}"u8)).WrittenSpan.ToArray();
-    }
-
-    private static void Put(ArrayBufferWriter<byte> target, string text) => target.Advance(JsonText.Quote(text, target.GetSpan(JsonText.QuotedLength(text))));
-
-    private static void Put(ArrayBufferWriter<byte> target, StreamPosition position)
-    {
-        Utf8.TryWrite(target.GetSpan(64), CultureInfo.InvariantCulture, $"\"{position.Epoch}:{position.Seq}\"", out var written);
-        target.Advance(written);
-    }
 
     /// <summary>The data of an ack to <c>register</c>.</summary>
     public static byte[] Registered(EventRegistration registration, bool alreadyRegistered) => Write(json =>

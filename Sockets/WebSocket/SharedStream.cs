@@ -46,7 +46,7 @@ internal sealed class SharedUpgrade : IHttpUpgradeFeature, IHttpExtendedConnectF
     public async Task<Stream> UpgradeAsync()
     {
         var stream = await _upgrade!.UpgradeAsync();
-        return Stream = _connection is null ? new SharedStream(stream) : new SharedStream(_connection.Socket, _connection.Take());
+        return Stream = _connection is null ? new SharedStream(stream) : new SharedStream(_connection.Socket, _connection.DetachSocket());
     }
 
     public async ValueTask<Stream> AcceptAsync() => Stream = new SharedStream(await _connect!.AcceptAsync());
@@ -114,7 +114,7 @@ internal sealed class SharedStream : Stream
     private async ValueTask<int> ReadInnerAsync(Memory<byte> buffer, CancellationToken cancellationToken)
     {
         var read = await Inner!.ReadAsync(buffer, cancellationToken);
-        Session!.Heard();
+        Session!.RecordActivity();
         return read;
     }
 
@@ -218,7 +218,7 @@ internal sealed class SharedStream : Stream
                 return 0;
             }
 
-            stream.Session!.Heard();
+            stream.Session!.RecordActivity();
             return stream._received = BytesTransferred;
         }
     }

@@ -1,6 +1,9 @@
+using System.Buffers;
 using System.Buffers.Binary;
+using System.Globalization;
 using System.IO.Compression;
 using System.Text;
+using System.Text.Unicode;
 using Dmb.Routing;
 
 namespace Dmb.Sockets;
@@ -13,6 +16,9 @@ internal static class WebSocketFrames
     private const byte TextOpcode = 0x1;
     private const byte CloseOpcode = 0x8;
     private const byte PingOpcode = 0x9;
+
+    [ThreadStatic]
+    private static ArrayBufferWriter<byte>? _place;
 
     /// <summary>A ping without payload.</summary>
     public static readonly byte[] Ping = [Final | PingOpcode, 0];
@@ -28,7 +34,7 @@ internal static class WebSocketFrames
     /// <summary><c>{"event":…,"data":…,"id":…}</c>, the data as it came; in a room with history also its place there, and last its trace, if one is given.</summary>
     public static byte[] Message(Envelope envelope, int room, string? traceparent = null)
     {
-        var place = ServerFrames.Place(envelope, room);
+        var place = Place(envelope, room);
         if (traceparent is not null)
         {
             place = [.. place, .. ",\"traceparent\":\""u8, .. Encoding.ASCII.GetBytes(traceparent), .. "\""u8];
@@ -42,7 +48,7 @@ internal static class WebSocketFrames
     /// <summary>The same under permessage-deflate without context takeover, so that all may share it (RFC 7692 §7.2.1).</summary>
     public static byte[] DeflatedMessage(Envelope envelope, int room)
     {
-        var place = ServerFrames.Place(envelope, room);
+        var place = Place(envelope, room);
         var json = new byte[MessageLength(envelope, place)];
         WriteMessage(envelope, place, json);
 
@@ -58,6 +64,47 @@ internal static class WebSocketFrames
             payload.CopyTo(frame.AsSpan(start));
             return frame;
         }
+    }
+
+    /// <summary>The members behind the id of a message with positions: its room and position there, and its positions in its other rooms.</summary>
+    private static byte[] Place(Envelope envelope, int room)
+    {
+        if (envelope.Positions is not { } positions || envelope.Id.Length == 0)
+        {
+            return [];
+        }
+
+        var place = _place ??= new ArrayBufferWriter<byte>(256);
+        place.ResetWrittenCount();
+        if (!positions[room].IsNone)
+        {
+            place.Append(",\"room\":"u8);
+            Put(place, envelope.Rooms[room]);
+            place.Append(",\"pos\":"u8);
+            Put(place, positions[room]);
+        }
+
+        var others = 0;
+        for (var i = 0; i < positions.Length; i++)
+        {
+            if (i != room && !positions[i].IsNone)
+            {
+                place.Append(others++ == 0 ? ",\"also\":{"u8 : ","u8);
+                Put(place, envelope.Rooms[i]);
+                place.Append(":"u8);
+                Put(place, positions[i]);
+            }
+        }
+
+        return (others == 0 ? place : place.Append("}"u8)).WrittenSpan.ToArray();
+    }
+
+    private static void Put(ArrayBufferWriter<byte> target, string text) => target.Advance(JsonText.Quote(text, target.GetSpan(JsonText.QuotedLength(text))));
+
+    private static void Put(ArrayBufferWriter<byte> target, StreamPosition position)
+    {
+        Utf8.TryWrite(target.GetSpan(64), CultureInfo.InvariantCulture, $"\"{position.Epoch}:{position.Seq}\"", out var written);
+        target.Advance(written);
     }
 
     /// <summary>A close frame.</summary>

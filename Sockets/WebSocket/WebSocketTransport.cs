@@ -4,23 +4,28 @@ using Dmb.Routing;
 
 namespace Dmb.Sockets;
 
-/// <summary>Reads a client's WebSocket to its end: puts fragments together, and hands each text to <see cref="SocketClient"/>.</summary>
-internal static class WebSocketTransport
+/// <summary>One client of /ws: puts the fragments of its messages together, and hands each to <see cref="SocketClient"/>.</summary>
+/// <param name="webSocket">The framework's WebSocket.</param>
+/// <param name="stream">The connection under it.</param>
+/// <param name="session">The session of the client.</param>
+/// <param name="broker">Limits of frames.</param>
+internal sealed class WebSocketTransport(WebSocket webSocket, SharedStream stream, Session session, SocketBroker broker)
+    : IClientTransport
 {
     private const int FirstBufferBytes = 4_096;
 
-    /// <summary>Completes when the client is gone or has said goodbye. Never throws for what a client does.</summary>
-    public static async Task RunAsync(WebSocket socket, Session session, SocketClient client, BrokerOptions options)
+    /// <summary>Never throws for what a client does.</summary>
+    public async Task ReadAsync(SocketClient client)
     {
         try
         {
-            while (await ReadMessageAsync(socket, session, options.MaxMessageBytes) is { } message)
+            while (await ReadMessageAsync() is { } message)
             {
                 try
                 {
                     if (!session.IsClosing)
                     {
-                        await client.HandleAsync(message.Text);
+                        await HandleAsync(client, message.Text);
                     }
                 }
                 finally
@@ -29,21 +34,45 @@ internal static class WebSocketTransport
                 }
             }
 
-            // The other side's close is answered with its own code (RFC 6455 §5.5.1), one without a code with 1000.
-            session.Finish(WebSocketFrames.Close((int)socket.CloseStatus!.Value, ""));
+            // A close frame is answered with its own code (RFC 6455 §5.5.1), one without a code with 1000.
+            session.Finish(WebSocketFrames.Close((int)webSocket.CloseStatus!.Value, ""));
         }
         catch (Exception e) when (e is WebSocketException or IOException or OperationCanceledException or ObjectDisposedException)
         {
-            // Gone without a goodbye, or broke the protocol: then the framework has sent its close frame already.
+            // Gone without a close frame, or broke the protocol: then the framework has sent its close frame already.
             session.Finish([]);
         }
     }
 
-    /// <summary>The next text message in a rented buffer, or null at the client's close frame.</summary>
-    private static async Task<Message?> ReadMessageAsync(WebSocket socket, Session session, int maxBytes)
+    public void Close()
     {
-        // No buffer is held while nothing comes.
-        var result = await socket.ReceiveAsync(Memory<byte>.Empty, CancellationToken.None);
+        stream.CloseSocket();
+        webSocket.Dispose();
+    }
+
+    private ValueTask HandleAsync(SocketClient client, ReadOnlyMemory<byte> text)
+    {
+        ClientFrame frame;
+        try
+        {
+            frame = ClientFrameReader.Read(text, broker.Publisher.ReaderOptions);
+        }
+        catch (RefusedException refused)
+        {
+            client.Refuse(default, refused);
+            return ValueTask.CompletedTask;
+        }
+
+        return client.HandleAsync(frame);
+    }
+
+    /// <summary>The next text message in a rented buffer, or null at the client's close frame.</summary>
+    private async Task<Message?> ReadMessageAsync()
+    {
+        var maxBytes = broker.Options.MaxMessageBytes;
+
+        // No buffer is held while nothing arrives.
+        var result = await webSocket.ReceiveAsync(Memory<byte>.Empty, CancellationToken.None);
         var buffer = ArrayPool<byte>.Shared.Rent(FirstBufferBytes);
         try
         {
@@ -68,7 +97,7 @@ internal static class WebSocketTransport
 
                 if (session.IsClosing)
                 {
-                    // Whatever else comes is read and thrown away until the client has said goodbye.
+                    // What arrives until the client's close frame is discarded.
                     length = 0;
                 }
                 else if (result.EndOfMessage)
@@ -78,7 +107,7 @@ internal static class WebSocketTransport
 
                 buffer = Grown(buffer, length, maxBytes);
                 var free = Math.Min(buffer.Length, maxBytes + 1) - length;
-                result = await socket.ReceiveAsync(buffer.AsMemory(length, free), CancellationToken.None);
+                result = await webSocket.ReceiveAsync(buffer.AsMemory(length, free), CancellationToken.None);
             }
         }
         catch

@@ -1,0 +1,16 @@
+using System.Net;
+using Dmb.Access;
+
+namespace Dmb.Sockets;
+
+/// <summary>A session that was admitted at its handshake, and is not open yet.</summary>
+/// <param name="Caller">Who opens it.</param>
+/// <param name="Refusal">
+/// Why it is closed at once, since a page can't read the answer to a refused handshake; null for a session that stays.
+/// </param>
+/// <param name="Address">The client's address.</param>
+/// <param name="Lease">Its count in the limits, disposed at its end.</param>
+/// <param name="Wire">How its frames are encoded.</param>
+/// <param name="Answer">The answer to the handshake, if it is still to be sent.</param>
+internal readonly record struct AdmittedSession(
+    Caller Caller, CloseReason? Refusal, IPAddress? Address, IDisposable Lease, Wire Wire, byte[]? Answer = null);

@@ -1,0 +1,50 @@
+using Dmb.Routing;
+
+namespace Dmb.Sockets;
+
+/// <summary>The format of /events: <c>text/event-stream</c> (HTML Living Standard §9.2). The client sends nothing on it.</summary>
+internal class EventStreamWire : Wire
+{
+    /// <summary>Streams whose id lines are message ids.</summary>
+    public static readonly EventStreamWire WithoutCursor = new();
+
+    private static readonly int Slot = EncodedFrames.ReserveSlot();
+
+    public override bool IsDuplex => false;
+
+    public override byte[] Ping => EventStreamFrames.Comment;
+
+    public override TimeSpan PingInterval(BrokerOptions options) => options.CommentInterval;
+
+    public override byte[] Message(Envelope envelope, int room) =>
+        envelope.Frame(Slot, room) ??= EventStreamFrames.Message(envelope, room);
+
+    public override byte[] Event(string @event, ReadOnlySpan<byte> data) => EventStreamFrames.Encode(@event, data);
+
+    public override byte[] Ack(ReadOnlySpan<byte> ack, ReadOnlySpan<byte> data) => [];
+
+    public override byte[] Refusal(ReadOnlySpan<byte> ack, RefusedException refused) => [];
+
+    public override byte[] Close(CloseReason reason) => [];
+}
+
+/// <summary>The same for one stream whose id lines say how far it has come in its rooms.</summary>
+internal sealed class CursorEventStreamWire(StreamCursor cursor) : EventStreamWire
+{
+    private static readonly int HeadSlot = EncodedFrames.ReserveSlot();
+
+    /// <summary>The cursor moves in the order of the session's queue.</summary>
+    public override bool IsPerSession => true;
+
+    public override byte[] Message(Envelope envelope, int room)
+    {
+        cursor.MoveTo(envelope);
+        if (cursor.IsSaidBy(envelope, room))
+        {
+            return base.Message(envelope, room);
+        }
+
+        var head = envelope.Frame(HeadSlot, 0) ??= EventStreamFrames.Head(envelope.Event, envelope.Data.Span);
+        return [.. head, .. envelope.Positions is null ? "\n"u8 : cursor.Line()];
+    }
+}

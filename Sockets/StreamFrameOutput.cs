@@ -1,0 +1,27 @@
+namespace Dmb.Sockets;
+
+/// <summary>Writes to a stream of the server: the body of a response, or an upgraded connection that keeps its TLS.</summary>
+/// <param name="stream">The stream; only this output writes to it.</param>
+/// <param name="abort">Cuts the connection under it.</param>
+internal sealed class StreamFrameOutput(Stream stream, Action abort) : IFrameOutput
+{
+    public ValueTask<int> WriteAsync(ReadOnlyMemory<byte> frames)
+    {
+        var write = stream.WriteAsync(frames);
+        if (!write.IsCompletedSuccessfully)
+        {
+            return WaitAsync(write, frames.Length);
+        }
+
+        write.GetAwaiter().GetResult();
+        return new ValueTask<int>(frames.Length);
+    }
+
+    public void Abort() => abort();
+
+    private static async ValueTask<int> WaitAsync(ValueTask write, int length)
+    {
+        await write;
+        return length;
+    }
+}

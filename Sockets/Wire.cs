@@ -1,0 +1,69 @@
+using Dmb.Routing;
+
+namespace Dmb.Sockets;
+
+/// <summary>
+/// A wire format: the finished bytes of everything that a session sends. A <see cref="Session"/> queues these bytes and
+/// writes them to its <see cref="IFrameOutput"/>; it knows neither the protocol nor the transport.
+/// </summary>
+/// <remarks>
+/// To add a format:
+/// <list type="number">
+/// <item>Derive a class from <see cref="Wire"/> in a folder of its own. One instance serves all sessions of the format.
+/// Reserve a slot, <c>private readonly int _slot = EncodedFrames.ReserveSlot();</c>, and write
+/// <c>Message(envelope, room) => envelope.Frame(_slot, room) ??= Encode(envelope, room)</c>: a message is then encoded
+/// once, and all sessions of the format share the array. A returned array is never changed. An empty array means that
+/// the format can't carry this message: the session skips it.</item>
+/// <item>A format that adds what only one session knows (the cursor of a stream, an offset) has one instance a session
+/// and <see cref="IsPerSession"/>: the session then calls it in the order of its queue, one call at a time.</item>
+/// <item>Give the session an <see cref="IFrameOutput"/>: <see cref="SocketFrameOutput"/> and <see cref="StreamFrameOutput"/> exist.
+/// <see cref="Session.SwapOutput"/> replaces it later.</item>
+/// <item>Read the client in an <see cref="IClientTransport"/>: turn each of its messages into a <see cref="ClientFrame"/> and hand it to
+/// <see cref="SocketClient.HandleAsync"/>. <see cref="ClientFrame.Ack"/> comes back unread in <see cref="Ack"/> or
+/// <see cref="Refusal"/>, so it may hold what the format needs to answer (an id, the shape of the answer). Call
+/// <see cref="Session.RecordActivity"/> for everything that arrives.</item>
+/// <item>Run it with <see cref="SocketSessions.RunAsync"/>, which registers, welcomes and removes the session. <see cref="WebSocketWire"/> with
+/// <see cref="WebSocketSessions"/> is the example.</item>
+/// </list>
+/// </remarks>
+internal abstract class Wire
+{
+    /// <summary>
+    /// True where clients send frames on the same connection: they are pinged, closed when silent, have
+    /// <see cref="BrokerOptions.AuthTimeout"/> to authenticate, and are told the state of the node.
+    /// </summary>
+    public virtual bool IsDuplex => true;
+
+    /// <summary>True where the bytes depend on what the session was sent before.</summary>
+    public virtual bool IsPerSession => false;
+
+    /// <summary>The frame of one message, as sessions get it that are in one of its rooms.</summary>
+    /// <param name="envelope">The message.</param>
+    /// <param name="room">Index in <see cref="Envelope.Rooms"/> of the room that leads to the session.</param>
+    /// <returns>A shared array; empty if the format can't carry the message.</returns>
+    public abstract byte[] Message(Envelope envelope, int room);
+
+    /// <summary>The frame of an event of the broker's own: <c>welcome</c>, <c>joined</c>, <c>failed</c>, …</summary>
+    /// <param name="event">ASCII name.</param>
+    /// <param name="data">One JSON value in UTF-8.</param>
+    public abstract byte[] Event(string @event, ReadOnlySpan<byte> data);
+
+    /// <summary>The answer to a frame that asked for an ack and was carried out.</summary>
+    /// <param name="ack"><see cref="ClientFrame.Ack"/> of that frame.</param>
+    /// <param name="data">One JSON value in UTF-8.</param>
+    public abstract byte[] Ack(ReadOnlySpan<byte> ack, ReadOnlySpan<byte> data);
+
+    /// <summary>The answer to a frame that asked for an ack and was refused.</summary>
+    /// <param name="ack"><see cref="ClientFrame.Ack"/> of that frame.</param>
+    /// <param name="refused">The error code, its text, and whether the same may pass later.</param>
+    public abstract byte[] Refusal(ReadOnlySpan<byte> ack, RefusedException refused);
+
+    /// <summary>What keeps the connection alive, sent every <see cref="PingInterval"/>; empty if the client pings.</summary>
+    public abstract byte[] Ping { get; }
+
+    /// <summary>Time between two pings.</summary>
+    public virtual TimeSpan PingInterval(BrokerOptions options) => options.PingInterval;
+
+    /// <summary>The protocol's own close, sent behind <c>bye</c>; empty where the end of the connection says it.</summary>
+    public abstract byte[] Close(CloseReason reason);
+}
