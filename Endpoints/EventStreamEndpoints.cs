@@ -64,7 +64,10 @@ internal static class EventStreamEndpoints
         RoomRequest Request(string room) => new(room, since?.TryGetValue(room, out var place) == true ? place : null);
     }
 
-    /// <summary>What a client that comes back says it has seen (HTML Living Standard §9.2.4); null for one that says nothing of places.</summary>
+    /// <summary>
+    /// What a client that comes back says it has seen (HTML Living Standard §9.2.4); null for one that says nothing of
+    /// places.
+    /// </summary>
     private static Dictionary<string, StreamPosition>? Since(HttpRequest request) =>
         request.Headers["Last-Event-ID"].ToString() is { Length: > 0 } id ? StreamCursor.Read(id) : null;
 

@@ -138,7 +138,8 @@ internal static class SocketEndpoints
     /// <summary>What cuts a connection of the server's.</summary>
     private static Action AbortOf(HttpContext context)
     {
-        // The framework cuts the connection when a client breaks the protocol, and with it the close frame that says so.
+        // The framework cuts the connection when a client breaks the protocol, and with it the close frame that says
+        // so.
         var lifetime = context.Features.GetRequiredFeature<IHttpRequestLifetimeFeature>();
         context.Features.Set<IHttpRequestLifetimeFeature>(new HttpRequestLifetimeFeature { RequestAborted = lifetime.RequestAborted });
         return lifetime.Abort;

@@ -26,7 +26,9 @@ internal sealed class JoinOperation(Subscriber subscriber, bool isHeld) : IAsync
         }
     }
 
-    /// <summary>Sends what was missed, at the pace at which the subscriber takes it, and lets everything through.</summary>
+    /// <summary>
+    /// Sends what was missed, at the pace at which the subscriber takes it, and lets everything through.
+    /// </summary>
     public async ValueTask DisposeAsync()
     {
         if (_isReleased)

@@ -3,15 +3,30 @@ using Dmb.Routing;
 namespace Dmb.Sockets;
 
 /// <summary>
-/// One message from a client, whatever its wire format: <c>{"event":E,"data":D,"ack":A}</c> on /ws (docs/protocol.md §4).
+/// One message from a client, whatever its wire format: <c>{"event":E,"data":D,"ack":A}</c> on /ws (docs/protocol.md
+/// §4).
 /// All memory is borrowed until <see cref="SocketClient.HandleAsync"/> completes.
 /// </summary>
 /// <param name="Event">The event's name, unchecked; null when there is none.</param>
 /// <param name="Data">The data as it came, one JSON value in UTF-8; <c>null</c> when it was left out.</param>
 /// <param name="Address">Where the data wants to go.</param>
 /// <param name="Ack">
-/// What the session's <see cref="Wire"/> needs for its answer, passed on unread: on /ws the ack as it came, a JSON number
+/// What the session's <see cref="Wire"/> needs for its answer, passed on unread: on /ws the ack as it came, a JSON
+/// number
 /// or string. Empty when no answer was asked for.
 /// </param>
 internal readonly record struct ClientFrame(
-    string? Event, ReadOnlyMemory<byte> Data, Address Address, ReadOnlyMemory<byte> Ack);
+    string? Event, ReadOnlyMemory<byte> Data, Address Address, ReadOnlyMemory<byte> Ack)
+{
+    /// <summary>
+    /// Ignores data of a shape that says nothing, unless an answer was asked for (docs/protocol.md §4).
+    /// </summary>
+    /// <exception cref="RefusedException">An answer was asked for.</exception>
+    public void Ignore(string why)
+    {
+        if (!Ack.IsEmpty)
+        {
+            throw new RefusedException(ErrorCode.BadFrame, why);
+        }
+    }
+}

@@ -2,7 +2,9 @@ using Dmb.Routing;
 
 namespace Dmb.Sockets;
 
-/// <summary>Why the broker ends a session, as the client is told (docs/protocol.md §4; codes of RFC 6455 §7.4).</summary>
+/// <summary>
+/// Why the broker ends a session, as the client is told (docs/protocol.md §4; codes of RFC 6455 §7.4).
+/// </summary>
 /// <param name="Code">The close code.</param>
 /// <param name="Text">A few words for people, at most 123 bytes.</param>
 /// <param name="Reconnect">Whether the client should come back.</param>

@@ -5,7 +5,8 @@ using Dmb.Routing;
 namespace Dmb.Sockets;
 
 /// <summary>
-/// How a node ends (docs/protocol.md §9): it is not ready at once, serves on for the delay, then takes no new sessions and
+/// How a node ends (docs/protocol.md §9): it is not ready at once, serves on for the delay, then takes no new sessions
+/// and
 /// sends away those there are, in random order over the window. Only then the server stops, and Redis is left after it.
 /// </summary>
 internal sealed partial class Drain(SessionTable sessions, BrokerOptions options, TimeProvider time, IHostApplicationLifetime lifetime, ILogger<Drain> logger)
@@ -52,7 +53,10 @@ internal sealed partial class Drain(SessionTable sessions, BrokerOptions options
 
     public Task StartedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
-    /// <summary>Completes when the sessions have left that were told to go, or were cut. The server has stopped by then: it is the last service to start.</summary>
+    /// <summary>
+    /// Completes when the sessions have left that were told to go, or were cut. The server has stopped by then: it is
+    /// the last service to start.
+    /// </summary>
     public Task StopAsync(CancellationToken cancellationToken) => sessions.AllLeft.WaitAsync(cancellationToken);
 
     public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;

@@ -5,7 +5,9 @@ using Dmb.Routing;
 
 namespace Dmb.Sockets;
 
-/// <summary>One client of /ws as a backend service, or as a user of some: what its <c>dmb:*</c> frames do (docs/protocol.md §4).</summary>
+/// <summary>
+/// One client of /ws as a backend service, or as a user of some: what its <c>dmb:*</c> frames do (docs/protocol.md §4).
+/// </summary>
 internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddress? address)
 {
     private readonly Dictionary<string, BackendUser> _services = [];
@@ -112,7 +114,9 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
         return (ServerEvents.Connected(service, user, join.Rooms), join);
     }
 
-    /// <summary>What a client says that it has seen of a room: the member of that name of an object of places.</summary>
+    /// <summary>
+    /// What a client says that it has seen of a room: the member of that name of an object of places.
+    /// </summary>
     private StreamPosition? Since(ReadOnlyMemory<byte> places, string room)
     {
         if (places.Span is [] or [(byte)'n', ..])

@@ -4,8 +4,10 @@ namespace Dmb.Sockets;
 internal interface IClientTransport
 {
     /// <summary>
-    /// Reads the client's frames and hands each to <see cref="SocketClient.HandleAsync"/>, one after the other. Completes
-    /// when the client is gone or has closed, having called <see cref="Session.Finish"/> or <see cref="Session.Close"/>.
+    /// Reads the client's frames and hands each to <see cref="SocketClient.HandleAsync"/>, one after the other.
+    /// Completes
+    /// when the client is gone or has closed, having called <see cref="Session.Finish"/> or <see
+    /// cref="Session.Close"/>.
     /// </summary>
     Task ReadAsync(SocketClient client);
 

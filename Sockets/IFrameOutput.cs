@@ -20,6 +20,8 @@ internal interface IFrameOutput
     /// </returns>
     ValueTask<int> WriteAsync(ReadOnlyMemory<byte> frames);
 
-    /// <summary>Cuts the connection at once; a pending write fails. May be called on any thread and more than once.</summary>
+    /// <summary>
+    /// Cuts the connection at once; a pending write fails. May be called on any thread and more than once.
+    /// </summary>
     void Abort();
 }

@@ -22,7 +22,10 @@ internal static class RoomRequestReader
         return (isArray ? AddAll(ref reader, rooms) : Add(ref reader, rooms)) ? rooms : null;
     }
 
-    /// <summary>Reads <c>{"calls":true,"traces":false}</c>: the buses to join and to leave, of those that are configurable. Null for other data.</summary>
+    /// <summary>
+    /// Reads <c>{"calls":true,"traces":false}</c>: the buses to join and to leave, of those that are configurable. Null
+    /// for other data.
+    /// </summary>
     public static (HashSet<string> Join, HashSet<string> Leave)? ReadBuses(
         ReadOnlySpan<byte> data, JsonReaderOptions options, IEnumerable<string> configurable)
     {

@@ -8,7 +8,9 @@ internal enum Enqueued
     /// <summary>It is queued, and a writer is at work.</summary>
     Waits,
 
-    /// <summary>It is queued, and the caller has become the writer: it has to call <see cref="SendQueue.TryTake"/> until that is false.</summary>
+    /// <summary>
+    /// It is queued, and the caller has become the writer: it has to call <see cref="SendQueue.Flush"/>.
+    /// </summary>
     BeginsWriting,
 
     /// <summary>The queue is full.</summary>
@@ -19,21 +21,24 @@ internal enum Enqueued
 }
 
 /// <summary>
-/// A bounded queue of finished frames with at most one writer, which takes them in batches. Thread-safe.
-/// A frame is a shared array: it is never changed, and copied only into a batch.
+/// A bounded queue of finished frames in front of an output, with at most one writer, which joins what waits into one
+/// write. Thread-safe. A frame is a shared array: it is never changed, and copied only where several are joined.
 /// </summary>
+/// <param name="output">Where frames are written.</param>
 /// <param name="framesMax">Frames that may wait.</param>
 /// <param name="bytesMax">Bytes that may wait; the first frame may be larger.</param>
-internal sealed class SendQueue(int framesMax, int bytesMax)
+internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax)
 {
-    /// <summary>Bytes that one batch joins; a larger frame is a batch by itself.</summary>
+    /// <summary>Bytes that one write joins; a larger frame is written by itself.</summary>
     private const int BatchBytesMax = 65_536;
 
     private readonly Queue<byte[]> _frames = new();
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private volatile IFrameOutput _output = output;
     private int _bytes;
     private bool _isWriting;
     private bool _isSealed;
+    private bool _isReleased;
 
     /// <summary>Completes when less than half is queued; null while nothing waits for it.</summary>
     private TaskCompletionSource? _ready;
@@ -46,6 +51,9 @@ internal sealed class SendQueue(int framesMax, int bytesMax)
 
     /// <summary>Completes when the queue is sealed and all of it has been written, or when it is discarded.</summary>
     public Task Ended => _ended.Task;
+
+    /// <summary>Why a write failed, once one has: then the connection is cut and the queue discarded.</summary>
+    public Exception? Failure { get; private set; }
 
     /// <summary>Whether so much may wait.</summary>
     public bool Allows(int frames, long bytes) => frames < framesMax && (frames == 0 || bytes <= bytesMax);
@@ -71,25 +79,53 @@ internal sealed class SendQueue(int framesMax, int bytesMax)
         }
     }
 
-    /// <summary>Makes the caller the writer if there is none: then nothing waits, and a frame can be written without queueing it.</summary>
-    public bool TryBeginWriting()
+    /// <summary>
+    /// Writes one frame at once if nothing waits and no writer is at work; false if it was not written.
+    /// </summary>
+    public bool TryWriteNow(byte[] frame)
     {
         lock (_frames)
         {
-            return !_isSealed && BeginWriting();
+            if (_isSealed || !BeginWriting())
+            {
+                return false;
+            }
+        }
+
+        if (TryWrite(frame, rented: null))
+        {
+            Flush();
+        }
+
+        return true;
+    }
+
+    /// <summary>
+    /// As the writer, writes what waits. Returns without waiting for a write that the output does not take at once.
+    /// </summary>
+    public void Flush()
+    {
+        while (TryTake(out var batch, out var rented) && TryWrite(batch, rented))
+        {
         }
     }
+
+    /// <summary>
+    /// Replaces the output, also while a write is pending: what the old output has not taken when that write completes
+    /// is written to the new one. The old output is neither aborted nor completed here.
+    /// </summary>
+    public void SwapOutput(IFrameOutput replacement) => _output = replacement;
 
     /// <summary>Queues the last bytes, whatever the limits, and takes nothing more in.</summary>
     /// <param name="last">The last bytes; may be empty.</param>
     /// <param name="dropped">Null to keep what waits; else told how many frames and bytes were dropped.</param>
-    /// <param name="mustWrite">Whether the caller has become the writer.</param>
+    /// <param name="mustFlush">Whether the caller has become the writer: it has to call <see cref="Flush"/>.</param>
     /// <returns>False if the queue was sealed before: then nothing was done.</returns>
-    public bool Seal(byte[] last, Action<int, int>? dropped, out bool mustWrite)
+    public bool Seal(byte[] last, Action<int, int>? dropped, out bool mustFlush)
     {
         lock (_frames)
         {
-            mustWrite = false;
+            mustFlush = false;
             if (_isSealed)
             {
                 return false;
@@ -108,7 +144,7 @@ internal sealed class SendQueue(int framesMax, int bytesMax)
                 _bytes += last.Length;
             }
 
-            mustWrite = BeginWriting();
+            mustFlush = BeginWriting();
             return true;
         }
     }
@@ -124,12 +160,106 @@ internal sealed class SendQueue(int framesMax, int bytesMax)
         }
     }
 
+    /// <summary>Completes when less than half is queued, or the queue is sealed.</summary>
+    public ValueTask WhenReadyAsync()
+    {
+        lock (_frames)
+        {
+            if (_isSealed || !IsHalfFull())
+            {
+                return ValueTask.CompletedTask;
+            }
+
+            _ready ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            return new ValueTask(_ready.Task);
+        }
+    }
+
+    /// <summary>Cuts the connection, unless it is released.</summary>
+    public void Cut()
+    {
+        lock (_frames)
+        {
+            if (!_isReleased)
+            {
+                _output.Abort();
+            }
+        }
+    }
+
+    /// <summary>The connection belongs to its owner again: it is not cut any more.</summary>
+    public void Release()
+    {
+        lock (_frames)
+        {
+            _isReleased = true;
+        }
+    }
+
+    /// <summary>Writes one batch. False if the write ends later: then the rest is flushed when it does.</summary>
+    private bool TryWrite(ReadOnlyMemory<byte> batch, byte[]? rented)
+    {
+        ValueTask<int> write;
+        try
+        {
+            write = _output.WriteAsync(batch);
+        }
+        catch (Exception e)
+        {
+            write = ValueTask.FromException<int>(e);
+        }
+
+        if (!write.IsCompletedSuccessfully)
+        {
+            _ = FlushAfterAsync(write, batch, rented);
+            return false;
+        }
+
+        var taken = write.Result;
+        if (taken < batch.Length)
+        {
+            _ = FlushAfterAsync(ValueTask.FromResult(taken), batch, rented);
+            return false;
+        }
+
+        Return(rented);
+        return true;
+    }
+
+    private async Task FlushAfterAsync(ValueTask<int> write, ReadOnlyMemory<byte> batch, byte[]? rented)
+    {
+        try
+        {
+            batch = batch[await write..];
+            while (batch.Length > 0)
+            {
+                batch = batch[await _output.WriteAsync(batch)..];
+            }
+        }
+        catch (Exception e)
+        {
+            // Cut first: the end of the queue lets the connection be released.
+            Failure = e;
+            Cut();
+            Discard();
+            return;
+        }
+        finally
+        {
+            Return(rented);
+        }
+
+        Flush();
+    }
+
     /// <summary>
     /// Takes one batch for the writer. False when nothing waits: then the caller is the writer no more.
     /// </summary>
     /// <param name="batch">What to write.</param>
-    /// <param name="rented">The pooled array under the batch, to be returned after the write; null if the batch is one frame's own array.</param>
-    public bool TryTake(out ReadOnlyMemory<byte> batch, out byte[]? rented)
+    /// <param name="rented">
+    /// The pooled array under the batch, to be returned after the write; null if the batch is one frame's own array.
+    /// </param>
+    private bool TryTake(out ReadOnlyMemory<byte> batch, out byte[]? rented)
     {
         lock (_frames)
         {
@@ -164,21 +294,6 @@ internal sealed class SendQueue(int framesMax, int bytesMax)
         }
     }
 
-    /// <summary>Completes when less than half is queued, or the queue is sealed.</summary>
-    public ValueTask WhenReadyAsync()
-    {
-        lock (_frames)
-        {
-            if (_isSealed || !IsHalfFull())
-            {
-                return ValueTask.CompletedTask;
-            }
-
-            _ready ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-            return new ValueTask(_ready.Task);
-        }
-    }
-
     private int Join(byte[] first, byte[] target)
     {
         first.CopyTo(target, 0);
@@ -210,6 +325,14 @@ internal sealed class SendQueue(int framesMax, int bytesMax)
     {
         Volatile.Write(ref _isSealed, true);
         _ready?.TrySetResult();
+    }
+
+    private static void Return(byte[]? rented)
+    {
+        if (rented is not null)
+        {
+            ArrayPool<byte>.Shared.Return(rented);
+        }
     }
 
     private void Clear()

@@ -6,7 +6,9 @@ using Dmb.Routing;
 
 namespace Dmb.Sockets;
 
-/// <summary>The data of the broker's own events and acks as JSON, members in the order of docs/protocol.md §4.</summary>
+/// <summary>
+/// The data of the broker's own events and acks as JSON, members in the order of docs/protocol.md §4.
+/// </summary>
 internal static class ServerEvents
 {
     [ThreadStatic]
@@ -60,7 +62,9 @@ internal static class ServerEvents
     /// <summary>The data of an ack to a publish.</summary>
     public static byte[] Id(string id) => [.. "{\"id\":"u8, .. JsonText.Quote(id), .. "}"u8];
 
-    /// <summary>The data of an ack to one room or to several, with their places in history where they have one.</summary>
+    /// <summary>
+    /// The data of an ack to one room or to several, with their places in history where they have one.
+    /// </summary>
     public static byte[] Joined(IReadOnlyList<JoinedRoom> rooms, bool isArray) => Write(json =>
     {
         if (!isArray)

@@ -1,4 +1,3 @@
-using System.Buffers;
 using Dmb.Access;
 using Dmb.Routing;
 
@@ -12,9 +11,11 @@ namespace Dmb.Sockets;
 /// <remarks>
 /// <code>
 /// state      entered by                        takes frames  writes                  left by
-/// open       the constructor                   yes           yes                     Close, Finish, Abandon, a failed write
-/// closing    Close, Finish: the queue is       no            what waits, and last    the last write, or a failed one; after
-///            sealed                                          bye and close           CloseTimeout the connection is cut
+/// open       the constructor                   yes           yes                     Close, Finish, Abandon, a failed
+/// write
+/// closing    Close, Finish: the queue is       no            what waits, and last    the last write, or a failed one;
+/// after
+/// sealed                                          bye and close           CloseTimeout the connection is cut
 /// ended      the queue is written, or          no            no                      Release
 ///            discarded; Ended completes
 /// released   Release: the connection is its    no            no, and it is never
@@ -26,14 +27,12 @@ internal sealed partial class Session : Subscriber
 {
     private readonly SessionTable _table;
 
-    /// <summary>Locked while a per-session wire encodes and its frame is queued, and while the connection is cut or released.</summary>
+    /// <summary>Locked while a per-session wire encodes and its frame is queued.</summary>
     private readonly SendQueue _queue;
     private readonly long _opened;
 
-    private volatile IFrameOutput _output;
     private volatile Wire _wire;
     private volatile Caller _caller;
-    private bool _isReleased;
     private long _closingSince;
     private long _lastActivity;
     private long _lastPing;
@@ -44,16 +43,21 @@ internal sealed partial class Session : Subscriber
     /// <param name="output">Where frames are written.</param>
     public Session(SessionTable table, Caller caller, Wire wire, IFrameOutput output)
     {
-        (_table, _caller, _wire, _output) = (table, caller, wire, output);
-        _queue = new SendQueue(table.Options.MaxPendingMessages, table.Options.MaxPendingBytes);
+        (_table, _caller, _wire) = (table, caller, wire);
+        _queue = new SendQueue(output, table.Options.MaxPendingMessages, table.Options.MaxPendingBytes);
         _opened = _lastActivity = _lastPing = table.Time.GetTimestamp();
     }
 
-    /// <summary>Completes when nothing more will be written: the last frame is out, or the connection is lost.</summary>
+    /// <summary>
+    /// Completes when nothing more will be written: the last frame is out, or the connection is lost.
+    /// </summary>
     public Task Ended => _queue.Ended;
 
     /// <summary>Whether the session takes nothing more.</summary>
     public bool IsClosing => _queue.IsSealed;
+
+    /// <summary>Why the connection was lost, if a write has failed.</summary>
+    public Exception? Failure => _queue.Failure;
 
     /// <summary>Frames that wait to be written; may be out of date.</summary>
     public int Queued => _queue.Count;
@@ -61,7 +65,9 @@ internal sealed partial class Session : Subscriber
     /// <summary>How frames are encoded.</summary>
     public Wire Wire => _wire;
 
-    /// <summary>Who the client is: the session ends with the token or key of its caller, unless another one is shown in time.</summary>
+    /// <summary>
+    /// Who the client is: the session ends with the token or key of its caller, unless another one is shown in time.
+    /// </summary>
     public Caller Caller
     {
         get => _caller;
@@ -71,13 +77,13 @@ internal sealed partial class Session : Subscriber
     /// <summary>Records that something arrived from the client.</summary>
     public void RecordActivity() => Volatile.Write(ref _lastActivity, _table.Time.GetTimestamp());
 
-    /// <summary>
-    /// Replaces the output, also while a write is pending: what the old output has not taken when that write completes
-    /// is written to the new one. The old output is neither aborted nor completed here.
-    /// </summary>
-    public void SwapOutput(IFrameOutput output) => _output = output;
+    /// <inheritdoc cref="SendQueue.SwapOutput"/>
+    public void SwapOutput(IFrameOutput output) => _queue.SwapOutput(output);
 
-    /// <summary>Encodes what follows by another wire, and queues its first frame. True if the caller has to call <see cref="Flush"/>.</summary>
+    /// <summary>
+    /// Encodes what follows by another wire, and queues its first frame. True if the caller has to call <see
+    /// cref="Flush"/>.
+    /// </summary>
     public bool SwapWire(Wire wire, byte[] first)
     {
         lock (_queue)
@@ -109,7 +115,10 @@ internal sealed partial class Session : Subscriber
         }
     }
 
-    /// <summary>Queues one finished frame for this session alone; an empty one is skipped. True if the caller has to call <see cref="Flush"/>.</summary>
+    /// <summary>
+    /// Queues one finished frame for this session alone; an empty one is skipped. True if the caller has to call <see
+    /// cref="Flush"/>.
+    /// </summary>
     public bool Queue(byte[] frame) => frame.Length > 0 && _queue.Enqueue(frame) switch
     {
         Enqueued.BeginsWriting => true,
@@ -117,17 +126,12 @@ internal sealed partial class Session : Subscriber
         _ => false,
     };
 
-    /// <summary>Writes one finished frame at once if none waits, else behind those that wait; never blocks, never throws.</summary>
+    /// <summary>
+    /// Writes one finished frame at once if none waits, else behind those that wait; never blocks, never throws.
+    /// </summary>
     public void Send(byte[] frame)
     {
-        if (_queue.TryBeginWriting())
-        {
-            if (frame.Length == 0 || TryWrite(frame, rented: null))
-            {
-                Flush();
-            }
-        }
-        else if (Queue(frame))
+        if (frame.Length > 0 && !_queue.TryWriteNow(frame) && Queue(frame))
         {
             Flush();
         }
@@ -182,7 +186,7 @@ internal sealed partial class Session : Subscriber
     /// <param name="last">The last bytes; empty to end without any.</param>
     public void Finish(byte[] last)
     {
-        if (BeginClosing() && _queue.Seal(last, dropped: null, out var mustWrite) && mustWrite)
+        if (BeginClosing() && _queue.Seal(last, dropped: null, out var mustFlush) && mustFlush)
         {
             Flush();
         }
@@ -196,13 +200,7 @@ internal sealed partial class Session : Subscriber
     }
 
     /// <summary>The connection belongs to its owner again: it is not cut any more.</summary>
-    public void Release()
-    {
-        lock (_queue)
-        {
-            _isReleased = true;
-        }
-    }
+    public void Release() => _queue.Release();
 
     /// <summary>
     /// Called every second: pings, closes a client that is silent or whose credentials have ended, and cuts a
@@ -215,7 +213,7 @@ internal sealed partial class Session : Subscriber
         {
             if (time.GetElapsedTime(_closingSince) >= options.CloseTimeout)
             {
-                Cut();
+                _queue.Cut();
             }
         }
         else if (wire.IsDuplex && time.GetElapsedTime(Volatile.Read(ref _lastActivity)) >= options.SilentTimeout)
@@ -233,71 +231,7 @@ internal sealed partial class Session : Subscriber
         }
     }
 
-    public override void Flush()
-    {
-        while (_queue.TryTake(out var batch, out var rented))
-        {
-            if (!TryWrite(batch, rented))
-            {
-                return;
-            }
-        }
-    }
-
-    /// <summary>Writes one batch. False if the write ends later: then the rest is flushed when it does.</summary>
-    private bool TryWrite(ReadOnlyMemory<byte> batch, byte[]? rented)
-    {
-        ValueTask<int> write;
-        try
-        {
-            write = _output.WriteAsync(batch);
-        }
-        catch (Exception e)
-        {
-            write = ValueTask.FromException<int>(e);
-        }
-
-        if (!write.IsCompletedSuccessfully)
-        {
-            _ = FlushAfterAsync(write, batch, rented);
-            return false;
-        }
-
-        var taken = write.Result;
-        if (taken < batch.Length)
-        {
-            _ = FlushAfterAsync(ValueTask.FromResult(taken), batch, rented);
-            return false;
-        }
-
-        Return(rented);
-        return true;
-    }
-
-    private async Task FlushAfterAsync(ValueTask<int> write, ReadOnlyMemory<byte> batch, byte[]? rented)
-    {
-        try
-        {
-            batch = batch[await write..];
-            while (batch.Length > 0)
-            {
-                batch = batch[await _output.WriteAsync(batch)..];
-            }
-        }
-        catch (Exception e)
-        {
-            // A write failure closes only this session.
-            LogLost(_table.Logger, Id, e);
-            Lose();
-            return;
-        }
-        finally
-        {
-            Return(rented);
-        }
-
-        Flush();
-    }
+    public override void Flush() => _queue.Flush();
 
     private CloseReason? EndOfCredentials(Wire wire) => Caller switch
     {
@@ -329,18 +263,18 @@ internal sealed partial class Session : Subscriber
             return false;
         }
 
-        bool mustWrite;
+        bool mustFlush;
         lock (_queue)
         {
             byte[] last = [.. _wire.Event("bye", ServerEvents.Bye(reason)), .. _wire.Close(reason)];
-            if (!_queue.Seal(last, reason == CloseReason.SlowConsumer ? OnDropped : null, out mustWrite))
+            if (!_queue.Seal(last, reason == CloseReason.SlowConsumer ? OnDropped : null, out mustFlush))
             {
                 return false;
             }
         }
 
         _table.Telemetry.Closed(reason.Code);
-        return mustWrite;
+        return mustFlush;
     }
 
     private void OnDropped(int messages, int bytes)
@@ -349,36 +283,7 @@ internal sealed partial class Session : Subscriber
         _table.Telemetry.Dropped("slow_consumer", messages);
     }
 
-    private void Lose()
-    {
-        // Cut first: the end of the queue lets the connection be released.
-        Cut();
-        Abandon();
-    }
-
-    private void Cut()
-    {
-        lock (_queue)
-        {
-            if (!_isReleased)
-            {
-                _output.Abort();
-            }
-        }
-    }
-
-    private static void Return(byte[]? rented)
-    {
-        if (rented is not null)
-        {
-            ArrayPool<byte>.Shared.Return(rented);
-        }
-    }
-
     [LoggerMessage(4001, LogLevel.Warning,
         "Closed session {SessionId}, a slow consumer: {Messages} messages, {Bytes} bytes were waiting.")]
     private static partial void LogSlowConsumer(ILogger logger, string sessionId, int messages, int bytes);
-
-    [LoggerMessage(4002, LogLevel.Debug, "Lost the connection of session {SessionId}.")]
-    private static partial void LogLost(ILogger logger, string sessionId, Exception exception);
 }

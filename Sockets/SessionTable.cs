@@ -7,8 +7,9 @@ using Dmb.Telemetry;
 namespace Dmb.Sockets;
 
 /// <summary>All sessions of this node, and what they share.</summary>
-internal sealed class SessionTable(
-    RoomTable rooms, HostKeys keys, Limits limits, BrokerOptions options, TimeProvider time, BrokerTelemetry telemetry, ILogger<SessionTable> logger)
+internal sealed partial class SessionTable(
+    RoomTable rooms, HostKeys keys, Limits limits, BrokerOptions options, TimeProvider time, BrokerTelemetry telemetry,
+    ILogger<SessionTable> logger)
 {
     private readonly ConcurrentDictionary<Session, bool> _sessions = [];
     private int _leases;
@@ -35,7 +36,9 @@ internal sealed class SessionTable(
 
     /// <summary>Reserves one of the node's sessions, until the lease is disposed.</summary>
     /// <param name="address">The client's address.</param>
-    /// <exception cref="RefusedException">The node or the address has as many sessions as it may, or the node drains.</exception>
+    /// <exception cref="RefusedException">
+    /// The node or the address has as many sessions as it may, or the node drains.
+    /// </exception>
     public IDisposable Reserve(IPAddress? address)
     {
         var leases = Interlocked.Increment(ref _leases);
@@ -69,6 +72,11 @@ internal sealed class SessionTable(
     {
         rooms.LeaveAll(session);
         await session.Ended;
+        if (session.Failure is { } failure)
+        {
+            LogLost(logger, session.Id, failure);
+        }
+
         session.Release();
         _sessions.TryRemove(session, out _);
         telemetry.Sessions.Add(-1);
@@ -117,6 +125,9 @@ internal sealed class SessionTable(
         EndIfEmpty();
         return [.. _sessions.Keys];
     }
+
+    [LoggerMessage(4002, LogLevel.Debug, "Lost the connection of session {SessionId}.")]
+    private static partial void LogLost(ILogger logger, string sessionId, Exception exception);
 
     private void Free()
     {

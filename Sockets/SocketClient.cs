@@ -5,17 +5,22 @@ using Dmb.Routing;
 
 namespace Dmb.Sockets;
 
-/// <summary>One client that sends as well: carries out its frames (docs/protocol.md §4), whatever their wire format.</summary>
+/// <summary>
+/// One client that sends as well: carries out its frames (docs/protocol.md §4), whatever their wire format.
+/// </summary>
 internal sealed class SocketClient(Session session, SocketBroker broker, IPAddress? address)
 {
     private const int BadFramesMax = 10;
     private const int RefusedMax = 100;
     private static readonly TimeSpan FailedInterval = TimeSpan.FromSeconds(1);
 
-    private readonly DuplexClient _duplex = new(session, broker, address);
+    private readonly RoomClient _rooms = new(session, broker, address);
     private readonly ViolationCounter _badFrames = new(BadFramesMax, broker.Time);
     private readonly ViolationCounter _tooFast = new(RefusedMax, broker.Time);
     private long? _lastFailed;
+
+    /// <summary>Null for a client that has been neither a backend service nor a user of one.</summary>
+    private DuplexClient? _duplex;
 
     /// <summary>Carries out one frame. What it refuses is answered, and never thrown.</summary>
     public async ValueTask HandleAsync(ClientFrame frame)
@@ -63,8 +68,8 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
         }
     }
 
-    /// <summary>The client is gone.</summary>
-    public ValueTask EndAsync() => _duplex.EndAsync();
+    /// <summary>The client is gone: the backend services of which it was a user are told.</summary>
+    public ValueTask EndAsync() => _duplex?.EndAsync() ?? ValueTask.CompletedTask;
 
     private ValueTask DispatchAsync(ClientFrame frame)
     {
@@ -75,18 +80,19 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
             case "auth":
                 return AuthenticateAsync(frame);
             case "subscribe" or "join":
-                return SubscribeAsync(frame);
+                return _rooms.SubscribeAsync(frame);
             case "unsubscribe" or "leave":
-                Unsubscribe(frame);
+                _rooms.Unsubscribe(frame);
                 return ValueTask.CompletedTask;
             case "configure":
-                return ConfigureAsync(frame);
+                return _rooms.ConfigureAsync(frame);
             case "register":
                 return RegisterAsync(frame);
             case "ping":
                 return PublishToAsync("ping", broker.Options.HostBuses, frame.Data, frame);
             case "shout":
-                byte[] shout = [.. "{\"id\":\""u8, .. Encoding.ASCII.GetBytes(session.Id), .. "\",\"data\":"u8, .. frame.Data.Span, .. "}"u8];
+                byte[] shout = JsonText.Concat(
+                    "{\"id\":\""u8, Encoding.ASCII.GetBytes(session.Id), "\",\"data\":"u8, frame.Data.Span, "}"u8);
                 return PublishToAsync("shouted", ["internal"], shout, frame);
             case "notify_users":
                 return PublishToAsync("notify", ["internal", "everyone"], frame.Data, frame);
@@ -97,7 +103,9 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
         }
     }
 
-    /// <summary>Who the session is from now on. Of a session that was somebody before only the credentials can be renewed.</summary>
+    /// <summary>
+    /// Changes who the session's caller is. A session that has one can only renew the credentials of the same caller.
+    /// </summary>
     private async ValueTask AuthenticateAsync(ClientFrame frame)
     {
         var shown = JsonMembers.Read(frame.Data, broker.Options.MaxJsonDepth, ErrorCode.BadFrame).Text("token")
@@ -116,137 +124,41 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
         var before = session.Caller;
         if (!before.IsAnonymous && caller.LimitKey != before.LimitKey)
         {
-            throw new RefusedException(ErrorCode.Unauthenticated, "A session stays who it is; open another one for somebody else.");
+            throw new RefusedException(
+                ErrorCode.Unauthenticated, "A session stays who it is; open another one for somebody else.");
         }
 
         session.Caller = caller;
         if ((before.Scopes & ~caller.Scopes) != Scopes.None)
         {
-            // What it may not do any more may be going on: it comes back and does what it may.
+            // What the caller may not do any more may be under way: the client comes back and does what it may.
             session.Close(CloseReason.RightsGone);
             return;
         }
 
-        LeaveForbidden(caller);
+        _rooms.LeaveForbidden(caller);
         Acknowledge(frame, ServerEvents.Caller(caller));
-    }
-
-    /// <summary>Leaves the rooms that are the caller's no more. Those of its services are its own whatever its token says.</summary>
-    private void LeaveForbidden(Caller caller)
-    {
-        string[] rooms;
-        lock (session.Memberships)
-        {
-            rooms = [.. session.Memberships.Keys.Where(room => Names.IsRoom(room) && !broker.Rules.May(caller, Operation.Join, room))];
-        }
-
-        var mustFlush = false;
-        foreach (var room in rooms)
-        {
-            broker.Rooms.Leave(session, room);
-            mustFlush |= session.Queue("left", JsonText.Quote(room));
-        }
-
-        FlushIf(mustFlush);
     }
 
     private async ValueTask DuplexAsync(ClientFrame frame)
     {
         AccessRules.DemandSomebody(session.Caller);
-        var (data, join) = await _duplex.HandleAsync(frame);
+        var (data, join) = await (_duplex ??= new DuplexClient(session, broker, address)).HandleAsync(frame);
         await using (join)
         {
             Acknowledge(frame, data);
-            SendGapsUnlessAcked(frame, join);
+            if (frame.Ack.IsEmpty)
+            {
+                join?.SendGaps();
+            }
         }
-    }
-
-    private async ValueTask SubscribeAsync(ClientFrame frame)
-    {
-        if (ReadRooms(frame, out var isArray) is not { } rooms)
-        {
-            return;
-        }
-
-        CheckJoins([.. rooms.Select(request => request.Room)]);
-        await using var join = await broker.Joins.JoinAsync(session, rooms);
-        var answer = ServerEvents.Joined(join.Rooms, isArray);
-        var mustFlush = false;
-        foreach (var room in join.Rooms)
-        {
-            mustFlush |= session.Queue("joined", JsonText.Quote(room.Room));
-        }
-
-        Acknowledge(frame, answer);
-        FlushIf(mustFlush);
-        SendGapsUnlessAcked(frame, join);
-    }
-
-    /// <summary>Refuses to join any of the rooms where one may not be joined, or all are too many.</summary>
-    private void CheckJoins(HashSet<string> rooms)
-    {
-        foreach (var room in rooms)
-        {
-            broker.Rules.Demand(session.Caller, Operation.Join, room);
-        }
-
-        broker.CheckRoomCount(session, rooms);
-        broker.Limits.Join(session.Caller, address, rooms.Count);
-    }
-
-    /// <summary>An ack has the gaps in it.</summary>
-    private static void SendGapsUnlessAcked(ClientFrame frame, JoinOperation? join)
-    {
-        if (frame.Ack.IsEmpty)
-        {
-            join?.SendGaps();
-        }
-    }
-
-    private void Unsubscribe(ClientFrame frame)
-    {
-        if (ReadRooms(frame, out var isArray) is not { } rooms)
-        {
-            return;
-        }
-
-        var mustFlush = false;
-        foreach (var (room, _) in rooms)
-        {
-            broker.Rooms.Leave(session, room);
-            mustFlush |= session.Queue("left", JsonText.Quote(room));
-        }
-
-        FlushIf(mustFlush);
-
-        Acknowledge(frame, ServerEvents.Joined([.. rooms.Select(request => new JoinedRoom(request.Room, default))], isArray));
-    }
-
-    private async ValueTask ConfigureAsync(ClientFrame frame)
-    {
-        var (data, options) = (frame.Data, broker.Publisher.ReaderOptions);
-        if (RoomRequestReader.ReadBuses(data.Span, options, broker.Options.ConfigurableBuses) is not var (join, leave))
-        {
-            Ignore(frame, "configure takes an object of buses: {\"calls\":true,\"traces\":false}.");
-            return;
-        }
-
-        CheckJoins(join);
-        await (await broker.Joins.JoinAsync(session, join)).DisposeAsync();
-        foreach (var bus in leave)
-        {
-            broker.Rooms.Leave(session, bus);
-        }
-
-        session.Send("configured", frame.Data.Span);
-        Acknowledge(frame, frame.Data.Span);
     }
 
     private async ValueTask RegisterAsync(ClientFrame frame)
     {
         if (RegisterRequest.Read(frame.Data.Span, broker.Publisher.ReaderOptions) is not { } request)
         {
-            Ignore(frame, "register takes {\"event\":…,\"default_room\":…}.");
+            frame.Ignore( "register takes {\"event\":…,\"default_room\":…}.");
             return;
         }
 
@@ -269,7 +181,8 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
 
         // A socket's `endpoint` is data like any other (docs/protocol.md §2).
         var address = frame.Address with { Endpoint = null };
-        var published = await broker.Publisher.PublishAsync(broker.Events.Find(frame.Event!), frame.Data, address, key: null, id: null);
+        var published = await broker.Publisher.PublishAsync(
+            broker.Events.Find(frame.Event!), frame.Data, address, key: null, id: null);
         if (!frame.Ack.IsEmpty)
         {
             Acknowledge(frame, published.Id is { } id
@@ -278,45 +191,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
         }
     }
 
-    /// <summary>The rooms that a frame names; null when its data is to be ignored.</summary>
-    private List<RoomRequest>? ReadRooms(ClientFrame frame, out bool isArray)
-    {
-        var rooms = RoomRequestReader.ReadRooms(frame.Data.Span, broker.Publisher.ReaderOptions, out isArray);
-        if (rooms is null)
-        {
-            Ignore(frame, "The data is a room, {\"room\":…,\"since\":pos}, or an array of these.");
-            return null;
-        }
-
-        if (rooms.Count > broker.Options.MaxRoomsPerSubscribe)
-        {
-            throw new RefusedException(
-                ErrorCode.TooManyRooms, $"One frame may name {broker.Options.MaxRoomsPerSubscribe} rooms.");
-        }
-
-        return rooms.TrueForAll(request => Names.IsRoom(request.Room))
-            ? rooms
-            : throw new RefusedException(ErrorCode.BadName, Names.RoomForm);
-    }
-
-    /// <summary>Data of a shape that says nothing is ignored, unless an answer was asked for (docs/protocol.md §4).</summary>
-    private static void Ignore(ClientFrame frame, string why)
-    {
-        if (!frame.Ack.IsEmpty)
-        {
-            throw new RefusedException(ErrorCode.BadFrame, why);
-        }
-    }
-
     private void Acknowledge(ClientFrame frame, ReadOnlySpan<byte> data) => session.Acknowledge(frame.Ack, data);
-
-    private void FlushIf(bool mustFlush)
-    {
-        if (mustFlush)
-        {
-            session.Flush();
-        }
-    }
 
     private void Fail(RefusedException refused)
     {

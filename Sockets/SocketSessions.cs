@@ -6,7 +6,9 @@ using Dmb.Telemetry;
 
 namespace Dmb.Sockets;
 
-/// <summary>Serves the sessions of clients that send as well, from their handshake to their end, whatever their wire format.</summary>
+/// <summary>
+/// Serves the sessions of clients that send as well, from their handshake to their end, whatever their wire format.
+/// </summary>
 internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker broker)
 {
     /// <summary>What the sessions use of the broker.</summary>

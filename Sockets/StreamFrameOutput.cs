@@ -1,6 +1,8 @@
 namespace Dmb.Sockets;
 
-/// <summary>Writes to a stream of the server: the body of a response, or an upgraded connection that keeps its TLS.</summary>
+/// <summary>
+/// Writes to a stream of the server: the body of a response, or an upgraded connection that keeps its TLS.
+/// </summary>
 /// <param name="stream">The stream; only this output writes to it.</param>
 /// <param name="abort">Cuts the connection under it.</param>
 internal sealed class StreamFrameOutput(Stream stream, Action abort) : IFrameOutput

@@ -16,14 +16,14 @@ namespace Dmb.Sockets;
 /// the format can't carry this message: the session skips it.</item>
 /// <item>A format that adds what only one session knows (the cursor of a stream, an offset) has one instance a session
 /// and <see cref="IsPerSession"/>: the session then calls it in the order of its queue, one call at a time.</item>
-/// <item>Give the session an <see cref="IFrameOutput"/>: <see cref="SocketFrameOutput"/> and <see cref="StreamFrameOutput"/> exist.
-/// <see cref="Session.SwapOutput"/> replaces it later.</item>
-/// <item>Read the client in an <see cref="IClientTransport"/>: turn each of its messages into a <see cref="ClientFrame"/> and hand it to
-/// <see cref="SocketClient.HandleAsync"/>. <see cref="ClientFrame.Ack"/> comes back unread in <see cref="Ack"/> or
-/// <see cref="Refusal"/>, so it may hold what the format needs to answer (an id, the shape of the answer). Call
-/// <see cref="Session.RecordActivity"/> for everything that arrives.</item>
-/// <item>Run it with <see cref="SocketSessions.RunAsync"/>, which registers, welcomes and removes the session. <see cref="WebSocketWire"/> with
-/// <see cref="WebSocketSessions"/> is the example.</item>
+/// <item>Give the session an <see cref="IFrameOutput"/>: <see cref="SocketFrameOutput"/> and
+/// <see cref="StreamFrameOutput"/> exist. <see cref="Session.SwapOutput"/> replaces it later.</item>
+/// <item>Read the client in an <see cref="IClientTransport"/>: turn each of its messages into a <see cref="ClientFrame"/>
+/// and hand it to <see cref="SocketClient.HandleAsync"/>. <see cref="ClientFrame.Ack"/> comes back unread in
+/// <see cref="Ack"/> or <see cref="Refusal"/>, so it may hold what the format needs to answer (an id, the shape of the
+/// answer). Call <see cref="Session.RecordActivity"/> for everything that arrives.</item>
+/// <item>Run it with <see cref="SocketSessions.RunAsync"/>, which registers, welcomes and removes the session.
+/// <see cref="WebSocketWire"/> with <see cref="WebSocketSessions"/> is the example.</item>
 /// </list>
 /// </remarks>
 internal abstract class Wire
@@ -58,12 +58,16 @@ internal abstract class Wire
     /// <param name="refused">The error code, its text, and whether the same may pass later.</param>
     public abstract byte[] Refusal(ReadOnlySpan<byte> ack, RefusedException refused);
 
-    /// <summary>What keeps the connection alive, sent every <see cref="PingInterval"/>; empty if the client pings.</summary>
+    /// <summary>
+    /// What keeps the connection alive, sent every <see cref="PingInterval"/>; empty if the client pings.
+    /// </summary>
     public abstract byte[] Ping { get; }
 
     /// <summary>Time between two pings.</summary>
     public virtual TimeSpan PingInterval(BrokerOptions options) => options.PingInterval;
 
-    /// <summary>The protocol's own close, sent behind <c>bye</c>; empty where the end of the connection says it.</summary>
+    /// <summary>
+    /// The protocol's own close, sent behind <c>bye</c>; empty where the end of the connection says it.
+    /// </summary>
     public abstract byte[] Close(CloseReason reason);
 }

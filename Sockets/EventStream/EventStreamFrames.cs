@@ -15,7 +15,10 @@ internal static class EventStreamFrames
     /// <summary>A comment line that keeps what is in between from timing out.</summary>
     public static readonly byte[] Comment = ":\n\n"u8.ToArray();
 
-    /// <summary>One message, its data on one line. Its id is its place in the one room of the stream or, without history, the message's.</summary>
+    /// <summary>
+    /// One message, its data on one line. Its id is its place in the one room of the stream or, without history, the
+    /// message's.
+    /// </summary>
     public static byte[] Message(Envelope envelope, int room)
     {
         var id = envelope.Positions is { } positions && !positions[room].IsNone ? StreamCursor.Entry(envelope.Rooms[room], positions[room]) : envelope.Id;
@@ -35,6 +38,8 @@ internal static class EventStreamFrames
         return head;
     }
 
-    /// <summary>The line with which a client that comes back says what it has seen, and the end of what it stands in.</summary>
+    /// <summary>
+    /// The line with which a client that comes back says what it has seen, and the end of what it stands in.
+    /// </summary>
     public static byte[] Id(string id) => [.. "id: "u8, .. Encoding.UTF8.GetBytes(id), .. "\n\n"u8];
 }

@@ -2,7 +2,9 @@ using Dmb.Routing;
 
 namespace Dmb.Sockets;
 
-/// <summary>The format of /events: <c>text/event-stream</c> (HTML Living Standard §9.2). The client sends nothing on it.</summary>
+/// <summary>
+/// The format of /events: <c>text/event-stream</c> (HTML Living Standard §9.2). The client sends nothing on it.
+/// </summary>
 internal class EventStreamWire : Wire
 {
     /// <summary>Streams whose id lines are message ids.</summary>

@@ -5,7 +5,8 @@ using Microsoft.AspNetCore.WebUtilities;
 namespace Dmb.Sockets;
 
 /// <summary>
-/// Up to where a stream of server-sent events has come in each of its rooms, as its id lines say and <c>Last-Event-ID</c> repeats:
+/// Up to where a stream of server-sent events has come in each of its rooms, as its id lines say and
+/// <c>Last-Event-ID</c> repeats:
 /// <c>support=k3f9:431&amp;endpoint:1234=k3f9:17</c>, names escaped as in a query. Guarded by its session.
 /// </summary>
 internal sealed class StreamCursor
@@ -24,7 +25,9 @@ internal sealed class StreamCursor
     public static string Entry(string room, StreamPosition position) =>
         $"{Uri.EscapeDataString(room).Replace("%3A", ":", StringComparison.Ordinal)}={position}";
 
-    /// <summary>Reads what a client that comes back says that it has seen; null for what is no cursor, such as a message id.</summary>
+    /// <summary>
+    /// Reads what a client that comes back says that it has seen; null for what is no cursor, such as a message id.
+    /// </summary>
     /// <exception cref="RefusedException">It names a room with what is no place.</exception>
     public static Dictionary<string, StreamPosition>? Read(string text)
     {

@@ -9,7 +9,9 @@ internal static class ClientFrameReader
     private const int AckLengthMax = 64;
     private static readonly byte[] Null = "null"u8.ToArray();
 
-    /// <summary>Reads a frame in one pass. Of a member that comes twice the last one counts; unknown ones are skipped.</summary>
+    /// <summary>
+    /// Reads a frame in one pass. Of a member that comes twice the last one counts; unknown ones are skipped.
+    /// </summary>
     /// <exception cref="RefusedException">The text is not such an object, or is deeper than the limit.</exception>
     public static ClientFrame Read(ReadOnlyMemory<byte> text, JsonReaderOptions dataOptions)
     {

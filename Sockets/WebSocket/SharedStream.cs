@@ -8,7 +8,8 @@ namespace Dmb.Sockets;
 
 /// <summary>
 /// Stands in for the server's upgrade, so that the framework's WebSocket does the handshake and reads over a stream of
-/// ours, and all that leaves goes through the session's one writer. Over HTTP/1.1 it is an upgrade, over HTTP/2 an extended
+/// ours, and all that leaves goes through the session's one writer. Over HTTP/1.1 it is an upgrade, over HTTP/2 an
+/// extended
 /// CONNECT (RFC 8441).
 /// </summary>
 internal sealed class SharedUpgrade : IHttpUpgradeFeature, IHttpExtendedConnectFeature
@@ -52,7 +53,9 @@ internal sealed class SharedUpgrade : IHttpUpgradeFeature, IHttpExtendedConnectF
     public async ValueTask<Stream> AcceptAsync() => Stream = new SharedStream(await _connect!.AcceptAsync());
 }
 
-/// <summary>An upgraded connection: reads pass through, writes (pongs, close frames) take their turn among the session's frames.</summary>
+/// <summary>
+/// An upgraded connection: reads pass through, writes (pongs, close frames) take their turn among the session's frames.
+/// </summary>
 internal sealed class SharedStream : Stream
 {
     private const byte OpcodeMask = 0x0F;
@@ -179,7 +182,10 @@ internal sealed class SharedStream : Stream
         base.Dispose(disposing);
     }
 
-    /// <summary>One receive, used again for the next. A connection that is lost ends like any other: that is no exception, which would cost more than the session.</summary>
+    /// <summary>
+    /// One receive, used again for the next. A connection that is lost ends like any other: that is no exception, which
+    /// would cost more than the session.
+    /// </summary>
     private sealed class Receiving(SharedStream stream, Socket socket) : SocketAsyncEventArgs(true), IValueTaskSource<int>
     {
         private ManualResetValueTaskSourceCore<int> _source;

@@ -31,7 +31,10 @@ internal static class WebSocketFrames
         return frame;
     }
 
-    /// <summary><c>{"event":…,"data":…,"id":…}</c>, the data as it came; in a room with history also its place there, and last its trace, if one is given.</summary>
+    /// <summary>
+    /// <c>{"event":…,"data":…,"id":…}</c>, the data as it came; in a room with history also its place there, and last
+    /// its trace, if one is given.
+    /// </summary>
     public static byte[] Message(Envelope envelope, int room, string? traceparent = null)
     {
         var place = Place(envelope, room);
@@ -45,7 +48,9 @@ internal static class WebSocketFrames
         return frame;
     }
 
-    /// <summary>The same under permessage-deflate without context takeover, so that all may share it (RFC 7692 §7.2.1).</summary>
+    /// <summary>
+    /// The same under permessage-deflate without context takeover, so that all may share it (RFC 7692 §7.2.1).
+    /// </summary>
     public static byte[] DeflatedMessage(Envelope envelope, int room)
     {
         var place = Place(envelope, room);
@@ -66,7 +71,10 @@ internal static class WebSocketFrames
         }
     }
 
-    /// <summary>The members behind the id of a message with positions: its room and position there, and its positions in its other rooms.</summary>
+    /// <summary>
+    /// The members behind the id of a message with positions: its room and position there, and its positions in its
+    /// other rooms.
+    /// </summary>
     private static byte[] Place(Envelope envelope, int room)
     {
         if (envelope.Positions is not { } positions || envelope.Id.Length == 0)

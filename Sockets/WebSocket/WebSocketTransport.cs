@@ -4,7 +4,9 @@ using Dmb.Routing;
 
 namespace Dmb.Sockets;
 
-/// <summary>One client of /ws: puts the fragments of its messages together, and hands each to <see cref="SocketClient"/>.</summary>
+/// <summary>
+/// One client of /ws: puts the fragments of its messages together, and hands each to <see cref="SocketClient"/>.
+/// </summary>
 /// <param name="webSocket">The framework's WebSocket.</param>
 /// <param name="stream">The connection under it.</param>
 /// <param name="session">The session of the client.</param>

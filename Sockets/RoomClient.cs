@@ -1,0 +1,142 @@
+using System.Net;
+using Dmb.Access;
+using Dmb.Routing;
+
+namespace Dmb.Sockets;
+
+/// <summary>The rooms of one client: carries out its frames that join and leave (docs/protocol.md §4).</summary>
+internal sealed class RoomClient(Session session, SocketBroker broker, IPAddress? address)
+{
+    /// <summary>
+    /// <c>subscribe</c>: joins, says <c>joined</c> of each room, answers, and replays what was missed.
+    /// </summary>
+    public async ValueTask SubscribeAsync(ClientFrame frame)
+    {
+        if (ReadRooms(frame, out var isArray) is not { } rooms)
+        {
+            return;
+        }
+
+        CheckJoins([.. rooms.Select(request => request.Room)]);
+        await using var join = await broker.Joins.JoinAsync(session, rooms);
+        var answer = ServerEvents.Joined(join.Rooms, isArray);
+        var mustFlush = false;
+        foreach (var room in join.Rooms)
+        {
+            mustFlush |= session.Queue("joined", JsonText.Quote(room.Room));
+        }
+
+        session.Acknowledge(frame.Ack, answer);
+        FlushIf(mustFlush);
+        if (frame.Ack.IsEmpty)
+        {
+            // An ack has the gaps in it.
+            join.SendGaps();
+        }
+    }
+
+    /// <summary><c>unsubscribe</c>: leaves, says <c>left</c> of each room, and answers.</summary>
+    public void Unsubscribe(ClientFrame frame)
+    {
+        if (ReadRooms(frame, out var isArray) is not { } rooms)
+        {
+            return;
+        }
+
+        var mustFlush = false;
+        foreach (var (room, _) in rooms)
+        {
+            broker.Rooms.Leave(session, room);
+            mustFlush |= session.Queue("left", JsonText.Quote(room));
+        }
+
+        FlushIf(mustFlush);
+        session.Acknowledge(
+            frame.Ack, ServerEvents.Joined([.. rooms.Select(request => new JoinedRoom(request.Room, default))], isArray));
+    }
+
+    /// <summary><c>configure</c>: joins and leaves configurable buses.</summary>
+    public async ValueTask ConfigureAsync(ClientFrame frame)
+    {
+        var (data, options) = (frame.Data, broker.Publisher.ReaderOptions);
+        if (RoomRequestReader.ReadBuses(data.Span, options, broker.Options.ConfigurableBuses) is not var (join, leave))
+        {
+            frame.Ignore("configure takes an object of buses: {\"calls\":true,\"traces\":false}.");
+            return;
+        }
+
+        CheckJoins(join);
+        await (await broker.Joins.JoinAsync(session, join)).DisposeAsync();
+        foreach (var bus in leave)
+        {
+            broker.Rooms.Leave(session, bus);
+        }
+
+        session.Send("configured", frame.Data.Span);
+        session.Acknowledge(frame.Ack, frame.Data.Span);
+    }
+
+    /// <summary>
+    /// Leaves the rooms that the caller may not join any more, but not those of its backend services.
+    /// </summary>
+    public void LeaveForbidden(Caller caller)
+    {
+        string[] rooms;
+        lock (session.Memberships)
+        {
+            rooms = [.. session.Memberships.Keys.Where(IsForbidden)];
+        }
+
+        var mustFlush = false;
+        foreach (var room in rooms)
+        {
+            broker.Rooms.Leave(session, room);
+            mustFlush |= session.Queue("left", JsonText.Quote(room));
+        }
+
+        FlushIf(mustFlush);
+
+        bool IsForbidden(string room) => Names.IsRoom(room) && !broker.Rules.May(caller, Operation.Join, room);
+    }
+
+    /// <summary>Refuses a join of several rooms as a whole: one that the caller may not join, or too many.</summary>
+    private void CheckJoins(HashSet<string> rooms)
+    {
+        foreach (var room in rooms)
+        {
+            broker.Rules.Demand(session.Caller, Operation.Join, room);
+        }
+
+        broker.CheckRoomCount(session, rooms);
+        broker.Limits.Join(session.Caller, address, rooms.Count);
+    }
+
+    /// <summary>The rooms that a frame names; null when its data is to be ignored.</summary>
+    private List<RoomRequest>? ReadRooms(ClientFrame frame, out bool isArray)
+    {
+        var rooms = RoomRequestReader.ReadRooms(frame.Data.Span, broker.Publisher.ReaderOptions, out isArray);
+        if (rooms is null)
+        {
+            frame.Ignore("The data is a room, {\"room\":…,\"since\":pos}, or an array of these.");
+            return null;
+        }
+
+        if (rooms.Count > broker.Options.MaxRoomsPerSubscribe)
+        {
+            throw new RefusedException(
+                ErrorCode.TooManyRooms, $"One frame may name {broker.Options.MaxRoomsPerSubscribe} rooms.");
+        }
+
+        return rooms.TrueForAll(request => Names.IsRoom(request.Room))
+            ? rooms
+            : throw new RefusedException(ErrorCode.BadName, Names.RoomForm);
+    }
+
+    private void FlushIf(bool mustFlush)
+    {
+        if (mustFlush)
+        {
+            session.Flush();
+        }
+    }
+}
