@@ -2,7 +2,6 @@ using System.Net.Sockets;
 using Dmb;
 using Dmb.Endpoints;
 using Dmb.Redis;
-using Dmb.Routing;
 using Microsoft.AspNetCore.Connections;
 
 // What came is handled on the thread that saw it come; so no handler may block. Read when the first socket is made.
@@ -18,7 +17,7 @@ if (args.Contains("--help"))
 AppContext.SetSwitch("Microsoft.AspNetCore.Hosting.SuppressActivityOpenTelemetryData", false);
 
 WebApplicationBuilder builder;
-BrokerOptions options;
+NodeOptions options;
 RedisEndpoint? redis;
 try
 {
@@ -26,10 +25,10 @@ try
     options = Settings.Read(builder.Configuration, args);
     if (args.Contains(HealthCommand.Argument))
     {
-        return await HealthCommand.RunAsync(options);
+        return await HealthCommand.RunAsync(options.Http);
     }
 
-    redis = await RedisEndpoint.FindAsync(options);
+    redis = await RedisEndpoint.FindAsync(options.Redis);
 }
 catch (Settings.BadSettingException bad)
 {
@@ -38,15 +37,16 @@ catch (Settings.BadSettingException bad)
 }
 
 builder.ListenAs(options);
-builder.AddBroker(options);
+builder.AddOptions(options);
+builder.AddBroker();
 builder.AddBackplane(redis);
-builder.AddAccess(options);
-builder.AddSockets();
-builder.AddHttp(options);
+builder.AddAccess(options.Access);
+builder.AddSockets(options.Sockets);
+builder.AddHttp(options.Http);
 
 var app = builder.Build();
 app.UseRequestSpans();
-app.UseTrustedProxies(options);
+app.UseTrustedProxies(options.Http);
 app.UseBrokerPaths();
 app.UseDrain();
 app.UseProblems();
@@ -77,11 +77,11 @@ try
 }
 catch (IOException unavailable) when (unavailable.InnerException is AddressInUseException)
 {
-    Console.Error.WriteLine($"DMB_PORT: port {options.Port} of {options.Host} is in use; set another, or stop what listens there.");
+    Console.Error.WriteLine($"DMB_PORT: port {options.Http.Port} of {options.Http.Host} is in use; set another, or stop what listens there.");
     return 1;
 }
 catch (SocketException unavailable)
 {
-    Console.Error.WriteLine($"DMB_HOST: can't listen on {options.Host}, port {options.Port}: {unavailable.Message}.");
+    Console.Error.WriteLine($"DMB_HOST: can't listen on {options.Http.Host}, port {options.Http.Port}: {unavailable.Message}.");
     return 1;
 }

@@ -25,7 +25,7 @@ internal static partial class Services
     private static readonly TimeSpan StopMax = TimeSpan.FromSeconds(5);
 
     /// <summary>Where the server listens, and how it treats connections.</summary>
-    public static void ListenAs(this WebApplicationBuilder builder, BrokerOptions options)
+    public static void ListenAs(this WebApplicationBuilder builder, NodeOptions options)
     {
         builder.Services.AddSingleton<IConnectionListenerFactory, SocketListenerFactory>();
 
@@ -38,16 +38,16 @@ internal static partial class Services
             kestrel.Limits.KeepAliveTimeout = PlainConnection.KeepAliveTimeout;
 
             // Whoever sends a byte at a time holds a connection, and no more than that, for so long.
-            kestrel.Limits.RequestHeadersTimeout = options.HeadersTimeout;
+            kestrel.Limits.RequestHeadersTimeout = options.Transport.HeadersTimeout;
             kestrel.Limits.MinRequestBodyDataRate = new MinDataRate(bytesPerSecond: 240, gracePeriod: TimeSpan.FromSeconds(5));
-            kestrel.Limits.MaxRequestBodySize = Math.Max(options.MaxBatchBytes, options.MaxMessageBytes);
-            if (Settings.Address(options) is { } address)
+            kestrel.Limits.MaxRequestBodySize = Math.Max(options.Http.MaxBatchBytes, options.Routing.MaxMessageBytes);
+            if (options.Http.Address is { } address)
             {
-                kestrel.Listen(address, options.Port, listen);
+                kestrel.Listen(address, options.Http.Port, listen);
             }
             else
             {
-                kestrel.ListenAnyIP(options.Port, listen);
+                kestrel.ListenAnyIP(options.Http.Port, listen);
             }
         });
         builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddSimpleConsole(console =>
@@ -72,13 +72,22 @@ internal static partial class Services
 
     private static void PlainFirst(ListenOptions listen) => listen.Use(listen.ApplicationServices.GetRequiredService<PlainConnections>().Before);
 
+    /// <summary>The settings, each class for the folder that owns it.</summary>
+    public static void AddOptions(this WebApplicationBuilder builder, NodeOptions options) => builder.Services
+        .AddSingleton(options.Http)
+        .AddSingleton(options.Access)
+        .AddSingleton(options.Routing)
+        .AddSingleton(options.History)
+        .AddSingleton(options.Transport)
+        .AddSingleton(options.Sockets)
+        .AddSingleton(options.Backends)
+        .AddSingleton(options.Redis);
+
     /// <summary>Routing: events, rooms, publishing and fan-out.</summary>
-    public static void AddBroker(this WebApplicationBuilder builder, BrokerOptions options)
+    public static void AddBroker(this WebApplicationBuilder builder)
     {
         builder.Services
-            .AddSingleton(options)
             .AddSingleton(TimeProvider.System)
-            .Configure<HostOptions>(host => host.ShutdownTimeout = Drain.LengthMax(options) + RedisBackplane.FlushMax + StopMax)
             .AddSingleton<BrokerTelemetry>()
             .AddSingleton<NodeGauges>()
             .AddSingleton<MetricsPage>()
@@ -126,7 +135,7 @@ internal static partial class Services
     }
 
     /// <summary>Who is calling, what they may do, and how much of it.</summary>
-    public static void AddAccess(this WebApplicationBuilder builder, BrokerOptions options)
+    public static void AddAccess(this WebApplicationBuilder builder, AccessOptions options)
     {
         builder.Services
             .AddSingleton<AccessRules>()
@@ -146,9 +155,10 @@ internal static partial class Services
     }
 
     /// <summary>Frontend clients: sessions and what keeps them alive.</summary>
-    public static void AddSockets(this WebApplicationBuilder builder)
+    public static void AddSockets(this WebApplicationBuilder builder, SocketOptions options)
     {
         builder.Services
+            .Configure<HostOptions>(host => host.ShutdownTimeout = Drain.LengthMax(options) + RedisBackplane.FlushMax + StopMax)
             .AddSingleton<SessionTable>()
             .AddSingleton<SocketBroker>()
             .AddSingleton<SocketSessions>()
@@ -158,7 +168,7 @@ internal static partial class Services
     }
 
     /// <summary>What HTTP needs besides: JSON, origins, compressed bodies.</summary>
-    public static void AddHttp(this WebApplicationBuilder builder, BrokerOptions options)
+    public static void AddHttp(this WebApplicationBuilder builder, HttpOptions options)
     {
         builder.Services
             .AddSingleton<Pushes>()
@@ -171,7 +181,7 @@ internal static partial class Services
     }
 
     /// <summary>What a reverse proxy says of the request's scheme, host and address holds, where the operator trusts it.</summary>
-    public static void UseTrustedProxies(this WebApplication app, BrokerOptions options)
+    public static void UseTrustedProxies(this WebApplication app, HttpOptions options)
     {
         if (options.TrustedProxies.Length == 0)
         {
@@ -229,13 +239,13 @@ internal static partial class Services
     });
 
     /// <summary>The first lines of the log: where it listens, what it runs on, what to type next.</summary>
-    public static void SayHello(this WebApplication app, BrokerOptions options, RedisEndpoint? redis)
+    public static void SayHello(this WebApplication app, NodeOptions options, RedisEndpoint? redis)
     {
         app.Lifetime.ApplicationStarted.Register(() =>
         {
             var address = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First();
             var here = new UriBuilder(address);
-            if (!Settings.IsLoopback(options))
+            if (!options.Http.IsLoopback)
             {
                 here.Host = "localhost";
             }
@@ -247,11 +257,11 @@ internal static partial class Services
             }
             else
             {
-                LogRedis(app.Logger, redis.Host, redis.Port, options.Prefix);
+                LogRedis(app.Logger, redis.Host, redis.Port, options.Redis.Prefix);
             }
 
-            LogNext(app.Logger, here.Uri.Authority, options.HasCredentials ? "-H \"X-Api-Key: $KEY\" " : "");
-            if (options.Auth == "none" && !Settings.IsLoopback(options))
+            LogNext(app.Logger, here.Uri.Authority, options.Access.HasCredentials ? "-H \"X-Api-Key: $KEY\" " : "");
+            if (options.Access.Auth == "none" && !options.Http.IsLoopback)
             {
                 LogOpen(app.Logger);
             }

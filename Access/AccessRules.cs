@@ -3,7 +3,7 @@ using Dmb.Routing;
 namespace Dmb.Access;
 
 /// <summary>Who may do what (docs/access.md): the one place that decides, for every route, every frame and every transport.</summary>
-internal sealed class AccessRules(BrokerOptions options)
+internal sealed class AccessRules(AccessOptions options, RoutingOptions routing)
 {
     /// <summary>The public bus that nobody has to be signed in for.</summary>
     public const string OpenBus = "public";
@@ -49,7 +49,7 @@ internal sealed class AccessRules(BrokerOptions options)
     public bool May(Caller caller, Operation operation, string name = "") =>
         caller.Scopes.HasFlag(ScopeOf(operation)) || operation switch
         {
-            Operation.Join => name == OpenBus || (!caller.IsAnonymous && Array.IndexOf(options.PublicBuses, name) >= 0)
+            Operation.Join => name == OpenBus || (!caller.IsAnonymous && Array.IndexOf(routing.PublicBuses, name) >= 0)
                 || (caller.HasRole(name) && Names.IsNotificationRoom(name)),
             Operation.BeUser => caller.IsUser && caller.Name == name,
             _ => false,

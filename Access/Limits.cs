@@ -9,7 +9,7 @@ namespace Dmb.Access;
 /// How much one caller may do: a key's or a token's holder wherever it comes from, and anybody else by address. Each of these is off
 /// while its setting is 0.
 /// </summary>
-internal sealed class Limits(BrokerOptions options) : IDisposable
+internal sealed class Limits(AccessOptions options) : IDisposable
 {
     private const int Ipv6NetworkBytes = 8;
 

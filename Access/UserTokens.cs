@@ -24,14 +24,15 @@ internal sealed class UserTokens
     private static readonly TimeSpan Skew = TimeSpan.FromMinutes(1);
 
     private readonly JsonWebTokenHandler _handler = new() { MapInboundClaims = false, MaximumTokenSizeInBytes = TokenLengthMax };
-    private readonly BrokerOptions _options;
+    private readonly AccessOptions _options;
+    private readonly RoutingOptions _routing;
     private readonly TimeProvider _time;
     private readonly SymmetricSecurityKey[] _secret;
     private volatile TokenValidationParameters _parameters;
 
-    public UserTokens(BrokerOptions options, TimeProvider time)
+    public UserTokens(AccessOptions options, RoutingOptions routing, TimeProvider time)
     {
-        (_options, _time) = (options, time);
+        (_options, _routing, _time) = (options, routing, time);
         _secret = options.JwtSecret.Length == 0 ? [] : [new SymmetricSecurityKey(Encoding.UTF8.GetBytes(options.JwtSecret))];
         _parameters = Parameters([]);
     }
@@ -72,7 +73,7 @@ internal sealed class UserTokens
     /// <summary>Read from the JSON: to the handler the number 12 is as good as <c>"12"</c>, and <c>"true"</c> as true.</summary>
     private Caller? UserOf(JsonWebToken token)
     {
-        var claims = JsonMembers.Read(Base64UrlEncoder.DecodeBytes(token.EncodedPayload), _options.MaxJsonDepth, ErrorCode.Unauthenticated);
+        var claims = JsonMembers.Read(Base64UrlEncoder.DecodeBytes(token.EncodedPayload), _routing.MaxJsonDepth, ErrorCode.Unauthenticated);
         var isText = claims.Raw("sub").Span is [(byte)'"', ..];
         return isText && claims.TextOrNull("sub") is { } name && Names.IsUser(name)
             ? Caller.User(name, claims.Raw("admin").Span.SequenceEqual("true"u8), Texts(claims.Raw("roles").Span), new DateTimeOffset(token.ValidTo, TimeSpan.Zero))
@@ -83,7 +84,7 @@ internal sealed class UserTokens
     private List<string> Texts(ReadOnlySpan<byte> json)
     {
         var texts = new List<string>();
-        var reader = new Utf8JsonReader(json.IsEmpty ? "null"u8 : json, new JsonReaderOptions { MaxDepth = _options.MaxJsonDepth });
+        var reader = new Utf8JsonReader(json.IsEmpty ? "null"u8 : json, new JsonReaderOptions { MaxDepth = _routing.MaxJsonDepth });
         reader.Read();
         if (reader.TokenType != JsonTokenType.StartArray)
         {

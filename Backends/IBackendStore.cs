@@ -4,7 +4,7 @@ namespace Dmb.Backends;
 
 /// <summary>
 /// What is known of backends and their users, over all nodes. Each method counts as a use of the backend, which keeps its
-/// registration alive for <see cref="BrokerOptions.BackendTtl"/>, and throws a <see cref="RefusedException"/> with
+/// registration alive for <see cref="BackendOptions.BackendTtl"/>, and throws a <see cref="RefusedException"/> with
 /// <see cref="ErrorCode.UnknownBackend"/> where there is no such backend.
 /// </summary>
 internal interface IBackendStore

@@ -4,7 +4,7 @@ using Dmb.Routing;
 namespace Dmb.Backends;
 
 /// <summary>The backends of a node that runs alone, in its memory.</summary>
-internal sealed class LocalBackendStore(FanOut fanOut, LocalHistory history, RoomTable rooms, IdempotencyTable idempotency, BrokerOptions options, TimeProvider time) : IBackendStore
+internal sealed class LocalBackendStore(FanOut fanOut, LocalHistory history, RoomTable rooms, IdempotencyTable idempotency, BackendOptions options, TimeProvider time) : IBackendStore
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<string, Entry> _backends = [];

@@ -1,6 +1,5 @@
 using System.Net;
 using System.Net.Sockets;
-using Dmb.Routing;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 
@@ -10,7 +9,7 @@ namespace Dmb.Connections;
 /// Takes the connections for the server, in place of its own transport: what is read and written goes between the socket and the server
 /// without a pipe and its tasks, and a WebSocket takes its socket along and leaves the server behind (<see cref="SocketConnection.DetachSocket"/>).
 /// </summary>
-internal sealed class SocketListenerFactory(BrokerOptions options, TimeProvider time, ILogger<SocketListener> logger) : IConnectionListenerFactory
+internal sealed class SocketListenerFactory(TransportOptions options, TimeProvider time, ILogger<SocketListener> logger) : IConnectionListenerFactory
 {
     /// <exception cref="AddressInUseException">Somebody else listens there.</exception>
     /// <exception cref="SocketException">The address is not this machine's, or the port not this user's.</exception>

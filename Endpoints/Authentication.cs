@@ -6,7 +6,7 @@ using Dmb.Routing;
 namespace Dmb.Endpoints;
 
 /// <summary>Who is calling over HTTP: the credentials of a request (docs/protocol.md §10).</summary>
-internal sealed class Authentication(Credentials credentials, AccessRules rules, BrokerOptions options)
+internal sealed class Authentication(Credentials credentials, AccessRules rules, AccessOptions options)
 {
     /// <summary>What a WebSocket's subprotocol begins with that is a token: a page can't set headers.</summary>
     private const string SubprotocolPrefix = "bearer.";

@@ -4,6 +4,7 @@ using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
 using Dmb.Access;
 using Dmb.Backends;
+using Dmb.Redis;
 using Dmb.Routing;
 using Dmb.Sockets;
 using Dmb.Telemetry;
@@ -97,13 +98,13 @@ internal static class BackendEndpoints
     }
 
     private static async Task<IResult> RegisterAsync(
-        HttpContext context, BackendServices backends, BrokerOptions options, BrokerTelemetry telemetry)
+        HttpContext context, BackendServices backends, RoutingOptions options, BackendOptions lifetimes, RedisOptions redis, BrokerTelemetry telemetry)
     {
         using var body = await RequestBody.ReadAsync(context, options.MaxMessageBytes, telemetry);
         var members = JsonMembers.Read(body.Json, options.MaxJsonDepth, ErrorCode.BadJson);
         var backend = await backends.RegisterAsync(members.Text("name"), members.Text("bkid"));
         return Results.Json(
-            new BackendAnswer(backend.Bkid, options.Prefix + backend.Bkid, options.Prefix + "uplink", (int)options.BackendTtl.TotalSeconds),
+            new BackendAnswer(backend.Bkid, redis.Prefix + backend.Bkid, redis.Prefix + "uplink", (int)lifetimes.BackendTtl.TotalSeconds),
             ApiJson.Wire.BackendAnswer,
             statusCode: StatusCodes.Status201Created);
     }
@@ -115,7 +116,7 @@ internal static class BackendEndpoints
     }
 
     private static async Task<IResult> SendAsync(
-        HttpContext context, string bkid, BackendServices backends, Limits limits, BrokerOptions options, BrokerTelemetry telemetry)
+        HttpContext context, string bkid, BackendServices backends, Limits limits, RoutingOptions options, BrokerTelemetry telemetry)
     {
         limits.Publish(context.Caller(), context.Connection.RemoteIpAddress);
         using var body = await RequestBody.ReadAsync(context, options.MaxMessageBytes, telemetry);

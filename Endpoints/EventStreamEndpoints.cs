@@ -30,7 +30,7 @@ internal static class EventStreamEndpoints
             .Requires(Operation.Join);
 
     private static Task StreamAsync(
-        HttpContext context, SessionTable sessions, RoomJoins joins, BackendServices backends, AccessRules rules, Limits limits, BrokerOptions options)
+        HttpContext context, SessionTable sessions, RoomJoins joins, BackendServices backends, AccessRules rules, Limits limits, SocketOptions options)
     {
         var query = context.Request.Query;
         var (service, user) = (query["service"].ToString(), query["user"].ToString());
@@ -131,7 +131,7 @@ internal static class EventStreamEndpoints
         }
     }
 
-    private static string[] Rooms(Microsoft.Extensions.Primitives.StringValues query, bool mayBeEmpty, BrokerOptions options)
+    private static string[] Rooms(Microsoft.Extensions.Primitives.StringValues query, bool mayBeEmpty, SocketOptions options)
     {
         string[] names = [.. query.Select(name => name ?? "").Distinct()];
         if (names.Length == 0 && !mayBeEmpty)

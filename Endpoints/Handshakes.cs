@@ -5,7 +5,6 @@ using System.Security.Cryptography;
 using System.Text;
 using Dmb.Access;
 using Dmb.Connections;
-using Dmb.Routing;
 using Dmb.Sockets;
 using Microsoft.AspNetCore.Connections;
 
@@ -19,7 +18,7 @@ namespace Dmb.Endpoints;
 internal readonly record struct Handshake(ValueTask<Caller> Caller, bool IsAllowed, byte[] Answer, int Length);
 
 /// <summary>Opening handshakes of WebSockets (RFC 6455 §4.2) as plain requests.</summary>
-internal sealed class Handshakes(SocketSessions sessions, OriginCheck origins, Authentication authentication, BrokerOptions options)
+internal sealed class Handshakes(SocketSessions sessions, OriginCheck origins, Authentication authentication, SocketOptions options)
 {
     private const int KeyBytes = 16;
 

@@ -1,5 +1,4 @@
 using System.Net;
-using Dmb.Routing;
 
 namespace Dmb.Endpoints;
 
@@ -11,9 +10,9 @@ internal static class HealthCommand
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
 
     /// <summary>The exit code: 0 when <c>/healthz</c> answers 200, else 1 and a line on stderr.</summary>
-    public static async Task<int> RunAsync(BrokerOptions options)
+    public static async Task<int> RunAsync(HttpOptions options)
     {
-        var address = Settings.Address(options) is { } set && !set.Equals(IPAddress.Any) && !set.Equals(IPAddress.IPv6Any) ? set : IPAddress.Loopback;
+        var address = options.Address is { } set && !set.Equals(IPAddress.Any) && !set.Equals(IPAddress.IPv6Any) ? set : IPAddress.Loopback;
         var url = new Uri($"http://{new IPEndPoint(address, options.Port)}/healthz");
         using var http = new HttpClient { Timeout = Patience };
         try

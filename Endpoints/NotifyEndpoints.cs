@@ -78,7 +78,7 @@ internal readonly record struct Push(EventRegistration? Event, ReadOnlyMemory<by
 
 /// <summary>What a push and a batch do.</summary>
 internal sealed class Pushes(
-    EventTable events, Publisher publisher, Authentication authentication, AccessRules rules, Limits limits, BrokerOptions options, BrokerTelemetry telemetry)
+    EventTable events, Publisher publisher, Authentication authentication, AccessRules rules, Limits limits, RoutingOptions options, HttpOptions http, BrokerTelemetry telemetry)
 {
     /// <summary>Bytes that an answer to a push has at most.</summary>
     public const int AnswerBytesMax = 64 + (6 * Names.MaxIdLength);
@@ -153,8 +153,8 @@ internal sealed class Pushes(
 
     public async Task<IResult> BatchAsync(HttpContext context)
     {
-        using var body = await RequestBody.ReadAsync(context, options.MaxBatchBytes, telemetry);
-        var items = BatchItem.ReadAll(body.Json, publisher.ReaderOptions, options.MaxBatchItems);
+        using var body = await RequestBody.ReadAsync(context, http.MaxBatchBytes, telemetry);
+        var items = BatchItem.ReadAll(body.Json, publisher.ReaderOptions, http.MaxBatchItems);
         var results = new NotifyAnswer[items.Count];
         for (var i = 0; i < results.Length; i++)
         {

@@ -8,10 +8,10 @@ namespace Dmb.Endpoints;
 /// Which pages may use the broker: its own and the allowed ones. A page from somewhere else must not be able to publish
 /// through its visitor's localhost.
 /// </summary>
-internal sealed class OriginCheck(BrokerOptions options)
+internal sealed class OriginCheck(HttpOptions options)
 {
     private readonly HashSet<string> _allowed = new(options.AllowedOrigins, StringComparer.OrdinalIgnoreCase);
-    private readonly bool _isLoopback = Settings.IsLoopback(options);
+    private readonly bool _isLoopback = options.IsLoopback;
 
     /// <summary>Whether a request comes from no page at all, from one of the broker's, or from an allowed one (RFC 6454).</summary>
     public bool Allows(HttpRequest request) =>

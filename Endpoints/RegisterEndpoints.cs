@@ -51,7 +51,7 @@ internal static class RegisterEndpoints
     }
 
     private static async Task<IResult> RegisterAsync(
-        HttpContext context, EventTable events, IBackplane backplane, Publisher publisher, BrokerOptions options, BrokerTelemetry telemetry)
+        HttpContext context, EventTable events, IBackplane backplane, Publisher publisher, RoutingOptions options, BrokerTelemetry telemetry)
     {
         using var body = await RequestBody.ReadAsync(context, options.MaxMessageBytes, telemetry);
         publisher.ReadAddress(body.Json.Span);

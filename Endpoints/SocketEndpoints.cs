@@ -34,7 +34,7 @@ internal static class SocketEndpoints
     public static void MapSockets(this IEndpointRouteBuilder routes)
     {
         // Found once, so that no session holds a service scope for as long as it lasts.
-        var (sessions, options) = (routes.ServiceProvider.GetRequiredService<SocketSessions>(), routes.ServiceProvider.GetRequiredService<BrokerOptions>());
+        var (sessions, options) = (routes.ServiceProvider.GetRequiredService<SocketSessions>(), routes.ServiceProvider.GetRequiredService<SocketOptions>());
         var (origins, authentication) = (routes.ServiceProvider.GetRequiredService<OriginCheck>(), routes.ServiceProvider.GetRequiredService<Authentication>());
         Task Accept(HttpContext context) => AcceptAsync(context, sessions, origins, authentication, options);
 
@@ -52,7 +52,7 @@ internal static class SocketEndpoints
     }
 
     private static async Task AcceptAsync(
-        HttpContext context, SocketSessions sessions, OriginCheck origins, Authentication authentication, BrokerOptions options)
+        HttpContext context, SocketSessions sessions, OriginCheck origins, Authentication authentication, SocketOptions options)
     {
         if (!context.WebSockets.IsWebSocketRequest || HttpProtocol.IsHttp10(context.Request.Protocol))
         {
@@ -88,7 +88,7 @@ internal static class SocketEndpoints
         await (stream.Socket is null ? serving : Task.CompletedTask);
     }
 
-    private static Task<WebSocket> UpgradeAsync(HttpContext context, BrokerOptions options) => context.WebSockets.AcceptWebSocketAsync(new WebSocketAcceptContext
+    private static Task<WebSocket> UpgradeAsync(HttpContext context, SocketOptions options) => context.WebSockets.AcceptWebSocketAsync(new WebSocketAcceptContext
     {
         SubProtocol = context.WebSockets.WebSocketRequestedProtocols.Contains(Subprotocol) ? Subprotocol : null,
         DangerousEnableCompression = options.WsCompression,

@@ -6,7 +6,7 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>What backends say over Redis: on <c>dmb:register</c>, and each on its own channel (docs/protocol.md §6).</summary>
-internal sealed class BackendInput(BackendServices backends, RedisBackendStore store, BrokerOptions options, RedisNode node, RedisUplink uplink)
+internal sealed class BackendInput(BackendServices backends, RedisBackendStore store, RoutingOptions options, BackendOptions lifetimes, RedisNode node, RedisUplink uplink)
 {
     private readonly RedisChannels _channels = node.Channels;
 
@@ -71,7 +71,7 @@ internal sealed class BackendInput(BackendServices backends, RedisBackendStore s
             var backend = BackendServices.Name(members.Text("name"), members.Text("bkid"));
             var ack = new Ack(
                 ReplyTo(members) ?? _channels.RegisterAck(backend.Name),
-                BackendJson.ConnectAck(backend.Bkid, _channels.Backend(backend.Bkid), _channels.BackendAck(backend.Bkid), _channels.Uplink, options.BackendTtl, nonce),
+                BackendJson.ConnectAck(backend.Bkid, _channels.Backend(backend.Bkid), _channels.BackendAck(backend.Bkid), _channels.Uplink, lifetimes.BackendTtl, nonce),
                 BackendJson.Refused("bk_connect_ack", nonce, BackendServices.NotItsName(backend)));
             var claim = claims.ByCount(hash, nonce.Length > 0 ? store.AnswersTo("register", hash) : Answers.None);
             await store.RegisterAsync(backend, claim, ack);

@@ -5,7 +5,7 @@ using Dmb.Telemetry;
 
 namespace Dmb.Redis;
 
-/// <summary>A push from a program that has Redis and no HTTP: on <c>dmb:notify:{event}</c>, or a channel of <see cref="BrokerOptions.NotifyChannels"/>.</summary>
+/// <summary>A push from a program that has Redis and no HTTP: on <c>dmb:notify:{event}</c>, or a channel of <see cref="RedisOptions.NotifyChannels"/>.</summary>
 internal sealed class NotifyInput(EventTable events, Publisher publisher, RedisNode node, RedisUplink uplink)
 {
     /// <summary>Publishes it, if no node did yet.</summary>

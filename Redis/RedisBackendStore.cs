@@ -21,7 +21,9 @@ internal sealed class RedisBackendStore : IBackendStore
 
     private readonly ConcurrentDictionary<BackendUser, bool> _users = [];
     private readonly ConcurrentDictionary<BackendUser, bool> _untold = [];
-    private readonly BrokerOptions _options;
+    private readonly BackendOptions _options;
+    private readonly RedisOptions _redis;
+    private readonly RoutingOptions _routing;
     private readonly RedisNode _node;
     private readonly RedisChannels _channels;
     private readonly RedisUplink _uplink;
@@ -34,9 +36,9 @@ internal sealed class RedisBackendStore : IBackendStore
     private long _touched;
     private int _sweeping;
 
-    public RedisBackendStore(BrokerOptions options, RedisNode node, RedisUplink uplink, RedisDownlink downlink, RoomTable rooms, HistoryPolicy policy, TimeProvider time)
+    public RedisBackendStore(BackendOptions options, RedisOptions redis, RoutingOptions routing, RedisNode node, RedisUplink uplink, RedisDownlink downlink, RoomTable rooms, HistoryPolicy policy, TimeProvider time)
     {
-        (_options, _node, _channels, _uplink, _rooms, _policy, _time) = (options, node, node.Channels, uplink, rooms, policy, time);
+        (_options, _redis, _routing, _node, _channels, _uplink, _rooms, _policy, _time) = (options, redis, routing, node, node.Channels, uplink, rooms, policy, time);
         _touched = time.GetTimestamp();
         downlink.BackendFreed += bkid => Freed?.Invoke(bkid);
     }
@@ -131,7 +133,7 @@ internal sealed class RedisBackendStore : IBackendStore
     /// <summary>Where the answer to an input with an id is kept.</summary>
     /// <param name="of">The bkid, or `register`.</param>
     /// <param name="id">The input's id.</param>
-    public Answers AnswersTo(string of, string id) => Answers.Of(of, id, _channels, _options.IdempotencyWindow, _time);
+    public Answers AnswersTo(string of, string id) => Answers.Of(of, id, _channels, _routing.IdempotencyWindow, _time);
 
     public async ValueTask ConnectAsync(BackendUser user)
     {
@@ -240,7 +242,7 @@ internal sealed class RedisBackendStore : IBackendStore
             }
 
             // After an outage the others need the time to say that they are alive.
-            if (_time.GetElapsedTime(_swept) >= SweepInterval && _time.GetElapsedTime(_attached) >= NodeLife(_options))
+            if (_time.GetElapsedTime(_swept) >= SweepInterval && _time.GetElapsedTime(_attached) >= NodeLife(_redis))
             {
                 _swept = _time.GetTimestamp();
                 foreach (var node in await _uplink.RunAsync(redis => redis.SetMembersAsync(_channels.Nodes)))
@@ -260,7 +262,7 @@ internal sealed class RedisBackendStore : IBackendStore
     }
 
     /// <summary>How long a node is held to be alive after a probe, the sign that it gives: one or two may be missed.</summary>
-    public static TimeSpan NodeLife(BrokerOptions options) =>
+    public static TimeSpan NodeLife(RedisOptions options) =>
         options.ProbeInterval * NodeLifeProbes is var life && life > NodeLifeMin ? life : NodeLifeMin;
 
     private async Task BuryIfDeadAsync(string node)
@@ -377,7 +379,7 @@ internal sealed class RedisBackendStore : IBackendStore
 
     private void CheckOutage()
     {
-        if (_options.Outage == "reject")
+        if (_redis.Outage == "reject")
         {
             throw RedisUplink.Away();
         }

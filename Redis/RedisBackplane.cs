@@ -11,7 +11,7 @@ namespace Dmb.Redis;
 /// come back. It never waits for Redis when the node starts.
 /// </summary>
 internal sealed partial class RedisBackplane(
-    RedisEndpoint redis, BrokerOptions options, RedisNode node, RedisUplink uplink, RedisDownlink downlink, RedisRooms rooms, RedisHistory history, RoomCounts counts, SharedEvents sharedEvents,
+    RedisEndpoint redis, RedisOptions options, RoutingOptions routing, RedisNode node, RedisUplink uplink, RedisDownlink downlink, RedisRooms rooms, RedisHistory history, RoomCounts counts, SharedEvents sharedEvents,
     BackplaneState state, IServiceProvider services,
     ILogger<RedisBackplane> logger)
     : BackgroundService, IBackplane
@@ -91,7 +91,7 @@ internal sealed partial class RedisBackplane(
         try
         {
             var name = node.Channels.Idempotency(key);
-            var isFirst = await uplink.RunAsync(commands => commands.StringSetAsync(name, id, options.IdempotencyWindow, When.NotExists));
+            var isFirst = await uplink.RunAsync(commands => commands.StringSetAsync(name, id, routing.IdempotencyWindow, When.NotExists));
             return isFirst ? null : (string?)await uplink.RunAsync(commands => commands.StringGetAsync(name));
         }
         catch (Exception e) when (RedisUplink.IsAway(e))

@@ -25,7 +25,8 @@ internal sealed partial class RedisDownlink : BackgroundService
     private readonly RedisRooms _rooms;
     private readonly RoomCounts _counts;
     private readonly RedisChannels _channels;
-    private readonly BrokerOptions _options;
+    private readonly RedisOptions _options;
+    private readonly RoutingOptions _routing;
     private readonly TimeProvider _time;
     private readonly BrokerTelemetry _telemetry;
     private readonly ILogger _logger;
@@ -49,9 +50,9 @@ internal sealed partial class RedisDownlink : BackgroundService
     private long _notUnderstood;
 
     public RedisDownlink(
-        BrokerOptions options, RedisNode node, RedisRooms rooms, RoomCounts counts, TimeProvider time, BrokerTelemetry telemetry, ILogger<RedisDownlink> logger)
+        RedisOptions options, RoutingOptions routing, RedisNode node, RedisRooms rooms, RoomCounts counts, TimeProvider time, BrokerTelemetry telemetry, ILogger<RedisDownlink> logger)
     {
-        (_options, _channels, _rooms, _counts, _time, _telemetry, _logger) = (options, node.Channels, rooms, counts, time, telemetry, logger);
+        (_options, _routing, _channels, _rooms, _counts, _time, _telemetry, _logger) = (options, routing, node.Channels, rooms, counts, time, telemetry, logger);
         _started = time.GetTimestamp();
         _lastWarned = _started - (long)(WarningInterval.TotalSeconds * time.TimestampFrequency);
     }
@@ -274,9 +275,9 @@ internal sealed partial class RedisDownlink : BackgroundService
         {
             // It came down, or nobody was here to get it.
         }
-        else if (envelope.Data.Length > _options.MaxMessageBytes + WrappingMax)
+        else if (envelope.Data.Length > _routing.MaxMessageBytes + WrappingMax)
         {
-            NotUnderstood(incoming.Room ?? "", $"its data is larger than {_options.MaxMessageBytes} bytes");
+            NotUnderstood(incoming.Room ?? "", $"its data is larger than {_routing.MaxMessageBytes} bytes");
         }
         else if ((filling ?? incoming.State as RedisLink) is not { } link)
         {

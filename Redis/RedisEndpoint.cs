@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Net.Sockets;
-using Dmb.Routing;
 using StackExchange.Redis;
 
 namespace Dmb.Redis;
@@ -16,8 +15,8 @@ internal sealed record RedisEndpoint(string Host, int Port, string? Password = n
     private static readonly TimeSpan Detection = TimeSpan.FromMilliseconds(300);
 
     /// <summary>Where to connect, or null for a node that runs alone. Where nothing is set, <c>localhost:6379</c> is tried once.</summary>
-    /// <exception cref="Settings.BadValueException">REDIS_URL is not one that can be used.</exception>
-    public static async Task<RedisEndpoint?> FindAsync(BrokerOptions options)
+    /// <exception cref="FormatException">REDIS_URL is not one that can be used; the message says what is accepted.</exception>
+    public static async Task<RedisEndpoint?> FindAsync(RedisOptions options)
     {
         if (options.RedisUrl.Length > 0)
         {
@@ -33,25 +32,26 @@ internal sealed record RedisEndpoint(string Host, int Port, string? Password = n
     }
 
     /// <summary>Reads <c>redis[s]://[:password@]host[:port][/database]</c>.</summary>
+    /// <exception cref="FormatException">It is not of that form; the message says what is accepted.</exception>
     internal static RedisEndpoint Read(string url)
     {
         const string Form = "redis://[:password@]host[:port][/database], or rediss:// for TLS";
         if (!Uri.TryCreate(url, UriKind.Absolute, out var uri) || uri.Scheme is not ("redis" or "rediss") || uri.Host.Length == 0)
         {
-            throw new Settings.BadValueException("REDIS_URL", Masked(url), Form);
+            throw new FormatException(Form);
         }
 
         var database = 0;
         var path = uri.AbsolutePath.Trim('/');
         if (path.Length > 0 && !int.TryParse(path, NumberStyles.None, CultureInfo.InvariantCulture, out database))
         {
-            throw new Settings.BadValueException("REDIS_URL", Masked(url), Form);
+            throw new FormatException(Form);
         }
 
         var (user, password) = uri.UserInfo.Split(':', 2) is [var name, var secret] ? (name, secret) : (uri.UserInfo, "");
         if (user is not ("" or "default"))
         {
-            throw new Settings.BadValueException("REDIS_URL", Masked(url), "no user name but `default`, which may be restricted by rules of its own: the Redis client in use cannot send another");
+            throw new FormatException("no user name but `default`, which may be restricted by rules of its own: the Redis client in use cannot send another");
         }
 
         return new RedisEndpoint(
@@ -69,7 +69,8 @@ internal sealed record RedisEndpoint(string Host, int Port, string? Password = n
         return options;
     }
 
-    private static string Masked(string url) => url.IndexOf('@', StringComparison.Ordinal) is >= 0 and var at ? "…" + url[at..] : url;
+    /// <summary>The URL without what stands before its <c>@</c>, which may be a password.</summary>
+    internal static string Masked(string url) => url.IndexOf('@', StringComparison.Ordinal) is >= 0 and var at ? "…" + url[at..] : url;
 
     private static async Task<bool> AnswersAsync(string host, int port)
     {

@@ -7,7 +7,7 @@ namespace Dmb.Redis;
 /// The histories of all rooms, in Redis: what a script that publishes is told of them, what is read of them, and whether the server
 /// still has all that this node has seen it count.
 /// </summary>
-internal sealed class RedisHistory(RedisNode node, HistoryPolicy policy, BrokerOptions options, TimeProvider time)
+internal sealed class RedisHistory(RedisNode node, HistoryPolicy policy, HistoryOptions options, TimeProvider time)
 {
     private readonly RedisChannels _channels = node.Channels;
     private string _mark = "";

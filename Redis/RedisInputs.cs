@@ -10,7 +10,7 @@ namespace Dmb.Redis;
 /// one acts; what is none is counted, and logged once a minute.
 /// </summary>
 internal sealed partial class RedisInputs(
-    NotifyInput notify, BackendInput backends, BrokerOptions options, RedisNode node, TimeProvider time, BrokerTelemetry telemetry, ILogger<RedisInputs> logger)
+    NotifyInput notify, BackendInput backends, RedisOptions options, RoutingOptions routing, RedisNode node, TimeProvider time, BrokerTelemetry telemetry, ILogger<RedisInputs> logger)
     : BackgroundService
 {
     private const int InputsMax = 16_384;
@@ -87,9 +87,9 @@ internal sealed partial class RedisInputs(
     private Task ActAsync(Kind kind, string name, ReadOnlyMemory<byte> json)
     {
         // A backend is told of its message.
-        if (kind != Kind.Message && json.Length > options.MaxMessageBytes)
+        if (kind != Kind.Message && json.Length > routing.MaxMessageBytes)
         {
-            throw new RefusedException(ErrorCode.TooBig, $"it is larger than {options.MaxMessageBytes} bytes");
+            throw new RefusedException(ErrorCode.TooBig, $"it is larger than {routing.MaxMessageBytes} bytes");
         }
 
         return kind switch

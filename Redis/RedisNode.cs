@@ -1,11 +1,9 @@
-using Dmb.Routing;
-
 namespace Dmb.Redis;
 
 /// <summary>This node among the others: its name, and the names that follow from it.</summary>
 internal sealed class RedisNode
 {
-    public RedisNode(BrokerOptions options)
+    public RedisNode(RedisOptions options)
     {
         Channels = new RedisChannels(options.Prefix, Id);
     }

@@ -10,7 +10,7 @@ namespace Dmb.Redis;
 /// once, behind all that is missing before it.
 /// </summary>
 internal sealed partial class RedisRooms(
-    BrokerOptions options, RedisNode node, FanOut fanOut, RoomTable local, RedisHistory history, HistoryPolicy policy, TimeProvider time,
+    RedisOptions options, RedisNode node, FanOut fanOut, RoomTable local, RedisHistory history, HistoryPolicy policy, TimeProvider time,
     BrokerTelemetry telemetry, ILogger<RedisRooms> logger)
 {
     private const int SubscribeBatch = 1_000;

@@ -29,7 +29,8 @@ internal sealed partial class RedisUplink
     private static readonly TimeSpan Again = TimeSpan.FromMinutes(1);
 
     private readonly Lock _lock = new();
-    private readonly BrokerOptions _options;
+    private readonly RedisOptions _options;
+    private readonly BackendOptions _backends;
     private readonly RedisChannels _channels;
     private readonly RedisDownlink _downlink;
     private readonly RedisHistory _history;
@@ -50,9 +51,9 @@ internal sealed partial class RedisUplink
     private volatile RedisLink? _link;
 
     public RedisUplink(
-        BrokerOptions options, RedisNode node, RedisDownlink downlink, RedisHistory history, TimeProvider time, BrokerTelemetry telemetry, ILogger<RedisUplink> logger)
+        RedisOptions options, BackendOptions backends, RedisNode node, RedisDownlink downlink, RedisHistory history, TimeProvider time, BrokerTelemetry telemetry, ILogger<RedisUplink> logger)
     {
-        (_options, _channels, _downlink, _history, _time, _telemetry, _logger) = (options, node.Channels, downlink, history, time, telemetry, logger);
+        (_options, _backends, _channels, _downlink, _history, _time, _telemetry, _logger) = (options, backends, node.Channels, downlink, history, time, telemetry, logger);
         _spool = new Spool(options.SpoolMessages, options.SpoolBytes, options.SpoolTime, time);
         _settling = new Spool(options.SpoolMessages, options.SpoolBytes, Unsettled, time);
         _pipeline = new ResiliencePipelineBuilder { TimeProvider = time }
@@ -281,7 +282,7 @@ internal sealed partial class RedisUplink
             RedisScripts.SendUplink,
             [_channels.Log, _channels.BackendUplink(bkid), _channels.Backend(bkid), _channels.Claim(id)],
             [
-                length, _options.UplinkMessages, _channels.Room(message.Rooms[0]), _channels.Uplink, (long)_options.BackendTtl.TotalMilliseconds,
+                length, _backends.UplinkMessages, _channels.Room(message.Rooms[0]), _channels.Uplink, (long)_backends.BackendTtl.TotalMilliseconds,
                 message.Body, start + 1, start + bytes, id, (long)Again.TotalMilliseconds,
             ]);
     }

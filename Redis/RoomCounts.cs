@@ -6,7 +6,7 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>Sessions in a room over all nodes: each is asked, and those that answer in time are added up.</summary>
-internal sealed partial class RoomCounts(BrokerOptions options, RedisNode node, RoomTable local, ILogger<RoomCounts> logger)
+internal sealed partial class RoomCounts(RedisOptions options, RedisNode node, RoomTable local, ILogger<RoomCounts> logger)
 {
     private readonly ConcurrentDictionary<long, Question> _questions = [];
     private long _lastQuestion;

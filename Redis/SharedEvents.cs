@@ -8,7 +8,7 @@ namespace Dmb.Redis;
 /// The registered events of all nodes: one hash in Redis, kept over restarts, and a channel that names an event when it
 /// changes there. What was changed while Redis was away is written when it is back.
 /// </summary>
-internal sealed class SharedEvents(EventTable events, RedisNode node, RedisUplink uplink, BrokerOptions options)
+internal sealed class SharedEvents(EventTable events, RedisNode node, RedisUplink uplink, RedisOptions options)
 {
     private readonly ConcurrentDictionary<string, bool> _unwritten = [];
     private readonly RedisChannels _channels = node.Channels;

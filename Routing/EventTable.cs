@@ -17,7 +17,7 @@ internal sealed class EventTable
     private readonly ConcurrentDictionary<string, EventRegistration> _events;
     private readonly ConcurrentDictionary<string, EventRegistration>.AlternateLookup<ReadOnlySpan<char>> _byCharacters;
 
-    public EventTable(BrokerOptions options)
+    public EventTable(RoutingOptions options)
     {
         _max = options.MaxEvents;
         _buses = [.. options.PublicBuses, .. options.HostBuses, .. options.PrivateBuses];

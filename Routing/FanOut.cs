@@ -8,7 +8,7 @@ namespace Dmb.Routing;
 /// messages to one room arrive in order. Small rooms are served on the publisher's thread; messages to large ones, and
 /// those that come behind them, are taken by one loop that joins what has queued up into one write per subscriber.
 /// </summary>
-internal sealed class FanOut(RoomTable rooms, BrokerOptions options, BrokerTelemetry telemetry) : BackgroundService
+internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTelemetry telemetry) : BackgroundService
 {
     /// <summary>Members of all rooms of a message up to which it is delivered before its publisher goes on.</summary>
     internal const int InlineMax = 32;

@@ -7,7 +7,7 @@ namespace Dmb.Routing;
 /// <param name="Ttl">How long each of them.</param>
 internal readonly record struct HistoryLimits(int Size, TimeSpan Ttl);
 
-/// <summary>Which rooms keep a history: the first of <see cref="BrokerOptions.HistoryRooms"/> that fits, or else <see cref="BrokerOptions.HistorySize"/>.</summary>
+/// <summary>Which rooms keep a history: the first of <see cref="HistoryOptions.HistoryRooms"/> that fits, or else <see cref="HistoryOptions.HistorySize"/>.</summary>
 internal sealed class HistoryPolicy
 {
     private const int SizeMax = 10_000;
@@ -16,7 +16,7 @@ internal sealed class HistoryPolicy
     private readonly HistoryLimits _default;
     private readonly Pattern[] _patterns;
 
-    public HistoryPolicy(BrokerOptions options)
+    public HistoryPolicy(HistoryOptions options)
     {
         _default = Limits(options.HistorySize, options.HistoryTtl);
         _patterns = [.. options.HistoryRooms.Select(entry => Read(entry, options.HistoryTtl) ?? throw new ArgumentException(entry))];

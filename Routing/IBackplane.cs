@@ -26,7 +26,7 @@ internal interface IBackplane
     /// <summary>Completes when what is published to the room from now on, on any node, comes to this one.</summary>
     ValueTask SubscribeAsync(string room);
 
-    /// <summary>The id of the message that came first with this key within <see cref="BrokerOptions.IdempotencyWindow"/>, on any node; null if it is this one.</summary>
+    /// <summary>The id of the message that came first with this key within <see cref="RoutingOptions.IdempotencyWindow"/>, on any node; null if it is this one.</summary>
     ValueTask<string?> FirstIdAsync(string key, string id);
 
     /// <summary>Tells the other nodes that an event was registered or removed here.</summary>

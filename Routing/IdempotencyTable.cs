@@ -1,7 +1,7 @@
 namespace Dmb.Routing;
 
 /// <summary>The keys of lately accepted messages and the ids they got: the same key again is the same message.</summary>
-internal sealed class IdempotencyTable(BrokerOptions options, TimeProvider time)
+internal sealed class IdempotencyTable(RoutingOptions options, TimeProvider time)
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<string, TaskCompletionSource<string>> _ids = [];

@@ -4,7 +4,7 @@ namespace Dmb.Routing;
 /// The histories of a node that runs alone, in its memory: counts and keeps what is published to rooms that keep a history, and hands
 /// it to the fan-out in the order of the count.
 /// </summary>
-internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, RoomTable present, BrokerOptions options, TimeProvider time)
+internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, RoomTable present, HistoryOptions options, TimeProvider time)
 {
     /// <summary>Rooms whose counts are remembered; past that the quiet ones are forgotten.</summary>
     private const int RoomsMax = 1_000_000;

@@ -12,7 +12,7 @@ internal readonly record struct Published(string? Id, bool Duplicate, Taken Take
 
 /// <summary>The one way in: reads where a message wants to go, addresses it, stamps it, and hands it to the backplane.</summary>
 internal sealed class Publisher(
-    IBackplane backplane, IdempotencyTable idempotency, BrokerOptions options, TimeProvider time, BrokerTelemetry telemetry)
+    IBackplane backplane, IdempotencyTable idempotency, RoutingOptions options, TimeProvider time, BrokerTelemetry telemetry)
 {
     /// <summary>How a message's JSON is read: as RFC 8259 has it, no deeper than the limit.</summary>
     public JsonReaderOptions ReaderOptions { get; } = new() { MaxDepth = options.MaxJsonDepth };

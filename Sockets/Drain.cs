@@ -1,6 +1,5 @@
 using System.Runtime.InteropServices;
 using Dmb.Connections;
-using Dmb.Routing;
 
 namespace Dmb.Sockets;
 
@@ -9,7 +8,7 @@ namespace Dmb.Sockets;
 /// and
 /// sends away those there are, in random order over the window. Only then the server stops, and Redis is left after it.
 /// </summary>
-internal sealed partial class Drain(SessionTable sessions, BrokerOptions options, TimeProvider time, IHostApplicationLifetime lifetime, ILogger<Drain> logger)
+internal sealed partial class Drain(SessionTable sessions, SocketOptions options, TimeProvider time, IHostApplicationLifetime lifetime, ILogger<Drain> logger)
     : IHostedLifecycleService, IDisposable
 {
     /// <summary>Signals that came to end the process exit with this and their number.</summary>
@@ -34,7 +33,7 @@ internal sealed partial class Drain(SessionTable sessions, BrokerOptions options
     public bool IsStopping { get; private set; }
 
     /// <summary>The longest that a drain takes, until the server has stopped.</summary>
-    public static TimeSpan LengthMax(BrokerOptions options) => options.DrainDelay + options.DrainWindow + options.CloseTimeout + SocketListener.Linger;
+    public static TimeSpan LengthMax(SocketOptions options) => options.DrainDelay + options.DrainWindow + options.CloseTimeout + SocketListener.Linger;
 
     public Task StartAsync(CancellationToken cancellationToken)
     {

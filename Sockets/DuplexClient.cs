@@ -22,7 +22,7 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
             return (await AnswerAsync(frame), null);
         }
 
-        var members = JsonMembers.Read(frame.Data, broker.Options.MaxJsonDepth, ErrorCode.BadFrame);
+        var members = JsonMembers.Read(frame.Data, broker.Routing.MaxJsonDepth, ErrorCode.BadFrame);
         return await ConnectAsync(members.Text("service"), members.Text("user"), members.Raw("since"));
     }
 
@@ -33,7 +33,7 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
             return await DisconnectAsync(service: null);
         }
 
-        var members = JsonMembers.Read(frame.Data, broker.Options.MaxJsonDepth, ErrorCode.BadFrame);
+        var members = JsonMembers.Read(frame.Data, broker.Routing.MaxJsonDepth, ErrorCode.BadFrame);
         return frame.Event switch
         {
             "dmb:reconnect" => await RegisterAsync(members.Text("name"), members.Text("bkid")),
@@ -124,7 +124,7 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
             return null;
         }
 
-        var text = JsonMembers.Read(places, broker.Options.MaxJsonDepth, ErrorCode.BadFrame).Text(room);
+        var text = JsonMembers.Read(places, broker.Routing.MaxJsonDepth, ErrorCode.BadFrame).Text(room);
         return text is null ? null
             : StreamPosition.TryParse(text, out var place) ? place
             : throw new RefusedException(ErrorCode.BadFrame, StreamPosition.Form);

@@ -59,7 +59,7 @@ internal sealed class RoomClient(Session session, SocketBroker broker, IPAddress
     public async ValueTask ConfigureAsync(ClientFrame frame)
     {
         var (data, options) = (frame.Data, broker.Publisher.ReaderOptions);
-        if (RoomRequestReader.ReadBuses(data.Span, options, broker.Options.ConfigurableBuses) is not var (join, leave))
+        if (RoomRequestReader.ReadBuses(data.Span, options, broker.Routing.ConfigurableBuses) is not var (join, leave))
         {
             frame.Ignore("configure takes an object of buses: {\"calls\":true,\"traces\":false}.");
             return;

@@ -33,17 +33,17 @@ internal static class ServerEvents
     public static byte[] Drain(int afterMs) => Write(json => json.WriteNumber("after_ms"u8, afterMs));
 
     /// <summary>The data of <c>welcome</c>, the first frame of a session.</summary>
-    public static byte[] Welcome(string sessionId, string version, bool isPublic, BrokerOptions options) => Write(json =>
+    public static byte[] Welcome(string sessionId, string version, bool isPublic, SocketOptions options, RoutingOptions routing) => Write(json =>
     {
         json.WriteString("id"u8, sessionId);
         json.WriteString("name"u8, "dmb"u8);
         json.WriteString("version"u8, version);
         json.WriteBoolean("public"u8, isPublic);
         json.WriteStartObject("limits"u8);
-        json.WriteNumber("message_bytes"u8, options.MaxMessageBytes);
+        json.WriteNumber("message_bytes"u8, routing.MaxMessageBytes);
         json.WriteNumber("rooms"u8, options.MaxRoomsPerSession);
         json.WriteNumber("rooms_per_subscribe"u8, options.MaxRoomsPerSubscribe);
-        json.WriteNumber("in"u8, options.MaxIn);
+        json.WriteNumber("in"u8, routing.MaxIn);
         json.WriteNumber("ping_s"u8, options.PingInterval.TotalSeconds);
         json.WriteNumber("silent_s"u8, options.SilentTimeout.TotalSeconds);
         json.WriteEndObject();

@@ -44,7 +44,7 @@ internal sealed partial class Session : Subscriber
     public Session(SessionTable table, Caller caller, Wire wire, IFrameOutput output)
     {
         (_table, _caller, _wire) = (table, caller, wire);
-        _queue = new SendQueue(output, table.Options.MaxPendingMessages, table.Options.MaxPendingBytes);
+        _queue = new SendQueue(output, table.Routing.MaxPendingMessages, table.Routing.MaxPendingBytes);
         _opened = _lastActivity = _lastPing = table.Time.GetTimestamp();
     }
 

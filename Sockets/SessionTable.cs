@@ -8,8 +8,8 @@ namespace Dmb.Sockets;
 
 /// <summary>All sessions of this node, and what they share.</summary>
 internal sealed partial class SessionTable(
-    RoomTable rooms, HostKeys keys, Limits limits, BrokerOptions options, TimeProvider time, BrokerTelemetry telemetry,
-    ILogger<SessionTable> logger)
+    RoomTable rooms, HostKeys keys, Limits limits, SocketOptions options, RoutingOptions routing,
+    TimeProvider time, BrokerTelemetry telemetry, ILogger<SessionTable> logger)
 {
     private readonly ConcurrentDictionary<Session, bool> _sessions = [];
     private int _leases;
@@ -17,7 +17,9 @@ internal sealed partial class SessionTable(
     private readonly TaskCompletionSource _allLeft = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public HostKeys Keys => keys;
-    public BrokerOptions Options => options;
+    public SocketOptions Options => options;
+
+    public RoutingOptions Routing => routing;
 
     public TimeProvider Time => time;
 

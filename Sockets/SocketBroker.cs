@@ -7,7 +7,7 @@ namespace Dmb.Sockets;
 /// <summary>The parts of the broker that duplex clients use.</summary>
 internal sealed record SocketBroker(
     IBackplane Backplane, RoomTable Rooms, RoomJoins Joins, EventTable Events, Publisher Publisher, BackendServices Backends,
-    AccessRules Rules, Credentials Credentials, Limits Limits, BrokerOptions Options, TimeProvider Time)
+    AccessRules Rules, Credentials Credentials, Limits Limits, SocketOptions Options, RoutingOptions Routing, TimeProvider Time)
 {
     /// <summary>Refuses a join that would put a session in more rooms than it may be in.</summary>
     public void CheckRoomCount(Session session, IEnumerable<string> rooms)

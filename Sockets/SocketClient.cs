@@ -89,7 +89,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
             case "register":
                 return RegisterAsync(frame);
             case "ping":
-                return PublishToAsync("ping", broker.Options.HostBuses, frame.Data, frame);
+                return PublishToAsync("ping", broker.Routing.HostBuses, frame.Data, frame);
             case "shout":
                 byte[] shout = JsonText.Concat(
                     "{\"id\":\""u8, Encoding.ASCII.GetBytes(session.Id), "\",\"data\":"u8, frame.Data.Span, "}"u8);
@@ -108,7 +108,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
     /// </summary>
     private async ValueTask AuthenticateAsync(ClientFrame frame)
     {
-        var shown = JsonMembers.Read(frame.Data, broker.Options.MaxJsonDepth, ErrorCode.BadFrame).Text("token")
+        var shown = JsonMembers.Read(frame.Data, broker.Routing.MaxJsonDepth, ErrorCode.BadFrame).Text("token")
             ?? throw new RefusedException(ErrorCode.BadFrame, "The member token is missing.");
         Caller caller;
         try

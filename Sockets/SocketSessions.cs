@@ -65,7 +65,7 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
             {
                 // Queued before the session is registered, so that nothing precedes it.
                 session.Queue("welcome", ServerEvents.Welcome(
-                    session.Id, BuildInfo.Version, session.Caller.IsAnonymous, broker.Options));
+                    session.Id, BuildInfo.Version, session.Caller.IsAnonymous, broker.Options, broker.Routing));
             }
 
             sessions.Add(session);

@@ -30,7 +30,7 @@ internal abstract class Wire
 {
     /// <summary>
     /// True where clients send frames on the same connection: they are pinged, closed when silent, have
-    /// <see cref="BrokerOptions.AuthTimeout"/> to authenticate, and are told the state of the node.
+    /// <see cref="SocketOptions.AuthTimeout"/> to authenticate, and are told the state of the node.
     /// </summary>
     public virtual bool IsDuplex => true;
 
@@ -64,7 +64,7 @@ internal abstract class Wire
     public abstract byte[] Ping { get; }
 
     /// <summary>Time between two pings.</summary>
-    public virtual TimeSpan PingInterval(BrokerOptions options) => options.PingInterval;
+    public virtual TimeSpan PingInterval(SocketOptions options) => options.PingInterval;
 
     /// <summary>
     /// The protocol's own close, sent behind <c>bye</c>; empty where the end of the connection says it.

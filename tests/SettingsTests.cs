@@ -1,7 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Text.RegularExpressions;
-using Dmb.Routing;
 using Microsoft.Extensions.Configuration;
 
 namespace Dmb.Tests;
@@ -130,8 +129,8 @@ public sealed class SettingsTests
     {
         using var configuration = new ConfigurationManager();
         var options = Settings.Read(configuration, arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries));
-        Assert.Equal((publishes, joins, handshakes), (options.PublishRate, options.JoinRate, options.HandshakeRate));
-        Assert.Equal(0, options.MaxSessionsPerAddress);
+        Assert.Equal((publishes, joins, handshakes), (options.Access.PublishRate, options.Access.JoinRate, options.Access.HandshakeRate));
+        Assert.Equal(0, options.Access.MaxSessionsPerAddress);
     }
 
     [Fact]
@@ -219,7 +218,7 @@ public sealed class SettingsTests
         Assert.Matches(@"DMB_PORT +[^\n]+\n +0 to 65535; default 8082\n", output);
         Assert.Matches(@"DMB_MAX_MESSAGE_BYTES +[^\n]+\n +64 to 16777216; default 262144\n", output);
         Assert.Matches(@"DMB_PING_INTERVAL +[^\n]+\n +1 to 3600 seconds; default 25\n", output);
-        var settings = typeof(BrokerOptions).GetProperties().Count(property => property.CanWrite);
+        var settings = typeof(NodeOptions).GetProperties().Sum(part => part.PropertyType.GetProperties().Count(property => property.CanWrite));
         Assert.Equal(settings, Regex.Count(output, "(?m)^(DMB|REDIS)_"));
     }
 

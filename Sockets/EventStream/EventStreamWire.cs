@@ -16,7 +16,7 @@ internal class EventStreamWire : Wire
 
     public override byte[] Ping => EventStreamFrames.Comment;
 
-    public override TimeSpan PingInterval(BrokerOptions options) => options.CommentInterval;
+    public override TimeSpan PingInterval(SocketOptions options) => options.CommentInterval;
 
     public override byte[] Message(Envelope envelope, int room) =>
         envelope.Frame(Slot, room) ??= EventStreamFrames.Message(envelope, room);

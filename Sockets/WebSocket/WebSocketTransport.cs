@@ -71,7 +71,7 @@ internal sealed class WebSocketTransport(WebSocket webSocket, SharedStream strea
     /// <summary>The next text message in a rented buffer, or null at the client's close frame.</summary>
     private async Task<Message?> ReadMessageAsync()
     {
-        var maxBytes = broker.Options.MaxMessageBytes;
+        var maxBytes = broker.Routing.MaxMessageBytes;
 
         // No buffer is held while nothing arrives.
         var result = await webSocket.ReceiveAsync(Memory<byte>.Empty, CancellationToken.None);

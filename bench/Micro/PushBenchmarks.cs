@@ -75,7 +75,7 @@ public class PushBenchmarks : IDisposable
         probe.Start();
         var port = ((IPEndPoint)probe.LocalEndpoint).Port;
         probe.Stop();
-        var main = typeof(BrokerOptions).Assembly.EntryPoint!;
+        var main = typeof(RoutingOptions).Assembly.EntryPoint!;
         new Thread(() => main.Invoke(null, [new[] { $"--Dmb:Port={port}", "--Dmb:RedisHost=none" }])) { IsBackground = true }.Start();
         while (true)
         {

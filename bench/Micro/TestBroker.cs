@@ -14,12 +14,12 @@ internal sealed class TestBroker : IDisposable
 
     public TestBroker()
     {
-        var options = new BrokerOptions { MaxEvents = 100_000 };
+        var (options, kept) = (new RoutingOptions { MaxEvents = 100_000 }, new HistoryOptions());
         _telemetry = new BrokerTelemetry(_services.GetRequiredService<IMeterFactory>(), TimeProvider.System);
         Events = new EventTable(options);
         FanOut = new FanOut(Rooms, options, _telemetry);
         var idempotency = new IdempotencyTable(options, TimeProvider.System);
-        var history = new LocalHistory(new HistoryPolicy(options), FanOut, Rooms, options, TimeProvider.System);
+        var history = new LocalHistory(new HistoryPolicy(kept), FanOut, Rooms, kept, TimeProvider.System);
         Publisher = new Publisher(new LocalBackplane(history, Rooms), idempotency, options, TimeProvider.System, _telemetry);
     }
 

@@ -7,7 +7,7 @@ public sealed class EventTableTests
     [Fact]
     public void Another_site_has_its_own_events_and_buses()
     {
-        var events = new EventTable(new BrokerOptions
+        var events = new EventTable(new RoutingOptions
         {
             PublicBuses = ["lobby"],
             HostBuses = [],
@@ -21,7 +21,7 @@ public sealed class EventTableTests
     [Fact]
     public void An_event_is_found_by_its_name_and_by_nothing_else()
     {
-        var events = new EventTable(new BrokerOptions());
+        var events = new EventTable(new RoutingOptions());
 
         Assert.Equal("calls", events.Find("call")!.DefaultRoom);
         Assert.Null(events.Find("Call"));
@@ -31,7 +31,7 @@ public sealed class EventTableTests
     [Theory]
     [MemberData(nameof(DefaultEvents))]
     public void The_default_table_is_the_contracts(string @event, string bus) =>
-        Assert.Equal(bus, new EventTable(new BrokerOptions()).Find(@event)!.DefaultRoom);
+        Assert.Equal(bus, new EventTable(new RoutingOptions()).Find(@event)!.DefaultRoom);
 
     public static TheoryData<string, string> DefaultEvents()
     {

@@ -10,13 +10,13 @@ internal sealed class Broker : IAsyncDisposable
     private readonly ServiceProvider _metrics = new ServiceCollection().AddMetrics().AddSingleton(TimeProvider.System).BuildServiceProvider();
     private readonly BrokerTelemetry _telemetry;
 
-    public Broker(BrokerOptions? options = null)
+    public Broker()
     {
-        options ??= new BrokerOptions { HistorySize = 0 };
+        var (options, history) = (new RoutingOptions(), new HistoryOptions { HistorySize = 0 });
         _telemetry = ActivatorUtilities.CreateInstance<BrokerTelemetry>(_metrics);
         Events = new EventTable(options);
         FanOut = new FanOut(Rooms, options, _telemetry);
-        History = new LocalHistory(new HistoryPolicy(options), FanOut, Rooms, options, Time);
+        History = new LocalHistory(new HistoryPolicy(history), FanOut, Rooms, history, Time);
         Publisher = new Publisher(new LocalBackplane(History, Rooms), new IdempotencyTable(options, Time), options, Time, _telemetry);
     }
 

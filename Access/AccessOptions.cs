@@ -1,0 +1,65 @@
+using System.ComponentModel;
+using System.ComponentModel.DataAnnotations;
+
+namespace Dmb.Access;
+
+/// <summary>
+/// Settings of credentials and rates: keys of hosts, tokens of users, and the limits of one caller or address.
+/// </summary>
+internal sealed class AccessOptions
+{
+    [Description("`none` says that listening on more than loopback without keys or tokens is meant: whoever reaches the port may do everything.")]
+    [AllowedValues("", "none")]
+    public string Auth { get; set; } = "";
+
+    [Description("Keys of hosts: name:secret:scopes, separated by `;`, e.g. opensips:<secret>:publish;ops:<secret>:read,register. Scopes: read, publish, register, admin.")]
+    public string Keys { get; set; } = "";
+
+    [Description("A file of such keys, one a line, read again when it changes.")]
+    public string KeysFile { get; set; } = "";
+
+    [Description("Secret of the users' tokens (JWT, HS256): 32 bytes or more.")]
+    public string JwtSecret { get; set; } = "";
+
+    [Description("A file of public keys of the users' tokens (JWT, RS256 and ES256), PEM or JWKS, read again when it changes.")]
+    public string JwtKeys { get; set; } = "";
+
+    [Description("The `iss` that tokens must have.")]
+    public string JwtIssuer { get; set; } = "";
+
+    [Description("The `aud` that tokens must have.")]
+    public string JwtAudience { get; set; } = "";
+
+    [Description("Whether a token may come as ?access_token=, for pages that stream /events. URLs end up in the logs of proxies.")]
+    public bool TokenInQuery { get; set; }
+
+    [Description("Messages that one key, one user, or else one address may publish in a second. 0 is no limit.")]
+    [Range(0, 10_000_000)]
+    [Elsewhere(2_000)]
+    public int PublishRate { get; set; }
+
+    [Description("Rooms that one key, one user, or else one address may join in a second. 0 is no limit.")]
+    [Range(0, 10_000_000)]
+    [Elsewhere(1_000)]
+    public int JoinRate { get; set; }
+
+    [Description("Sockets that one address may open in a second without credentials. 0 is no limit.")]
+    [Range(0, 10_000_000)]
+    [Elsewhere(20)]
+    public int HandshakeRate { get; set; }
+
+    [Description("Sessions of one address, of IPv6 of one /64; one more is refused with 503. 0 is no limit.")]
+    [Range(0, 10_000_000)]
+    public int MaxSessionsPerAddress { get; set; }
+
+    /// <summary>Whether there are keys or tokens, so that callers are asked for them.</summary>
+    public bool HasCredentials => Keys.Length + KeysFile.Length + JwtSecret.Length + JwtKeys.Length > 0;
+}
+
+/// <summary>A setting's default for a node that other machines can reach.</summary>
+[AttributeUsage(AttributeTargets.Property)]
+internal sealed class ElsewhereAttribute(int value) : Attribute
+{
+    /// <summary>The default, in the unit of the setting.</summary>
+    public int Value { get; } = value;
+}

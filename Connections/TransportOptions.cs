@@ -1,0 +1,12 @@
+using System.ComponentModel;
+using System.ComponentModel.DataAnnotations;
+
+namespace Dmb.Connections;
+
+/// <summary>Settings of connections, before and beside the protocol that they speak.</summary>
+internal sealed class TransportOptions
+{
+    [Description("How long a new connection may take to say something, and a request, or a handshake, to have sent its headers.")]
+    [Range(1, 300)]
+    public TimeSpan HeadersTimeout { get; set; } = TimeSpan.FromSeconds(10);
+}

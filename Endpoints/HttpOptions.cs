@@ -1,0 +1,43 @@
+using System.ComponentModel;
+using System.ComponentModel.DataAnnotations;
+using System.Net;
+
+namespace Dmb.Endpoints;
+
+/// <summary>
+/// Settings of the HTTP server: where it listens, which pages and proxies it believes, the limits of a batch.
+/// </summary>
+internal sealed class HttpOptions
+{
+    [Description("Port to listen on; 0 takes any free one. Without it, PORT is taken.")]
+    [Range(0, 65_535)]
+    public int Port { get; set; } = 8082;
+
+    [Description("Address to listen on: an IP address, localhost, or * for all.")]
+    public string Host { get; set; } = "127.0.0.1";
+
+    [Description("Origins of pages that may use the broker besides its own, e.g. https://desk.example.com.")]
+    public string[] AllowedOrigins { get; set; } = [];
+
+    [Description("Reverse proxies whose X-Forwarded-For, -Proto and -Host are believed: IP addresses, or networks such as 10.0.0.0/8.")]
+    public string[] TrustedProxies { get; set; } = [];
+
+    [Description("Bytes of the body of a batch.")]
+    [Range(64, 67_108_864)]
+    public int MaxBatchBytes { get; set; } = 4_194_304;
+
+    [Description("Items of one batch.")]
+    [Range(1, 10_000)]
+    public int MaxBatchItems { get; set; } = 100;
+
+    /// <summary>The address to listen on; null stands for all addresses.</summary>
+    public IPAddress? Address => Host switch
+    {
+        "localhost" => IPAddress.Loopback,
+        "*" or "+" => null,
+        var host => IPAddress.Parse(host),
+    };
+
+    /// <summary>Whether only this machine can reach the node.</summary>
+    public bool IsLoopback => Address is { } address && IPAddress.IsLoopback(address);
+}

@@ -1,0 +1,57 @@
+using System.ComponentModel;
+using System.ComponentModel.DataAnnotations;
+
+namespace Dmb.Redis;
+
+/// <summary>
+/// Settings of the backplane over Redis: where it is, how its keys begin, and what happens while it is away.
+/// </summary>
+internal sealed class RedisOptions
+{
+    [ConfigurationKeyName("REDIS_HOST")]
+    [Description("Host of Redis; `none` runs this node alone. Without it, localhost is tried once at start.")]
+    public string RedisHost { get; set; } = "";
+
+    [ConfigurationKeyName("REDIS_PORT")]
+    [Description("Port of Redis.")]
+    [Range(1, 65_535)]
+    public int RedisPort { get; set; } = 6379;
+
+    [ConfigurationKeyName("REDIS_URL")]
+    [Description("Redis as a URL instead: redis://[:password@]host[:port][/database], or rediss:// for TLS.")]
+    public string RedisUrl { get; set; } = "";
+
+    [Description("What all channels and keys in Redis begin with; brokers with different prefixes don't meet.")]
+    public string Prefix { get; set; } = "dmb:";
+
+    [Description("While Redis is away: `spool` delivers here and keeps for the others, `local` delivers here only, `reject` answers 503.")]
+    [AllowedValues("spool", "local", "reject")]
+    public string Outage { get; set; } = "spool";
+
+    [Description("Patterns of Redis channels that take pushes besides dmb:notify:*, e.g. opensips:*; the event is what the * stands for.")]
+    public string[] NotifyChannels { get; set; } = [];
+
+    [Description("Messages kept while Redis is away.")]
+    [Range(1, 1_000_000)]
+    public int SpoolMessages { get; set; } = 10_000;
+
+    [Description("Bytes of messages kept while Redis is away.")]
+    [Range(1_024, 1_073_741_824)]
+    public int SpoolBytes { get; set; } = 16_777_216;
+
+    [Description("How long a message is kept while Redis is away.")]
+    [Range(1, 3_600)]
+    public TimeSpan SpoolTime { get; set; } = TimeSpan.FromSeconds(30);
+
+    [Description("How long Redis may take to answer a publish before it counts as away.")]
+    [Range(1, 30)]
+    public TimeSpan PublishTimeout { get; set; } = TimeSpan.FromSeconds(1);
+
+    [Description("How often a probe is sent through Redis; two that don't come back mean that it is away.")]
+    [Range(1, 60)]
+    public TimeSpan ProbeInterval { get; set; } = TimeSpan.FromSeconds(1);
+
+    [Description("How long a room that nobody is in any more stays subscribed.")]
+    [Range(1, 3_600)]
+    public TimeSpan RoomLinger { get; set; } = TimeSpan.FromSeconds(5);
+}

@@ -1,0 +1,135 @@
+using System.Globalization;
+using System.Net;
+using System.Text;
+using Dmb.Access;
+using Dmb.Redis;
+using Dmb.Routing;
+
+namespace Dmb;
+
+/// <summary>Checks what no range can say: values that depend on others, names, addresses and files.</summary>
+internal static class SettingsCheck
+{
+    /// <summary>What is shown of a secret.</summary>
+    private const string Hidden = "…";
+
+    /// <exception cref="Settings.BadValueException">A value is not what the setting takes.</exception>
+    public static void Check(NodeOptions options)
+    {
+        if (options.Http.Host is not ("localhost" or "*" or "+") && !IPAddress.TryParse(options.Http.Host, out _))
+        {
+            throw new Settings.BadValueException("DMB_HOST", options.Http.Host, "an IP address, localhost or *");
+        }
+
+        CheckAccess(options);
+
+        CheckBuses("DMB_PUBLIC_BUSES", options.Routing.PublicBuses);
+        CheckBuses("DMB_HOST_BUSES", options.Routing.HostBuses);
+        CheckBuses("DMB_PRIVATE_BUSES", options.Routing.PrivateBuses);
+        HashSet<string> buses = [.. options.Routing.PublicBuses, .. options.Routing.HostBuses, .. options.Routing.PrivateBuses];
+        foreach (var entry in options.Routing.Events)
+        {
+            var (name, bus) = EventTable.Split(entry);
+            if (!Names.IsEvent(name) || (bus.Length > 0 && !buses.Contains(bus)))
+            {
+                throw new Settings.BadValueException("DMB_EVENTS", $"{name}={bus}", "event=bus, the bus being one of the DMB_*_BUSES");
+            }
+        }
+
+        foreach (var origin in options.Http.AllowedOrigins)
+        {
+            if (!Uri.TryCreate(origin, UriKind.Absolute, out var uri) || uri.GetLeftPart(UriPartial.Authority) != origin)
+            {
+                throw new Settings.BadValueException("DMB_ALLOWED_ORIGINS", origin, "origins such as https://desk.example.com or http://localhost:3000, without a path");
+            }
+        }
+
+        foreach (var proxy in options.Http.TrustedProxies.Where(proxy => !IPAddress.TryParse(proxy, out _) && !System.Net.IPNetwork.TryParse(proxy, out _)))
+        {
+            throw new Settings.BadValueException("DMB_TRUSTED_PROXIES", proxy, "IP addresses such as 127.0.0.1, and networks such as 10.0.0.0/8");
+        }
+
+        if (options.Routing.MaxPendingBytes < options.Routing.MaxMessageBytes + 1_024)
+        {
+            throw new Settings.BadValueException("DMB_MAX_PENDING_BYTES", options.Routing.MaxPendingBytes.ToString(CultureInfo.InvariantCulture), "at least DMB_MAX_MESSAGE_BYTES and 1024 more");
+        }
+
+        if (options.Redis.RedisUrl.Length > 0)
+        {
+            try
+            {
+                RedisEndpoint.Read(options.Redis.RedisUrl);
+            }
+            catch (FormatException e)
+            {
+                throw new Settings.BadValueException("REDIS_URL", RedisEndpoint.Masked(options.Redis.RedisUrl), e.Message);
+            }
+        }
+
+        if (options.Redis.Prefix.Length is 0 or > 64 || !Names.IsRoom(options.Redis.Prefix) || options.Redis.Prefix.AsSpan().ContainsAny("*?[]\\"))
+        {
+            throw new Settings.BadValueException("DMB_PREFIX", options.Redis.Prefix, "1 to 64 characters, none of them a space or one of * ? [ ] \\");
+        }
+
+        foreach (var pattern in options.Redis.NotifyChannels.Where(pattern => pattern.Count(c => c == '*') != 1 || pattern.AsSpan().ContainsAny("?[]\\")))
+        {
+            throw new Settings.BadValueException("DMB_NOTIFY_CHANNELS", pattern, "patterns with one *, which stands for the event, such as opensips:*");
+        }
+
+        foreach (var entry in options.History.HistoryRooms.Where(entry => !HistoryPolicy.IsPattern(entry)))
+        {
+            throw new Settings.BadValueException("DMB_HISTORY_ROOMS", entry, "room=messages or room=messages/seconds, with 0 to 10000 messages and 0 to 86400 seconds; a room may end in *");
+        }
+
+        if (options.Sockets.SilentTimeout <= options.Sockets.PingInterval)
+        {
+            throw new Settings.BadValueException("DMB_SILENT_TIMEOUT", Setting.Write(options.Sockets.SilentTimeout), "more than DMB_PING_INTERVAL");
+        }
+    }
+
+    private static void CheckAccess(NodeOptions options)
+    {
+        if (!options.Http.IsLoopback && !options.Access.HasCredentials && options.Access.Auth != "none")
+        {
+            throw new Settings.BadValueException(
+                "DMB_HOST", options.Http.Host,
+                "a loopback address unless it is said who may come: DMB_KEYS or DMB_KEYS_FILE for hosts, DMB_JWT_SECRET or DMB_JWT_KEYS for users; or DMB_AUTH=none, and everybody who reaches the port may do everything");
+        }
+
+        if (options.Access.HasCredentials && options.Access.Auth == "none")
+        {
+            throw new Settings.BadValueException("DMB_AUTH", options.Access.Auth, "nothing where there are keys or tokens");
+        }
+
+        CheckCredentials("DMB_KEYS", Hidden, HostKeys.Form, () => HostKeys.Read(options.Access.Keys));
+        CheckCredentials("DMB_KEYS_FILE", options.Access.KeysFile, HostKeys.Form, () => HostKeys.Read(File.ReadAllText(options.Access.KeysFile)), options.Access.KeysFile.Length > 0);
+        CheckCredentials("DMB_JWT_KEYS", options.Access.JwtKeys, UserTokens.KeysForm, () => UserTokens.ReadKeys(File.ReadAllText(options.Access.JwtKeys)), options.Access.JwtKeys.Length > 0);
+        if (options.Access.JwtSecret.Length > 0 && Encoding.UTF8.GetByteCount(options.Access.JwtSecret) < UserTokens.SecretBytesMin)
+        {
+            throw new Settings.BadValueException("DMB_JWT_SECRET", Hidden, $"{UserTokens.SecretBytesMin} bytes or more");
+        }
+    }
+
+    private static void CheckCredentials(string setting, string shown, string form, Action read, bool isSet = true)
+    {
+        try
+        {
+            if (isSet)
+            {
+                read();
+            }
+        }
+        catch (Exception e) when (e is FormatException or IOException or UnauthorizedAccessException)
+        {
+            throw new Settings.BadValueException(setting, shown, $"{form}. {e.Message}");
+        }
+    }
+
+    private static void CheckBuses(string setting, string[] buses)
+    {
+        foreach (var bus in buses.Where(bus => !Names.IsRoom(bus)))
+        {
+            throw new Settings.BadValueException(setting, bus, "names of rooms: 1 to 200 bytes without spaces");
+        }
+    }
+}
