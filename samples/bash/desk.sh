@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The desk over Redis, with redis-cli: greets whoever comes, answers what they say, and tells all what begins with "all: ".
+# The desk over Redis, with redis-cli: greets each user that connects, answers what a user says, and sends to all what begins with "all: ".
 set -uo pipefail
 export LC_ALL=C
 
@@ -20,7 +20,7 @@ register() { # nonce
   redis PUBLISH dmb:register "{\"type\":\"bk_connect\",\"name\":\"desk\",\"reply_to\":\"desk:$1\",\"bkid\":$known,\"nonce\":\"$1\"}" >/dev/null
 }
 
-# Through stdin, which takes a longer message than an argument. Nobody there to take it is a failure.
+# Through stdin, which takes a longer message than an argument. Without a subscriber the publish fails.
 send() { # id, the other members of a bk_message
   (($(printf '{"type":"bk_message","id":"%s",%s}' "$1" "$2" | redis -x PUBLISH "dmb:$bkid") > 0))
 }

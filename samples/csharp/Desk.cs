@@ -2,7 +2,7 @@ using System.Diagnostics;
 using System.Net.WebSockets;
 using System.Text.Json;
 
-/// <summary>The desk over the broker's socket: greets whoever comes, answers what they say, and tells all what begins with "all: ".</summary>
+/// <summary>The desk over the broker's socket: greets each user that connects, answers what a user says, and sends to all what begins with "all: ".</summary>
 internal sealed class Desk(Uri broker) : IDisposable
 {
     private const string BkidFile = "desk.bkid";

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The desk over Redis: greets whoever comes, answers what they say, and tells all what begins with "all: "."""
+"""The desk over Redis: greets each user that connects, answers what a user says, and sends to all what begins with "all: "."""
 
 import json
 import os
