@@ -33,7 +33,7 @@ internal sealed class BackendServices
     /// <exception cref="RefusedException">The name or the bkid is none.</exception>
     public static Backend Name(string? name, string? bkid)
     {
-        if (name is null || !Names.IsRoom(name))
+        if (name is null || !Names.IsChannel(name))
         {
             throw new RefusedException(ErrorCode.BadName, "The member name is 1 to 200 bytes of UTF-8 without control characters or spaces.");
         }

@@ -81,10 +81,13 @@ internal static class BackendEndpoints
             .WithName("streamUplink")
             .WithSummary("Stream what a backend's users say.")
             .WithDescription("Server-sent events named `dmb:uplink`: messages, and users that come and go.")
+            .WithMetadata(EventStreamEndpoints.Heartbeat)
             .WithMetadata(new RouteExample("bkid", BkidExample))
             .Produces<string>(StatusCodes.Status200OK, "text/event-stream")
             .ProducesProblems(401, 403, 404, 503)
             .Requires(Operation.Register);
+
+        group.MapMethods("/uplink", [HttpMethods.Head], (Delegate)StreamAsync).ExcludeFromDescription().Requires(Operation.Register);
 
         group.MapGet("/uplink/stored", ReadAsync)
             .WithName("readUplink")
@@ -130,13 +133,15 @@ internal static class BackendEndpoints
             statusCode: sent.Taken == Taken.Spooled ? StatusCodes.Status202Accepted : StatusCodes.Status200OK);
     }
 
-    private static Task StreamAsync(HttpContext context, string bkid, SessionTable sessions, BackendServices backends) =>
-        EventStreamEndpoints.RunAsync(context, sessions, async session =>
+    private static async Task StreamAsync(HttpContext context, string bkid, SessionTable sessions, BackendServices backends)
+    {
+        await backends.TouchAsync(bkid);
+        await EventStreamSession.RunAsync(context, sessions, async session =>
         {
-            await backends.TouchAsync(bkid);
             await backends.ListenAsync(session, bkid);
             return default;
         });
+    }
 
     private static async Task<IResult> ReadAsync(string bkid, BackendServices backends, string? after = null, int max = 100)
     {

@@ -48,6 +48,11 @@ internal static partial class Problems
             }
             catch (RefusedException refused) when (!context.Response.HasStarted)
             {
+                if (await EventStreamSession.TryPostponeAsync(context, refused))
+                {
+                    return;
+                }
+
                 if (HeaderOf(refused) is var (name, value))
                 {
                     context.Response.Headers[name] = value;

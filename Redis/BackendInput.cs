@@ -117,8 +117,8 @@ internal sealed class BackendInput(BackendServices backends, RedisBackendStore s
 
     /// <summary>The channel that a backend wants its answer on: what it says, or that of its name; null when neither is any.</summary>
     private string? ReplyTo(JsonMembers members) =>
-        members.TextOrNull("reply_to") is { } channel && Names.IsRoom(channel) ? channel
-        : members.TextOrNull("name") is { } name && Names.IsRoom(name) ? _channels.RegisterAck(name)
+        members.TextOrNull("reply_to") is { } channel && Names.IsChannel(channel) ? channel
+        : members.TextOrNull("name") is { } name && Names.IsChannel(name) ? _channels.RegisterAck(name)
         : null;
 
     private static byte[] Nonce(JsonMembers members) =>

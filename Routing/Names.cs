@@ -19,7 +19,7 @@ internal static class Names
     public const string EventForm = "An event's name is 1 to 128 of A-Z a-z 0-9 _ . : -, and begins with a letter, a digit or _.";
 
     /// <summary>What a room's name looks like, for people.</summary>
-    public const string RoomForm = "A room's name is 1 to 200 bytes of UTF-8 without control characters or spaces.";
+    public const string RoomForm = "A room's name is 1 to 200 bytes of UTF-8 without control characters, spaces or *.";
 
     /// <summary>What a backend's user looks like, for people.</summary>
     public const string UserForm = "A user is 1 to 200 bytes of UTF-8 without control characters.";
@@ -37,8 +37,11 @@ internal static class Names
         && Word.Contains(name[0])
         && !name.ContainsAnyExcept(EventCharacters);
 
+    /// <summary>A channel without <c>*</c>, which is reserved for subscriptions by pattern.</summary>
+    public static bool IsRoom(ReadOnlySpan<char> name) => !name.Contains('*') && IsChannel(name);
+
     /// <summary>1 to 200 bytes of UTF-8 without control characters or spaces.</summary>
-    public static bool IsRoom(ReadOnlySpan<char> name)
+    public static bool IsChannel(ReadOnlySpan<char> name)
     {
         if (name.IsEmpty || name.Length > MaxRoomBytes || Encoding.UTF8.GetByteCount(name) > MaxRoomBytes)
         {

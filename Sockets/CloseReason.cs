@@ -9,7 +9,8 @@ namespace Dmb.Sockets;
 /// <param name="Text">A few words for people, at most 123 bytes.</param>
 /// <param name="Reconnect">Whether the client should come back.</param>
 /// <param name="AfterMs">How many milliseconds it should wait before it does.</param>
-internal sealed record CloseReason(int Code, string Text, bool Reconnect, int AfterMs = 0)
+/// <param name="DrainMs">How many milliseconds this node still refuses new sessions before it ends.</param>
+internal sealed record CloseReason(int Code, string Text, bool Reconnect, int AfterMs = 0, int DrainMs = 0)
 {
     public static readonly CloseReason Binary = new(1003, "binary frames are not taken", Reconnect: false);
 
@@ -41,5 +42,6 @@ internal sealed record CloseReason(int Code, string Text, bool Reconnect, int Af
     public static CloseReason Of(RefusedException refused) => refused.Code == ErrorCode.TokenExpired ? TokenExpired : BadCredentials;
 
     /// <summary>The node is about to stop.</summary>
-    public static CloseReason Restarting(int afterMs) => new(1012, "the node restarts", Reconnect: true, afterMs);
+    public static CloseReason Restarting(int afterMs, int drainMs = 0) =>
+        new(1012, "the node restarts", Reconnect: true, afterMs, drainMs);
 }

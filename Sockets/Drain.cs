@@ -109,7 +109,7 @@ internal sealed partial class Drain(SessionTable sessions, SocketOptions options
         while (_leaving.TryPeek(out var next) && next.After <= elapsed)
         {
             _leaving.Dequeue();
-            next.Session.Close(CloseReason.Restarting(Random.Shared.Next((int)ComeBackMax.TotalMilliseconds)));
+            next.Session.Close(sessions.Restarting(Random.Shared.Next((int)ComeBackMax.TotalMilliseconds)));
         }
 
         if (_leaving.Count == 0 || sessions.Count == 0)
@@ -125,7 +125,7 @@ internal sealed partial class Drain(SessionTable sessions, SocketOptions options
     /// <summary>Tells each session how long it has, and gives them in that order.</summary>
     private Queue<Leaving> TellAll()
     {
-        var all = sessions.Drain();
+        var all = sessions.Drain(options.DrainWindow);
         Random.Shared.Shuffle(all);
         var leaving = new Queue<Leaving>(all.Length);
         for (var i = 0; i < all.Length; i++)

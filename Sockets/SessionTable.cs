@@ -14,6 +14,8 @@ internal sealed partial class SessionTable(
     private readonly ConcurrentDictionary<Session, bool> _sessions = [];
     private int _leases;
     private volatile bool _draining;
+    private long _drainStart;
+    private TimeSpan _drainWindow;
     private readonly TaskCompletionSource _allLeft = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public HostKeys Keys => keys;
@@ -47,9 +49,12 @@ internal sealed partial class SessionTable(
         try
         {
             // Read after counting: a drain sees one or the other.
-            return _draining ? throw new RefusedException(ErrorCode.Draining, "This node is about to stop.")
-                : leases > options.MaxSessions ? throw new RefusedException(ErrorCode.RateLimited, $"This node has {options.MaxSessions} sessions, which is the limit.")
-                : new SessionLease(this, limits.Session(address));
+            return _draining
+                ? throw new RefusedException(ErrorCode.Draining, "This node is about to stop.") { RetryAfter = DrainRest }
+                : leases > options.MaxSessions
+                    ? throw new RefusedException(
+                        ErrorCode.RateLimited, $"This node has {options.MaxSessions} sessions, which is the limit.")
+                    : new SessionLease(this, limits.Session(address));
         }
         catch
         {
@@ -65,7 +70,7 @@ internal sealed partial class SessionTable(
         if (_draining)
         {
             // Reserved before the drain began: the drain does not close it.
-            session.Close(CloseReason.Restarting(afterMs: 0));
+            session.Close(Restarting(afterMs: 0));
         }
     }
 
@@ -120,9 +125,15 @@ internal sealed partial class SessionTable(
         }
     }
 
+    /// <summary>The reason to close a session for while the node drains.</summary>
+    /// <param name="afterMs">How long a client waits that another node may serve.</param>
+    public CloseReason Restarting(int afterMs) => CloseReason.Restarting(afterMs, (int)DrainRest.TotalMilliseconds);
+
     /// <summary>Takes no new sessions from now on, and gives those there are.</summary>
-    public Session[] Drain()
+    /// <param name="window">How long it takes until the last of them is closed.</param>
+    public Session[] Drain(TimeSpan window)
     {
+        (_drainStart, _drainWindow) = (time.GetTimestamp(), window);
         _draining = true;
         EndIfEmpty();
         return [.. _sessions.Keys];
@@ -130,6 +141,16 @@ internal sealed partial class SessionTable(
 
     [LoggerMessage(4002, LogLevel.Debug, "Lost the connection of session {SessionId}.")]
     private static partial void LogLost(ILogger logger, string sessionId, Exception exception);
+
+    /// <summary>How long the node still takes to close its sessions; zero if it does not drain.</summary>
+    private TimeSpan DrainRest
+    {
+        get
+        {
+            var rest = _draining ? _drainWindow - time.GetElapsedTime(_drainStart) : TimeSpan.Zero;
+            return rest > TimeSpan.Zero ? rest : TimeSpan.Zero;
+        }
+    }
 
     private void Free()
     {

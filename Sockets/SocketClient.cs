@@ -88,7 +88,13 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
                 return _rooms.ConfigureAsync(frame);
             case "register":
                 return RegisterAsync(frame);
-            case "ping":
+            case "dmb:ping" when !frame.Ack.IsEmpty:
+                // Only asks whether the connection is alive; without an ack it is ping for clients that can't send that.
+                Acknowledge(frame, JsonText.EmptyObject);
+                return ValueTask.CompletedTask;
+            case "dmb:pong":
+                return PublishAsync(frame with { Event = "pong" });
+            case "ping" or "dmb:ping":
                 return PublishToAsync("ping", broker.Routing.HostBuses, frame.Data, frame);
             case "shout":
                 byte[] shout = JsonText.Concat(

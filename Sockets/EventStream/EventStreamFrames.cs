@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Globalization;
 using System.Text;
 using Dmb.Routing;
 
@@ -12,8 +13,15 @@ internal static class EventStreamFrames
     /// <summary>The first thing on a stream: tells the client that its rooms are joined.</summary>
     public static readonly byte[] Connected = ": connected\n\n"u8.ToArray();
 
-    /// <summary>A comment line that keeps what is in between from timing out.</summary>
+    /// <summary>An event that keeps the connection alive, for clients that ask to see it.</summary>
+    public static readonly byte[] Heartbeat = "event: ping\ndata: {}\n\n"u8.ToArray();
+
+    /// <summary>A comment line that keeps the connection alive.</summary>
     public static readonly byte[] Comment = ":\n\n"u8.ToArray();
+
+    /// <summary>How long the client waits before it opens the stream anew, once this one has ended.</summary>
+    public static byte[] Retry(TimeSpan wait) =>
+        Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"retry: {(int)wait.TotalMilliseconds}\n"));
 
     /// <summary>
     /// One message, its data on one line. Its id is its place in the one room of the stream or, without history, the
@@ -21,7 +29,9 @@ internal static class EventStreamFrames
     /// </summary>
     public static byte[] Message(Envelope envelope, int room)
     {
-        var id = envelope.Positions is { } positions && !positions[room].IsNone ? StreamCursor.Entry(envelope.Rooms[room], positions[room]) : envelope.Id;
+        var id = envelope.Positions is { } positions && !positions[room].IsNone
+            ? StreamCursor.Entry(envelope.Rooms[room], positions[room])
+            : envelope.Id;
         return [.. Head(envelope.Event, envelope.Data.Span), .. Id(id)];
     }
 

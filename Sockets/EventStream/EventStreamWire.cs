@@ -5,18 +5,25 @@ namespace Dmb.Sockets;
 /// <summary>
 /// The format of /events: <c>text/event-stream</c> (HTML Living Standard §9.2). The client sends nothing on it.
 /// </summary>
-internal class EventStreamWire : Wire
+/// <param name="hasHeartbeat">
+/// Whether the connection is kept alive by events that the client sees, instead of by comments.
+/// </param>
+internal class EventStreamWire(bool hasHeartbeat) : Wire
 {
-    /// <summary>Streams whose id lines are message ids.</summary>
-    public static readonly EventStreamWire WithoutCursor = new();
-
     private static readonly int Slot = EncodedFrames.ReserveSlot();
+
+    /// <summary>Streams that are kept alive by comments, and whose id lines are message ids.</summary>
+    public static readonly EventStreamWire Plain = new(hasHeartbeat: false);
+
+    /// <summary>Streams that are kept alive by events, and whose id lines are message ids.</summary>
+    public static readonly EventStreamWire WithHeartbeat = new(hasHeartbeat: true);
 
     public override bool IsDuplex => false;
 
-    public override byte[] Ping => EventStreamFrames.Comment;
+    public override byte[] Ping => hasHeartbeat ? EventStreamFrames.Heartbeat : EventStreamFrames.Comment;
 
-    public override TimeSpan PingInterval(SocketOptions options) => options.CommentInterval;
+    public override TimeSpan PingInterval(SocketOptions options) =>
+        hasHeartbeat ? options.PingInterval : options.CommentInterval;
 
     public override byte[] Message(Envelope envelope, int room) =>
         envelope.Frame(Slot, room) ??= EventStreamFrames.Message(envelope, room);
@@ -27,11 +34,13 @@ internal class EventStreamWire : Wire
 
     public override byte[] Refusal(ReadOnlySpan<byte> ack, RefusedException refused) => [];
 
-    public override byte[] Close(CloseReason reason) => [];
+    /// <summary>When to come back.</summary>
+    public override byte[] Close(CloseReason reason) =>
+        reason.Reconnect ? EventStreamRetry.StreamAfter(TimeSpan.FromMilliseconds(reason.DrainMs + reason.AfterMs)) : [];
 }
 
 /// <summary>The same for one stream whose id lines say how far it has come in its rooms.</summary>
-internal sealed class CursorEventStreamWire(StreamCursor cursor) : EventStreamWire
+internal sealed class CursorEventStreamWire(StreamCursor cursor, bool hasHeartbeat) : EventStreamWire(hasHeartbeat)
 {
     private static readonly int HeadSlot = EncodedFrames.ReserveSlot();
 

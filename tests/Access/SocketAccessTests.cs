@@ -171,6 +171,7 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
         await using var client = await node.ConnectAsync();
         node.Time.Advance(Second * 600);
         Expect.Refused("unauthenticated", await client.AckAsync("subscribe", "\"everyone\""));
+        Expect.Accepted(await client.AckAsync("dmb:ping", "null"));
         var id = (await GuardedNode.AskWithAsync(node, "POST /_notify/news", GuardedNode.SecretOf("publish"), "1")).TakenId();
         await client.GetsAsync("news", "1", id);
     }

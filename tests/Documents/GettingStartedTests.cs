@@ -89,7 +89,7 @@ public sealed class GettingStartedTests : IAsyncLifetime
         return listener;
     }
 
-    private static IEnumerable<string> Shown(ChildProcess listener) => listener.Lines.Take(7);
+    private static IEnumerable<string> Shown(ChildProcess listener) => listener.Lines.Take(8);
 
     private static string Masked(string[] lines) => DocumentPage.Masked(string.Join('\n', lines));
 }

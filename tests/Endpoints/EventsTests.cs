@@ -131,10 +131,96 @@ public sealed class EventsTests : IAsyncLifetime
         await _node.UntilSessionsInAsync("calls", 1);
     }
 
+    [Fact]
+    public async Task A_stream_begins_with_the_time_after_which_to_come_back()
+    {
+        using var stream = await EventReader.OpenAsync(_node.Http, new Uri(_node.Url, "/events?room=calls"));
+        Assert.Null(stream.RetryMs);
+        Assert.Equal(": connected", await stream.ReadAsync());
+        Assert.InRange(stream.RetryMs!.Value, 1_000, 3_000);
+    }
+
+    [Fact]
+    public async Task A_heartbeat_comes_every_25_seconds_to_those_who_ask_for_it_and_not_before()
+    {
+        using var stream = await EventReader.OpenAsync(_node.Http, new Uri(_node.Url, "/events?room=calls&heartbeat=1"));
+        Assert.Equal(": connected", await stream.ReadAsync());
+        for (var i = 0; i < 3; i++)
+        {
+            _node.Time.Advance(TimeSpan.FromMilliseconds(24_999));
+            var id = await _node.NotifyAsync("call", "1");
+            Assert.EndsWith("id: " + id, await stream.ReadAsync(), StringComparison.Ordinal);
+
+            _node.Time.Advance(TimeSpan.FromMilliseconds(1));
+            Assert.Equal("event: ping\ndata: {}", await stream.ReadAsync());
+        }
+    }
+
+    [Theory]
+    [InlineData(null, 0, "12")]
+    [InlineData(null, 1, "2")]
+    [InlineData(0, 1, "12")]
+    [InlineData(1, 0, "2")]
+    public async Task The_last_event_id_may_be_in_the_query_where_the_header_wins(int? header, int query, string missed)
+    {
+        await using var node = await Node.StartAsync(("HistorySize", "100"));
+        string start;
+        using (var first = await EventReader.OpenAsync(node, "support"))
+        {
+            start = (await first.ReadAsync())["id: ".Length..^1];
+        }
+
+        await node.NotifyAsync("report_csr", "1");
+        await node.NotifyAsync("report_csr", "2");
+        var url = new Uri(node.Url, "/events?room=support&lastEventId=" + Uri.EscapeDataString($"{start}{query}"));
+        using var again = await EventReader.OpenAsync(node.Http, url, header is null ? null : $"{start}{header}");
+        Assert.Equal(": connected", await again.ReadAsync());
+        Assert.Equal($"id: {start}2", await again.ReadAsync());
+        foreach (var data in missed)
+        {
+            Assert.StartsWith($"event: report_csr\ndata: {data}\n", await again.ReadAsync(), StringComparison.Ordinal);
+        }
+    }
+
+    [Theory]
+    [InlineData("/events?room=calls", 200)]
+    [InlineData("/events?room=", 400)]
+    [InlineData("/events?service=0123456789abcdef0123456789abcdef&user=ann", 404)]
+    [InlineData("/backend/0123456789abcdef0123456789abcdef/uplink", 404)]
+    public async Task HEAD_is_answered_as_GET_would_be_and_opens_no_stream(string path, int status)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Head, new Uri(_node.Url, path));
+        using var answer = await _node.Http.SendAsync(request);
+        Assert.Equal(status, (int)answer.StatusCode);
+        Assert.Equal(status == 200 ? "text/event-stream" : "application/problem+json", $"{answer.Content.Headers.ContentType}");
+        Assert.Equal(0, await _node.SessionsInAsync("calls"));
+    }
+
+    [Fact]
+    public async Task A_browser_that_can_not_be_served_for_now_is_told_to_come_back_and_others_are_refused()
+    {
+        const string Full = "GET /events?room=calls";
+        await using var node = await Node.StartAsync(("MaxSessions", "1"));
+        using var only = await EventReader.OpenAsync(node, "calls");
+
+        var browser = await RawHttp.AskAsync(node, Full, "", "Accept: text/event-stream");
+        Assert.Equal(200, browser.Status);
+        Assert.Equal("text/event-stream", browser.Headers["Content-Type"]);
+        Assert.Equal("no-store", browser.Headers["Cache-Control"]);
+        Assert.Matches(@"^retry: [1-3]\d{3}\n\n$", browser.Body);
+
+        (await RawHttp.AskAsync(node, Full, "", "Accept: */*")).IsProblem(503, "rate_limited");
+        (await RawHttp.AskAsync(node, Full, "", "Accept: text/event-stream", "X-Api-Key: any")).IsProblem(503, "rate_limited");
+
+        // What would be refused the next time too is said at once.
+        (await RawHttp.AskAsync(node, "GET /events", "", "Accept: text/event-stream")).IsProblem(400, "bad_name");
+    }
+
     [Theory]
     [InlineData("")]
     [InlineData("?room=")]
     [InlineData("?room=calls&room=a%20b")]
+    [InlineData("?room=endpoint:*")]
     [InlineData("?rooms=calls")]
     public async Task A_stream_of_no_room_or_of_a_bad_one_is_refused(string query)
     {

@@ -106,6 +106,7 @@ public sealed class DeliveryTests(SharedCluster shared)
         using var response = await Node(0).Http.GetAsync(
             new Uri(Node(0).Url, "/events?room=number:sse"), HttpCompletionOption.ResponseHeadersRead);
         using var reader = new StreamReader(await response.Content.ReadAsStreamAsync());
+        Assert.StartsWith("retry: ", await reader.ReadLineAsync(), StringComparison.Ordinal);
         Assert.Equal(": connected", await reader.ReadLineAsync());
 
         var id = await Node(1).NotifyAsync("any", """{"_in":"number:sse"}""");

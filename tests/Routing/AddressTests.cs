@@ -25,6 +25,7 @@ public sealed class AddressTests
     [InlineData("""[{"endpoint":"1"}]""", null)]
     [InlineData(""" "endpoint" """, null)]
     [InlineData("""{"endpoint":"\ud800"}""", null)]
+    [InlineData("""{"endpoint":"*"}""", null)]
     public void An_endpoint_is_a_scalar_at_the_top_of_an_object(string json, string? room) =>
         Assert.Equal(room, Read(json).Endpoint);
 
@@ -34,6 +35,7 @@ public sealed class AddressTests
     [InlineData("""{"_in":["support",1,null,{"_in":"a:1"},["b:1"],"c:1"]}""", "c:1", 5)]
     [InlineData("""{"_in":"support"}""", "", 1)]
     [InlineData("""{"_in":[]}""", "", 0)]
+    [InlineData("""{"_in":["endpoint:*","a:1"]}""", "a:1", 1)]
     [InlineData("""{"_in":{"a":"b:1"}}""", "", 1)]
     [InlineData("""{"_in":"a:1","_in":"b:1"}""", "b:1", 0)]
     [InlineData("""{"_in":["a:1","x",1],"_in":["b:1","y"]}""", "b:1", 1)]

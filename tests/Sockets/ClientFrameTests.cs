@@ -90,6 +90,7 @@ public sealed class ClientFrameTests
     [InlineData("subscribe", """{"room":"a b"}""")]
     [InlineData("subscribe", """["a:1","a b"]""")]
     [InlineData("subscribe", "\"\\ud800\"")]
+    [InlineData("subscribe", "\"endpoint:*\"")]
     [InlineData("register", """{"event":"a b"}""")]
     [InlineData("register", """{"event":""}""")]
     public async Task A_bad_name_is_refused_whole(string @event, string data)
@@ -175,6 +176,26 @@ public sealed class ClientFrameTests
         }
 
         Assert.Equal([1, 1, 1, 0, 0, 0, 0], sessions);
+    }
+
+    [Fact]
+    public async Task An_aliveness_check_is_answered_with_its_ack_alone()
+    {
+        await using var node = await Node.StartAsync();
+        await using var all = await node.JoinAsync("dial_calls", "locations", "traces");
+        Assert.Equal("""{"ack":1,"ok":true,"data":{}}""", await all.AckAsync("dmb:ping", "null"));
+        Assert.Empty(await all.ReadAllAsync());
+    }
+
+    [Fact]
+    public async Task Ping_and_pong_have_names_that_every_client_can_send()
+    {
+        await using var node = await Node.StartAsync();
+        await using var client = await node.JoinAsync("dial_calls", "internal");
+        await client.SendAsync("""{"event":"dmb:ping","data":1}""");
+        Assert.Equal("1", await client.ReadDataAsync("ping"));
+        Expect.Published(await client.AckAsync("dmb:pong", "2"));
+        Assert.Equal("2", await client.ReadDataAsync("pong"));
     }
 
     [Theory]

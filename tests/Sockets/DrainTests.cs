@@ -101,7 +101,8 @@ public sealed class DrainTests
                 await LeavesAsync(client);
             }
 
-            // A step is up to 20 ms late: whose turn comes with the end of what has passed is sent away now or at the next step.
+            // A step is up to 20 ms late: whose turn comes with the end of what has passed is sent away now or at the
+            // next step.
             var last = told.Where(t => t.AfterMs >= 2000).Select(t => t.Client).ToArray();
             await ReachesAllAsync(node, "2", last);
             node.Time.Advance(TimeSpan.FromSeconds(3));
@@ -143,7 +144,25 @@ public sealed class DrainTests
         node.Time.Advance(TimeSpan.FromMilliseconds(afterMs) + Moment);
         Assert.Matches("""^event: bye\ndata: \{"code":1012,"reconnect":true,"after_ms":\d+}$""", await stream.ReadAsync());
         await Assert.ThrowsAsync<EndOfStreamException>(stream.ReadAsync);
+
+        // The rest of the drain, what the bye says, and up to two seconds for each to be alone.
+        var rest = 5_000 - (afterMs + (int)Moment.TotalMilliseconds);
+        Assert.InRange(stream.RetryMs!.Value, Math.Max(1_000, rest), rest + 1_000 + 3_000);
         await stopped.WaitAsync(Node.Patience);
+    }
+
+    [Fact]
+    public async Task A_browser_that_comes_back_while_its_node_drains_is_told_when_to_come_again()
+    {
+        await using var node = await Node.StartAsync(("DrainWindow", "30"));
+        await using var client = await node.JoinAsync("calls");
+        var stopped = Stop(node);
+        AfterMs(await client.ReadAsync());
+
+        var answer = await RawHttp.AskAsync(node, "GET /events?room=calls", "", "Accept: text/event-stream");
+        Assert.Equal(200, answer.Status);
+        Assert.Matches(@"^retry: (29|30|31|32)\d{3}\n\n$", answer.Body);
+        await LeaveAsync(node, stopped, client);
     }
 
     [Fact]
@@ -199,7 +218,8 @@ public sealed class DrainTests
     }
 
     /// <summary>
-    /// Publishes, and completes when all these clients have it: a message to a room so large is delivered only after its publisher was
+    /// Publishes, and completes when all these clients have it: a message to a room so large is delivered only after
+    /// its publisher was
     /// answered.
     /// </summary>
     private static async Task ReachesAllAsync(Node node, string json, IEnumerable<TestClient> clients)

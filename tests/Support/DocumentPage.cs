@@ -11,7 +11,9 @@ internal sealed partial class DocumentPage
     private DocumentPage(string text) => _text = text;
 
     /// <param name="path">The page's path in the repository.</param>
-    /// <param name="section">The heading at which reading begins, with its <c>#</c>s; without it, the whole page.</param>
+    /// <param name="section">
+    /// The heading at which reading begins, with its <c>#</c>s; without it, the whole page.
+    /// </param>
     public static async Task<DocumentPage> ReadAsync(string path, string? section = null)
     {
         var text = await File.ReadAllTextAsync(Path.Combine(Repository.Root, path));
@@ -34,15 +36,24 @@ internal sealed partial class DocumentPage
     public string[] Blocks(string language) =>
         [.. Block().Matches(_text).Where(block => block.Groups[1].Value == language).Select(block => block.Groups[2].Value)];
 
-    /// <summary>A text with the same message id, bkid and epoch in the place of all of them, so that two runs compare equal.</summary>
-    public static string Masked(string text) =>
-        Epoch().Replace(Bkid().Replace(MessageId().Replace(text.Replace("%20", " ", StringComparison.Ordinal), Uuid), "5a1f…"), "k3f9:");
+    /// <summary>
+    /// A text with the same message id, bkid, epoch and retry time in the place of all of them, so that two runs
+    /// compare equal.
+    /// </summary>
+    public static string Masked(string text)
+    {
+        text = MessageId().Replace(text.Replace("%20", " ", StringComparison.Ordinal), Uuid);
+        return Retry().Replace(Epoch().Replace(Bkid().Replace(text, "5a1f…"), "k3f9:"), "retry: 1729");
+    }
 
     [GeneratedRegex("```(\\w+)\n(.*?)\n```", RegexOptions.Singleline)]
     private static partial Regex Block();
 
     [GeneratedRegex("6380|8082")]
     private static partial Regex Port();
+
+    [GeneratedRegex("retry: [0-9]+")]
+    private static partial Regex Retry();
 
     [GeneratedRegex("[0-9a-f]{32}")]
     private static partial Regex Bkid();

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 
 namespace Dmb.Tests.Support;
@@ -13,6 +14,9 @@ public sealed class EventReader : IDisposable
         _response = response;
         _reader = new StreamReader(body, new UTF8Encoding(false, throwOnInvalidBytes: true));
     }
+
+    /// <summary>What the last <c>retry:</c> line said, in milliseconds; null before one has come.</summary>
+    public int? RetryMs { get; private set; }
 
     public IReadOnlyDictionary<string, string> Headers => _response.Headers.Concat(_response.Content.Headers)
         .ToDictionary(header => header.Key, header => string.Join(", ", header.Value));
@@ -39,13 +43,22 @@ public sealed class EventReader : IDisposable
         return new EventReader(response, await response.Content.ReadAsStreamAsync());
     }
 
-    /// <summary>The next comment, or the lines of the next message, as they came, up to its empty line.</summary>
+    /// <summary>
+    /// The next comment, or the lines of the next message, as they came, up to its empty line. Lines <c>retry:</c> are
+    /// read past.
+    /// </summary>
     public async Task<string> ReadAsync()
     {
         var lines = new List<string>();
         while (true)
         {
             var line = await ReadLineAsync();
+            if (line.StartsWith("retry: ", StringComparison.Ordinal))
+            {
+                RetryMs = int.Parse(line["retry: ".Length..], CultureInfo.InvariantCulture);
+                continue;
+            }
+
             if (line != "")
             {
                 lines.Add(line);

@@ -1,0 +1,113 @@
+using Dmb.Connections;
+using Dmb.Routing;
+using Dmb.Sockets;
+using Microsoft.AspNetCore.Http.Features;
+
+namespace Dmb.Endpoints;
+
+/// <summary>A stream whose session has joined its rooms.</summary>
+/// <param name="Join">What it joined, and may have missed there.</param>
+/// <param name="EndAsync">Called when it ends.</param>
+internal readonly record struct StreamStart(JoinOperation? Join = null, Func<ValueTask>? EndAsync = null);
+
+/// <summary>The answer to a request for a stream of server-sent events.</summary>
+internal static class EventStreamSession
+{
+    private const string ContentType = "text/event-stream";
+
+    /// <summary>Answers with a stream of what a session gets, until its client goes.</summary>
+    /// <param name="context">The request; of HEAD only the headers are sent, and no session is opened.</param>
+    /// <param name="sessions">Where the session is registered.</param>
+    /// <param name="joinAsync">Joins the rooms of the session. What it refuses is the answer.</param>
+    public static async Task RunAsync(HttpContext context, SessionTable sessions, Func<Session, Task<StreamStart>> joinAsync)
+    {
+        using var lease = sessions.Reserve(context.Connection.RemoteIpAddress);
+        Begin(context.Response);
+        if (HttpMethods.IsHead(context.Request.Method))
+        {
+            return;
+        }
+
+        context.Features.GetRequiredFeature<IHttpResponseBodyFeature>().DisableBuffering();
+        var hasHeartbeat = context.Request.Query["heartbeat"] == "1";
+        var session = new Session(
+            sessions,
+            context.Caller(),
+            hasHeartbeat ? EventStreamWire.WithHeartbeat : EventStreamWire.Plain,
+            new StreamFrameOutput(context.Response.Body, context.Abort));
+        sessions.Add(session);
+        StreamStart start = default;
+        try
+        {
+            // Nothing is written before all is joined: a refusal is answered with a problem.
+            var mustFlush = session.Queue([.. EventStreamRetry.After(TimeSpan.Zero), .. EventStreamFrames.Connected]);
+            start = await joinAsync(session);
+            if (start.Join?.Rooms.Any(room => !room.Position.IsNone) == true)
+            {
+                var cursor = new StreamCursor(start.Join.Rooms);
+                mustFlush |= session.SwapWire(new CursorEventStreamWire(cursor, hasHeartbeat), cursor.Line());
+            }
+
+            if (mustFlush)
+            {
+                session.Flush();
+            }
+
+            context.Features.Get<SocketConnection>()?.Watch();
+            await using (context.RequestAborted.Register(static s => ((Session)s!).Finish([]), session))
+            {
+                await using (start.Join)
+                {
+                    start.Join?.SendGaps();
+                }
+
+                await session.Ended;
+            }
+        }
+        catch
+        {
+            session.Abandon();
+            throw;
+        }
+        finally
+        {
+            session.Finish([]);
+            if (start.EndAsync is not null)
+            {
+                await start.EndAsync();
+            }
+
+            await sessions.RemoveAsync(session);
+        }
+    }
+
+    /// <summary>
+    /// Answers a browser's EventSource whose stream can't be opened for now with a stream that says when to come back:
+    /// any other answer ends it for good (HTML Living Standard §9.2.3).
+    /// </summary>
+    /// <returns>False for another client, or another refusal: it gets the problem.</returns>
+    public static async Task<bool> TryPostponeAsync(HttpContext context, RefusedException refused)
+    {
+        var request = context.Request;
+        if (!refused.Retry || !HttpMethods.IsGet(request.Method)
+            || request.Headers.Accept != ContentType || request.Headers.ContainsKey("X-Api-Key"))
+        {
+            return false;
+        }
+
+        context.Response.StatusCode = StatusCodes.Status200OK;
+        Begin(context.Response);
+        await context.Response.Body.WriteAsync(
+            EventStreamRetry.StreamAfter(refused.RetryAfter ?? TimeSpan.Zero), context.RequestAborted);
+        return true;
+    }
+
+    private static void Begin(HttpResponse response)
+    {
+        response.ContentType = ContentType;
+        response.Headers.CacheControl = "no-store";
+
+        // Tells nginx not to buffer.
+        response.Headers["X-Accel-Buffering"] = "no";
+    }
+}
