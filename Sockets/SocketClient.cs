@@ -164,7 +164,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
     {
         if (RegisterRequest.Read(frame.Data.Span, broker.Publisher.ReaderOptions) is not { } request)
         {
-            frame.Ignore( "register takes {\"event\":…,\"default_room\":…}.");
+            frame.Ignore("register takes {\"event\":…,\"default_room\":…}.");
             return;
         }
 

@@ -4,11 +4,11 @@
 //   const dmb = new Dmb(['ws://localhost:8082/ws'], { rooms: ['support'], onMessage: m => console.log(m.event, m.data) });
 //   await dmb.send('call', { from: '15005551234', _in: ['endpoint:1234'] });
 
-const backoffMaxMs = 30000, steadyMs = 10000, idsMax = 2000, retryMs = 1000, renewMs = 30000;
+const backoffMaxMs = 30000, steadyMs = 10000, idsMax = 2000, retryMs = 1000, renewMs = 30000, watchMs = 1000;
 
 export class Dmb {
   #urls; #options; #socket = null; #bye = null; #attempt = 0; #openedAt = 0; #timer = 0; #renewal = 0; #acks = new Map(); #ack = 0;
-  #rooms; #places = new Map(); #ids = new Set(); #ended = false;
+  #rooms; #places = new Map(); #ids = new Set(); #ended = false; #heardAt = 0; #askedAt = 0; #limits = {}; #watch = 0;
 
   // urls: the nodes' /ws; one is taken at random each time.
   // options: rooms; service and user, to be a user of a backend service; token, which is asked for a token at each start and before that one
@@ -35,7 +35,7 @@ export class Dmb {
   leave(room) { this.#rooms.delete(room); this.#places.delete(room); return this.send('unsubscribe', room); }
 
   // Ends it for good.
-  close() { this.#ended = true; clearTimeout(this.#timer); clearTimeout(this.#renewal); this.#socket?.close(1000); }
+  close() { this.#ended = true; clearTimeout(this.#timer); clearInterval(this.#watch); clearTimeout(this.#renewal); this.#socket?.close(1000); }
 
   // Cuts the connection as a bad network would, so that it comes back.
   drop() { this.#socket?.close(); }
@@ -43,21 +43,38 @@ export class Dmb {
   #connect() {
     if (this.#ended) { return; }
     this.#bye = null;
-    this.#openedAt = Date.now();
+    this.#openedAt = this.#heardAt = Date.now();
+    clearInterval(this.#watch);
+    this.#watch = setInterval(() => this.#look(), watchMs);
     const socket = this.#socket = new WebSocket(this.#urls[Math.floor(Math.random() * this.#urls.length)]);
     socket.onmessage = e => socket === this.#socket && this.#receive(JSON.parse(e.data));
     socket.onclose = e => socket === this.#socket && this.#closed(e.code, e.reason);
     this.#options.onState?.('connecting', false);
   }
 
+  // A network that goes away without a word leaves a socket open. So it is asked whether it is there when nothing came for ping_s,
+  // and given up when nothing came for silent_s.
+  #look() {
+    const { ping_s = 25, silent_s = 45 } = this.#limits, silentMs = Date.now() - this.#heardAt;
+    if (silentMs >= silent_s * 1000) {
+      const lost = this.#socket;
+      this.#closed(1006, 'the network is silent');
+      lost?.close();
+    } else if (silentMs >= ping_s * 1000 && this.#askedAt < this.#heardAt) {
+      this.#askedAt = Date.now();
+      this.send('dmb:ping').catch(() => {});
+    }
+  }
+
   #receive({ event, data, ack, ok, error, id, room, pos, also = {} }) {
+    this.#heardAt = Date.now();
     if (ack !== undefined) {
       const { done, failed } = this.#acks.get(ack) ?? {};
       this.#acks.delete(ack);
       return ok ? done?.(data) : failed?.(Object.assign(new Error(error.message), error));
     }
     switch (event) {
-      case 'welcome': this.#resume(); break;
+      case 'welcome': this.#limits = data.limits; this.#resume(); break;
       case 'bye': this.#bye = data; break;
       case 'gap': return this.#options.onGap?.(data);
     }
@@ -121,6 +138,7 @@ export class Dmb {
   // Full jitter: all clients of a broker that went away must not come back in the same moment.
   #closed(code, reason) {
     this.#socket = null;
+    clearInterval(this.#watch);
     clearTimeout(this.#renewal);
     for (const { failed } of this.#acks.values()) { failed(new Error('the connection was lost')); }
     this.#acks.clear();

@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Mime;
 using System.Net.WebSockets;
 using System.Text;
+using Dmb.Tests.Sockets;
 
 namespace Dmb.Tests.Deploy;
 
@@ -56,6 +57,74 @@ public sealed class ProxyTests
         await using var distrusting = await Node.StartAsync(Trusting[0], Trusting[1], ("TrustedProxies", "10.0.0.0/8"));
         await using var stranger = await TlsProxy.StartAsync(kind, distrusting.Port);
         Assert.Equal(HttpStatusCode.Forbidden, await PushAsync(stranger, stranger.Url.GetLeftPart(UriPartial.Authority)));
+    }
+
+    [Fact]
+    public async Task Pages_come_over_HTTP_2_on_which_a_browser_opens_as_many_streams_as_it_likes()
+    {
+        await using var node = await Node.StartAsync(Trusting);
+        await using var proxy = await TlsProxy.StartAsync("nginx", node.Port);
+        var streams = new List<HttpResponseMessage>();
+        for (var i = 0; i < 10; i++)
+        {
+            using var request = PageRequest(proxy);
+            (request.Version, request.VersionPolicy) = (HttpVersion.Version20, HttpVersionPolicy.RequestVersionExact);
+            streams.Add(await proxy.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead));
+            Assert.Equal(HttpVersion.Version20, streams[^1].Version);
+        }
+
+        Assert.Equal(10, await node.SessionsInAsync("support"));
+        streams.ForEach(stream => stream.Dispose());
+    }
+
+    [Fact]
+    public async Task A_browser_whose_node_is_full_is_served_by_the_next_one()
+    {
+        await using var full = await Node.StartAsync([.. Trusting, ("MaxSessions", "1")]);
+        using var only = await EventReader.OpenAsync(full, "calls");
+        await using var free = await Node.StartAsync(Trusting);
+        await using var proxy = await TlsProxy.StartAsync("nginx", full.Port, free.Port);
+        for (var i = 1; i <= 4; i++)
+        {
+            using var request = PageRequest(proxy);
+            using var stream = await proxy.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+            Assert.Equal(HttpStatusCode.OK, stream.StatusCode);
+            await free.UntilSessionsInAsync("support", 1);
+            stream.Dispose();
+            await free.UntilSessionsInAsync("support", 0);
+        }
+    }
+
+    [Fact]
+    public async Task A_browser_that_no_node_can_serve_for_now_comes_back_and_others_are_told_why()
+    {
+        await using var full = await Node.StartAsync([.. Trusting, ("MaxSessions", "1")]);
+        using var only = await EventReader.OpenAsync(full, "calls");
+        await using var proxy = await TlsProxy.StartAsync("nginx", full.Port);
+        await ComesBackAsync(proxy);
+        using (var refused = await proxy.Http.GetAsync(new Uri(proxy.Url, "/events?room=support")))
+        {
+            Assert.Equal(HttpStatusCode.ServiceUnavailable, refused.StatusCode);
+            Assert.Contains("rate_limited", await refused.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        }
+
+        await using var alone = await TlsProxy.StartAsync("nginx", RedisServer.FreePort());
+        await ComesBackAsync(alone);
+        using var gone = await alone.Http.GetAsync(new Uri(alone.Url, "/events?room=support"));
+        Assert.Equal(HttpStatusCode.BadGateway, gone.StatusCode);
+    }
+
+    /// <summary>What a browser's EventSource asks for.</summary>
+    private static HttpRequestMessage PageRequest(TlsProxy proxy) =>
+        new(HttpMethod.Get, new Uri(proxy.Url, "/events?room=support")) { Headers = { Accept = { new("text/event-stream") } } };
+
+    private static async Task ComesBackAsync(TlsProxy proxy)
+    {
+        using var request = PageRequest(proxy);
+        using var answer = await proxy.Http.SendAsync(request);
+        Assert.Equal(HttpStatusCode.OK, answer.StatusCode);
+        Assert.Equal("text/event-stream", answer.Content.Headers.ContentType?.MediaType);
+        Assert.Matches(@"^retry: 3\d{3}\n\n$", await answer.Content.ReadAsStringAsync());
     }
 
     private static async Task<HttpStatusCode> PushAsync(TlsProxy proxy, string origin, params (string Name, string Value)[] headers)

@@ -90,6 +90,22 @@ public sealed partial class ConsolePageTests(Browser browser, NodeFixture fixtur
     }
 
     [Fact]
+    public async Task A_page_notices_a_silent_network_and_comes_back_when_it_speaks_again()
+    {
+        await using var node = await Node.StartAsync(
+            ("Host", "0.0.0.0"), ("Auth", "none"), ("PingInterval", "1"), ("SilentTimeout", "2"));
+        await using var proxy = new FaultProxy(node.Port);
+        await using var visit = await browser.OpenAsync(new Uri($"http://127.0.0.1:{proxy.Port}/"));
+        var page = new ConsolePage(visit.Page);
+        await page.ConnectedAsync();
+
+        proxy.Swallow(Way.Both);
+        await Expect(page.State).ToContainTextAsync("the network is silent");
+        proxy.Heal();
+        await Expect(page.State).ToContainTextAsync("connected, session", new() { Timeout = 30_000 });
+    }
+
+    [Fact]
     public async Task A_page_that_was_told_to_stay_away_says_why_and_waits_for_its_button()
     {
         await _page.JoinAsync("endpoint:refused");

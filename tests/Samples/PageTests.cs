@@ -28,7 +28,8 @@ public sealed partial class PageTests(Browser browser) : IAsyncLifetime
         _server = ChildProcess.Start(
             "/usr/bin/python3", ["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", "samples/page"], Repository.Root);
         var url = Address().Match(await _server.LineAsync("Serving HTTP")).Value;
-        _node = await Node.StartAsync(("AllowedOrigins", url), ("HistorySize", "100"));
+        _node = await Node.StartAsync(
+            ("AllowedOrigins", url), ("HistorySize", "100"), ("PingInterval", "1"), ("SilentTimeout", "2"));
         _bkid = (await PostAsync("/register/backend", """{"name":"desk"}""")).GetProperty("bkid").GetString()!;
         _visit = await browser.OpenAsync(new Uri(url));
         await _visit.Page.GetByLabel("Broker").FillAsync($"ws://127.0.0.1:{_node.Port}/ws");
@@ -47,6 +48,22 @@ public sealed partial class PageTests(Browser browser) : IAsyncLifetime
         await SayAsync("I need a pen");
         var heard = await _node.Http.GetStringAsync(new Uri(_node.Url, $"/backend/{_bkid}/uplink/stored"));
         Assert.Contains("\"data\":\"I need a pen\"", heard, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task The_page_notices_a_silent_network_and_joins_again_when_it_is_back()
+    {
+        await using var proxy = new FaultProxy(_node.Port);
+        await _visit.Page.GetByLabel("Broker").FillAsync($"ws://127.0.0.1:{proxy.Port}/ws");
+        await JoinAsync();
+        await Expect(State).ToHaveTextAsync("connected as alice");
+        await TellAsync("""{"to":"alice","data":"by the proxy"}""");
+        await Expect(Messages).ToHaveTextAsync(["to you: by the proxy"]);
+
+        proxy.Swallow(Way.Both);
+        await Expect(State).Not.ToHaveTextAsync("connected as alice");
+        proxy.Heal();
+        await Expect(State).ToHaveTextAsync("connected as alice", new() { Timeout = 30_000 });
     }
 
     [Fact]
