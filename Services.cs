@@ -116,22 +116,25 @@ internal static partial class Services
         builder.Services
             .AddSingleton(redis)
             .AddSingleton<RedisNode>()
+            .AddSingleton<RedisConnection>()
             .AddSingleton<RedisHistory>()
+            .AddSingleton<MessageLog>()
+            .AddSingleton<PublishCalls>()
             .AddSingleton<RedisRooms>()
             .AddSingleton<RoomCounts>()
-            .AddSingleton<RedisDownlink>()
-            .AddSingleton<RedisUplink>()
+            .AddSingleton<RedisReceiver>()
+            .AddSingleton<RedisPublisher>()
             .AddSingleton<SharedEvents>()
             .AddSingleton<NotifyInput>()
             .AddSingleton<BackendInput>()
             .AddSingleton<RedisInputs>()
+            .AddSingleton<RedisBackendUsers>()
             .AddSingleton<RedisBackendStore>()
             .AddSingleton<IBackendStore>(services => services.GetRequiredService<RedisBackendStore>())
-            .AddSingleton<RedisBackplane>()
-            .AddSingleton<IBackplane>(services => services.GetRequiredService<RedisBackplane>())
-            .AddHostedService(services => services.GetRequiredService<RedisDownlink>())
+            .AddSingleton<IBackplane, RedisBackplane>()
+            .AddHostedService(services => services.GetRequiredService<RedisReceiver>())
             .AddHostedService(services => services.GetRequiredService<RedisInputs>())
-            .AddHostedService(services => services.GetRequiredService<RedisBackplane>());
+            .AddHostedService<RedisSupervisor>();
     }
 
     /// <summary>Who is calling, what they may do, and how much of it.</summary>
@@ -158,7 +161,7 @@ internal static partial class Services
     public static void AddSockets(this WebApplicationBuilder builder, SocketOptions options)
     {
         builder.Services
-            .Configure<HostOptions>(host => host.ShutdownTimeout = Drain.LengthMax(options) + RedisBackplane.FlushMax + StopMax)
+            .Configure<HostOptions>(host => host.ShutdownTimeout = Drain.LengthMax(options) + RedisSupervisor.FlushMax + StopMax)
             .AddSingleton<SessionTable>()
             .AddSingleton<SocketBroker>()
             .AddSingleton<SocketSessions>()

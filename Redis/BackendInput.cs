@@ -6,34 +6,34 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>What backends say over Redis: on <c>dmb:register</c>, and each on its own channel (docs/protocol.md §6).</summary>
-internal sealed class BackendInput(BackendServices backends, RedisBackendStore store, RoutingOptions options, BackendOptions lifetimes, RedisNode node, RedisUplink uplink)
+internal sealed class BackendInput(BackendServices backends, RedisBackendStore store, RoutingOptions options, BackendOptions lifetimes, RedisNode node, RedisConnection connection)
 {
     private readonly RedisChannels _channels = node.Channels;
 
     /// <summary>Registers or frees a backend, if no node did yet, and answers.</summary>
     /// <exception cref="RefusedException">It is neither, and says no channel to answer to.</exception>
-    public async Task RegisterAsync(ReadOnlyMemory<byte> json, Claims claims)
+    public async Task RegisterAsync(ReadOnlyMemory<byte> json, InputCounts counts)
     {
         var members = JsonMembers.Read(json, options.MaxJsonDepth, ErrorCode.BadJson);
-        var hash = Claims.Hash(_channels.Register, json.Span);
+        var hash = InputCounts.Hash(_channels.Register, json.Span);
         switch (members.TextOrNull("type"))
         {
             case "bk_connect":
-                await ConnectAsync(members, hash, claims);
+                await ConnectAsync(members, hash, counts);
                 break;
             case "bk_disconnect":
-                await DisconnectAsync(members, hash, claims);
+                await DisconnectAsync(members, hash, counts);
                 break;
             default:
-                await RefuseAsync(ReplyTo(members), "bk_connect_ack", Nonce(members), hash, claims, new RefusedException(ErrorCode.BadJson, "The member type is bk_connect or bk_disconnect."));
+                await RefuseAsync(ReplyTo(members), "bk_connect_ack", Nonce(members), hash, counts, new RefusedException(ErrorCode.BadJson, "The member type is bk_connect or bk_disconnect."));
                 break;
         }
     }
 
     /// <summary>Sends a backend's message to its users, if no node did yet, and answers.</summary>
-    public async Task SendAsync(string bkid, ReadOnlyMemory<byte> json, Claims claims)
+    public async Task SendAsync(string bkid, ReadOnlyMemory<byte> json, InputCounts counts)
     {
-        var hash = Claims.Hash(bkid, json.Span);
+        var hash = InputCounts.Hash(bkid, json.Span);
         byte[] id = [];
         try
         {
@@ -45,7 +45,7 @@ internal sealed class BackendInput(BackendServices backends, RedisBackendStore s
             var members = JsonMembers.Read(json, options.MaxJsonDepth, ErrorCode.BadJson);
             id = BackendJson.Member("id", members.Raw("id").Span);
             var message = BackendMessage.Read(members, "to", ErrorCode.BadJson);
-            var claim = claims.ByCount(hash, message.Key is { } key ? store.AnswersTo(bkid, key) : Answers.None);
+            var claim = message.Key is { } key ? counts.ByCount(hash, store.RepliesTo(bkid, key)) : counts.ByCount(hash);
             var ack = new Ack(
                 _channels.BackendAck(bkid), BackendJson.MessageAckStart(id), BackendJson.Refused("bk_message_ack", id, Backend.Unknown(bkid)));
             var envelope = backends.Address(bkid, message);
@@ -55,15 +55,15 @@ internal sealed class BackendInput(BackendServices backends, RedisBackendStore s
                 Tracing.Drop();
             }
 
-            claims.Note(hash, claim.Seen);
+            counts.Note(hash, claim.Seen);
         }
         catch (RefusedException refused) when (refused.Code != ErrorCode.BackplaneDown)
         {
-            await RefuseAsync(_channels.BackendAck(bkid), "bk_message_ack", id, hash, claims, refused);
+            await RefuseAsync(_channels.BackendAck(bkid), "bk_message_ack", id, hash, counts, refused);
         }
     }
 
-    private async Task ConnectAsync(JsonMembers members, string hash, Claims claims)
+    private async Task ConnectAsync(JsonMembers members, string hash, InputCounts counts)
     {
         var nonce = Nonce(members);
         try
@@ -73,43 +73,43 @@ internal sealed class BackendInput(BackendServices backends, RedisBackendStore s
                 ReplyTo(members) ?? _channels.RegisterAck(backend.Name),
                 BackendJson.ConnectAck(backend.Bkid, _channels.Backend(backend.Bkid), _channels.BackendAck(backend.Bkid), _channels.Uplink, lifetimes.BackendTtl, nonce),
                 BackendJson.Refused("bk_connect_ack", nonce, BackendServices.NotItsName(backend)));
-            var claim = claims.ByCount(hash, nonce.Length > 0 ? store.AnswersTo("register", hash) : Answers.None);
+            var claim = nonce.Length > 0 ? counts.ByCount(hash, store.RepliesTo("register", hash)) : counts.ByCount(hash);
             await store.RegisterAsync(backend, claim, ack);
-            claims.Note(hash, claim.Seen);
+            counts.Note(hash, claim.Seen);
         }
         catch (RefusedException refused) when (refused.Code != ErrorCode.BackplaneDown)
         {
-            await RefuseAsync(ReplyTo(members), "bk_connect_ack", nonce, hash, claims, refused);
+            await RefuseAsync(ReplyTo(members), "bk_connect_ack", nonce, hash, counts, refused);
         }
     }
 
-    private async Task DisconnectAsync(JsonMembers members, string hash, Claims claims)
+    private async Task DisconnectAsync(JsonMembers members, string hash, InputCounts counts)
     {
         if (members.TextOrNull("bkid") is not { } bkid || !Backend.IsBkid(bkid))
         {
-            await RefuseAsync(ReplyTo(members), "bk_disconnect_ack", Nonce(members), hash, claims, Backend.Unknown(members.TextOrNull("bkid")));
+            await RefuseAsync(ReplyTo(members), "bk_disconnect_ack", Nonce(members), hash, counts, Backend.Unknown(members.TextOrNull("bkid")));
             return;
         }
 
         var member = BackendJson.Member("bkid", bkid);
-        var claim = claims.ByCount(hash, Answers.None);
+        var claim = counts.ByCount(hash);
         var ack = new Ack(
             ReplyTo(members) ?? _channels.BackendAck(bkid),
             BackendJson.Ack("bk_disconnect_ack", member),
             BackendJson.Refused("bk_disconnect_ack", member, Backend.Unknown(bkid)));
         await store.FreeAsync(bkid, claim, ack);
-        claims.Note(hash, claim.Seen);
+        counts.Note(hash, claim.Seen);
     }
 
     /// <summary>Says no, if no node did yet; where there is nowhere to say it, the input is only counted.</summary>
-    private async Task RefuseAsync(string? channel, string type, byte[] members, string hash, Claims claims, RefusedException refused)
+    private async Task RefuseAsync(string? channel, string type, byte[] members, string hash, InputCounts counts, RefusedException refused)
     {
         if (channel is not null)
         {
-            var claim = claims.ByCount(hash, Answers.None);
-            var answer = (RedisResult[])(await uplink.RunAsync(redis => RedisScripts.RunAsync(
-                redis, RedisScripts.Answer, claim.Keys, [.. claim.Arguments, channel, BackendJson.Refused(type, members, refused)])))!;
-            claims.Note(hash, (long)answer[1]);
+            var claim = counts.ByCount(hash);
+            var answer = (RedisResult[])(await connection.RunAsync(
+                RedisScript.Answer, claim.Keys, [.. claim.Arguments, channel, BackendJson.Refused(type, members, refused)]))!;
+            counts.Note(hash, (long)answer[1]);
         }
 
         throw refused;

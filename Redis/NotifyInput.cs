@@ -6,11 +6,11 @@ using Dmb.Telemetry;
 namespace Dmb.Redis;
 
 /// <summary>A push from a program that has Redis and no HTTP: on <c>dmb:notify:{event}</c>, or a channel of <see cref="RedisOptions.NotifyChannels"/>.</summary>
-internal sealed class NotifyInput(EventTable events, Publisher publisher, RedisNode node, RedisUplink uplink)
+internal sealed class NotifyInput(EventTable events, Publisher publisher, RedisNode node, RedisPublisher redis)
 {
     /// <summary>Publishes it, if no node did yet.</summary>
     /// <exception cref="RefusedException">It is none.</exception>
-    public async Task ActAsync(string name, ReadOnlyMemory<byte> json, Claims claims)
+    public async Task ActAsync(string name, ReadOnlyMemory<byte> json, InputCounts counts)
     {
         var address = publisher.ReadAddress(json.Span);
         var own = ReadId(json.Span);
@@ -19,22 +19,22 @@ internal sealed class NotifyInput(EventTable events, Publisher publisher, RedisN
             return;
         }
 
-        var hash = Claims.Hash(name, json.Span);
-        var count = claims.Before(hash);
+        var hash = InputCounts.Hash(name, json.Span);
+        var count = counts.Before(hash);
         try
         {
-            var claim = own is null ? claims.ByCount(hash, Answers.None) : claims.ById(own);
+            var claim = own is null ? counts.ByCount(hash) : counts.ById(own);
             using var publish = Tracing.Publish(envelope);
-            if (!await uplink.PublishOnceAsync(envelope, RedisFormat.Write(envelope, node.Id), claim))
+            if (!await redis.PublishOnceAsync(envelope, RedisFormat.Write(envelope, node.Id), claim))
             {
                 Tracing.Drop();
             }
 
             count = claim.Seen;
         }
-        catch (Exception e) when (RedisUplink.IsAway(e))
+        catch (RedisUnavailableException)
         {
-            // Nobody can be asked: all nodes act, under one id, so that each session gets it once.
+            // Without Redis every node processes it, under one id, so that each session gets it once.
             var id = own ?? string.Create(CultureInfo.InvariantCulture, $"{hash}-{count}");
             await publisher.PublishAsync(events.Find(name), json, address, key: null, id);
             count++;
@@ -42,7 +42,7 @@ internal sealed class NotifyInput(EventTable events, Publisher publisher, RedisN
 
         if (own is null)
         {
-            claims.Note(hash, count);
+            counts.Note(hash, count);
         }
     }
 

@@ -1,3 +1,5 @@
+using StackExchange.Redis;
+
 namespace Dmb.Redis;
 
 /// <summary>Every channel and key in Redis, and what flows there (docs/protocol.md §6). All begin with the prefix.</summary>
@@ -9,13 +11,13 @@ internal sealed class RedisChannels(string prefix, string node)
     /// <summary>Hash: event to default bus, empty for none. Channel: the name of an event that changed there.</summary>
     public string Events { get; } = prefix + "events";
 
-    /// <summary>Stream: what was published lately, read by a node whose downlink was cut.</summary>
+    /// <summary>Stream: what was published lately, read by a node whose connection was cut.</summary>
     public string Log { get; } = prefix + "log";
 
     /// <summary>Channel: what is said to all nodes. Set: the nodes whose users are in <see cref="NodeUsers"/>.</summary>
     public string Nodes { get; } = prefix + "nodes";
 
-    /// <summary>Hash: a `mark` that is another one when Redis has lost data, and the `count` of all messages with places; see <see cref="RedisScripts.Epoch"/>.</summary>
+    /// <summary>Hash: a `mark` that is another one when Redis has lost data, and the `count` of all messages with places; see epoch.lua.</summary>
     public string Epoch { get; } = prefix + "epoch";
 
     /// <summary>Channel: what comes to this node alone, its probes and the answers to its questions.</summary>
@@ -65,6 +67,9 @@ internal sealed class RedisChannels(string prefix, string node)
 
     /// <summary>Channel: where a backend of that name is answered that says no other.</summary>
     public string RegisterAck(string name) => Register + ":" + name;
+
+    /// <summary>All that is stored of a backend, its registration first.</summary>
+    public RedisKey[] StoredOf(string bkid) => [Backend(bkid), BackendSessions(bkid), BackendUsers(bkid), BackendUplink(bkid), BackendRooms(bkid)];
 
     /// <summary>Stream: what users said to a backend, with the fields `id` and `message`; expires.</summary>
     public string BackendUplink(string bkid) => prefix + bkid + ":uplink";

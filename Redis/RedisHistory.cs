@@ -15,7 +15,7 @@ internal sealed class RedisHistory(RedisNode node, HistoryPolicy policy, History
     private long _seen;
 
     /// <summary>Whether a message is kept in one of its rooms.</summary>
-    public bool Keeps(Outgoing message) => policy.KeepsAny(message.Rooms);
+    public bool Keeps(PendingPublish message) => policy.KeepsAny(message.Rooms);
 
     /// <summary>Notes how far the server has counted.</summary>
     public void Saw(long number)
@@ -30,10 +30,10 @@ internal sealed class RedisHistory(RedisNode node, HistoryPolicy policy, History
     /// Gives the mark of the server's data: another one when it has lost them, or some of them that this node has seen. With the mark
     /// all counts begin a new life.
     /// </summary>
-    public async Task<string> AttachAsync(IDatabase redis)
+    public async Task<string> AttachAsync(RedisLink link)
     {
-        var answer = (string[])(await RedisScripts.RunAsync(
-            redis, RedisScripts.Epoch, [_channels.Epoch], [StreamPosition.NewEpoch(), _mark, Volatile.Read(ref _seen), _run]))!;
+        var answer = (string[])(await link.RunAsync(
+            RedisScript.Epoch, [_channels.Epoch], [StreamPosition.NewEpoch(), _mark, Volatile.Read(ref _seen), _run]))!;
         if (_mark != answer[0])
         {
             Volatile.Write(ref _seen, 0);
@@ -43,19 +43,20 @@ internal sealed class RedisHistory(RedisNode node, HistoryPolicy policy, History
         return _mark;
     }
 
-    /// <summary>The keys with which a script publishes a message (<see cref="RedisScripts.PublishKept"/>).</summary>
-    public RedisKey[] Keys(Outgoing message) =>
-        [_channels.Log, _channels.Epoch, .. message.Rooms.SelectMany(room => policy.Keeps(room) ? Keys(room) : ["", ""])];
+    /// <summary>The keys with which a script publishes a message (kept.lua).</summary>
+    public RedisKey[] Keys(PendingPublish message) =>
+        [_channels.Log, _channels.Epoch, .. message.Rooms.SelectMany(room => policy.Keeps(room) ? Keys(room) : [_channels.Epoch, _channels.Epoch])];
 
     /// <summary>The arguments with which a script publishes a message.</summary>
-    public RedisValue[] Arguments(Outgoing message) =>
+    public RedisValue[] Arguments(PendingPublish message) =>
     [
-        RedisUplink.LogLength(message.Body), message.Body, message.Id, StreamPosition.NewEpoch(), (long)options.PositionTtl.TotalMilliseconds, message.Place,
+        PublishCalls.LogLength(message.Body), message.Body, message.Id, StreamPosition.NewEpoch(), (long)options.PositionTtl.TotalMilliseconds, message.Position,
         .. message.Rooms.SelectMany(Arguments),
     ];
 
-    /// <summary>Where rooms stand, and what is kept of them behind the places that are asked for.</summary>
-    public async Task<IReadOnlyList<RoomHistory>> ReadAsync(IDatabase redis, IReadOnlyList<RoomRequest> rooms)
+    /// <summary>The positions of rooms, and what is kept of them behind the positions that are asked for.</summary>
+    /// <exception cref="RedisUnavailableException">Redis did not answer within that time.</exception>
+    public async Task<IReadOnlyList<RoomHistory>> ReadAsync(RedisLink link, TimeSpan within, IReadOnlyList<RoomRequest> rooms)
     {
         RedisKey[] keys = [_channels.Epoch, .. rooms.SelectMany(request => Keys(request.Room))];
         RedisValue[] arguments =
@@ -63,7 +64,7 @@ internal sealed class RedisHistory(RedisNode node, HistoryPolicy policy, History
             StreamPosition.NewEpoch(), (long)options.PositionTtl.TotalMilliseconds,
             .. rooms.SelectMany(request => (RedisValue[])[request.Since?.Epoch ?? "", request.Since?.Seq ?? 0]),
         ];
-        var answer = (RedisResult[])(await RedisScripts.RunAsync(redis, RedisScripts.ReadHistory, keys, arguments))!;
+        var answer = (RedisResult[])(await link.RunAsync(within, redis => RedisScript.ReadHistory.RunAsync(redis, keys, arguments)))!;
         var now = (long)answer[0];
         return [.. rooms.Select((request, i) => Read(request.Room, (RedisResult[])answer[i + 1]!, now))];
     }

@@ -1,13 +1,12 @@
 using System.Threading.Channels;
 using Dmb.Routing;
 using Dmb.Telemetry;
-using StackExchange.Redis;
 
 namespace Dmb.Redis;
 
 /// <summary>
-/// What programs that have Redis and nothing else say to the broker: pushes, and backends. Every node gets each of them, and
-/// one acts; what is none is counted, and logged once a minute.
+/// Inputs from programs that have Redis and no HTTP: pushes, and what backends say. Every node receives each of them, and one processes
+/// it; invalid ones are counted, and logged once a minute.
 /// </summary>
 internal sealed partial class RedisInputs(
     NotifyInput notify, BackendInput backends, RedisOptions options, RoutingOptions routing, RedisNode node, TimeProvider time, BrokerTelemetry telemetry, ILogger<RedisInputs> logger)
@@ -17,7 +16,7 @@ internal sealed partial class RedisInputs(
     private static readonly TimeSpan WarningInterval = TimeSpan.FromMinutes(1);
 
     private readonly Channel<Input> _inputs = Channel.CreateBounded<Input>(new BoundedChannelOptions(InputsMax) { SingleReader = true });
-    private readonly Claims _claims = new(node.Channels, time);
+    private readonly InputCounts _counts = new(node.Channels, time);
     private long _refused;
     private long? _lastWarned;
 
@@ -34,23 +33,20 @@ internal sealed partial class RedisInputs(
     }
 
     /// <summary>Subscribes the inputs on a new link.</summary>
-    public async Task AttachAsync(RedisLink link, TimeSpan patience, CancellationToken cancellationToken)
+    /// <exception cref="RedisUnavailableException">Redis did not do it in time.</exception>
+    public async Task AttachAsync(RedisLink link, TimeSpan patience)
     {
-        _claims.ListensSinceMs = await link.TimeAsync().WaitAsync(patience, TimeProvider.System, cancellationToken);
+        _counts.ListensSinceMs = await link.TimeAsync();
         foreach (var pattern in (string[])[node.Channels.NotifyPattern, .. options.NotifyChannels])
         {
             // The event is what the * stands for.
             var literal = pattern.IndexOf('*', StringComparison.Ordinal) is >= 0 and var star ? star : pattern.LastIndexOf(':') + 1;
-            await SubscribeAsync(pattern, RedisChannel.PatternMode.Pattern, (channel, body) => Take(Kind.Notify, channel[literal..], body));
+            await link.SubscribeAsync(pattern, (channel, body) => Take(Kind.Notify, channel[literal..], body), patience, isPattern: true);
         }
 
-        await SubscribeAsync(node.Channels.Register, RedisChannel.PatternMode.Literal, (channel, body) => Take(Kind.Register, channel, body));
-        await SubscribeAsync(
-            node.Channels.BackendPattern, RedisChannel.PatternMode.Pattern, (channel, body) => Take(Kind.Message, node.Channels.BackendOf(channel), body));
-
-        Task SubscribeAsync(string name, RedisChannel.PatternMode mode, Action<string, byte[]> take) =>
-            link.Downlink.SubscribeAsync(new RedisChannel(name, mode), (channel, body) => take(channel!, body!))
-                .WaitAsync(patience, TimeProvider.System, cancellationToken);
+        await link.SubscribeAsync(node.Channels.Register, (channel, body) => Take(Kind.Register, channel, body), patience);
+        await link.SubscribeAsync(
+            node.Channels.BackendPattern, (channel, body) => Take(Kind.Message, node.Channels.BackendOf(channel), body), patience, isPattern: true);
     }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -67,17 +63,17 @@ internal sealed partial class RedisInputs(
             {
                 await ActAsync(input.Kind, input.Name, JsonText.Clean(input.Body, telemetry));
             }
+            catch (RedisUnavailableException)
+            {
+                Refused(input, "Redis went away");
+            }
             catch (RefusedException refused)
             {
                 Refused(input, refused.Message);
             }
-            catch (Exception e) when (RedisUplink.IsAway(e))
-            {
-                Refused(input, "Redis went away");
-            }
             catch (Exception e)
             {
-                // Whatever it is, the next input is not to suffer from it.
+                // An input that fails must not stop the ones behind it.
                 telemetry.Dropped("not_understood", 1);
                 LogFailed(logger, input.Kind, input.Name, e);
             }
@@ -94,9 +90,9 @@ internal sealed partial class RedisInputs(
 
         return kind switch
         {
-            Kind.Notify => notify.ActAsync(name, json, _claims),
-            Kind.Register => backends.RegisterAsync(json, _claims),
-            _ => backends.SendAsync(name, json, _claims),
+            Kind.Notify => notify.ActAsync(name, json, _counts),
+            Kind.Register => backends.RegisterAsync(json, _counts),
+            _ => backends.SendAsync(name, json, _counts),
         };
     }
 

@@ -1,107 +1,202 @@
 using System.Net.Sockets;
+using Polly;
+using Polly.CircuitBreaker;
+using Polly.Timeout;
 using StackExchange.Redis;
 
 namespace Dmb.Redis;
 
 /// <summary>
-/// The two connections to Redis: the uplink for commands and publishes, the downlink for what comes down. They are made
-/// together and given up together at the first sign of trouble, since the client library neither notices a hung peer nor
-/// keeps its subscriptions for sure.
+/// The two connections to Redis, one for commands and publishes, one for subscriptions. They are made together and given up together at
+/// the first sign of trouble, since the client library neither notices a hung peer nor keeps its subscriptions for sure. What the
+/// library throws leaves this class as <see cref="RedisUnavailableException"/>.
 /// </summary>
 internal sealed class RedisLink : IDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(6);
+    private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(6);
 
-    private readonly ConnectionMultiplexer _uplink;
-    private readonly ConnectionMultiplexer _downlink;
-    private readonly long _downlinkSockets;
+    private readonly ConnectionMultiplexer _commands;
+    private readonly ConnectionMultiplexer _subscriptions;
+    private readonly IDatabase _database;
+    private readonly ISubscriber _subscriber;
+    private readonly long _subscriptionSockets;
     private readonly TaskCompletionSource<string> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly CancellationTokenSource _gone = new();
+    private readonly CircuitBreakerManualControl _circuit = new();
+    private readonly ResiliencePipeline _pipeline;
 
-    private RedisLink(ConnectionMultiplexer uplink, ConnectionMultiplexer downlink)
+    private RedisLink(ConnectionMultiplexer commands, ConnectionMultiplexer subscriptions, TimeSpan timeout)
     {
-        (_uplink, _downlink) = (uplink, downlink);
-        Commands = uplink.GetDatabase();
-        Downlink = downlink.GetSubscriber();
-        _downlinkSockets = downlink.GetCounters().Subscription.SocketCount;
-        Watch(uplink, "uplink");
-        Watch(downlink, "downlink");
+        (_commands, _subscriptions) = (commands, subscriptions);
+        (_database, _subscriber) = (commands.GetDatabase(), subscriptions.GetSubscriber());
+        _subscriptionSockets = subscriptions.GetCounters().Subscription.SocketCount;
+        _pipeline = new ResiliencePipelineBuilder { TimeProvider = TimeProvider.System }
+            .AddCircuitBreaker(new CircuitBreakerStrategyOptions { ManualControl = _circuit, MinimumThroughput = 100 })
+            .AddTimeout(new TimeoutStrategyOptions { Timeout = timeout })
+            .Build();
+        Watch(commands, "commands");
+        Watch(subscriptions, "subscriptions");
     }
 
-    /// <summary>Commands and publishes. None of them is awaited without a timeout.</summary>
-    public IDatabase Commands { get; }
-
-    /// <summary>Subscriptions, and nothing else.</summary>
-    public ISubscriber Downlink { get; }
-
-    /// <summary>Takes what comes on a room's channel of this link. Made once, so that it can be unsubscribed.</summary>
-    public Action<RedisChannel, RedisValue> OnMessage { get; set; } = (_, _) => { };
+    /// <summary>Takes the messages of rooms that this link receives. Made once, so that a room can be unsubscribed.</summary>
+    public Action<RedisChannel, RedisValue> OnMessage { get; set; } = static (_, _) => { };
 
     /// <summary>
-    /// Whether what came down by now came without a gap. The library reconnects by itself, and may say so only after it
-    /// brought what came then.
+    /// Whether no gap is before what was received by now. The library reconnects by itself, and may say so only after it delivered what
+    /// it received then.
     /// </summary>
-    public bool IsWhole => !_lost.Task.IsCompleted && _downlink.GetCounters().Subscription.SocketCount == _downlinkSockets;
+    public bool IsWhole => !_lost.Task.IsCompleted && _subscriptions.GetCounters().Subscription.SocketCount == _subscriptionSockets;
 
     /// <summary>Completes with the reason when one of the connections is in trouble.</summary>
     public Task<string> Lost => _lost.Task;
 
-    /// <summary>Cancelled then: what was sent and not answered fails at once, which the library doesn't see to.</summary>
+    /// <summary>Cancelled then.</summary>
     public CancellationToken Gone => _gone.Token;
 
-    /// <summary>Says that the link is no good.</summary>
-    public void Lose(string why)
-    {
-        if (_lost.TrySetResult(why))
-        {
-            _gone.CancelAsync();
-        }
-    }
-
     /// <summary>Connects both, and has an answer of each.</summary>
-    /// <exception cref="RedisConnectionException">Redis can't be reached, or doesn't let us in.</exception>
-    /// <exception cref="SocketException">Nobody listens there.</exception>
-    /// <exception cref="TimeoutException">It was reached, and doesn't answer.</exception>
-    public static async Task<RedisLink> ConnectAsync(ConfigurationOptions options, CancellationToken cancellationToken)
+    /// <param name="options">Where, and how.</param>
+    /// <param name="timeout">How long a command may take.</param>
+    /// <param name="cancellationToken">Gives up connecting.</param>
+    /// <exception cref="RedisUnavailableException">Redis can't be reached, doesn't answer, or doesn't let this node in.</exception>
+    public static async Task<RedisLink> ConnectAsync(ConfigurationOptions options, TimeSpan timeout, CancellationToken cancellationToken)
     {
-        using (var socket = new Socket(SocketType.Stream, ProtocolType.Tcp))
-        {
-            // The library takes five seconds to find out that nobody listens.
-            await socket.ConnectAsync(options.EndPoints[0], cancellationToken).AsTask().WaitAsync(Patience, TimeProvider.System, cancellationToken);
-        }
-
-        var connecting = new[] { ConnectionMultiplexer.ConnectAsync(options), ConnectionMultiplexer.ConnectAsync(options) };
+        Task<ConnectionMultiplexer>[] connecting = [];
         try
         {
-            var both = await Task.WhenAll(connecting).WaitAsync(Patience, TimeProvider.System, cancellationToken);
-            var link = new RedisLink(both[0], both[1]);
-            await link.Commands.PingAsync().WaitAsync(Patience, TimeProvider.System, cancellationToken);
+            using (var socket = new Socket(SocketType.Stream, ProtocolType.Tcp))
+            {
+                // The library takes five seconds to find out that a port is closed.
+                await socket.ConnectAsync(options.EndPoints[0], cancellationToken).AsTask().WaitAsync(ConnectTimeout, TimeProvider.System, cancellationToken);
+            }
+
+            connecting = [ConnectionMultiplexer.ConnectAsync(options), ConnectionMultiplexer.ConnectAsync(options)];
+            var both = await Task.WhenAll(connecting).WaitAsync(ConnectTimeout, TimeProvider.System, cancellationToken);
+            var link = new RedisLink(both[0], both[1], timeout);
+            await link._database.PingAsync().WaitAsync(ConnectTimeout, TimeProvider.System, cancellationToken);
             return link;
         }
-        catch
+        catch (Exception e)
         {
             foreach (var connection in connecting)
             {
                 _ = DisposeAsync(connection);
             }
 
-            throw;
+            throw new RedisUnavailableException(e.Message, e);
+        }
+    }
+
+    /// <summary>Gives the link up; from here on each command fails at once, those that wait for their answer too.</summary>
+    public void Lose(string why)
+    {
+        if (_lost.TrySetResult(why))
+        {
+            _ = _circuit.IsolateAsync();
+            _ = _gone.CancelAsync();
+        }
+    }
+
+    /// <summary>Runs a command within the timeout of a publish.</summary>
+    /// <exception cref="RedisUnavailableException">It is not known whether it was executed.</exception>
+    public async Task<T> RunAsync<T>(Func<IDatabase, Task<T>> command)
+    {
+        try
+        {
+            return await _pipeline.ExecuteAsync(
+                static async (call, token) => await call.command(call.database).WaitAsync(token), (command, database: _database), Gone);
+        }
+        catch (Exception e) when (IsUnavailable(e))
+        {
+            throw Unavailable(e);
+        }
+    }
+
+    /// <summary>Runs a command that may take longer than a publish: one that reads much, or that is part of making the link.</summary>
+    /// <exception cref="RedisUnavailableException">It is not known whether it was executed.</exception>
+    public async Task<T> RunAsync<T>(TimeSpan within, Func<IDatabase, Task<T>> command)
+    {
+        try
+        {
+            return await command(_database).WaitAsync(within, TimeProvider.System, Gone);
+        }
+        catch (Exception e) when (IsUnavailable(e))
+        {
+            throw Unavailable(e);
+        }
+    }
+
+    /// <summary>Runs one of the scripts within the timeout of a publish.</summary>
+    /// <exception cref="RedisUnavailableException">It is not known whether it was executed.</exception>
+    public async Task<RedisResult> RunAsync(RedisScript script, RedisKey[] keys, RedisValue[] arguments)
+    {
+        try
+        {
+            return await _pipeline.ExecuteAsync(
+                static async (call, token) => await call.script.RunAsync(call.database, call.keys, call.arguments).WaitAsync(token),
+                (database: _database, script, keys, arguments),
+                Gone);
+        }
+        catch (Exception e) when (IsUnavailable(e))
+        {
+            throw Unavailable(e);
+        }
+    }
+
+    /// <summary>Waits for what was asked of a connection of this link.</summary>
+    /// <exception cref="RedisUnavailableException">It was not done within that time, or the link is gone.</exception>
+    public async Task WithinAsync(TimeSpan time, Task asked)
+    {
+        try
+        {
+            await asked.WaitAsync(time, TimeProvider.System, Gone);
+        }
+        catch (Exception e) when (IsUnavailable(e))
+        {
+            throw Unavailable(e);
         }
     }
 
     /// <summary>Redis's clock, in ms since 1970.</summary>
+    /// <exception cref="RedisUnavailableException">It did not answer.</exception>
     public async Task<long> TimeAsync()
     {
-        var now = (RedisResult[])(await Commands.ExecuteAsync("TIME"))!;
+        var now = (RedisResult[])(await RunAsync(static redis => redis.ExecuteAsync("TIME")))!;
         return ((long)now[0] * 1_000) + ((long)now[1] / 1_000);
     }
+
+    /// <summary>Subscribes a channel, or, with a `*` in it or letters in brackets, a pattern.</summary>
+    /// <exception cref="RedisUnavailableException">It is not known whether it was subscribed.</exception>
+    public Task SubscribeAsync(string channel, Action<string, byte[]> receive, TimeSpan within, bool isPattern = false) => WithinAsync(
+        within,
+        _subscriber.SubscribeAsync(
+            new RedisChannel(channel, isPattern ? RedisChannel.PatternMode.Pattern : RedisChannel.PatternMode.Literal), (from, body) => receive(from!, body!)));
+
+    /// <summary>Subscribes a room's channel; to be waited for by <see cref="WithinAsync"/>.</summary>
+    public Task SubscribeRoomAsync(string channel) => _subscriber.SubscribeAsync(RoomChannel(channel), OnMessage);
+
+    /// <summary>Unsubscribes a room's channel, and gives the link up if that fails: else its messages would be received twice later.</summary>
+    public void UnsubscribeRoom(string channel) =>
+        _ = _subscriber.UnsubscribeAsync(RoomChannel(channel), OnMessage).ContinueWith(
+            static (task, link) => ((RedisLink)link!).Lose($"an unsubscribe failed: {task.Exception!.InnerException!.Message}"),
+            this, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+
+    /// <summary>Publishes without waiting for Redis.</summary>
+    public void PublishUnanswered(string channel, string line) => _ = _database.PublishAsync(channel, line, CommandFlags.FireAndForget);
 
     /// <summary>Gives both up, elsewhere: the library waits for a hung peer.</summary>
     public void Dispose()
     {
-        _ = DisposeAsync(Task.FromResult(_uplink));
-        _ = DisposeAsync(Task.FromResult(_downlink));
+        Lose("it is not used any more");
+        _ = DisposeAsync(Task.FromResult(_commands));
+        _ = DisposeAsync(Task.FromResult(_subscriptions));
     }
+
+    private static RedisChannel RoomChannel(string channel) => new(channel, RedisChannel.PatternMode.Literal);
+
+    private static bool IsUnavailable(Exception e) =>
+        e is RedisException or TimeoutException or BrokenCircuitException or TimeoutRejectedException or ObjectDisposedException or OperationCanceledException;
+
+    private RedisUnavailableException Unavailable(Exception e) => new(Lost.IsCompletedSuccessfully ? Lost.Result : $"{e.GetType().Name}: {e.Message}", e);
 
     private static async Task DisposeAsync(Task<ConnectionMultiplexer> connecting)
     {
@@ -115,7 +210,7 @@ internal sealed class RedisLink : IDisposable
 
     private void Watch(ConnectionMultiplexer connection, string name)
     {
-        connection.ConnectionFailed += (_, e) => Lose($"the {name} failed: {e.FailureType}");
-        connection.InternalError += (_, e) => Lose($"the {name} had an error: {e.Exception?.Message}");
+        connection.ConnectionFailed += (_, e) => Lose($"the connection for {name} failed: {e.FailureType}");
+        connection.InternalError += (_, e) => Lose($"the connection for {name} had an error: {e.Exception?.Message}");
     }
 }

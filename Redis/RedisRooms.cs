@@ -1,13 +1,12 @@
 using System.Collections.Concurrent;
 using Dmb.Routing;
 using Dmb.Telemetry;
-using StackExchange.Redis;
 
 namespace Dmb.Redis;
 
 /// <summary>
-/// The rooms of this node over Redis: subscribes them, knows up to where the messages of each have come down, and hands on each message
-/// once, behind all that is missing before it.
+/// The rooms of this node over Redis: subscribes them, knows the position up to which each has received its messages, and delivers each
+/// message once, behind all that is missing before it.
 /// </summary>
 internal sealed partial class RedisRooms(
     RedisOptions options, RedisNode node, FanOut fanOut, RoomTable local, RedisHistory history, HistoryPolicy policy, TimeProvider time,
@@ -22,10 +21,10 @@ internal sealed partial class RedisRooms(
     private readonly TimeSpan _patience = options.PublishTimeout * 2;
     private volatile RedisLink? _link;
 
-    /// <summary>On what the rooms are subscribed; null while there is nothing.</summary>
+    /// <summary>The link that the rooms are subscribed on; null while there is none.</summary>
     public RedisLink? Link => _link;
 
-    /// <summary>Completes when the room's messages come down, or when they will be filled in from the log later.</summary>
+    /// <summary>Completes when the room's messages are received, or when they will be filled in from the log later.</summary>
     public async ValueTask SubscribeAsync(string room)
     {
         var subscription = _rooms.GetOrAdd(room, static _ => new RoomSubscription());
@@ -38,18 +37,17 @@ internal sealed partial class RedisRooms(
         {
             try
             {
-                await subscription.EnsureAsync(link, Channel(room))
-                    .WaitAsync(_patience, TimeProvider.System);
+                await link.WithinAsync(_patience, subscription.EnsureAsync(link, _channels.Room(room)));
             }
-            catch (Exception e) when (RedisUplink.IsAway(e))
+            catch (RedisUnavailableException e)
             {
                 // The next link subscribes it, and reads what was missed.
-                link.Lose($"a subscribe failed: {e.GetType().Name}");
+                link.Lose($"a subscribe failed: {e.Why}");
             }
         }
     }
 
-    /// <summary>Where rooms stand, if that is known here of all of them, and nobody asks for what was missed; else null.</summary>
+    /// <summary>The positions of rooms, if all are known here and no messages are asked for; else null.</summary>
     public IReadOnlyList<RoomHistory>? Positions(IReadOnlyList<RoomRequest> rooms)
     {
         var found = new RoomHistory[rooms.Count];
@@ -67,26 +65,27 @@ internal sealed partial class RedisRooms(
         return found;
     }
 
-    /// <summary>Whether a message that Redis has published has still to come down, as far as its place tells.</summary>
-    public bool Lacks(Outgoing message) =>
-        !StreamPosition.TryParse(message.Place, out var place)
+    /// <summary>Whether a message that Redis has published was not received yet, as far as its position tells.</summary>
+    public bool IsMissing(PendingPublish message) =>
+        !StreamPosition.TryParse(message.Position, out var position)
         || (Array.Find(message.Rooms, policy.Keeps) is { } room && _rooms.TryGetValue(room, out var subscription)
-            && Received(room, subscription) is var received && (received.IsNone || place.IsAfter(received)));
+            && Received(room, subscription) is var received && (received.IsNone || position.IsAfter(received)));
 
     /// <summary>Subscribes all rooms on a new link.</summary>
-    public async Task AttachAsync(RedisLink link, TimeSpan patience, CancellationToken cancellationToken)
+    /// <exception cref="RedisUnavailableException">Redis did not do it in time.</exception>
+    public async Task AttachAsync(RedisLink link, TimeSpan patience)
     {
         _link = link;
         foreach (var batch in _rooms.ToArray().Chunk(SubscribeBatch))
         {
-            await Task.WhenAll(batch.Select(room => room.Value.EnsureAsync(link, Channel(room.Key)))).WaitAsync(patience * 2, TimeProvider.System, cancellationToken);
+            await link.WithinAsync(patience * 2, Task.WhenAll(batch.Select(room => room.Value.EnsureAsync(link, _channels.Room(room.Key)))));
         }
     }
 
     /// <summary>The link is gone; rooms are remembered for the next.</summary>
     public void Detach() => _link = null;
 
-    /// <summary>Unsubscribes rooms that nobody has been in for a while.</summary>
+    /// <summary>Unsubscribes rooms that have been empty for a while.</summary>
     public void Sweep()
     {
         foreach (var (room, subscription) in _rooms)
@@ -94,42 +93,36 @@ internal sealed partial class RedisRooms(
             if (local.Find(room) is null && subscription.TryRetire(time, options.RoomLinger))
             {
                 _rooms.TryRemove(KeyValuePair.Create(room, subscription));
-                if (Link is { } link)
-                {
-                    _ = link.Downlink.UnsubscribeAsync(Channel(room), link.OnMessage)
-                        .ContinueWith(
-                            static (task, state) => ((RedisLink)state!).Lose($"an unsubscribe failed: {task.Exception!.InnerException!.Message}"),
-                            link, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
-                }
+                Link?.UnsubscribeRoom(_channels.Room(room));
             }
         }
     }
 
-    /// <summary>Delivers a message of this node's own that has no places, once. For one thread, as all that delivers.</summary>
+    /// <summary>Delivers a message without positions, once. For one thread, as all that delivers.</summary>
     public async ValueTask DeliverAsync(Envelope envelope)
     {
         if (_seen.Add(envelope.Id))
         {
-            await HandOnAsync(envelope);
+            await HandOverAsync(envelope);
         }
     }
 
     /// <summary>
-    /// Delivers a message that came down on a link or was read from its log, once. Nothing of a link that is gone: if some of it were left out
-    /// while there is no other, and the rest delivered on that, what was left out would be missing. The next link has all of it from the log.
+    /// Delivers a message that was received on a link or read from its log, once. Messages of a link that is gone are not delivered: the next
+    /// link reads all of them from the log, in order.
     /// </summary>
-    /// <exception cref="Exception">One of <see cref="RedisUplink.IsAway"/>: the link is gone, or what is missing before the message can't be read now.</exception>
+    /// <exception cref="RedisUnavailableException">The link is gone, or what is missing before the message can't be read now.</exception>
     public ValueTask DeliverAsync(RedisLink link, Envelope envelope)
     {
         if (Link != link)
         {
-            throw new OperationCanceledException("The link is gone.");
+            throw new RedisUnavailableException("the link is gone");
         }
 
         return envelope.Positions is null ? DeliverAsync(envelope) : DeliverKeptAsync(link, envelope);
     }
 
-    /// <summary>What is kept of all rooms behind where they have come.</summary>
+    /// <summary>What is kept of all rooms behind the positions that they have received.</summary>
     public async Task<IReadOnlyList<(RoomRequest Request, RoomHistory History)>> ReadAsync(RedisLink link)
     {
         var found = new List<(RoomRequest, RoomHistory)>();
@@ -138,15 +131,12 @@ internal sealed partial class RedisRooms(
             var known = batch.Select(room => new RoomRequest(room.Key, Received(room.Key, room.Value))).Where(request => request.Since is { IsNone: false }).ToArray();
             if (known.Length > 0)
             {
-                found.AddRange(known.Zip(await ReadAsync(link, known)));
+                found.AddRange(known.Zip(await history.ReadAsync(link, _patience, known)));
             }
         }
 
         return found;
     }
-
-    private async Task<IReadOnlyList<RoomHistory>> ReadAsync(RedisLink link, IReadOnlyList<RoomRequest> rooms) =>
-        await history.ReadAsync(link.Commands, rooms).WaitAsync(_patience, TimeProvider.System, link.Gone);
 
     /// <summary>Delivers messages of several rooms in the order in which they were published, each once.</summary>
     public async ValueTask DeliverAsync(RedisLink link, IEnumerable<Envelope> envelopes)
@@ -157,13 +147,13 @@ internal sealed partial class RedisRooms(
         }
     }
 
-    /// <summary>Delivers a message with places, behind all that is missing before it: that is read first, and what is kept no more is told.</summary>
+    /// <summary>Delivers a message with positions, behind all that is missing before it: that is read first, and what is kept no more is told.</summary>
     private async ValueTask DeliverKeptAsync(RedisLink link, Envelope envelope)
     {
         var missing = Missing(envelope);
         if (missing.Length > 0)
         {
-            var histories = await ReadAsync(link, missing);
+            var histories = await history.ReadAsync(link, _patience, missing);
             await DeliverAsync(link, missing.Zip(histories).SelectMany(found => found.Second.Messages.Where(message => IsBefore(message, envelope, found.First.Room))));
             foreach (var (room, _) in missing)
             {
@@ -182,7 +172,7 @@ internal sealed partial class RedisRooms(
             isNew |= subscription.MoveTo(envelope.Positions![i]);
             if (envelope.Positions[i].IsNone)
             {
-                // The room keeps none, or there was no memory to count: then its count was given up, and whoever joins asks for the new one.
+                // The room keeps no history, or there was no memory to count: then its stream ended, and the next join asks for the new one.
                 local.Find(envelope.Rooms[i])?.Forget();
             }
         }
@@ -190,18 +180,18 @@ internal sealed partial class RedisRooms(
         history.Saw(envelope.Number);
         if (isNew)
         {
-            // One that came without its places is not delivered again, but the rooms have come up to there.
-            await HandOnAsync(_seen.Add(envelope.Id) ? envelope : Silent(envelope.Rooms, envelope.Positions!));
+            // One that was delivered without its positions is not delivered again, but the rooms have received up to there.
+            await HandOverAsync(_seen.Add(envelope.Id) ? envelope : Silent(envelope.Rooms, envelope.Positions!));
         }
     }
 
-    private async ValueTask HandOnAsync(Envelope envelope)
+    private async ValueTask HandOverAsync(Envelope envelope)
     {
         using var receive = Tracing.Receive(envelope);
         await fanOut.DeliverAsync(envelope);
     }
 
-    /// <summary>The rooms of a message of which something is missing before it, and up to where they have come.</summary>
+    /// <summary>The rooms of a message of which something is missing before it, and the positions that they have received.</summary>
     private RoomRequest[] Missing(Envelope envelope)
     {
         List<RoomRequest>? missing = null;
@@ -220,7 +210,7 @@ internal sealed partial class RedisRooms(
 
     private static bool IsBefore(Envelope message, Envelope other, string room) => other.PositionIn(room).IsAfter(message.PositionIn(room));
 
-    /// <summary>Tells a room's sessions how many messages are missing before a place, if any are.</summary>
+    /// <summary>Tells a room's sessions how many messages are missing before a position, if any are.</summary>
     public async ValueTask TellGapAsync(string room, StreamPosition before)
     {
         if (!_rooms.TryGetValue(room, out var subscription))
@@ -238,15 +228,13 @@ internal sealed partial class RedisRooms(
         }
     }
 
-    /// <summary>What moves rooms on, and is nothing that anybody gets.</summary>
+    /// <summary>Moves the positions of rooms on, and is not delivered to sessions.</summary>
     private static Envelope Silent(string[] rooms, StreamPosition[] positions) => new("", "", rooms, default, isKept: true) { Positions = positions };
 
-    /// <summary>Up to where a room's messages have come down, or, before the first did, where it stood when its first session joined.</summary>
+    /// <summary>The position up to which a room has received its messages, or, before the first, the one at which its first session joined.</summary>
     private StreamPosition Received(string room, RoomSubscription subscription) =>
         subscription.Received is { IsNone: false } received ? received : local.Find(room)?.Last ?? default;
 
-    private RedisChannel Channel(string room) => new(_channels.Room(room), RedisChannel.PatternMode.Literal);
-
-    [LoggerMessage(3013, LogLevel.Warning, "{Messages} messages of room {Room} did not come down and are kept no more; its sessions are told.")]
+    [LoggerMessage(3013, LogLevel.Warning, "{Messages} messages of room {Room} were not received and are kept no more; its sessions are told.")]
     private static partial void LogLost(ILogger logger, long messages, string room);
 }

@@ -1,30 +1,29 @@
 using System.Collections.Concurrent;
 using System.Globalization;
 using Dmb.Routing;
-using StackExchange.Redis;
 
 namespace Dmb.Redis;
 
 /// <summary>Sessions in a room over all nodes: each is asked, and those that answer in time are added up.</summary>
-internal sealed partial class RoomCounts(RedisOptions options, RedisNode node, RoomTable local, ILogger<RoomCounts> logger)
+internal sealed partial class RoomCounts(RedisOptions options, RedisNode node, RedisConnection connection, RoomTable local, ILogger<RoomCounts> logger)
 {
     private readonly ConcurrentDictionary<long, Question> _questions = [];
     private long _lastQuestion;
 
     /// <summary>Asks all nodes.</summary>
-    public async ValueTask<int> AskAsync(string room, RedisUplink uplink)
+    public async ValueTask<int> AskAsync(string room)
     {
         var number = Interlocked.Increment(ref _lastQuestion);
         var question = _questions[number] = new Question();
         try
         {
             var line = $"count {number} {node.Channels.Node} {room}";
-            question.Ask((int)await uplink.RunAsync(redis => redis.PublishAsync(node.Channels.Nodes, line)));
+            question.Ask((int)await connection.RunAsync(redis => redis.PublishAsync(node.Channels.Nodes, line)));
             await question.Answered.WaitAsync(options.PublishTimeout, TimeProvider.System);
         }
-        catch (Exception e) when (RedisUplink.IsAway(e))
+        catch (Exception e) when (e is RedisUnavailableException or TimeoutException)
         {
-            // Then it is those that were heard of, and this node's own.
+            // Then the nodes that answered are counted, or this node alone.
             LogNotAnswered(logger, e.GetType().Name);
         }
         finally
@@ -32,21 +31,21 @@ internal sealed partial class RoomCounts(RedisOptions options, RedisNode node, R
             _questions.TryRemove(number, out _);
         }
 
-        return question.IsHeard ? question.Sum : local.Find(room)?.Count ?? 0;
+        return question.IsAnswered ? question.Sum : local.Find(room)?.Count ?? 0;
     }
 
     /// <summary>Tells a node that asked how many sessions are here.</summary>
     public void Answer(RedisLink link, string channel, string number, string room) =>
-        _ = link.Commands.PublishAsync(channel, $"sessions {number} {local.Find(room)?.Count ?? 0}", CommandFlags.FireAndForget);
+        link.PublishUnanswered(channel, $"sessions {number} {local.Find(room)?.Count ?? 0}");
 
-    /// <summary>A node has answered; what nobody waits for any more, or is no number, is nothing.</summary>
-    public void Hear(string number, string sessions)
+    /// <summary>Notes a node's answer; one that is late, or is no number, is ignored.</summary>
+    public void Note(string number, string sessions)
     {
         if (long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var key)
-            && int.TryParse(sessions, NumberStyles.None, CultureInfo.InvariantCulture, out var heard)
+            && int.TryParse(sessions, NumberStyles.None, CultureInfo.InvariantCulture, out var count)
             && _questions.TryGetValue(key, out var question))
         {
-            question.Hear(heard);
+            question.Note(count);
         }
     }
 
@@ -64,16 +63,16 @@ internal sealed partial class RoomCounts(RedisOptions options, RedisNode node, R
 
         public int Sum { get; private set; }
 
-        public bool IsHeard { get; private set; }
+        public bool IsAnswered { get; private set; }
 
         public void Ask(int nodes) => Add(nodes);
 
-        public void Hear(int sessions)
+        public void Note(int sessions)
         {
             lock (_lock)
             {
                 Sum += sessions;
-                IsHeard = true;
+                IsAnswered = true;
             }
 
             Add(-1);
@@ -85,7 +84,7 @@ internal sealed partial class RoomCounts(RedisOptions options, RedisNode node, R
             {
                 // Answers may come before it is known how many there will be.
                 _missing += nodes;
-                if (_missing == 0 && (nodes >= 0 || IsHeard))
+                if (_missing == 0 && (nodes >= 0 || IsAnswered))
                 {
                     _answered.TrySetResult();
                 }

@@ -1,9 +1,8 @@
 using Dmb.Routing;
-using StackExchange.Redis;
 
 namespace Dmb.Redis;
 
-/// <summary>One room's subscription: on which link it stands, and when it was last wanted.</summary>
+/// <summary>One room's subscription: its link, when it was used last, and the position up to which it has received.</summary>
 internal sealed class RoomSubscription
 {
     private readonly Lock _lock = new();
@@ -13,7 +12,7 @@ internal sealed class RoomSubscription
     private bool _isRetired;
     private StreamPosition _received;
 
-    /// <summary>Up to where the room's messages have come down; none before the first did.</summary>
+    /// <summary>The position up to which the room's messages were received; none before the first.</summary>
     public StreamPosition Received
     {
         get
@@ -25,7 +24,7 @@ internal sealed class RoomSubscription
         }
     }
 
-    /// <summary>Notes that they have come to a place. False if they were there before.</summary>
+    /// <summary>Notes that they were received up to a position. False if they were before.</summary>
     public bool MoveTo(StreamPosition position)
     {
         lock (_lock)
@@ -53,15 +52,15 @@ internal sealed class RoomSubscription
         }
     }
 
-    /// <summary>Subscribes once on each link; whoever comes later waits for the same answer.</summary>
-    public Task EnsureAsync(RedisLink link, RedisChannel channel)
+    /// <summary>Subscribes once on each link; later callers wait for the same answer.</summary>
+    public Task EnsureAsync(RedisLink link, string channel)
     {
         lock (_lock)
         {
             if (_link != link)
             {
                 _link = link;
-                _ready = link.Downlink.SubscribeAsync(channel, link.OnMessage);
+                _ready = link.SubscribeRoomAsync(channel);
             }
 
             return _ready;

@@ -1,6 +1,6 @@
 using System.Collections.Concurrent;
+using System.Text;
 using Dmb.Routing;
-using StackExchange.Redis;
 
 namespace Dmb.Redis;
 
@@ -8,11 +8,10 @@ namespace Dmb.Redis;
 /// The registered events of all nodes: one hash in Redis, kept over restarts, and a channel that names an event when it
 /// changes there. What was changed while Redis was away is written when it is back.
 /// </summary>
-internal sealed class SharedEvents(EventTable events, RedisNode node, RedisUplink uplink, RedisOptions options)
+internal sealed class SharedEvents(EventTable events, RedisNode node, RedisConnection connection)
 {
     private readonly ConcurrentDictionary<string, bool> _unwritten = [];
     private readonly RedisChannels _channels = node.Channels;
-    private readonly TimeSpan _patience = options.PublishTimeout * 2;
 
     /// <summary>Writes an event that was registered or removed on this node. Completes when Redis has it, or is away.</summary>
     public async ValueTask WriteAsync(string name)
@@ -20,42 +19,43 @@ internal sealed class SharedEvents(EventTable events, RedisNode node, RedisUplin
         _unwritten[name] = true;
         try
         {
-            await uplink.RunAsync(redis => WriteAsync(redis, name));
+            await WriteAsync(connection.Required(), name);
         }
-        catch (Exception e) when (RedisUplink.IsAway(e))
+        catch (RedisUnavailableException)
         {
             // It stays in the list of what is to be written.
         }
     }
 
     /// <summary>Subscribes to changes on a new link, writes this node's own, and takes over all there are.</summary>
-    public async Task AttachAsync(RedisLink link, TimeSpan patience, CancellationToken cancellationToken)
+    /// <exception cref="RedisUnavailableException">Redis did not do it in time.</exception>
+    public async Task AttachAsync(RedisLink link, TimeSpan patience)
     {
-        // What changes while all there are is taken over is read behind that, on this link: the uplink has none yet.
+        // Events that change while the table is read are read again behind it.
         List<string>? early = [];
         var changing = new Lock();
-        void OnChanged(RedisChannel channel, RedisValue name)
+        void OnChanged(string channel, byte[] body)
         {
+            var name = Encoding.UTF8.GetString(body);
             lock (changing)
             {
                 if (early is not null)
                 {
-                    early.Add(name!);
+                    early.Add(name);
                     return;
                 }
             }
 
-            _ = ReadAsync(link, name!);
+            _ = ReadAsync(link, name);
         }
 
-        await link.Downlink.SubscribeAsync(new RedisChannel(_channels.Events, RedisChannel.PatternMode.Literal), OnChanged)
-            .WaitAsync(patience, TimeProvider.System, cancellationToken);
+        await link.SubscribeAsync(_channels.Events, OnChanged, patience);
         foreach (var name in _unwritten.Keys)
         {
-            await WriteAsync(link.Commands, name).WaitAsync(patience, TimeProvider.System, cancellationToken);
+            await WriteAsync(link, name);
         }
 
-        var all = await link.Commands.HashGetAllAsync(_channels.Events).WaitAsync(patience, TimeProvider.System, cancellationToken);
+        var all = await link.RunAsync(patience, redis => redis.HashGetAllAsync(_channels.Events));
         var stored = all.ToDictionary(entry => (string)entry.Name!, entry => (string?)entry.Value);
         foreach (var known in events.All().Where(known => !stored.ContainsKey(known.Event)).ToArray())
         {
@@ -79,34 +79,33 @@ internal sealed class SharedEvents(EventTable events, RedisNode node, RedisUplin
         }
     }
 
-    private async Task<bool> WriteAsync(IDatabase redis, string name)
+    private async Task WriteAsync(RedisLink link, string name)
     {
         var registration = events.Find(name);
         if (registration is null || events.IsDefault(registration))
         {
-            await redis.HashDeleteAsync(_channels.Events, name);
+            await link.RunAsync(redis => redis.HashDeleteAsync(_channels.Events, name));
         }
         else
         {
-            await redis.HashSetAsync(_channels.Events, name, registration.DefaultRoom ?? "");
+            await link.RunAsync(redis => redis.HashSetAsync(_channels.Events, name, registration.DefaultRoom ?? ""));
         }
 
-        await redis.PublishAsync(_channels.Events, name);
+        await link.RunAsync(redis => redis.PublishAsync(_channels.Events, name));
         _unwritten.TryRemove(name, out _);
-        return true;
     }
 
     private async Task ReadAsync(RedisLink link, string name)
     {
         try
         {
-            var bus = await link.Commands.HashGetAsync(_channels.Events, name).WaitAsync(_patience, TimeProvider.System, link.Gone);
+            var bus = await link.RunAsync(redis => redis.HashGetAsync(_channels.Events, name));
             events.Apply(name, isRegistered: !bus.IsNull, bus);
         }
-        catch (Exception e) when (RedisUplink.IsAway(e))
+        catch (RedisUnavailableException e)
         {
             // The next link takes over all there are.
-            link.Lose($"an event could not be read: {e.GetType().Name}");
+            link.Lose($"an event could not be read: {e.Why}");
         }
     }
 }

@@ -25,7 +25,7 @@ internal static class ErrorCode
 }
 
 /// <summary>A refusal on its way to whoever asked: a code of <see cref="ErrorCode"/> and a sentence for people.</summary>
-internal sealed class RefusedException(string code, string message) : Exception(message)
+internal class RefusedException(string code, string message, Exception? cause = null) : Exception(message, cause)
 {
     public string Code { get; } = code;
 

@@ -29,7 +29,7 @@ internal static partial class RedisBench
             ("nobody listens, over Redis", () => Node("--subscribers 0 --redis", ref isComplete)),
             ("redis-benchmark: PUBLISH", () => Alone("PUBLISH", "dmb:room:support", new string('x', BodyBytes))),
             ("redis-benchmark: the node's script", () => Alone(
-                "EVAL", RedisScripts.Publish, "1", "dmb:log", "10000", new string('x', BodyBytes), "dmb:room:support")),
+                "EVAL", RedisScript.Publish.Text, "1", "dmb:log", "10000", new string('x', BodyBytes), "dmb:room:support")),
         ];
         var measured = ways.Select(_ => new List<Figures>()).ToArray();
         Console.WriteLine($"load average before: {File.ReadAllText("/proc/loadavg").Split(' ')[0]}; 32 in flight");

@@ -1,0 +1,213 @@
+using System.Collections.Concurrent;
+using Dmb.Backends;
+using Dmb.Routing;
+using StackExchange.Redis;
+
+namespace Dmb.Redis;
+
+/// <summary>
+/// The sessions of backends' users, in Redis. A session that ends while Redis is away is told to its backend when Redis is back, and the
+/// sessions of a node that died are removed by another.
+/// </summary>
+internal sealed class RedisBackendUsers(
+    BackendOptions options, RedisOptions redis, RedisNode node, RedisConnection connection, HistoryPolicy policy, TimeProvider time)
+{
+    private const int Batch = 256;
+    private const int NodeLifeProbes = 3;
+
+    /// <summary>Longer than Redis takes to come back.</summary>
+    private static readonly TimeSpan NodeLifeMin = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan SweepInterval = TimeSpan.FromSeconds(5);
+
+    private readonly ConcurrentDictionary<BackendUser, bool> _users = [];
+
+    /// <summary>Ended sessions of which Redis does not know yet.</summary>
+    private readonly ConcurrentDictionary<BackendUser, bool> _pendingDisconnects = [];
+    private readonly RedisChannels _channels = node.Channels;
+    private string? _mark;
+    private long _attached;
+    private long _swept;
+    private long _touched = time.GetTimestamp();
+    private int _sweeping;
+
+    /// <summary>Raised when a backend is not registered any more that has users here: it was freed, or has expired, during an outage.</summary>
+    public event Action<string>? BackendMissing;
+
+    /// <summary>How long a node is held to be alive after a probe, its sign of life: one or two may be missed.</summary>
+    public static TimeSpan NodeLife(RedisOptions options) =>
+        options.ProbeInterval * NodeLifeProbes is var life && life > NodeLifeMin ? life : NodeLifeMin;
+
+    /// <summary>Notes a new session and tells its backend; without Redis, when it is back.</summary>
+    /// <exception cref="RefusedException">The backend is not registered.</exception>
+    public async ValueTask ConnectAsync(BackendUser user)
+    {
+        _users[user] = true;
+        foreach (var left in _pendingDisconnects.Keys.Where(left => left.Bkid == user.Bkid && left.Subscriber == user.Subscriber))
+        {
+            await TellDisconnectAsync(left);
+        }
+
+        try
+        {
+            if (await ConnectAsync(connection.Required(), user) < 0)
+            {
+                _users.TryRemove(user, out _);
+                throw Backend.Unknown(user.Bkid);
+            }
+        }
+        catch (RedisUnavailableException)
+        {
+            // The next link tells it.
+        }
+    }
+
+    /// <summary>Notes the end of a session and tells its backend; without Redis, when it is back.</summary>
+    public async ValueTask DisconnectAsync(BackendUser user)
+    {
+        _users.TryRemove(user, out _);
+        _pendingDisconnects[user] = true;
+        await TellDisconnectAsync(user);
+    }
+
+    /// <summary>Tells, on a new link, of all sessions that are here: of those that came meanwhile, and of all if Redis lost them, as its mark says.</summary>
+    /// <exception cref="RedisUnavailableException">Redis did not do it in time.</exception>
+    public async Task AttachAsync(RedisLink link, string mark)
+    {
+        _attached = _swept = time.GetTimestamp();
+        await link.RunAsync(database => database.SetAddAsync(_channels.Nodes, node.Id));
+        var sessions = _users.Keys.Select(user => (user.Bkid, user.Subscriber)).ToHashSet();
+        foreach (var user in _pendingDisconnects.Keys.Where(user => sessions.Contains((user.Bkid, user.Subscriber))))
+        {
+            // The session connected again, and its end must not be told after that.
+            await DisconnectAsync(link, user);
+            _pendingDisconnects.TryRemove(user, out _);
+        }
+
+        var here = _users.Keys;
+        if (_mark is not null && _mark != mark)
+        {
+            // Sessions that ended meanwhile are noted again, so that their end can be told.
+            here = [.. _pendingDisconnects.Keys.Where(user => !user.IsFreed), .. here];
+            foreach (var bkid in here.Select(user => user.Bkid).Distinct())
+            {
+                // Its name is lost: the backend says it when it registers again.
+                await link.RunAsync(database => database.HashSetAsync(_channels.Backend(bkid), "name", "", When.NotExists));
+                await link.RunAsync(database => database.KeyExpireAsync(_channels.Backend(bkid), options.BackendTtl));
+            }
+        }
+
+        foreach (var batch in here.Chunk(Batch))
+        {
+            var counts = await Task.WhenAll(batch.Select(user => ConnectAsync(link, user)));
+            foreach (var bkid in batch.Where((_, i) => counts[i] < 0).Select(user => user.Bkid).Distinct())
+            {
+                BackendMissing?.Invoke(bkid);
+            }
+        }
+
+        _mark = mark;
+    }
+
+    /// <summary>Retries pending disconnects, renews the life of backends that have users here, removes expired nodes.</summary>
+    public async Task SweepAsync()
+    {
+        if (Interlocked.Exchange(ref _sweeping, 1) == 1)
+        {
+            return;
+        }
+
+        try
+        {
+            foreach (var user in _pendingDisconnects.Keys)
+            {
+                await TellDisconnectAsync(user);
+            }
+
+            if (time.GetElapsedTime(_touched) >= options.BackendTtl / 4)
+            {
+                _touched = time.GetTimestamp();
+                foreach (var key in _users.Keys.Select(user => user.Bkid).Distinct().SelectMany(_channels.StoredOf))
+                {
+                    await connection.RunAsync(database => database.KeyExpireAsync(key, options.BackendTtl));
+                }
+            }
+
+            // After an outage the other nodes need the time for a sign of life.
+            if (time.GetElapsedTime(_swept) >= SweepInterval && time.GetElapsedTime(_attached) >= NodeLife(redis))
+            {
+                _swept = time.GetTimestamp();
+                foreach (var other in await connection.RunAsync(database => database.SetMembersAsync(_channels.Nodes)))
+                {
+                    await RemoveExpiredAsync(other!);
+                }
+            }
+        }
+        catch (RedisUnavailableException)
+        {
+            // The next sweep does it.
+        }
+        finally
+        {
+            Volatile.Write(ref _sweeping, 0);
+        }
+    }
+
+    /// <summary>Removes a node that gave no sign of life, with its sessions. Several nodes may do this at once: each session ends once.</summary>
+    private async Task RemoveExpiredAsync(string other)
+    {
+        if (await connection.RunAsync(database => database.KeyExistsAsync(_channels.NodeOf(other))))
+        {
+            return;
+        }
+
+        foreach (var line in await connection.RunAsync(database => database.SetMembersAsync(_channels.NodeUsers(other))))
+        {
+            if (((string)line!).Split(' ', 3) is [var bkid, var session, var user])
+            {
+                await RunAsync(connection.Required(), RedisScript.DisconnectUser, "disconnect", bkid, session, user, other);
+            }
+        }
+
+        await connection.RunAsync(database => database.KeyDeleteAsync(_channels.NodeUsers(other)));
+        await connection.RunAsync(database => database.SetRemoveAsync(_channels.Nodes, other));
+    }
+
+    private async ValueTask TellDisconnectAsync(BackendUser user)
+    {
+        try
+        {
+            await DisconnectAsync(connection.Required(), user);
+            _pendingDisconnects.TryRemove(user, out _);
+        }
+        catch (RedisUnavailableException)
+        {
+            // The next sweep tells it.
+        }
+    }
+
+    private Task<long> ConnectAsync(RedisLink link, BackendUser user) =>
+        RunAsync(link, RedisScript.ConnectUser, "connect", user.Bkid, user.Subscriber.Id, user.User, node.Id);
+
+    private Task<long> DisconnectAsync(RedisLink link, BackendUser user) =>
+        RunAsync(link, RedisScript.DisconnectUser, "disconnect", user.Bkid, user.Subscriber.Id, user.User, node.Id);
+
+    private async Task<long> RunAsync(RedisLink link, RedisScript script, string type, string bkid, string session, string user, string at)
+    {
+        var id = MessageId.New(time);
+        RedisKey[] keys =
+        [
+            _channels.Log, _channels.BackendUplink(bkid), _channels.Backend(bkid), _channels.BackendSessions(bkid), _channels.BackendUsers(bkid),
+            _channels.NodeUsers(at), _channels.BackendRooms(bkid),
+        ];
+        var end = RedisFormat.End(id, [Backend.UplinkRoom(bkid)], node.Id);
+        string[] rooms = [Backend.UsersRoom(bkid), Backend.UserRoom(bkid, user)];
+        var kept = policy.KeepsAny(rooms) ? rooms : ["", ""];
+        RedisValue[] arguments =
+        [
+            PublishCalls.LogLength(end), options.UplinkMessages, _channels.Room(Backend.UplinkRoom(bkid)), _channels.Uplink,
+            (long)options.BackendTtl.TotalMilliseconds, session, user, $"{bkid} {session} {user}", BackendJson.PresenceStart(type, bkid, user, session), id, end,
+            kept[0], kept[1],
+        ];
+        return (long)await link.RunAsync(script, keys, arguments);
+    }
+}

@@ -1,0 +1,314 @@
+using Dmb.Backends;
+using Dmb.Routing;
+using Dmb.Telemetry;
+using StackExchange.Redis;
+
+namespace Dmb.Redis;
+
+/// <summary>
+/// Publishes to Redis, each message within a timeout. While Redis is away a publish is treated by the outage policy
+/// (docs/protocol.md §8), and what Redis said yes to shortly before is sent again when it is back, since Redis may have lost it.
+/// </summary>
+internal sealed partial class RedisPublisher
+{
+    private const int FlushBatch = 256;
+
+    /// <summary>Bytes sent again before Redis's answer is waited for: more at once may be more than it lets wait for a subscriber.</summary>
+    private const int FlushBytesMax = 32_768;
+
+    /// <summary>How long Redis may still lose what it has said yes to, if it dies.</summary>
+    private static readonly TimeSpan Unsettled = TimeSpan.FromSeconds(5);
+
+    private readonly Lock _lock = new();
+    private readonly RedisOptions _options;
+    private readonly RedisConnection _connection;
+    private readonly PublishCalls _calls;
+    private readonly RedisReceiver _receiver;
+    private readonly TimeProvider _time;
+    private readonly BrokerTelemetry _telemetry;
+    private readonly ILogger _logger;
+    private readonly Spool _spool;
+    private readonly Spool _settling;
+    private bool _wasLeft;
+
+    /// <summary>Completes when all that is kept was sent; changed under the lock.</summary>
+    private TaskCompletionSource? _flushed;
+
+    public RedisPublisher(
+        RedisOptions options, RedisConnection connection, PublishCalls calls, RedisReceiver receiver, TimeProvider time, BrokerTelemetry telemetry,
+        ILogger<RedisPublisher> logger)
+    {
+        (_options, _connection, _calls, _receiver, _time, _telemetry, _logger) = (options, connection, calls, receiver, time, telemetry, logger);
+        _spool = new Spool(options.SpoolMessages, options.SpoolBytes, options.SpoolTime, time);
+        _settling = new Spool(options.SpoolMessages, options.SpoolBytes, Unsettled, time);
+    }
+
+    /// <summary>Messages kept while Redis is away.</summary>
+    public int Spooled
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _spool.Count;
+            }
+        }
+    }
+
+    /// <summary>Publishes, or does what the outage policy says.</summary>
+    /// <param name="envelope">The message.</param>
+    /// <param name="body">The same, as it goes to Redis.</param>
+    /// <param name="bkid">The backend that a user's message is for; null for any other message.</param>
+    /// <exception cref="RefusedException">Redis is away and the message is refused, or the backend is not registered.</exception>
+    public async ValueTask<Taken> PublishAsync(Envelope envelope, byte[] body, string? bkid = null)
+    {
+        var toBackend = bkid is null ? null : new UserMessage(bkid, envelope.Id, RedisFormat.DataStart(envelope.Event), envelope.Data.Length);
+        var message = new PendingPublish(envelope.Id, envelope.Rooms, body, _time.GetTimestamp(), toBackend);
+        while (true)
+        {
+            if (_connection.Link is { } link)
+            {
+                try
+                {
+                    Settle(link, await _calls.SendAsync(link, message) ?? throw Backend.Unknown(bkid));
+                    return Taken.Fully;
+                }
+                catch (RedisUnavailableException e)
+                {
+                    message = message with { Position = PendingPublish.Unknown };
+                    Leave(link, $"a publish failed: {e.Why}");
+                    link.Lose($"a publish failed: {e.Why}");
+                }
+            }
+
+            switch (_options.Outage)
+            {
+                case "reject":
+                    throw new RedisUnavailableException("publishes are refused");
+                case "local":
+                    return await HereAsync(envelope, Taken.Locally);
+            }
+
+            if (TryKeep(message))
+            {
+                return await HereAsync(envelope, Taken.Spooled);
+            }
+        }
+    }
+
+    /// <summary>Publishes an input that every node receives, if no node did yet; false if one did.</summary>
+    /// <exception cref="RedisUnavailableException">It is not known whether it was published.</exception>
+    public async Task<bool> PublishOnceAsync(Envelope envelope, byte[] body, InputClaim claim) =>
+        (int)(await PublishOnceAsync(envelope, body, RedisScript.PublishOnce, claim, [], []))[0] == 1;
+
+    /// <summary>Publishes by a script that begins with a claim (<see cref="PublishCalls.SendOnceAsync"/>); gives its answer.</summary>
+    /// <exception cref="RedisUnavailableException">It is not known whether it was published.</exception>
+    public async Task<RedisResult[]> PublishOnceAsync(
+        Envelope envelope, byte[] body, RedisScript script, InputClaim claim, RedisKey[] keys, RedisValue[] arguments)
+    {
+        var link = _connection.Required();
+        var message = new PendingPublish(envelope.Id, envelope.Rooms, body, _time.GetTimestamp());
+        var (answer, published) = await _calls.SendOnceAsync(link, message, script, claim, keys, arguments);
+        if (published is not null)
+        {
+            Settle(link, published);
+        }
+
+        return answer;
+    }
+
+    /// <summary>
+    /// The link is lost: from here on publishes are kept. What Redis said yes to just now is delivered here before them.
+    /// Nothing happens when another link is in use meanwhile.
+    /// </summary>
+    public void Leave(RedisLink link, string why)
+    {
+        lock (_lock)
+        {
+            if (_connection.Link != link)
+            {
+                return;
+            }
+
+            _connection.Link = null;
+            _wasLeft = true;
+            _settling.Expire();
+            _receiver.DeliverOwn(_settling.ToArray());
+        }
+
+        LogDown(_logger, why, _options.Outage);
+    }
+
+    /// <summary>Sends what was kept, in order, and publishes directly again.</summary>
+    /// <exception cref="RedisUnavailableException">What wasn't sent is kept.</exception>
+    public async Task ResumeAsync(RedisLink link)
+    {
+        PendingPublish[] settling;
+        lock (_lock)
+        {
+            settling = _settling.ToArray();
+        }
+
+        await SendAgainAsync(link, settling);
+        var sent = 0;
+        while (true)
+        {
+            PendingPublish[] batch;
+            lock (_lock)
+            {
+                Expire();
+                batch = [.. _spool.ToArray().Take(FlushBatch)];
+                if (batch.Length == 0)
+                {
+                    _connection.Link = link;
+                    _flushed?.TrySetResult();
+                    break;
+                }
+            }
+
+            await SendAgainAsync(link, batch);
+            lock (_lock)
+            {
+                foreach (var _ in batch)
+                {
+                    _spool.Take();
+                }
+            }
+
+            sent += batch.Length;
+        }
+
+        if (_wasLeft)
+        {
+            LogUp(_logger, settling.Length, sent);
+        }
+        else
+        {
+            LogConnected(_logger, sent);
+        }
+    }
+
+    /// <summary>Completes when nothing is kept for Redis any more, or after that time: what is kept then is lost, and told.</summary>
+    public async Task FlushAsync(TimeSpan max, CancellationToken cancellationToken)
+    {
+        lock (_lock)
+        {
+            Expire();
+            if (_connection.Link is not null || _spool.Count == 0)
+            {
+                return;
+            }
+
+            _flushed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            LogFlushing(_logger, _spool.Count, max.TotalSeconds);
+        }
+
+        await Task.WhenAny(_flushed.Task, Task.Delay(max, _time, cancellationToken));
+        lock (_lock)
+        {
+            if (_connection.Link is null && _spool.Count > 0)
+            {
+                _telemetry.Dropped("spool_lost", _spool.Count);
+                LogLost(_logger, _spool.Count);
+            }
+        }
+    }
+
+    private async ValueTask<Taken> HereAsync(Envelope envelope, Taken taken)
+    {
+        envelope.Keep();
+        await _receiver.DeliverHereAsync(envelope);
+        return taken;
+    }
+
+    /// <summary>Keeps a message for Redis; false when Redis is back, so that it can go there directly.</summary>
+    private bool TryKeep(PendingPublish message)
+    {
+        lock (_lock)
+        {
+            if (_connection.Link is not null)
+            {
+                return false;
+            }
+
+            Expire();
+            return _spool.TryAdd(message)
+                ? true
+                : throw new RefusedException(ErrorCode.BackplaneDown, "Redis is away, and no more messages can be kept.");
+        }
+    }
+
+    private void Expire()
+    {
+        if (_spool.Expire() is > 0 and var expired)
+        {
+            _telemetry.Dropped("spool_expired", expired);
+            LogExpired(_logger, expired, _options.SpoolTime.TotalSeconds);
+        }
+    }
+
+    private async Task SendAgainAsync(RedisLink link, PendingPublish[] messages)
+    {
+        foreach (var batch in Batches(messages))
+        {
+            var sent = await Task.WhenAll(batch.Select(message => _calls.SendAsync(link, message with { Body = RedisFormat.MarkAgain(message.Body) })));
+            lock (_lock)
+            {
+                foreach (var (message, again) in batch.Zip(sent))
+                {
+                    // As it was before: it is marked when it is sent.
+                    _settling.Push(message with { Position = again?.Position ?? "", Since = _time.GetTimestamp() });
+                }
+            }
+        }
+    }
+
+    private static IEnumerable<PendingPublish[]> Batches(PendingPublish[] messages)
+    {
+        for (int start = 0, end; start < messages.Length; start = end)
+        {
+            var bytes = Published(messages[start]);
+            for (end = start + 1; end < messages.Length && end - start < FlushBatch && bytes < FlushBytesMax; end++)
+            {
+                bytes += Published(messages[end]);
+            }
+
+            yield return messages[start..end];
+        }
+
+        // Once for each room, to a node that has them all.
+        static int Published(PendingPublish message) => message.Body.Length * message.Rooms.Length;
+    }
+
+    /// <summary>Remembers what Redis said yes to, for as long as it may still lose it.</summary>
+    private void Settle(RedisLink link, PendingPublish message)
+    {
+        lock (_lock)
+        {
+            _settling.Push(message);
+            if (_connection.Link != link)
+            {
+                // The link was lost between its answer and this: what is published next is delivered here behind it.
+                _receiver.DeliverOwn([message]);
+            }
+        }
+    }
+
+    [LoggerMessage(3001, LogLevel.Warning, "Redis is away: {Why}. Publishes are treated by DMB_OUTAGE={Outage}.")]
+    private static partial void LogDown(ILogger logger, string why, string outage);
+
+    [LoggerMessage(3002, LogLevel.Information, "Redis is back: {Settling} messages of the last seconds and {Spooled} kept ones were sent again.")]
+    private static partial void LogUp(ILogger logger, int settling, int spooled);
+
+    [LoggerMessage(3004, LogLevel.Information, "Connected to Redis; {Spooled} messages that were kept for it were sent.")]
+    private static partial void LogConnected(ILogger logger, int spooled);
+
+    [LoggerMessage(3005, LogLevel.Warning, "{Messages} messages are kept for Redis: waiting up to {Seconds} s for it before this node stops.")]
+    private static partial void LogFlushing(ILogger logger, int messages, double seconds);
+
+    [LoggerMessage(3006, LogLevel.Error, "Redis did not come back: {Messages} messages that were kept for it are lost with this node.")]
+    private static partial void LogLost(ILogger logger, int messages);
+
+    [LoggerMessage(3003, LogLevel.Warning, "Dropped {Messages} messages that were kept for Redis for {Seconds} s: other nodes never got them.")]
+    private static partial void LogExpired(ILogger logger, int messages, double seconds);
+}

@@ -1,0 +1,276 @@
+using System.Globalization;
+using System.Text;
+using System.Threading.Channels;
+using Dmb.Routing;
+using Dmb.Telemetry;
+
+namespace Dmb.Redis;
+
+/// <summary>
+/// Handles what is received from Redis, in its order. What Redis published while the connection was cut is read from the log before
+/// anything later is delivered.
+/// </summary>
+internal sealed partial class RedisReceiver(
+    RoutingOptions options, MessageLog log, RedisNode node, RedisRooms rooms, RoomCounts counts, TimeProvider time, BrokerTelemetry telemetry,
+    ILogger<RedisReceiver> logger)
+    : BackgroundService
+{
+    private const int InboundMax = 65_536;
+    private const int BatchMax = 1_000;
+
+    /// <summary>Bytes that the broker may have put around a client's data, as in `shouted`.</summary>
+    private const int WrappingMax = 1_024;
+    private static readonly TimeSpan WarningInterval = TimeSpan.FromMinutes(1);
+
+    private readonly Channel<Inbound> _inbound = Channel.CreateBounded<Inbound>(new BoundedChannelOptions(InboundMax) { SingleReader = true });
+    private readonly RedisChannels _channels = node.Channels;
+
+    /// <summary>Messages that were received after the connection was cut, until the log was read; null while there is no need to wait.</summary>
+    private List<ReceivedMessage>? _held;
+    private long? _lastWarned;
+    private long _notUnderstood;
+
+    /// <summary>Raised when a backend was freed, on any node.</summary>
+    public event Action<string>? BackendFreed;
+
+    /// <summary>Raised for each probe that was received, with its number.</summary>
+    public event Action<long>? ProbeReceived;
+
+    /// <summary>Subscribes all rooms on a new link. From here until <see cref="RecoverAsync"/> messages are held.</summary>
+    /// <exception cref="RedisUnavailableException">Redis did not do it in time.</exception>
+    public async Task AttachAsync(RedisLink link, TimeSpan patience)
+    {
+        await _inbound.Writer.WriteAsync(new Hold(), link.Gone);
+        link.OnMessage = (channel, body) => Take(new ReceivedMessage(link, _channels.RoomOf(channel!), body!));
+        foreach (var channel in (string[])[_channels.Node, _channels.Nodes])
+        {
+            await link.SubscribeAsync(channel, (_, line) => Take(new ReceivedLine(link, line)), patience);
+        }
+
+        await rooms.AttachAsync(link, patience);
+    }
+
+    /// <summary>Delivers what the log has since the last probe that was received, and then what was held.</summary>
+    /// <exception cref="RedisUnavailableException">The log can't be read; what is held stays held for the next link.</exception>
+    public async Task RecoverAsync(RedisLink link)
+    {
+        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await _inbound.Writer.WriteAsync(new Recover(link, done), link.Gone);
+        await done.Task.WaitAsync(link.Gone);
+    }
+
+    /// <summary>Delivers a message here that could not go through Redis, behind what was received before.</summary>
+    public ValueTask DeliverHereAsync(Envelope envelope) => _inbound.Writer.WriteAsync(new LocalMessage(envelope));
+
+    /// <summary>Delivers what this node published just now, should it not be received.</summary>
+    public void DeliverOwn(IEnumerable<PendingPublish> messages)
+    {
+        foreach (var message in messages)
+        {
+            Take(new OwnMessage(message));
+        }
+    }
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        var batch = new List<Inbound>();
+        while (await _inbound.Reader.WaitToReadAsync(stoppingToken))
+        {
+            while (batch.Count < BatchMax && _inbound.Reader.TryRead(out var inbound))
+            {
+                batch.Add(inbound);
+            }
+
+            // Asked when they are here: one that came on another socket, past a gap, shows by now. The log has it, in order.
+            (RedisLink? Link, bool IsWhole) asked = default;
+            foreach (var inbound in batch)
+            {
+                if (inbound is Received { Link: var link } && link != asked.Link)
+                {
+                    asked = (link, link.IsWhole);
+                }
+
+                if (inbound is not Received || asked.IsWhole)
+                {
+                    await HandleAsync(inbound);
+                }
+                else
+                {
+                    asked.Link!.Lose("the connection for subscriptions was cut");
+                }
+            }
+
+            batch.Clear();
+        }
+    }
+
+    private async ValueTask HandleAsync(Inbound inbound)
+    {
+        switch (inbound)
+        {
+            case ReceivedMessage message when _held is { } held:
+                held.Add(message);
+                break;
+            case ReceivedMessage message:
+                await DeliverAsync(message);
+                break;
+            case ReceivedLine line:
+                Read(Encoding.UTF8.GetString(line.Body), line.Link);
+                break;
+            case LocalMessage local:
+                await rooms.DeliverAsync(local.Envelope);
+                break;
+            case OwnMessage { Message: var own } when rooms.IsMissing(own) && Parse(own.Body, room: null) is { } envelope:
+                await rooms.DeliverAsync(envelope);
+                break;
+            case Hold:
+                _held ??= [];
+                break;
+            case Recover(var link, var done):
+                await FillAsync(link, done);
+                break;
+        }
+    }
+
+    /// <summary>Delivers what was received. What can't be delivered on its link now is read from the log on the next, with all before it.</summary>
+    private async ValueTask DeliverAsync(ReceivedMessage message)
+    {
+        if (Parse(message.Body, message.Room) is not { } envelope)
+        {
+            return;
+        }
+
+        try
+        {
+            await rooms.DeliverAsync(message.Link, envelope);
+        }
+        catch (RedisUnavailableException e)
+        {
+            message.Link.Lose($"a message could not be delivered: {e.Why}");
+        }
+    }
+
+    private async Task FillAsync(RedisLink link, TaskCompletionSource done)
+    {
+        try
+        {
+            IReadOnlyList<(RoomRequest Request, RoomHistory History)> histories = [];
+            var isMissingSome = await log.IsMissingSomeAsync(link);
+            if (isMissingSome || !log.IsProven)
+            {
+                // Read before the log, so that everything newer is in the log or is received; what only they have is older.
+                histories = await rooms.ReadAsync(link);
+            }
+
+            var (bodies, last) = await log.ReadAsync(link);
+            var logged = bodies.Select(body => Parse(body, room: null)).OfType<Envelope>().ToArray();
+            var first = logged.Select(message => message.Number).FirstOrDefault(number => number > 0);
+            await rooms.DeliverAsync(link, histories.SelectMany(room => room.History.Messages).Where(message => first == 0 || message.Number < first));
+            foreach (var message in logged)
+            {
+                await rooms.DeliverAsync(link, message);
+            }
+
+            log.MoveTo(last);
+            if (isMissingSome)
+            {
+                LogGap(logger);
+            }
+
+            var held = _held ?? [];
+            _held = null;
+            foreach (var message in held)
+            {
+                if (Parse(message.Body, message.Room) is { } envelope)
+                {
+                    await rooms.DeliverAsync(link, envelope);
+                }
+            }
+
+            // What is kept no more, and had nothing behind it.
+            foreach (var (request, history) in histories)
+            {
+                await rooms.TellGapAsync(request.Room, history.Position with { Seq = history.Position.Seq + 1 });
+            }
+
+            done.SetResult();
+        }
+        catch (RedisUnavailableException e)
+        {
+            // What is still held stays held, and the log has the rest, behind the place that is known: there the next link begins.
+            done.SetException(e);
+        }
+    }
+
+    /// <summary>Reads a message; null, counted and logged once a minute, when it is none or too large.</summary>
+    private Envelope? Parse(byte[] body, string? room)
+    {
+        if (RedisFormat.Read(body, room, time, out var why) is not { } envelope)
+        {
+            NotUnderstood(room ?? "", why);
+            return null;
+        }
+
+        if (envelope.Data.Length > options.MaxMessageBytes + WrappingMax)
+        {
+            NotUnderstood(room ?? "", $"its data is larger than {options.MaxMessageBytes} bytes");
+            return null;
+        }
+
+        return envelope;
+    }
+
+    private void Read(string line, RedisLink from)
+    {
+        switch (line.Split(' ', 4))
+        {
+            case ["probe", var count, var place] when long.TryParse(count, NumberStyles.None, CultureInfo.InvariantCulture, out var number):
+                // While messages are held, those before this probe are still to be read from the log, holes and all; and so they are
+                // where one could not be delivered, for which the link was given up.
+                log.Note(place, isUpToDate: _held is null && from.IsWhole);
+                ProbeReceived?.Invoke(number);
+                break;
+            case ["count", var number, var asker, var room] when rooms.Link is { } link:
+                counts.Answer(link, asker, number, room);
+                break;
+            case ["sessions", var number, var sessions]:
+                counts.Note(number, sessions);
+                break;
+            case ["freed", var bkid]:
+                BackendFreed?.Invoke(bkid);
+                break;
+            case ["count", _, _, _]:
+                break;
+            default:
+                NotUnderstood(_channels.Node, "it is no line that nodes say to each other");
+                break;
+        }
+    }
+
+    private void Take(Inbound inbound)
+    {
+        if (!_inbound.Writer.TryWrite(inbound))
+        {
+            // More is received than this node can deliver: start again from the log.
+            rooms.Link?.Lose($"{InboundMax} messages are waiting to be delivered");
+        }
+    }
+
+    private void NotUnderstood(string where, string why)
+    {
+        _notUnderstood++;
+        telemetry.Dropped("not_understood", 1);
+        if (_lastWarned is not { } last || time.GetElapsedTime(last) >= WarningInterval)
+        {
+            LogNotUnderstood(logger, _notUnderstood, where, why);
+            _notUnderstood = 0;
+            _lastWarned = time.GetTimestamp();
+        }
+    }
+
+    [LoggerMessage(3010, LogLevel.Warning, "{Messages} messages from Redis were no messages; the last one, for '{Where}': {Why}.")]
+    private static partial void LogNotUnderstood(ILogger logger, long messages, string where, string why);
+
+    [LoggerMessage(3011, LogLevel.Warning, "The log in Redis does not have all since the connection was cut: messages may be lost.")]
+    private static partial void LogGap(ILogger logger);
+}

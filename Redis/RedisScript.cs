@@ -1,0 +1,90 @@
+using System.Text;
+using StackExchange.Redis;
+
+namespace Dmb.Redis;
+
+/// <summary>
+/// A Lua script, which Redis executes in one step: a file of Scripts/, whose head says its keys, its arguments and what it returns. A
+/// log or a stream that can't be written, for want of memory, never stops a message. Each script has one caller.
+/// </summary>
+internal sealed class RedisScript
+{
+    private const string Include = "-- include ";
+
+    /// <summary>Publishes a message that no room keeps (<see cref="PublishCalls"/>).</summary>
+    public static readonly RedisScript Publish = new("publish");
+
+    /// <summary>Publishes a message that rooms keep (<see cref="PublishCalls"/>).</summary>
+    public static readonly RedisScript PublishKept = new("publish-kept");
+
+    /// <summary>Publishes an input that every node receives (<see cref="PublishCalls"/>).</summary>
+    public static readonly RedisScript PublishOnce = new("publish-once");
+
+    /// <summary>Hands a user's message to its backend (<see cref="PublishCalls"/>).</summary>
+    public static readonly RedisScript SendUserMessage = new("send-user-message");
+
+    /// <summary>Publishes a backend's message (<see cref="RedisBackendStore"/>).</summary>
+    public static readonly RedisScript SendMessage = new("send-message");
+
+    /// <summary>Registers a backend (<see cref="RedisBackendStore"/>).</summary>
+    public static readonly RedisScript RegisterBackend = new("register-backend");
+
+    /// <summary>Frees a backend (<see cref="RedisBackendStore"/>).</summary>
+    public static readonly RedisScript FreeBackend = new("free-backend");
+
+    /// <summary>Notes a user's new session (<see cref="RedisBackendUsers"/>).</summary>
+    public static readonly RedisScript ConnectUser = new("connect-user");
+
+    /// <summary>Notes the end of a user's session (<see cref="RedisBackendUsers"/>).</summary>
+    public static readonly RedisScript DisconnectUser = new("disconnect-user");
+
+    /// <summary>Answers an input (<see cref="BackendInput"/>).</summary>
+    public static readonly RedisScript Answer = new("answer");
+
+    /// <summary>Reads positions and histories (<see cref="RedisHistory"/>).</summary>
+    public static readonly RedisScript ReadHistory = new("read-history");
+
+    /// <summary>Tells whether the server lost data (<see cref="RedisHistory"/>).</summary>
+    public static readonly RedisScript Epoch = new("epoch");
+
+    /// <summary>Sends a probe (<see cref="RedisSupervisor"/>).</summary>
+    public static readonly RedisScript Probe = new("probe");
+
+    private RedisScript(string name) => Text = Read(name);
+
+    /// <summary>What Redis executes: the file behind those that it includes, without comments.</summary>
+    public string Text { get; }
+
+    /// <summary>Runs it.</summary>
+    public async Task<RedisResult> RunAsync(IDatabase redis, RedisKey[] keys, RedisValue[] arguments)
+    {
+        try
+        {
+            return await redis.ScriptEvaluateAsync(Text, keys, arguments);
+        }
+        catch (RedisServerException e) when (e.Message.StartsWith("NOSCRIPT", StringComparison.Ordinal))
+        {
+            // Redis forgot it since; the library sends it again now.
+            return await redis.ScriptEvaluateAsync(Text, keys, arguments);
+        }
+    }
+
+    private static string Read(string name)
+    {
+        using var file = new StreamReader(typeof(RedisScript).Assembly.GetManifestResourceStream(name + ".lua")!);
+        var text = new StringBuilder();
+        while (file.ReadLine() is { } line)
+        {
+            if (line.StartsWith(Include, StringComparison.Ordinal))
+            {
+                text.Append(Read(line[Include.Length..]));
+            }
+            else if (!line.TrimStart().StartsWith("--", StringComparison.Ordinal))
+            {
+                text.Append(line).Append('\n');
+            }
+        }
+
+        return text.ToString();
+    }
+}

@@ -1,0 +1,77 @@
+-- publish(k, a) counts, keeps and publishes a message in one step (docs/protocol.md §7).
+-- KEYS from k: log, epoch, and for each room its history and its position (not used for a room that keeps none).
+-- ARGV from a, the last ones: log's length; body; message id; epoch to use if a stream is created anew; life of positions
+-- in ms; what is known of an earlier publish of this message: '' nothing, its position, '?' it may have happened (then the
+-- newest entries are searched for its id); and for each room its channel, its history's length, its history's life in ms.
+-- Returns {message number, position in the first room that keeps a history or '', receivers in the last room}.
+-- A stream ends with its position, with the mark under which it began, and when there is no memory to count or to keep:
+-- a client that comes back is told then that what it missed is not known.
+local function publish(k, a)
+  local log, epoch_key = KEYS[k], KEYS[k + 1]
+  local log_length, body, id, new_epoch, position_ms, again =
+    ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
+  local rooms = (#ARGV - a - 5) / 3
+  local mark, keeps, number, receivers, first = nil, false, 0, 0, ''
+  local sequences, list = {}, {}
+  local function keys(i) return KEYS[k + 2 * i], KEYS[k + 2 * i + 1] end
+  local function room(i) return ARGV[a + 3 + 3 * i], tonumber(ARGV[a + 4 + 3 * i]), ARGV[a + 5 + 3 * i] end
+  for i = 1, rooms do
+    local _, size = room(i)
+    list[i] = 'null'
+    if size > 0 then
+      keeps = true
+      local history, position = keys(i)
+      if not mark then
+        mark = redis.call('HGET', epoch_key, 'mark')
+        if not mark then
+          mark = new_epoch
+          redis.pcall('HSET', epoch_key, 'mark', mark)
+        end
+      end
+      local life = redis.call('HMGET', position, 'epoch', 'mark', 'seq')
+      if not life[1] or life[2] ~= mark then
+        redis.call('DEL', position, history)
+        life[1] = new_epoch
+        redis.pcall('HSET', position, 'epoch', life[1], 'mark', mark)
+      elseif again ~= '' and first == '' then
+        local epoch, seq = string.match(again, '^(%w+):(%d+)$')
+        if epoch == life[1] and tonumber(seq) <= tonumber(life[3]) then return {0, again, 0} end
+        for _, entry in ipairs(again == '?' and redis.call('XREVRANGE', history, '+', '-', 'COUNT', 1000) or {}) do
+          if entry[2][4] == id then return {0, life[1] .. ':' .. string.sub(entry[1], 1, -3), 0} end
+        end
+      end
+      local seq = redis.pcall('HINCRBY', position, 'seq', 1)
+      if type(seq) == 'number' then
+        sequences[i] = seq
+        list[i] = '"' .. life[1] .. ':' .. seq .. '"'
+        if first == '' then first = life[1] .. ':' .. seq end
+      else
+        redis.call('DEL', position, history)
+      end
+    end
+  end
+  if keeps then
+    local counted = redis.pcall('HINCRBY', epoch_key, 'count', 1)
+    if type(counted) == 'number' then number = counted end
+    body = string.sub(body, 1, -2) .. ',"pos":[' .. table.concat(list, ',') .. '],"n":' .. number .. '}'
+  end
+  redis.pcall('XADD', log, 'MAXLEN', '~', log_length, '*', 'm', body)
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  for i = 1, rooms do
+    local channel, size, history_ms = room(i)
+    if sequences[i] then
+      local history, position = keys(i)
+      local added = redis.pcall('XADD', history, 'MAXLEN', size, sequences[i] .. '-0', 't', now, 'id', id, 'm', body)
+      if type(added) == 'string' then
+        redis.call('PEXPIRE', history, history_ms)
+        redis.call('PEXPIRE', position, position_ms)
+      else
+        redis.call('DEL', position, history)
+      end
+    end
+    receivers = redis.call('PUBLISH', channel, body)
+  end
+  return {number, first, receivers}
+end
+

@@ -1,0 +1,9 @@
+-- Writes a probe into the log, sends its place in the log to the node, and renews the node's sign of life.
+-- KEYS: log, node. ARGV: node's channel, probe's number, log's life in ms, node's life in ms.
+local log, node = KEYS[1], KEYS[2]
+local channel, number, log_ms, node_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local entry = redis.pcall('XADD', log, '*', 'p', number)
+if type(entry) ~= 'string' then entry = '' end
+redis.pcall('PEXPIRE', log, log_ms)
+redis.pcall('SET', node, number, 'PX', node_ms)
+redis.call('PUBLISH', channel, 'probe ' .. number .. ' ' .. entry)

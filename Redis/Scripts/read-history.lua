@@ -1,0 +1,31 @@
+-- Reads the positions of rooms, and what is kept of them behind the positions that are asked for.
+-- KEYS: epoch, and for each room its history and its position.
+-- ARGV: epoch to use if a stream is created anew, life of positions in ms, and for each room the asked position: an epoch,
+-- or '' for no messages, and a sequence number.
+-- Returns {time in ms, and for each room {its epoch, its sequence number, messages kept, entries asked for}}.
+local epoch_key = KEYS[1]
+local new_epoch, position_ms = ARGV[1], ARGV[2]
+local mark = redis.call('HGET', epoch_key, 'mark')
+if not mark then
+  mark = new_epoch
+  redis.pcall('HSET', epoch_key, 'mark', mark)
+end
+local time = redis.call('TIME')
+local found = {time[1] * 1000 + math.floor(time[2] / 1000)}
+for i = 1, (#ARGV - 2) / 2 do
+  local history, position = KEYS[2 * i], KEYS[2 * i + 1]
+  local epoch, seq = ARGV[2 * i + 1], tonumber(ARGV[2 * i + 2])
+  local life = redis.call('HMGET', position, 'epoch', 'mark', 'seq')
+  if not life[1] or life[2] ~= mark then
+    redis.call('DEL', position, history)
+    life = {new_epoch, mark, '0'}
+    redis.pcall('HSET', position, 'epoch', life[1], 'mark', mark, 'seq', 0)
+  end
+  redis.pcall('PEXPIRE', position, position_ms)
+  local kept = {}
+  if epoch ~= '' and (epoch ~= life[1] or seq < tonumber(life[3])) then
+    kept = redis.call('XRANGE', history, epoch == life[1] and (seq + 1) .. '-0' or '-', '+')
+  end
+  found[i + 1] = {life[1], life[3], redis.call('XLEN', history), kept}
+end
+return found
