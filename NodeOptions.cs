@@ -5,6 +5,7 @@ using Dmb.Endpoints;
 using Dmb.Redis;
 using Dmb.Routing;
 using Dmb.Sockets;
+using Dmb.Telemetry;
 
 namespace Dmb;
 
@@ -24,4 +25,5 @@ internal sealed class NodeOptions
     public SocketOptions Sockets { get; } = new();
     public BackendOptions Backends { get; } = new();
     public RedisOptions Redis { get; } = new();
+    public LogOptions Log { get; } = new();
 }

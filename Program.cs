@@ -2,16 +2,25 @@ using System.Net.Sockets;
 using Dmb;
 using Dmb.Endpoints;
 using Dmb.Redis;
+using Dmb.Telemetry;
 using Microsoft.AspNetCore.Connections;
 
 // What came is handled on the thread that saw it come; so no handler may block. Read when the first socket is made.
 Environment.SetEnvironmentVariable("DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS", "1");
 
-if (args.Contains("--help"))
+if (args.Contains("--help") || args.Contains("-h"))
 {
     Console.Write(Settings.Help());
     return 0;
 }
+
+if (args.Contains("--version"))
+{
+    Console.WriteLine($"dmb {BuildInfo.Version}");
+    return 0;
+}
+
+using var signals = new Signals();
 
 // The span of a request has its attributes. Read when the server is made.
 AppContext.SetSwitch("Microsoft.AspNetCore.Hosting.SuppressActivityOpenTelemetryData", false);
@@ -30,6 +39,10 @@ try
 
     redis = await RedisEndpoint.FindAsync(options.Redis);
 }
+catch (Exception) when (signals.Stopping.IsCancellationRequested)
+{
+    return 0;
+}
 catch (Settings.BadSettingException bad)
 {
     Console.Error.WriteLine(bad.Message);
@@ -44,7 +57,7 @@ builder.AddAccess(options.Access);
 builder.AddSockets(options.Sockets);
 builder.AddHttp(options.Http);
 
-var app = builder.Build();
+await using var app = builder.Build();
 app.UseRequestSpans();
 app.UseTrustedProxies(options.Http);
 app.UseBrokerPaths();
@@ -72,8 +85,11 @@ app.MapContract();
 app.SayHello(options, redis);
 try
 {
-    await app.RunAsync();
-    return 0;
+    await app.StartAsync(signals.Stopping);
+}
+catch (OperationCanceledException) when (signals.Stopping.IsCancellationRequested)
+{
+    // What has started by now stops in its order, as after a start that was complete.
 }
 catch (IOException unavailable) when (unavailable.InnerException is AddressInUseException)
 {
@@ -85,3 +101,6 @@ catch (SocketException unavailable)
     Console.Error.WriteLine($"DMB_HOST: can't listen on {options.Http.Host}, port {options.Http.Port}: {unavailable.Message}.");
     return 1;
 }
+
+await app.WaitForShutdownAsync(signals.Stopping);
+return 0;

@@ -50,11 +50,22 @@ internal static partial class Services
                 kestrel.ListenAnyIP(options.Http.Port, listen);
             }
         });
-        builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddSimpleConsole(console =>
+        builder.Logging.AddFilter("Microsoft", LogLevel.Warning)
+
+            // A start that fails is thrown to Program, which says it in a line; a service that fails is critical.
+            .AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.Critical);
+        if (options.Log.Log == "json")
         {
-            console.SingleLine = true;
-            console.TimestampFormat = "HH:mm:ss ";
-        });
+            builder.Logging.AddJsonConsole(static console => console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffzzz");
+        }
+        else
+        {
+            builder.Logging.AddSimpleConsole(static console =>
+            {
+                console.SingleLine = true;
+                console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffzzz ";
+            });
+        }
 
         // It would open a logging scope for each request, which nothing here shows, and log URLs, in which a token may be. So it is off
         // whatever the configuration says, for all providers and for each that has levels of its own.
@@ -146,7 +157,7 @@ internal static partial class Services
             .AddSingleton<Credentials>()
             .AddSingleton<Authentication>()
             .AddSingleton<Limits>();
-        if (options.JwtSecret.Length + options.JwtKeys.Length > 0)
+        if (options.HasTokens)
         {
             builder.Services.AddSingleton<UserTokens>();
         }
@@ -180,7 +191,7 @@ internal static partial class Services
             .AddSingleton<OriginCheck>()
             .AddRequestDecompression()
             .AddCors(cors => cors.AddDefaultPolicy(policy =>
-                policy.WithOrigins(options.AllowedOrigins).AllowAnyHeader().AllowAnyMethod()));
+                policy.WithOrigins(options.AsciiOrigins).AllowAnyHeader().AllowAnyMethod()));
     }
 
     /// <summary>What a reverse proxy says of the request's scheme, host and address holds, where the operator trusts it.</summary>
@@ -269,9 +280,9 @@ internal static partial class Services
                 LogOpen(app.Logger);
             }
 
-            foreach (var name in Settings.Unknown(app.Configuration))
+            foreach (var (name, meant) in Settings.Unknown(app.Configuration))
             {
-                LogUnknownSetting(app.Logger, name);
+                LogUnknownSetting(app.Logger, name, meant is null ? "" : $" Did you mean {meant}?");
             }
         });
     }
@@ -291,6 +302,6 @@ internal static partial class Services
     [LoggerMessage(6, LogLevel.Warning, "Nobody is asked who they are: whoever reaches this port may do everything.")]
     private static partial void LogOpen(ILogger logger);
 
-    [LoggerMessage(4, LogLevel.Warning, "There is no setting {Name}; --help prints those there are.")]
-    private static partial void LogUnknownSetting(ILogger logger, string name);
+    [LoggerMessage(4, LogLevel.Warning, "There is no setting {Name}; --help prints those there are.{Meant}")]
+    private static partial void LogUnknownSetting(ILogger logger, string name, string meant);
 }

@@ -52,6 +52,28 @@ internal sealed class Setting
         _ => "text",
     };
 
+    /// <summary>Whether a name is this setting's but for one letter: wrong, missing, added, or swapped with the next.</summary>
+    public bool IsMeantBy(string name)
+    {
+        var (a, b) = (name.Replace("_", "", StringComparison.Ordinal), Variable.Replace("_", "", StringComparison.Ordinal));
+        if (!name.Contains('_', StringComparison.Ordinal))
+        {
+            b = Key;
+        }
+
+        var start = 0;
+        while (start < Math.Min(a.Length, b.Length) && char.ToUpperInvariant(a[start]) == char.ToUpperInvariant(b[start]))
+        {
+            start++;
+        }
+
+        bool RestIs(int skipA, int skipB) =>
+            a.AsSpan(Math.Min(start + skipA, a.Length)).Equals(b.AsSpan(Math.Min(start + skipB, b.Length)), StringComparison.OrdinalIgnoreCase);
+        return Math.Abs(a.Length - b.Length) <= 1
+            && (RestIs(1, 1) || RestIs(1, 0) || RestIs(0, 1)
+                || (start + 1 < a.Length && start + 1 < b.Length && a[start] == b[start + 1] && a[start + 1] == b[start] && RestIs(2, 2)));
+    }
+
     /// <summary>The settings that a class of options has: its properties that can be written.</summary>
     public static IEnumerable<Setting> Of<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicProperties)] T>(
         Func<NodeOptions, T> owner)

@@ -13,7 +13,7 @@ internal static class Settings
     [
         .. Setting.Of(node => node.Http), .. Setting.Of(node => node.Access), .. Setting.Of(node => node.Routing),
         .. Setting.Of(node => node.History), .. Setting.Of(node => node.Transport), .. Setting.Of(node => node.Sockets),
-        .. Setting.Of(node => node.Backends), .. Setting.Of(node => node.Redis),
+        .. Setting.Of(node => node.Backends), .. Setting.Of(node => node.Redis), .. Setting.Of(node => node.Log),
     ];
 
     /// <summary>What is on the command line besides settings of the broker: the framework's own.</summary>
@@ -43,16 +43,19 @@ internal static class Settings
         }
     }
 
-    /// <summary>Names that look like settings and are none.</summary>
-    public static IEnumerable<string> Unknown(IConfiguration configuration)
+    /// <summary>Names that look like settings and are none, each with the setting that is one letter off, if there is one.</summary>
+    public static IEnumerable<(string Name, string? Meant)> Unknown(IConfiguration configuration)
     {
         var variables = Environment.GetEnvironmentVariables().Keys.Cast<string>()
-            .Where(name => name.StartsWith(Setting.EnvironmentPrefix, StringComparison.Ordinal) && !name.Contains("__", StringComparison.Ordinal))
+            .Where(name => name.StartsWith(Setting.EnvironmentPrefix, StringComparison.Ordinal)
+                || All.Any(s => !s.Variable.StartsWith(Setting.EnvironmentPrefix, StringComparison.Ordinal) && s.IsMeantBy(name)))
+            .Where(name => !name.Contains("__", StringComparison.Ordinal) && !ServiceLinks.IsName(name))
             .Where(name => !All.Any(s => s.Variable == name));
         var keys = configuration.GetSection(Section).GetChildren()
             .Where(child => !All.Any(s => s.Key.Equals(child.Key, StringComparison.OrdinalIgnoreCase)))
             .Select(child => child.Path);
-        return variables.Concat(keys).Order(StringComparer.Ordinal);
+        return variables.Concat(keys).Order(StringComparer.Ordinal)
+            .Select(name => (name, All.FirstOrDefault(s => s.IsMeantBy(name.Split(':')[^1]))?.Variable));
     }
 
     /// <summary>Reads and checks all settings: the command line before <c>DMB_*</c> before appsettings.json.</summary>
@@ -62,7 +65,7 @@ internal static class Settings
         var environment = new Dictionary<string, string?>();
         foreach (var setting in All)
         {
-            if (Environment.GetEnvironmentVariable(setting.Variable) is { } value)
+            if (Environment.GetEnvironmentVariable(setting.Variable) is { } value && !ServiceLinks.IsValue(setting.Variable, value))
             {
                 environment[$"{Section}:{setting.Key}"] = value;
             }
@@ -116,6 +119,7 @@ internal static class Settings
         Settings come from the environment, as below; from appsettings.json and the command line they are called
         Dmb:Port and --Dmb:Port=8082, for DMB_PORT. Durations are in seconds, lists have commas.
         --health asks the node that runs with the same settings whether it is alive: exit code 0 or 1.
+        -h or --help prints this, --version the version.
 
         {string.Join("\n", All.Select(s => $"{s.Variable,-28} {s.Meaning}\n{"",-28} {s.Accepted}; default {s.Default.Replace("`", "", StringComparison.Ordinal)}"))}
         """;

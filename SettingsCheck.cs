@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Net;
-using System.Text;
 using Dmb.Access;
 using Dmb.Redis;
 using Dmb.Routing;
@@ -30,9 +29,10 @@ internal static class SettingsCheck
         foreach (var entry in options.Routing.Events)
         {
             var (name, bus) = EventTable.Split(entry);
-            if (!Names.IsEvent(name) || (bus.Length > 0 && !buses.Contains(bus)))
+            if (!Names.IsEvent(name) || !entry.Contains('=', StringComparison.Ordinal) || (bus.Length > 0 && !buses.Contains(bus)))
             {
-                throw new Settings.BadValueException("DMB_EVENTS", $"{name}={bus}", "event=bus, the bus being one of the DMB_*_BUSES");
+                throw new Settings.BadValueException(
+                    "DMB_EVENTS", entry, "event=bus, the bus being one of the DMB_*_BUSES, or event= for no default bus");
             }
         }
 
@@ -104,9 +104,14 @@ internal static class SettingsCheck
         CheckCredentials("DMB_KEYS", Hidden, HostKeys.Form, () => HostKeys.Read(options.Access.Keys));
         CheckCredentials("DMB_KEYS_FILE", options.Access.KeysFile, HostKeys.Form, () => HostKeys.Read(File.ReadAllText(options.Access.KeysFile)), options.Access.KeysFile.Length > 0);
         CheckCredentials("DMB_JWT_KEYS", options.Access.JwtKeys, UserTokens.KeysForm, () => UserTokens.ReadKeys(File.ReadAllText(options.Access.JwtKeys)), options.Access.JwtKeys.Length > 0);
-        if (options.Access.JwtSecret.Length > 0 && Encoding.UTF8.GetByteCount(options.Access.JwtSecret) < UserTokens.SecretBytesMin)
+        var secretForm = $"{UserTokens.SecretBytesMin} bytes or more";
+        CheckCredentials("DMB_JWT_SECRET", Hidden, secretForm, () => UserTokens.ReadSecret(options.Access.JwtSecret), options.Access.JwtSecret.Length > 0);
+        CheckCredentials(
+            "DMB_JWT_SECRET_FILE", options.Access.JwtSecretFile, secretForm,
+            () => UserTokens.ReadSecret(File.ReadAllText(options.Access.JwtSecretFile)), options.Access.JwtSecretFile.Length > 0);
+        if (options.Access.JwtSecret.Length > 0 && options.Access.JwtSecretFile.Length > 0)
         {
-            throw new Settings.BadValueException("DMB_JWT_SECRET", Hidden, $"{UserTokens.SecretBytesMin} bytes or more");
+            throw new Settings.BadValueException("DMB_JWT_SECRET_FILE", options.Access.JwtSecretFile, "nothing where DMB_JWT_SECRET is set");
         }
     }
 

@@ -21,6 +21,9 @@ internal sealed class AccessOptions
     [Description("Secret of the users' tokens (JWT, HS256): 32 bytes or more.")]
     public string JwtSecret { get; set; } = "";
 
+    [Description("A file that has this secret alone, read again when it changes; instead of DMB_JWT_SECRET.")]
+    public string JwtSecretFile { get; set; } = "";
+
     [Description("A file of public keys of the users' tokens (JWT, RS256 and ES256), PEM or JWKS, read again when it changes.")]
     public string JwtKeys { get; set; } = "";
 
@@ -53,7 +56,10 @@ internal sealed class AccessOptions
     public int MaxSessionsPerAddress { get; set; }
 
     /// <summary>Whether there are keys or tokens, so that callers are asked for them.</summary>
-    public bool HasCredentials => Keys.Length + KeysFile.Length + JwtSecret.Length + JwtKeys.Length > 0;
+    public bool HasCredentials => Keys.Length + KeysFile.Length > 0 || HasTokens;
+
+    /// <summary>Whether users have tokens.</summary>
+    public bool HasTokens => JwtSecret.Length + JwtSecretFile.Length + JwtKeys.Length > 0;
 }
 
 /// <summary>A setting's default for a node that other machines can reach.</summary>

@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace Dmb.Access;
 
 /// <summary>
@@ -10,16 +12,25 @@ internal sealed partial class CredentialFiles(HostKeys keys, AccessOptions optio
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
     private readonly List<Watched> _files = [];
+    private readonly Lock _looking = new();
     private ITimer? _timer;
+    private PosixSignalRegistration? _hangup;
 
     public Task StartAsync(CancellationToken cancellationToken)
     {
         Watch(options.KeysFile, text => keys.Replace(HostKeys.Read(text)));
         Watch(options.JwtKeys, text => tokens!.Replace(UserTokens.ReadKeys(text)));
+        Watch(options.JwtSecretFile, text => tokens!.Replace(UserTokens.ReadSecret(text)));
         if (_files.Count > 0)
         {
+            _hangup = PosixSignalRegistration.Create(PosixSignal.SIGHUP, context =>
+            {
+                context.Cancel = true;
+                Look(mustTake: true);
+            });
+
             // Armed anew after each round, so that two never overlap.
-            _timer = time.CreateTimer(_ => Look(), null, Interval, Timeout.InfiniteTimeSpan);
+            _timer = time.CreateTimer(_ => LookAgain(), null, Interval, Timeout.InfiniteTimeSpan);
         }
 
         return Task.CompletedTask;
@@ -27,7 +38,11 @@ internal sealed partial class CredentialFiles(HostKeys keys, AccessOptions optio
 
     public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
-    public void Dispose() => _timer?.Dispose();
+    public void Dispose()
+    {
+        _hangup?.Dispose();
+        _timer?.Dispose();
+    }
 
     private void Watch(string path, Action<string> take)
     {
@@ -39,39 +54,53 @@ internal sealed partial class CredentialFiles(HostKeys keys, AccessOptions optio
         }
     }
 
-    private void Look()
+    private void LookAgain()
     {
-        foreach (var file in _files)
+        Look(mustTake: false);
+        _timer!.Change(Interval, Timeout.InfiniteTimeSpan);
+    }
+
+    /// <summary>Reads all files.</summary>
+    /// <param name="mustTake">SIGHUP says that the files are complete: what they have is taken at once.</param>
+    private void Look(bool mustTake)
+    {
+        lock (_looking)
         {
-            try
+            foreach (var file in _files)
             {
-                var text = File.ReadAllText(file.Path);
-                if (text != file.Taken && text == file.Seen)
-                {
-                    file.Taken = text;
-                    file.Take(text);
-                    LogTaken(file.Path);
-                }
-
-                file.Seen = text;
-                file.IsGone = false;
-            }
-            catch (FormatException bad)
-            {
-                LogBad(file.Path, bad.Message);
-            }
-            catch (Exception gone) when (gone is IOException or UnauthorizedAccessException)
-            {
-                if (!file.IsGone)
-                {
-                    LogBad(file.Path, gone.Message);
-                }
-
-                file.IsGone = true;
+                Look(file, mustTake);
             }
         }
+    }
 
-        _timer!.Change(Interval, Timeout.InfiniteTimeSpan);
+    private void Look(Watched file, bool mustTake)
+    {
+        try
+        {
+            var text = File.ReadAllText(file.Path);
+            if (text != file.Taken && (mustTake || text == file.Seen))
+            {
+                file.Taken = text;
+                file.Take(text);
+                LogTaken(file.Path);
+            }
+
+            file.Seen = text;
+            file.IsGone = false;
+        }
+        catch (FormatException bad)
+        {
+            LogBad(file.Path, bad.Message);
+        }
+        catch (Exception gone) when (gone is IOException or UnauthorizedAccessException)
+        {
+            if (!file.IsGone)
+            {
+                LogBad(file.Path, gone.Message);
+            }
+
+            file.IsGone = true;
+        }
     }
 
     [LoggerMessage(1010, LogLevel.Information, "Took the keys of {Path}, which has changed.")]

@@ -27,18 +27,47 @@ internal sealed class UserTokens
     private readonly AccessOptions _options;
     private readonly RoutingOptions _routing;
     private readonly TimeProvider _time;
-    private readonly SymmetricSecurityKey[] _secret;
+    private readonly Lock _replacing = new();
+    private SymmetricSecurityKey[] _secret;
+    private IReadOnlyList<SecurityKey> _publicKeys = [];
     private volatile TokenValidationParameters _parameters;
 
     public UserTokens(AccessOptions options, RoutingOptions routing, TimeProvider time)
     {
         (_options, _routing, _time) = (options, routing, time);
-        _secret = options.JwtSecret.Length == 0 ? [] : [new SymmetricSecurityKey(Encoding.UTF8.GetBytes(options.JwtSecret))];
-        _parameters = Parameters([]);
+        _secret = options.JwtSecret.Length == 0 ? [] : [ReadSecret(options.JwtSecret)];
+        _parameters = Parameters();
     }
 
     /// <summary>Replaces the public keys.</summary>
-    public void Replace(IReadOnlyList<SecurityKey> keys) => _parameters = Parameters(keys);
+    public void Replace(IReadOnlyList<SecurityKey> keys)
+    {
+        lock (_replacing)
+        {
+            _publicKeys = keys;
+            _parameters = Parameters();
+        }
+    }
+
+    /// <summary>Replaces the secret of HS256.</summary>
+    public void Replace(SymmetricSecurityKey secret)
+    {
+        lock (_replacing)
+        {
+            _secret = [secret];
+            _parameters = Parameters();
+        }
+    }
+
+    /// <summary>Reads the secret of HS256. White space around it, such as the line break at a file's end, is no part of it.</summary>
+    /// <exception cref="FormatException">It has fewer than <see cref="SecretBytesMin"/> bytes.</exception>
+    public static SymmetricSecurityKey ReadSecret(string text)
+    {
+        var secret = Encoding.UTF8.GetBytes(text.Trim());
+        return secret.Length >= SecretBytesMin
+            ? new SymmetricSecurityKey(secret)
+            : throw new FormatException($"the secret has fewer than {SecretBytesMin} bytes");
+    }
 
     /// <summary>The user that a token is of.</summary>
     /// <exception cref="RefusedException"><c>token_expired</c>, or <c>unauthenticated</c> for all else that is wrong with it: why is not told.</exception>
@@ -50,7 +79,7 @@ internal sealed class UserTokens
             throw new RefusedException(ErrorCode.TokenExpired, "The token has expired; get a new one.");
         }
 
-        return result is { IsValid: true, SecurityToken: JsonWebToken read } && UserOf(read) is { } user
+        return result is { IsValid: true, SecurityToken: JsonWebToken read } && !HasCritical(read) && UserOf(read) is { } user
             ? user
             : throw new RefusedException(ErrorCode.Unauthenticated, "The token is not accepted.");
     }
@@ -68,6 +97,16 @@ internal sealed class UserTokens
         {
             throw new FormatException($"a key in it can't be read: {e.Message}", e);
         }
+    }
+
+    /// <summary>
+    /// Whether the header has a <c>crit</c> member (RFC 7515 §4.1.11): a reader that does not know each extension it
+    /// lists rejects the token, and the broker knows none.
+    /// </summary>
+    private bool HasCritical(JsonWebToken token)
+    {
+        var header = Base64UrlEncoder.DecodeBytes(token.EncodedHeader);
+        return !JsonMembers.Read(header, _routing.MaxJsonDepth, ErrorCode.Unauthenticated).Raw("crit").IsEmpty;
     }
 
     /// <summary>Read from the JSON: to the handler the number 12 is as good as <c>"12"</c>, and <c>"true"</c> as true.</summary>
@@ -174,11 +213,15 @@ internal sealed class UserTokens
         return isGood ? key : throw new FormatException($"a key in it is too weak, or on another curve; it takes {KeysForm}");
     }
 
-    private TokenValidationParameters Parameters(IReadOnlyList<SecurityKey> keys) => new()
+    private TokenValidationParameters Parameters() => new()
     {
         // Each algorithm has keys of its own kind: what one key signs can't pass for another's (RFC 8725 §3.1).
-        ValidAlgorithms = [.. _secret.Length > 0 ? [SecurityAlgorithms.HmacSha256] : (string[])[], .. keys.Count > 0 ? [SecurityAlgorithms.RsaSha256, SecurityAlgorithms.EcdsaSha256] : (string[])[]],
-        IssuerSigningKeys = [.. _secret, .. keys],
+        ValidAlgorithms =
+        [
+            .. _secret.Length > 0 ? [SecurityAlgorithms.HmacSha256] : (string[])[],
+            .. _publicKeys.Count > 0 ? [SecurityAlgorithms.RsaSha256, SecurityAlgorithms.EcdsaSha256] : (string[])[],
+        ],
+        IssuerSigningKeys = [.. _secret, .. _publicKeys],
         RequireSignedTokens = true,
         RequireExpirationTime = true,
         ValidateIssuer = _options.JwtIssuer.Length > 0,

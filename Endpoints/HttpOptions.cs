@@ -19,6 +19,11 @@ internal sealed class HttpOptions
     [Description("Origins of pages that may use the broker besides its own, e.g. https://desk.example.com.")]
     public string[] AllowedOrigins { get; set; } = [];
 
+    /// <summary>
+    /// The allowed origins as browsers send them: the host in its ASCII form (RFC 5891, RFC 6454 §6.2).
+    /// </summary>
+    public string[] AsciiOrigins => [.. AllowedOrigins.Select(ToAscii)];
+
     [Description("Reverse proxies whose X-Forwarded-For, -Proto and -Host are believed: IP addresses, or networks such as 10.0.0.0/8.")]
     public string[] TrustedProxies { get; set; } = [];
 
@@ -40,4 +45,10 @@ internal sealed class HttpOptions
 
     /// <summary>Whether only this machine can reach the node.</summary>
     public bool IsLoopback => Address is { } address && IPAddress.IsLoopback(address);
+
+    private static string ToAscii(string origin)
+    {
+        var uri = new Uri(origin);
+        return uri.HostNameType == UriHostNameType.Dns ? origin.Replace(uri.Host, uri.IdnHost, StringComparison.Ordinal) : origin;
+    }
 }

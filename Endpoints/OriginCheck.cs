@@ -10,7 +10,7 @@ namespace Dmb.Endpoints;
 /// </summary>
 internal sealed class OriginCheck(HttpOptions options)
 {
-    private readonly HashSet<string> _allowed = new(options.AllowedOrigins, StringComparer.OrdinalIgnoreCase);
+    private readonly HashSet<string> _allowed = new(options.AsciiOrigins, StringComparer.OrdinalIgnoreCase);
     private readonly bool _isLoopback = options.IsLoopback;
 
     /// <summary>Whether a request comes from no page at all, from one of the broker's, or from an allowed one (RFC 6454).</summary>

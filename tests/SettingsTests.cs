@@ -31,6 +31,7 @@ public sealed class SettingsTests
     [InlineData("DMB_PUBLIC_BUSES", "a b", "1 to 200 bytes")]
     [InlineData("DMB_EVENTS", "call=nowhere", "event=bus")]
     [InlineData("DMB_EVENTS", "a b=calls", "event=bus")]
+    [InlineData("DMB_EVENTS", "report_csr", "event= for no default bus")]
     [InlineData("REDIS_PORT", "0", "1 to 65535")]
     [InlineData("REDIS_URL", "http://localhost", "redis://")]
     [InlineData("DMB_OUTAGE", "panic", "`spool` or `local` or `reject`")]
@@ -245,7 +246,7 @@ public sealed class SettingsTests
     [InlineData("DMB_PORT=0 REDIS_HOST=none", "")]
     [InlineData("DMB_PORT=99999", "--Dmb:Port=0")]
     [InlineData("DMB_PORT=99999", "--dmb:port 0 --Logging:LogLevel:Dmb=Debug --environment Production")]
-    [InlineData("DMB_PORT=0 DMB_PING_INTERVAL=1.5 DMB_EVENTS=a=calls,b=,c", "")]
+    [InlineData("DMB_PORT=0 DMB_PING_INTERVAL=1.5 DMB_EVENTS=a=calls,b=", "")]
     [InlineData("DMB_PORT=0 DMB_ALLOWED_ORIGINS=https://a.example,http://b.example:8080", "")]
     public async Task A_good_value_is_taken(string environment, string arguments)
     {
@@ -259,6 +260,10 @@ public sealed class SettingsTests
     [InlineData("DMB_PROT", "1", "DMB_PROT")]
     [InlineData("DMB_MAX_MESAGE_BYTES", "1", "DMB_MAX_MESAGE_BYTES")]
     [InlineData("Dmb__MaxMesageBytes", "1", "MaxMesageBytes")]
+    [InlineData("DMB_PROT", "1", "Did you mean DMB_PORT?")]
+    [InlineData("DMB_MAX_MESAGE_BYTES", "1", "Did you mean DMB_MAX_MESSAGE_BYTES?")]
+    [InlineData("Dmb__MaxMesageBytes", "1", "Did you mean DMB_MAX_MESSAGE_BYTES?")]
+    [InlineData("REDIS_PROT", "1", "Did you mean REDIS_PORT?")]
     public async Task An_unknown_name_is_warned_about(string name, string value, string told)
     {
         await using var broker = Start([], ("DMB_PORT", "0"), (name, value));

@@ -137,6 +137,8 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys) : ICla
         await RefusesAsync(Node, Token.Make("""{"alg":"HS512"}""", Ann, bytes => HMACSHA512.HashData(secret, bytes)));
         await RefusesAsync(Node, Token.Make(Rs256, Ann, bytes => SigningKeys.Rs256(keys.Rsa, bytes)));
         await RefusesAsync(Node, Token.Make("""{"alg":"HS256","crit":["exp"]}""", Ann, bytes => HMACSHA256.HashData(Array.Empty<byte>(), bytes)));
+        await RefusesAsync(Node, Token.Make("""{"alg":"HS256","crit":["x"],"x":1}""", Ann, Token.Hs256));
+        await RefusesAsync(Node, Token.Make("""{"alg":"HS256","crit":[]}""", Ann, Token.Hs256));
         await RefusesAsync(Node, Token.Make(Hs256, Ann, bytes => HMACSHA256.HashData(Array.Empty<byte>(), bytes)));
         await RefusesAsync(Node, Token.Make(Hs256, Ann, bytes => Token.Hs256(bytes)[..16]));
     }

@@ -58,7 +58,9 @@ public sealed class ChildProcess : IAsyncDisposable
     public static ChildProcess Start(
         string program, IEnumerable<string> arguments, string directory, params (string Name, string Value)[] environment)
     {
-        var start = new ProcessStartInfo(program, arguments)
+        // A shell's background job, or nohup, ignores signals, and so would all that it starts.
+        string[] all = ["--default-signal=INT,HUP", program, .. arguments];
+        var start = new ProcessStartInfo("env", all)
         {
             WorkingDirectory = directory,
             RedirectStandardOutput = true,
@@ -123,6 +125,22 @@ public sealed class ChildProcess : IAsyncDisposable
         _process.Kill(entireProcessTree: true);
         return EndAsync();
     }
+
+    /// <summary>Whether it runs and has mapped a file of that name, such as a library.</summary>
+    public bool HasMapped(string file)
+    {
+        try
+        {
+            return File.ReadAllText($"/proc/{_process.Id}/maps").Contains(file, StringComparison.Ordinal);
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Has it read its files again, as a service manager's reload does.</summary>
+    public void HangUp() => Signal(PosixSignals.HangUp);
 
     /// <summary>Asks it to end, and waits until it did.</summary>
     public Task TerminateAsync()
@@ -196,7 +214,7 @@ public sealed class ChildProcess : IAsyncDisposable
 
     private static class PosixSignals
     {
-        public const int Interrupt = 2, Terminate = 15, Continue = 18, Stop = 19;
+        public const int HangUp = 1, Interrupt = 2, Terminate = 15, Continue = 18, Stop = 19;
 
         [DllImport("libc", EntryPoint = "kill")]
         public static extern int Send(int process, int signal);

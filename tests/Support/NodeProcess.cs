@@ -179,6 +179,9 @@ public sealed partial class NodeProcess : IAsyncDisposable
     /// <summary>Asks it to end as Ctrl+C does.</summary>
     public void Interrupt() => _process.Interrupt();
 
+    /// <summary>Has it read its files again.</summary>
+    public void HangUp() => _process.HangUp();
+
     /// <summary>Waits for its end, and gives its exit code.</summary>
     public Task<int> EndAsync() => _process.EndAsync();
 
