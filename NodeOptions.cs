@@ -1,6 +1,6 @@
 using Dmb.Access;
 using Dmb.Backends;
-using Dmb.Connections;
+using Dmb.Transport;
 using Dmb.Endpoints;
 using Dmb.Redis;
 using Dmb.Routing;

@@ -59,7 +59,7 @@ builder.AddHttp(options.Http);
 
 await using var app = builder.Build();
 app.UseRequestSpans();
-app.UseTrustedProxies(options.Http);
+app.UseTrustedProxies();
 app.UseBrokerPaths();
 app.UseDrain();
 app.UseProblems();

@@ -1,8 +1,8 @@
-using System.Net;
 using Dmb.Access;
 using Dmb.Backends;
-using Dmb.Connections;
+using Dmb.Transport;
 using Dmb.Endpoints;
+using Dmb.Http.FastPath;
 using Dmb.Redis;
 using Dmb.Routing;
 using Dmb.Sockets;
@@ -12,7 +12,6 @@ using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http.Features;
-using Microsoft.AspNetCore.HttpOverrides;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Logging.Console;
 
@@ -29,13 +28,14 @@ internal static partial class Services
     {
         builder.Services.AddSingleton<IConnectionListenerFactory, SocketListenerFactory>();
 
-        // Which hosts a request may name is the server's to check, where somebody limits them.
-        Action<ListenOptions> listen = builder.Configuration["AllowedHosts"] is null or "" or "*" ? PlainFirst : static _ => { };
+        // Where AllowedHosts limits hosts, the framework's host filter judges all requests.
+        var isHostFiltered = builder.Configuration["AllowedHosts"] is not (null or "" or "*");
+        Action<ListenOptions> listen = options.Http.FastPath == "on" && !isHostFiltered ? FastPathFirst : static _ => { };
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
 
-            kestrel.Limits.KeepAliveTimeout = PlainConnection.KeepAliveTimeout;
+            kestrel.Limits.KeepAliveTimeout = FastPathConnection.KeepAliveTimeout;
 
             // Whoever sends a byte at a time holds a connection, and no more than that, for so long.
             kestrel.Limits.RequestHeadersTimeout = options.Transport.HeadersTimeout;
@@ -81,7 +81,8 @@ internal static partial class Services
         builder.Services.Configure<ConsoleLoggerOptions>(console => console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite);
     }
 
-    private static void PlainFirst(ListenOptions listen) => listen.Use(listen.ApplicationServices.GetRequiredService<PlainConnections>().Before);
+    private static void FastPathFirst(ListenOptions listen) =>
+        listen.Use(listen.ApplicationServices.GetRequiredService<FastPathMiddleware>().Before);
 
     /// <summary>The settings, each class for the folder that owns it.</summary>
     public static void AddOptions(this WebApplicationBuilder builder, NodeOptions options) => builder.Services
@@ -185,45 +186,30 @@ internal static partial class Services
     public static void AddHttp(this WebApplicationBuilder builder, HttpOptions options)
     {
         builder.Services
-            .AddSingleton<Pushes>()
-            .AddSingleton<Handshakes>()
-            .AddSingleton<PlainConnections>()
+            .AddSingleton<PushHandler>()
+            .AddSingleton<BatchHandler>()
+            .AddSingleton<TrustedProxies>()
+            .AddSingleton<RequestTelemetry>()
+            .AddSingleton<PushResponseWriter>()
+            .AddSingleton<FastPathMiddleware>()
             .AddSingleton<OriginCheck>()
             .AddRequestDecompression()
             .AddCors(cors => cors.AddDefaultPolicy(policy =>
                 policy.WithOrigins(options.AsciiOrigins).AllowAnyHeader().AllowAnyMethod()));
     }
 
-    /// <summary>What a reverse proxy says of the request's scheme, host and address holds, where the operator trusts it.</summary>
-    public static void UseTrustedProxies(this WebApplication app, HttpOptions options)
+    /// <summary>What trusted reverse proxies say of a request's scheme, host and address holds.</summary>
+    public static void UseTrustedProxies(this WebApplication app)
     {
-        if (options.TrustedProxies.Length == 0)
+        var proxies = app.Services.GetRequiredService<TrustedProxies>();
+        if (proxies.IsOn)
         {
-            return;
-        }
-
-        var forwarded = new ForwardedHeadersOptions
-        {
-            ForwardedHeaders = ForwardedHeaders.XForwardedFor | ForwardedHeaders.XForwardedProto | ForwardedHeaders.XForwardedHost,
-
-            // Through all that are trusted, to the first that isn't.
-            ForwardLimit = null,
-        };
-        forwarded.KnownProxies.Clear();
-        forwarded.KnownIPNetworks.Clear();
-        foreach (var proxy in options.TrustedProxies)
-        {
-            if (IPAddress.TryParse(proxy, out var address))
+            app.Use((context, next) =>
             {
-                forwarded.KnownProxies.Add(address);
-            }
-            else
-            {
-                forwarded.KnownIPNetworks.Add(System.Net.IPNetwork.Parse(proxy));
-            }
+                proxies.Apply(context);
+                return next(context);
+            });
         }
-
-        app.UseForwardedHeaders(forwarded);
     }
 
     /// <summary>While the node drains, each answer is the last on its connection, and says so.</summary>

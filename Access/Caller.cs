@@ -59,6 +59,9 @@ internal sealed class Caller : ClaimsPrincipal
     /// <summary>What limits are counted by; null for who has no name, and is counted by address.</summary>
     public string? LimitKey { get; }
 
+    /// <summary>An idempotency key as the cluster knows it: two callers' keys of one text are two keys. Null stays null.</summary>
+    public string? Scoped(string? key) => key is null || LimitKey is null ? key : $"{LimitKey} {key}";
+
     /// <summary>A host that has shown its key.</summary>
     public static Caller Host(HostKey key) => new("key", key.Name, key.Scopes) { Key = key };
 

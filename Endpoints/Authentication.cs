@@ -1,9 +1,15 @@
 using System.Text;
 using Dmb.Access;
-using Dmb.Connections;
 using Dmb.Routing;
 
 namespace Dmb.Endpoints;
+
+/// <summary>Credentials as a request shows them; what it does not have is empty.</summary>
+/// <param name="Authorization"><c>Authorization</c>: Bearer (RFC 6750 §2.1) or Basic (RFC 7617).</param>
+/// <param name="ApiKey"><c>X-Api-Key</c>.</param>
+/// <param name="Protocols">Subprotocols of a WebSocket, one of which may carry a token.</param>
+/// <param name="Token"><c>access_token</c> of the query.</param>
+internal readonly record struct ShownCredentials(string Authorization, string ApiKey, string Protocols = "", string Token = "");
 
 /// <summary>Who is calling over HTTP: the credentials of a request (docs/protocol.md §10).</summary>
 internal sealed class Authentication(Credentials credentials, AccessRules rules, AccessOptions options)
@@ -11,10 +17,7 @@ internal sealed class Authentication(Credentials credentials, AccessRules rules,
     /// <summary>What a WebSocket's subprotocol begins with that is a token: a page can't set headers.</summary>
     private const string SubprotocolPrefix = "bearer.";
 
-    /// <summary>
-    /// Whoever a request says it is from: <c>Authorization</c> as Bearer (RFC 6750 §2.1) or Basic (RFC 7617), <c>X-Api-Key</c>, a
-    /// WebSocket's subprotocol, and a token in the query where that is allowed.
-    /// </summary>
+    /// <summary>The caller of a request.</summary>
     /// <exception cref="RefusedException"><c>unauthenticated</c> or <c>token_expired</c>.</exception>
     public ValueTask<Caller> ReadAsync(HttpRequest request)
     {
@@ -24,22 +27,21 @@ internal sealed class Authentication(Credentials credentials, AccessRules rules,
         }
 
         var headers = request.Headers;
-        return FindAsync(headers.Authorization.ToString(), headers["X-Api-Key"].ToString(), headers.SecWebSocketProtocol.ToString(), request.Query["access_token"].ToString());
+        return FindAsync(new ShownCredentials(
+            headers.Authorization.ToString(), headers["X-Api-Key"].ToString(), headers.SecWebSocketProtocol.ToString(), request.Query["access_token"].ToString()));
     }
 
-    /// <summary>The same for a plain request, which has no token in a query.</summary>
-    public ValueTask<Caller> ReadAsync(in PlainRequest request) => !rules.IsOn
-        ? new(Caller.TrustedHost)
-        : FindAsync(Encoding.ASCII.GetString(request.Authorization), Encoding.ASCII.GetString(request.ApiKey), Encoding.ASCII.GetString(request.WebSocketProtocol), "");
-
-    private async ValueTask<Caller> FindAsync(string authorization, string apiKey, string protocols, string token)
+    /// <summary>The caller who shows these credentials.</summary>
+    /// <exception cref="RefusedException"><c>unauthenticated</c> or <c>token_expired</c>.</exception>
+    public async ValueTask<Caller> FindAsync(ShownCredentials shown)
     {
+        var (authorization, apiKey, protocols, token) = shown;
         if (authorization.Length > 0)
         {
             return authorization.Split(' ', 2, StringSplitOptions.TrimEntries) switch
             {
-                [var scheme, var shown] when scheme.Equals("Bearer", StringComparison.OrdinalIgnoreCase) => await credentials.FindAsync(shown),
-                [var scheme, var shown] when scheme.Equals("Basic", StringComparison.OrdinalIgnoreCase) => Basic(shown),
+                [var scheme, var text] when scheme.Equals("Bearer", StringComparison.OrdinalIgnoreCase) => await credentials.FindAsync(text),
+                [var scheme, var text] when scheme.Equals("Basic", StringComparison.OrdinalIgnoreCase) => Basic(text),
                 _ => throw new RefusedException(ErrorCode.Unauthenticated, "Authorization is Bearer and a key or token, or Basic with a key's name and secret."),
             };
         }

@@ -128,7 +128,7 @@ internal static class BackendEndpoints
         var (_, sent) = await backends.SendAsync(bkid, message);
         var id = message.Id.IsEmpty ? null : JsonNode.Parse(message.Id.Span);
         return Results.Json(
-            new MessageAnswer("bk_message_ack", id, true, sent.Nodes, sent.IsDuplicate, Pushes.DegradedOf(sent.Taken)),
+            new MessageAnswer("bk_message_ack", id, true, sent.Nodes, sent.IsDuplicate, NotifyAnswers.DegradedOf(sent.Taken)),
             ApiJson.Wire.MessageAnswer,
             statusCode: sent.Taken == Taken.Spooled ? StatusCodes.Status202Accepted : StatusCodes.Status200OK);
     }

@@ -1,4 +1,4 @@
-using Dmb.Connections;
+using Dmb.Transport;
 using Dmb.Routing;
 using Dmb.Sockets;
 using Microsoft.AspNetCore.Http.Features;

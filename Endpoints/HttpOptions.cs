@@ -27,6 +27,10 @@ internal sealed class HttpOptions
     [Description("Reverse proxies whose X-Forwarded-For, -Proto and -Host are believed: IP addresses, or networks such as 10.0.0.0/8.")]
     public string[] TrustedProxies { get; set; } = [];
 
+    [Description("Whether single pushes are answered before Kestrel, for less CPU; the answers are the same.")]
+    [AllowedValues("on", "off")]
+    public string FastPath { get; set; } = "on";
+
     [Description("Bytes of the body of a batch.")]
     [Range(64, 67_108_864)]
     public int MaxBatchBytes { get; set; } = 4_194_304;

@@ -1,5 +1,3 @@
-using System.Text;
-using Dmb.Connections;
 using Dmb.Routing;
 
 namespace Dmb.Endpoints;
@@ -17,12 +15,6 @@ internal sealed class OriginCheck(HttpOptions options)
     public bool Allows(HttpRequest request) =>
         request.Headers.Origin is not { Count: > 0 } header
         || Allows(header.ToString(), request.Scheme, request.Host.ToString(), request.HttpContext.Connection.LocalPort);
-
-    /// <summary>Whether a plain request does.</summary>
-    /// <param name="request">One without TLS.</param>
-    /// <param name="port">The broker's, at which it came.</param>
-    public bool Allows(in PlainRequest request, int port) =>
-        request.Origin.IsEmpty || Allows(Encoding.ASCII.GetString(request.Origin), "http", Encoding.ASCII.GetString(request.Host), port);
 
     private bool Allows(string origin, string scheme, string host, int port)
     {

@@ -16,17 +16,36 @@ internal readonly struct RequestBody : IDisposable
     private readonly SequencePosition _end;
     private readonly byte[]? _rented;
 
-    private RequestBody(ReadOnlyMemory<byte> json, PipeReader? reader = null, SequencePosition end = default, byte[]? rented = null)
+    private RequestBody(ReadOnlyMemory<byte> bytes, PipeReader? reader = null, SequencePosition end = default, byte[]? rented = null)
     {
-        (Json, _reader, _end, _rented) = (json, reader, end, rented);
+        (Bytes, _reader, _end, _rented) = (bytes, reader, end, rented);
     }
 
-    /// <summary>The text without what surrounds it: byte order mark, white space. An empty body is <c>{}</c>.</summary>
-    public ReadOnlyMemory<byte> Json { get; }
+    /// <summary>The body as received.</summary>
+    public ReadOnlyMemory<byte> Bytes { get; }
+
+    /// <summary>The text without byte order mark and white space around it. An empty body is <c>{}</c>.</summary>
+    public ReadOnlyMemory<byte> Json { get; private init; }
 
     /// <summary>Reads the body whatever its content type says; bytes in it that are not UTF-8 become U+FFFD and are counted.</summary>
     /// <exception cref="RefusedException">It is larger than the limit, or in an encoding that the broker doesn't know.</exception>
     public static async ValueTask<RequestBody> ReadAsync(HttpContext context, int maxBytes, BrokerTelemetry telemetry)
+    {
+        var body = await ReadAsync(context, maxBytes);
+        var json = JsonText.Clean(body.Bytes, telemetry);
+        if (json.Length <= maxBytes)
+        {
+            return body with { Json = json };
+        }
+
+        // Replacing invalid bytes has made it longer.
+        body.Dispose();
+        throw TooBig(context, maxBytes);
+    }
+
+    /// <summary>Reads the body as it is, whatever its content type says.</summary>
+    /// <exception cref="RefusedException">It is larger than the limit, or in an encoding that the broker doesn't know.</exception>
+    public static async ValueTask<RequestBody> ReadAsync(HttpContext context, int maxBytes)
     {
         if (context.Features.Get<IHttpRequestBodyDetectionFeature>() is { CanHaveBody: false })
         {
@@ -57,15 +76,7 @@ internal readonly struct RequestBody : IDisposable
 
             if (result.IsCompleted)
             {
-                var body = Finish(reader, buffer, telemetry);
-                if (body.Json.Length <= maxBytes)
-                {
-                    return body;
-                }
-
-                // It has grown by what stands for bytes that are not UTF-8.
-                body.Dispose();
-                throw TooBig(context, maxBytes);
+                return Finish(reader, buffer);
             }
 
             reader.AdvanceTo(buffer.Start, buffer.End);
@@ -98,18 +109,18 @@ internal readonly struct RequestBody : IDisposable
         }
     }
 
-    private static RequestBody Finish(PipeReader reader, ReadOnlySequence<byte> buffer, BrokerTelemetry telemetry)
+    private static RequestBody Finish(PipeReader reader, ReadOnlySequence<byte> buffer)
     {
         if (buffer.IsSingleSegment)
         {
-            return new RequestBody(JsonText.Clean(buffer.First, telemetry), reader, buffer.End);
+            return new RequestBody(buffer.First, reader, buffer.End);
         }
 
         var length = (int)buffer.Length;
         var rented = ArrayPool<byte>.Shared.Rent(length);
         buffer.CopyTo(rented);
         reader.AdvanceTo(buffer.End);
-        return new RequestBody(JsonText.Clean(rented.AsMemory(0, length), telemetry), rented: rented);
+        return new RequestBody(rented.AsMemory(0, length), rented: rented);
     }
 
     private static RefusedException TooBig(HttpContext context, int maxBytes) =>

@@ -24,8 +24,17 @@ internal static class RequestSpans
         // What is in a query is nobody else's business.
         span.SetTag("url.query", null);
         await next(context);
-        var (method, status) = (context.Request.Method, context.Response.StatusCode);
-        var route = (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText;
+        Describe(span, context.Request.Method, (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText, context.Response.StatusCode);
+    }
+
+    /// <summary>Gives a span its name, its route and its status.</summary>
+    public static void Describe(Activity span, string method, string? route, int status)
+    {
+        if (!span.IsAllDataRequested)
+        {
+            return;
+        }
+
         span.DisplayName = route is null ? method : $"{method} {route}";
         span.SetTag("http.route", route).SetTag("http.response.status_code", status);
         if (status >= StatusCodes.Status500InternalServerError)

@@ -11,6 +11,5 @@ namespace Dmb.Sockets;
 /// <param name="Address">The client's address.</param>
 /// <param name="Lease">Its count in the limits, disposed at its end.</param>
 /// <param name="Wire">How its frames are encoded.</param>
-/// <param name="Answer">The answer to the handshake, if it is still to be sent.</param>
 internal readonly record struct AdmittedSession(
-    Caller Caller, CloseReason? Refusal, IPAddress? Address, IDisposable Lease, Wire Wire, byte[]? Answer = null);
+    Caller Caller, CloseReason? Refusal, IPAddress? Address, IDisposable Lease, Wire Wire);

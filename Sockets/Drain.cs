@@ -1,5 +1,5 @@
 using System.Runtime.InteropServices;
-using Dmb.Connections;
+using Dmb.Transport;
 
 namespace Dmb.Sockets;
 

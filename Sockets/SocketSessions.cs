@@ -59,8 +59,6 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
         var client = new SocketClient(session, broker, admitted.Address);
         using (admitted.Lease)
         {
-            // The answer leaves together with the first event.
-            var mustFlush = admitted.Answer is { } answer && session.Queue(answer);
             if (admitted.Refusal is null)
             {
                 // Queued before the session is registered, so that nothing precedes it.
@@ -78,10 +76,6 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
                 else
                 {
                     session.Close(admitted.Refusal);
-                    if (mustFlush)
-                    {
-                        session.Flush();
-                    }
                 }
 
                 await transport.ReadAsync(client);

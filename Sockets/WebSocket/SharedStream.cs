@@ -1,6 +1,6 @@
 using System.Net.Sockets;
 using System.Threading.Tasks.Sources;
-using Dmb.Connections;
+using Dmb.Transport;
 using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Http.Features;
 
@@ -111,7 +111,7 @@ internal sealed class SharedStream : Stream
             return new ValueTask<int>(early.Length);
         }
 
-        return Turn.IsOver(this, ref _received) ? ReceiveLaterAsync(_receiving, buffer) : _receiving.ReceiveAsync(buffer);
+        return InlineReadBudget.IsSpent(this, ref _received) ? ReceiveLaterAsync(_receiving, buffer) : _receiving.ReceiveAsync(buffer);
     }
 
     private async ValueTask<int> ReadInnerAsync(Memory<byte> buffer, CancellationToken cancellationToken)

@@ -2,10 +2,10 @@ using System.Buffers;
 using System.IO.Pipelines;
 using System.Net.Sockets;
 
-namespace Dmb.Connections;
+namespace Dmb.Transport;
 
 /// <summary>What goes out on a socket: sent at once when it is flushed, without a thread or a task in between; what the socket doesn't take is waited for.</summary>
-internal sealed class SocketOutput(SocketConnection connection) : PipeWriter
+internal sealed class SocketSender(SocketConnection connection) : PipeWriter
 {
     private const int FirstBufferBytes = 4_096;
 

@@ -1,10 +1,10 @@
-namespace Dmb.Connections;
+namespace Dmb.Transport;
 
 /// <summary>
 /// What comes on connections, in turns. All is handled on the few threads that see it come, and a client that sends faster than it is
 /// served would keep one of them for as long as it likes: every so often the rest of its messages wait in the pool.
 /// </summary>
-internal static class Turn
+internal static class InlineReadBudget
 {
     /// <summary>Reads in a row, of one connection on one thread, after which the others have their turn.</summary>
     private const int ReadsMax = 32;
@@ -22,7 +22,7 @@ internal static class Turn
     /// <summary>Counts a read. When this is true the connection has to let others come first.</summary>
     /// <param name="connection">Which one it is.</param>
     /// <param name="bytes">What the read before brought; they are counted once.</param>
-    public static bool IsOver(object connection, ref int bytes)
+    public static bool IsSpent(object connection, ref int bytes)
     {
         if (_whose != connection)
         {

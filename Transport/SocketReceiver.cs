@@ -3,13 +3,13 @@ using System.IO.Pipelines;
 using System.Net.Sockets;
 using System.Threading.Tasks.Sources;
 
-namespace Dmb.Connections;
+namespace Dmb.Transport;
 
 /// <summary>
 /// What comes on a socket, received when it is asked for and not before, into one buffer that grows while somebody wants more than it
 /// holds. The read goes on where the socket said that something is there, on that thread.
 /// </summary>
-internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, IDisposable
+internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>, IDisposable
 {
     private const int FirstBufferBytes = 4_096;
 
@@ -42,7 +42,7 @@ internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, ID
     private bool _isWaiting;
     private bool _isWatching;
 
-    public SocketInput(SocketConnection connection)
+    public SocketReceiver(SocketConnection connection)
     {
         _connection = connection;
         _receiving = new Receiving(this);
@@ -50,7 +50,7 @@ internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, ID
 
     public override ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken = default)
     {
-        if (cancellationToken.CanBeCanceled || Turn.IsOver(this, ref _received))
+        if (cancellationToken.CanBeCanceled || InlineReadBudget.IsSpent(this, ref _received))
         {
             return ReadLaterAsync(cancellationToken);
         }
@@ -190,7 +190,7 @@ internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, ID
         }
 
         cancellationToken.ThrowIfCancellationRequested();
-        await using var cancelled = cancellationToken.UnsafeRegister(static input => ((SocketInput)input!).CancelPendingRead(), this);
+        await using var cancelled = cancellationToken.UnsafeRegister(static input => ((SocketReceiver)input!).CancelPendingRead(), this);
         var result = await ReadAsync(default);
         if (result.IsCanceled)
         {
@@ -385,7 +385,7 @@ internal sealed class SocketInput : PipeReader, IValueTaskSource<ReadResult>, ID
     }
 
     /// <summary>One receive, used again for the next.</summary>
-    private sealed class Receiving(SocketInput input) : SocketAsyncEventArgs(true)
+    private sealed class Receiving(SocketReceiver input) : SocketAsyncEventArgs(true)
     {
         /// <summary>False if it is done already.</summary>
         public bool Begin(Socket socket, Memory<byte> buffer)

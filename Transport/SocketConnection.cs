@@ -4,7 +4,7 @@ using System.Net.Sockets;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http.Features;
 
-namespace Dmb.Connections;
+namespace Dmb.Transport;
 
 /// <summary>One connection, as the server sees it.</summary>
 internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
@@ -17,8 +17,8 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
 
     private readonly CancellationTokenSource _closed = new();
     private readonly SocketListener _listener;
-    private readonly SocketInput _input;
-    private readonly SocketOutput _output;
+    private readonly SocketReceiver _input;
+    private readonly SocketSender _output;
     private IDictionary<object, object?>? _items;
     private bool _isTaken;
 
@@ -38,7 +38,7 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
         socket.Blocking = false;
         (Socket, _listener, Since, Place) = (socket, listener, since, new LinkedListNode<SocketConnection>(this));
         (LocalEndPoint, RemoteEndPoint) = (socket.LocalEndPoint, socket.RemoteEndPoint);
-        (_input, _output) = (new SocketInput(this), new SocketOutput(this));
+        (_input, _output) = (new SocketReceiver(this), new SocketSender(this));
         Transport = this;
         ConnectionClosed = _closed.Token;
         Features.Set(this);

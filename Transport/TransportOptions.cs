@@ -1,7 +1,7 @@
 using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
 
-namespace Dmb.Connections;
+namespace Dmb.Transport;
 
 /// <summary>Settings of connections, before and beside the protocol that they speak.</summary>
 internal sealed class TransportOptions

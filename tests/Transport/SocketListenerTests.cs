@@ -1,7 +1,7 @@
 using System.Text;
 using Dmb.Tests.Sockets;
 
-namespace Dmb.Tests.Connections;
+namespace Dmb.Tests.Transport;
 
 /// <summary>What the server reads and writes passes through sockets of ours, whatever a client does with its side.</summary>
 public sealed class SocketListenerTests

@@ -3,7 +3,7 @@ using System.Net.Sockets;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 
-namespace Dmb.Connections;
+namespace Dmb.Transport;
 
 /// <summary>
 /// Takes the connections for the server, in place of its own transport: what is read and written goes between the socket and the server

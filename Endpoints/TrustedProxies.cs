@@ -1,0 +1,54 @@
+using System.Net;
+using Microsoft.AspNetCore.HttpOverrides;
+using Microsoft.Extensions.Options;
+
+namespace Dmb.Endpoints;
+
+/// <summary>
+/// <c>X-Forwarded-For</c>, <c>-Proto</c> and <c>-Host</c> of the proxies in <c>DMB_TRUSTED_PROXIES</c>: the framework's middleware applies them,
+/// to the requests of either way in.
+/// </summary>
+internal sealed class TrustedProxies
+{
+    private readonly ForwardedHeadersMiddleware? _middleware;
+
+    public TrustedProxies(HttpOptions options, ILoggerFactory loggers)
+    {
+        if (options.TrustedProxies.Length > 0)
+        {
+            _middleware = new ForwardedHeadersMiddleware(static _ => Task.CompletedTask, loggers, Options.Create(Read(options.TrustedProxies)));
+        }
+    }
+
+    /// <summary>Whether forwarded headers count at all.</summary>
+    public bool IsOn => _middleware is not null;
+
+    /// <summary>Replaces the scheme, host and address of a request by what trusted proxies say of them.</summary>
+    public void Apply(HttpContext context) => _middleware?.ApplyForwarders(context);
+
+    private static ForwardedHeadersOptions Read(string[] proxies)
+    {
+        var forwarded = new ForwardedHeadersOptions
+        {
+            ForwardedHeaders = ForwardedHeaders.XForwardedFor | ForwardedHeaders.XForwardedProto | ForwardedHeaders.XForwardedHost,
+
+            // Through all that are trusted, to the first that isn't.
+            ForwardLimit = null,
+        };
+        forwarded.KnownProxies.Clear();
+        forwarded.KnownIPNetworks.Clear();
+        foreach (var proxy in proxies)
+        {
+            if (IPAddress.TryParse(proxy, out var address))
+            {
+                forwarded.KnownProxies.Add(address);
+            }
+            else
+            {
+                forwarded.KnownIPNetworks.Add(System.Net.IPNetwork.Parse(proxy));
+            }
+        }
+
+        return forwarded;
+    }
+}

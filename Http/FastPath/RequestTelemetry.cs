@@ -1,0 +1,117 @@
+using System.Diagnostics;
+using System.Diagnostics.Metrics;
+using System.Globalization;
+using Dmb.Endpoints;
+
+namespace Dmb.Http.FastPath;
+
+/// <summary>
+/// Spans and metrics of pushes on the fast path: the same names, attributes and instruments that ASP.NET Core has for a request
+/// (OpenTelemetry's HTTP conventions). Nothing is made while nothing listens.
+/// </summary>
+internal sealed class RequestTelemetry(IMeterFactory meters)
+{
+    private const string SpanName = "Microsoft.AspNetCore.Hosting.HttpRequestIn";
+    private const string MeterName = "Microsoft.AspNetCore.Hosting";
+    private const string Method = "POST";
+
+    private static readonly ActivitySource Spans = new("Microsoft.AspNetCore");
+
+    private readonly UpDownCounter<long> _active = meters.Create(MeterName).CreateUpDownCounter<long>(
+        "http.server.active_requests", "{request}", "Number of active HTTP server requests.");
+
+    private readonly Histogram<double> _duration = meters.Create(MeterName).CreateHistogram(
+        "http.server.request.duration", "s", "Duration of HTTP server requests.", tags: null, new InstrumentAdvice<double>
+        {
+            HistogramBucketBoundaries = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10],
+        });
+
+    /// <summary>Whether a listener observes requests.</summary>
+    public bool IsObserved => _active.Enabled || _duration.Enabled || Spans.HasListeners();
+
+    /// <summary>Begins a request. Its span is current until <see cref="End"/>.</summary>
+    public ObservedRequest Begin(PushRequestParser head)
+    {
+        var request = new ObservedRequest(StartSpan(head), Stopwatch.GetTimestamp(), _active.Enabled);
+        if (request.IsCounted)
+        {
+            _active.Add(1, new("http.request.method", Method), new("url.scheme", "http"));
+        }
+
+        return request;
+    }
+
+    /// <summary>Ends a request.</summary>
+    public void End(in ObservedRequest request, int status)
+    {
+        if (request.IsCounted)
+        {
+            _active.Add(-1, new("http.request.method", Method), new("url.scheme", "http"));
+        }
+
+        if (_duration.Enabled)
+        {
+            var tags = new TagList
+            {
+                { "url.scheme", "http" },
+                { "http.request.method", Method },
+                { "network.protocol.version", "1.1" },
+                { "http.response.status_code", status },
+                { "http.route", NotifyEndpoints.Route },
+            };
+            _duration.Record(Stopwatch.GetElapsedTime(request.Start).TotalSeconds, tags);
+        }
+
+        if (request.Span is { } span)
+        {
+            RequestSpans.Describe(span, Method, NotifyEndpoints.Route, status);
+            span.Stop();
+        }
+    }
+
+    private static Activity? StartSpan(PushRequestParser head)
+    {
+        if (!Spans.HasListeners())
+        {
+            return null;
+        }
+
+        var context = default(ActivityContext);
+        if (!head.TraceParent.IsEmpty)
+        {
+            var state = head.TraceState.IsEmpty ? null : FastPathMiddleware.Text(head.TraceState);
+            _ = ActivityContext.TryParse(FastPathMiddleware.Text(head.TraceParent), state, isRemote: true, out context);
+        }
+
+        var span = Spans.CreateActivity(SpanName, ActivityKind.Server, context, Tags(head));
+        return span?.Start();
+    }
+
+    /// <summary>The attributes on which a sampler may decide.</summary>
+    private static TagList Tags(PushRequestParser head)
+    {
+        var host = FastPathMiddleware.Text(head.Host);
+        var colon = host.IndexOf(':', StringComparison.Ordinal);
+        var tags = new TagList { { "server.address", colon < 0 ? host : host[..colon] } };
+        if (colon >= 0)
+        {
+            tags.Add("server.port", int.Parse(host.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture));
+        }
+
+        tags.Add("http.request.method", Method);
+        if (!head.UserAgent.IsEmpty)
+        {
+            tags.Add("user_agent.original", FastPathMiddleware.Text(head.UserAgent));
+        }
+
+        tags.Add("url.scheme", "http");
+        tags.Add("url.path", "/_notify/" + FastPathMiddleware.Text(head.Event));
+        return tags;
+    }
+}
+
+/// <summary>A request that is under way and observed.</summary>
+/// <param name="Span">Its span, unless nothing listens.</param>
+/// <param name="Start">When it began, as <see cref="Stopwatch.GetTimestamp"/>.</param>
+/// <param name="IsCounted">Whether it counts among the active ones.</param>
+internal readonly record struct ObservedRequest(Activity? Span, long Start, bool IsCounted);
