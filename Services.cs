@@ -101,7 +101,6 @@ internal static partial class Services
         builder.Services
             .AddSingleton(TimeProvider.System)
             .AddSingleton<BrokerTelemetry>()
-            .AddSingleton<NodeGauges>()
             .AddSingleton<MetricsPage>()
             .AddHostedService<OtlpExport>()
             .AddSingleton<EventTable>()

@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using Dmb.Routing;
-using Dmb.Telemetry;
 
 namespace Dmb.Backends;
 
@@ -65,7 +64,7 @@ internal sealed class BackendServices
     public async ValueTask<(string Id, Sent Sent)> SendAsync(string bkid, BackendMessage message)
     {
         var envelope = Address(Checked(bkid), message);
-        using var publish = Tracing.Publish(envelope);
+        using var publish = MessageSpans.Publish(envelope);
         return (envelope.Id, await _store.SendAsync(bkid, envelope, message.To, message.Key));
     }
 
@@ -113,7 +112,7 @@ internal sealed class BackendServices
         var id = MessageId.New(_time);
         var json = BackendJson.Message(user, id, data.Span, _time.GetUtcNow());
         var uplink = new Envelope(Backend.Uplink, id, [Backend.UplinkRoom(user.Bkid)], json, isKept: true);
-        using var publish = Tracing.Publish(uplink);
+        using var publish = MessageSpans.Publish(uplink);
         await _store.SendUplinkAsync(user.Bkid, uplink);
         return id;
     }

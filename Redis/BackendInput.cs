@@ -49,7 +49,7 @@ internal sealed class BackendInput(BackendServices backends, RedisBackendStore s
             var ack = new Ack(
                 _channels.BackendAck(bkid), BackendJson.MessageAckStart(id), BackendJson.Refused("bk_message_ack", id, Backend.Unknown(bkid)));
             var envelope = backends.Address(bkid, message);
-            using var publish = Tracing.Publish(envelope);
+            using var publish = MessageSpans.Publish(envelope);
             if ((await store.SendAsync(bkid, envelope, message.To, claim, ack)).IsDuplicate)
             {
                 Tracing.Drop();

@@ -24,7 +24,7 @@ internal sealed class NotifyInput(EventTable events, Publisher publisher, RedisN
         try
         {
             var claim = own is null ? counts.ByCount(hash) : counts.ById(own);
-            using var publish = Tracing.Publish(envelope);
+            using var publish = MessageSpans.Publish(envelope);
             if (!await redis.PublishOnceAsync(envelope, RedisFormat.Write(envelope, node.Id), claim))
             {
                 Tracing.Drop();

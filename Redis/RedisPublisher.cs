@@ -41,18 +41,7 @@ internal sealed partial class RedisPublisher
         (_options, _connection, _calls, _receiver, _time, _telemetry, _logger) = (options, connection, calls, receiver, time, telemetry, logger);
         _spool = new Spool(options.SpoolMessages, options.SpoolBytes, options.SpoolTime, time);
         _settling = new Spool(options.SpoolMessages, options.SpoolBytes, Unsettled, time);
-    }
-
-    /// <summary>Messages kept while Redis is away.</summary>
-    public int Spooled
-    {
-        get
-        {
-            lock (_lock)
-            {
-                return _spool.Count;
-            }
-        }
+        telemetry.Spooled = CountSpooled;
     }
 
     /// <summary>Publishes, or does what the outage policy says.</summary>
@@ -291,6 +280,14 @@ internal sealed partial class RedisPublisher
                 // The link was lost between its answer and this: what is published next is delivered here behind it.
                 _receiver.DeliverOwn([message]);
             }
+        }
+    }
+
+    private long CountSpooled()
+    {
+        lock (_lock)
+        {
+            return _spool.Count;
         }
     }
 

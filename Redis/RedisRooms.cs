@@ -187,7 +187,7 @@ internal sealed partial class RedisRooms(
 
     private async ValueTask HandOverAsync(Envelope envelope)
     {
-        using var receive = Tracing.Receive(envelope);
+        using var receive = MessageSpans.Receive(envelope);
         await fanOut.DeliverAsync(envelope);
     }
 

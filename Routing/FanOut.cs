@@ -146,7 +146,7 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTele
         /// <param name="telemetry">Counts it.</param>
         public void Deliver(Envelope envelope, Span<Room> rooms, bool isAlone, BrokerTelemetry telemetry)
         {
-            using var deliver = Tracing.Deliver(envelope);
+            using var deliver = MessageSpans.Deliver(envelope);
             var delivered = 0;
             LargestLast(rooms);
             for (var r = 0; r < rooms.Length; r++)

@@ -1,3 +1,5 @@
+using Dmb.Telemetry;
+
 namespace Dmb.Routing;
 
 /// <summary>What became of a publish on its way to the other nodes.</summary>
@@ -65,6 +67,9 @@ internal sealed class LocalBackplane(LocalHistory history, RoomTable rooms) : IB
 internal sealed class BackplaneState
 {
     private volatile string? _why;
+
+    public BackplaneState(BrokerTelemetry telemetry) => telemetry.Meter.CreateObservableGauge(
+        "dmb.backplane.up", () => Why is null ? 1L : 0L, unit: null, "Whether messages go to and come from all nodes: 1 or 0.");
 
     /// <summary>Raised with true when the backplane came up, with false when it went down.</summary>
     public event Action<bool>? Changed;

@@ -55,7 +55,7 @@ internal sealed class Publisher(
         }
 
         envelope.Traceparent = Tracing.Carried(traceparent);
-        using var publish = Tracing.Publish(envelope);
+        using var publish = MessageSpans.Publish(envelope);
         var start = Stopwatch.GetTimestamp();
         var published = key is null
             ? new Published(envelope.Id, Duplicate: false, await backplane.PublishAsync(envelope))
@@ -93,7 +93,7 @@ internal sealed class Publisher(
         var id = MessageId.New(time);
         telemetry.Published.Add(1);
         var envelope = new Envelope(@event, id, rooms, data);
-        using var publish = Tracing.Publish(envelope);
+        using var publish = MessageSpans.Publish(envelope);
         var start = Stopwatch.GetTimestamp();
         await backplane.PublishAsync(envelope);
         telemetry.PublishedSince(start);

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Dmb.Telemetry;
 
 namespace Dmb.Routing;
 
@@ -6,6 +7,9 @@ namespace Dmb.Routing;
 internal sealed class RoomTable
 {
     private readonly ConcurrentDictionary<string, Room> _rooms = [];
+
+    public RoomTable(BrokerTelemetry telemetry) => telemetry.Meter.CreateObservableUpDownCounter(
+        "dmb.rooms", () => (long)Count, "{room}", "Rooms that have subscribers on this node.");
 
     /// <summary>How many rooms have somebody in them.</summary>
     public int Count => _rooms.Count;

@@ -10,6 +10,7 @@ internal sealed class KeepAlive(SessionTable sessions, BackplaneState backplane,
 
     public Task StartAsync(CancellationToken cancellationToken)
     {
+        sessions.AddGauges();
         backplane.Changed += isUp => sessions.Tell("backplane", isUp ? "{\"state\":\"up\"}"u8 : "{\"state\":\"down\"}"u8);
 
         // Armed anew after each round, so that two never overlap.

@@ -98,8 +98,17 @@ internal sealed partial class SessionTable(
         }
     }
 
-    /// <summary>Messages that wait for all sessions, and for the one for which most do.</summary>
-    public (long Sum, long Max) CountQueued()
+    /// <summary>Adds the gauges of the queues to the meter; called once.</summary>
+    public void AddGauges()
+    {
+        telemetry.Meter.CreateObservableGauge(
+            "dmb.session.queue", () => CountQueued().Sum, "{message}", "Messages that wait for this node's sessions.");
+        telemetry.Meter.CreateObservableGauge(
+            "dmb.session.queue.max", () => CountQueued().Max, "{message}", "Messages that wait for the session that has most.");
+    }
+
+    /// <summary>Messages that wait for all sessions, and the longest queue of one session.</summary>
+    private (long Sum, long Max) CountQueued()
     {
         var (sum, max) = (0L, 0L);
         foreach (var (session, _) in _sessions)

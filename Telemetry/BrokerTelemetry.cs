@@ -29,6 +29,7 @@ internal sealed class BrokerTelemetry : IDisposable
         Ignored = Counted("dmb.messages.ignored", "{message}", "Messages of events that nobody registered.");
         Repaired = Counted("dmb.messages.repaired", "{message}", "Bodies with bytes that are not UTF-8, replaced by U+FFFD.");
         RoomsLeftOut = Counted("dmb.rooms.left_out", "{room}", "Entries of `_in`, or an `endpoint`, that name no notification room.");
+        Meter.CreateObservableGauge("dmb.spool.messages", () => Spooled(), "{message}", "Messages kept while Redis is away.");
         Sessions = new Count();
         Meter.CreateObservableUpDownCounter("dmb.sessions", () => Sessions.Value, "{session}", "Open sessions.");
         _dropped = Reasons.ToDictionary(reason => reason, _ => new Count());
@@ -52,6 +53,9 @@ internal sealed class BrokerTelemetry : IDisposable
     public Count RoomsLeftOut { get; }
 
     public Count Sessions { get; }
+
+    /// <summary>Counts the messages kept while the backplane is away; set by the spool, 0 on a node without one.</summary>
+    public Func<long> Spooled { get; set; } = static () => 0;
 
     /// <param name="reason">One of <see cref="Reasons"/>.</param>
     /// <param name="messages">How many.</param>

@@ -24,10 +24,8 @@ internal sealed class MetricsPage : IDisposable
     private readonly Dictionary<string, MetricFamily> _families = [];
     private readonly MeterListener _listener = new();
 
-    public MetricsPage(IMeterFactory meters, NodeGauges gauges)
+    public MetricsPage(IMeterFactory meters)
     {
-        // They only have to be there.
-        _ = gauges;
         _listener.InstrumentPublished = (instrument, listener) =>
         {
             // Another node in the same process has a factory of its own; the runtime's meter has none.

@@ -10,7 +10,7 @@ namespace Dmb.Telemetry;
 /// Traces, metrics and logs to a collector over OTLP, as the standard <c>OTEL_*</c> variables say; nothing without an endpoint. It begins once
 /// the node serves, and ends after all else, with what is left sent.
 /// </summary>
-internal sealed class OtlpExport(ILoggerFactory loggers, NodeGauges gauges) : IHostedLifecycleService, IDisposable
+internal sealed class OtlpExport(ILoggerFactory loggers) : IHostedLifecycleService, IDisposable
 {
     private OpenTelemetrySdk? _sdk;
 
@@ -47,8 +47,6 @@ internal sealed class OtlpExport(ILoggerFactory loggers, NodeGauges gauges) : IH
 
     private void Start(bool traces, bool metrics, bool logs)
     {
-        // They only have to be there.
-        _ = gauges;
         _sdk = OpenTelemetrySdk.Create(builder =>
         {
             // The variables say more than we do.

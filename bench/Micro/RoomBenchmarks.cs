@@ -1,12 +1,11 @@
 using BenchmarkDotNet.Attributes;
-using Dmb.Routing;
 
 namespace Dmb.Bench.Micro;
 
 /// <summary>Joining and leaving, which must not cost more in a larger room.</summary>
-public class RoomBenchmarks
+public class RoomBenchmarks : IDisposable
 {
-    private readonly RoomTable _rooms = new();
+    private readonly TestBroker _broker = new();
     private readonly CountingSubscriber _one = new();
 
     [Params(10, 10_000)]
@@ -17,14 +16,21 @@ public class RoomBenchmarks
     {
         for (var i = 0; i < Members; i++)
         {
-            _rooms.Join(new CountingSubscriber(), "support", out _);
+            _broker.Rooms.Join(new CountingSubscriber(), "support", out _);
         }
+    }
+
+    [GlobalCleanup]
+    public void Dispose()
+    {
+        _broker.Dispose();
+        GC.SuppressFinalize(this);
     }
 
     [Benchmark]
     public void JoinAndLeave()
     {
-        _rooms.Join(_one, "support", out _);
-        _rooms.Leave(_one, "support");
+        _broker.Rooms.Join(_one, "support", out _);
+        _broker.Rooms.Leave(_one, "support");
     }
 }

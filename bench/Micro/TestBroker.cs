@@ -17,6 +17,7 @@ internal sealed class TestBroker : IDisposable
         var (options, kept) = (new RoutingOptions { MaxEvents = 100_000 }, new HistoryOptions());
         _telemetry = new BrokerTelemetry(_services.GetRequiredService<IMeterFactory>(), TimeProvider.System);
         Events = new EventTable(options);
+        Rooms = new RoomTable(_telemetry);
         FanOut = new FanOut(Rooms, options, _telemetry);
         var idempotency = new IdempotencyTable(options, TimeProvider.System);
         var history = new LocalHistory(new HistoryPolicy(kept), FanOut, Rooms, kept, TimeProvider.System);
@@ -24,7 +25,7 @@ internal sealed class TestBroker : IDisposable
     }
 
     public EventTable Events { get; }
-    public RoomTable Rooms { get; } = new();
+    public RoomTable Rooms { get; }
     public FanOut FanOut { get; }
     public Publisher Publisher { get; }
 

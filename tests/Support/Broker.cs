@@ -15,6 +15,7 @@ internal sealed class Broker : IAsyncDisposable
         var (options, history) = (new RoutingOptions(), new HistoryOptions { HistorySize = 0 });
         _telemetry = ActivatorUtilities.CreateInstance<BrokerTelemetry>(_metrics);
         Events = new EventTable(options);
+        Rooms = new RoomTable(_telemetry);
         FanOut = new FanOut(Rooms, options, _telemetry);
         History = new LocalHistory(new HistoryPolicy(history), FanOut, Rooms, history, Time);
         Publisher = new Publisher(new LocalBackplane(History, Rooms), new IdempotencyTable(options, Time), options, Time, _telemetry);
@@ -22,7 +23,7 @@ internal sealed class Broker : IAsyncDisposable
 
     public ManualTime Time { get; } = new();
 
-    public RoomTable Rooms { get; } = new();
+    public RoomTable Rooms { get; }
 
     public EventTable Events { get; }
 
