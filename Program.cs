@@ -75,6 +75,8 @@ app.UseRules();
 app.MapNotify();
 app.MapRegister();
 app.MapRooms();
+app.MapOperator();
+app.MapOperatorCommands();
 app.MapBackends();
 app.MapEventStream();
 app.MapSockets();

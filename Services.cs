@@ -111,6 +111,7 @@ internal static partial class Services
             .AddSingleton<FanOut>()
             .AddSingleton<Publisher>()
             .AddSingleton<BackplaneState>()
+            .AddSingleton<ClusterQuestions>()
             .AddSingleton<BackendServices>()
             .AddHostedService(services => services.GetRequiredService<FanOut>());
     }
@@ -120,6 +121,7 @@ internal static partial class Services
     {
         if (redis is null)
         {
+            builder.Services.AddSingleton<ICluster, LocalCluster>();
             builder.Services.AddSingleton<LocalHistory>().AddSingleton<IBackplane, LocalBackplane>().AddSingleton<IBackendStore, LocalBackendStore>();
             return;
         }
@@ -128,6 +130,8 @@ internal static partial class Services
             .AddSingleton(redis)
             .AddSingleton<RedisNode>()
             .AddSingleton<RedisConnection>()
+            .AddSingleton<RedisCluster>()
+            .AddSingleton<ICluster>(services => services.GetRequiredService<RedisCluster>())
             .AddSingleton<RedisHistory>()
             .AddSingleton<MessageLog>()
             .AddSingleton<PublishCalls>()
@@ -192,6 +196,9 @@ internal static partial class Services
             .AddSingleton<PushResponseWriter>()
             .AddSingleton<FastPathMiddleware>()
             .AddSingleton<OriginCheck>()
+            .AddSingleton<NodeAnswers>()
+            .AddSingleton<StatsSampler>()
+            .AddHostedService(services => services.GetRequiredService<StatsSampler>())
             .AddRequestDecompression()
             .AddCors(cors => cors.AddDefaultPolicy(policy =>
                 policy.WithOrigins(options.AsciiOrigins).AllowAnyHeader().AllowAnyMethod()));

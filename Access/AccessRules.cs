@@ -59,6 +59,7 @@ internal sealed class AccessRules(AccessOptions options, RoutingOptions routing)
     {
         Operation.Publish => Scopes.Publish,
         Operation.Register => Scopes.Register,
+        Operation.Administer => Scopes.Admin,
         _ => Scopes.Read,
     };
 }

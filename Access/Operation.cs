@@ -15,6 +15,9 @@ internal enum Operation
     /// <summary>Publish an event, or send a backend's message.</summary>
     Publish,
 
+    /// <summary>See and change what goes on: nodes, rooms, sessions, traces.</summary>
+    Administer,
+
     /// <summary>Register an event or a backend service, be that backend, free it.</summary>
     Register,
 }

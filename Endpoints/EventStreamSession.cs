@@ -34,7 +34,11 @@ internal static class EventStreamSession
             sessions,
             context.Caller(),
             hasHeartbeat ? EventStreamWire.WithHeartbeat : EventStreamWire.Plain,
-            new StreamFrameOutput(context.Response.Body, context.Abort));
+            new StreamFrameOutput(context.Response.Body, context.Abort))
+        {
+            Address = context.Connection.RemoteIpAddress,
+            Agent = UserAgents.Intern(context.Request.Headers.UserAgent.ToString()),
+        };
         sessions.Add(session);
         StreamStart start = default;
         try

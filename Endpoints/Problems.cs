@@ -122,7 +122,7 @@ internal static partial class Problems
         ErrorCode.RateLimited when refused.RetryAfter is not null => StatusCodes.Status429TooManyRequests,
         ErrorCode.Unauthenticated or ErrorCode.TokenExpired => StatusCodes.Status401Unauthorized,
         ErrorCode.ForbiddenOrigin or ErrorCode.ForbiddenPublish or ErrorCode.ForbiddenRoom => StatusCodes.Status403Forbidden,
-        ErrorCode.UnknownEvent or ErrorCode.UnknownBackend => StatusCodes.Status404NotFound,
+        ErrorCode.UnknownEvent or ErrorCode.UnknownBackend or ErrorCode.UnknownSession => StatusCodes.Status404NotFound,
         ErrorCode.TooManyEvents => StatusCodes.Status409Conflict,
         ErrorCode.TooBig => StatusCodes.Status413PayloadTooLarge,
         ErrorCode.RateLimited or ErrorCode.Draining or ErrorCode.BackplaneDown => StatusCodes.Status503ServiceUnavailable,
@@ -164,6 +164,22 @@ internal static partial class Problems
 [JsonSerializable(typeof(MessageAnswer))]
 [JsonSerializable(typeof(UplinkAnswer[]))]
 [JsonSerializable(typeof(HealthAnswer))]
+[JsonSerializable(typeof(NodesAnswer))]
+[JsonSerializable(typeof(NodeEntry))]
+[JsonSerializable(typeof(RoomsAnswer))]
+[JsonSerializable(typeof(RoomEntry[]))]
+[JsonSerializable(typeof(PresenceAnswer))]
+[JsonSerializable(typeof(SessionsAnswer))]
+[JsonSerializable(typeof(SessionEntry[]))]
+[JsonSerializable(typeof(SessionQuery))]
+[JsonSerializable(typeof(RoomQuery))]
+[JsonSerializable(typeof(CloseCommand))]
+[JsonSerializable(typeof(MoveCommand))]
+[JsonSerializable(typeof(CommandAnswer))]
+[JsonSerializable(typeof(ClosedAnswer))]
+[JsonSerializable(typeof(HistoryAnswer))]
+[JsonSerializable(typeof(StatsAnswer))]
+[JsonSerializable(typeof(StatsEntry[]))]
 internal sealed partial class ApiJson : JsonSerializerContext
 {
     /// <summary>Escapes no more than JSON asks for.</summary>

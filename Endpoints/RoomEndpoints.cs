@@ -1,6 +1,5 @@
 using Dmb.Access;
 using Dmb.Routing;
-using Microsoft.AspNetCore.Http.Features;
 
 namespace Dmb.Endpoints;
 
@@ -25,18 +24,7 @@ internal static class RoomEndpoints
 
     private static async Task<IResult> ShowAsync(HttpContext context, string room, IBackplane backplane, HistoryPolicy policy, AccessRules rules)
     {
-        if (room.Contains('%', StringComparison.Ordinal))
-        {
-            // In the route's value a slash of the name is still escaped, and can't be told from an escaped escape.
-            var path = context.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget.Split('?')[0];
-            room = Uri.UnescapeDataString(path[(path.LastIndexOf('/') + 1)..]);
-        }
-
-        if (!Names.IsRoom(room))
-        {
-            throw new RefusedException(ErrorCode.BadName, Names.RoomForm);
-        }
-
+        room = RoomRoute.NameOf(context, room);
         rules.Demand(context.Caller(), Operation.Join, room);
         return Results.Json(
             new RoomAnswer(room, await backplane.CountAsync(room), await PositionAsync(room, backplane, policy)), ApiJson.Wire.RoomAnswer);

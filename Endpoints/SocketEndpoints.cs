@@ -70,7 +70,11 @@ internal static class SocketEndpoints
             var socket = await UpgradeAsync(context, options);
             stream = ((SharedUpgrade)context.Features.GetRequiredFeature<IHttpUpgradeFeature>()).Stream!;
             var deflate = DeflateOf(context.Response.Headers.SecWebSocketExtensions.ToString());
-            admitted = admitted with { Wire = WireOf(context, deflate) };
+            admitted = admitted with
+            {
+                Wire = WireOf(context, deflate),
+                Agent = UserAgents.Intern(context.Request.Headers.UserAgent.ToString()),
+            };
 
             // On a socket that has left the server, the server's WebSocket would hold the request, and abort it.
             serving = stream.Socket is null

@@ -24,6 +24,13 @@ internal sealed class RedisBackplane(
 
     public ValueTask ShareEventAsync(string name) => sharedEvents.WriteAsync(name);
 
+    public async ValueTask<IReadOnlyList<int>> CountKeptAsync(IReadOnlyList<string> rooms) =>
+        await Task.WhenAll(rooms.Select(room => connection.RunAsync(
+            async redis => (int)await redis.ExecuteAsync("XLEN", (RedisKey)node.Channels.History(room)))));
+
+    public async ValueTask ClearHistoryAsync(string room) =>
+        await connection.RunAsync(redis => redis.KeyDeleteAsync(node.Channels.History(room)));
+
     public ValueTask<int> CountAsync(string room) => counts.AskAsync(room);
 
     public async ValueTask<IReadOnlyList<RoomHistory>> ReadHistoryAsync(IReadOnlyList<RoomRequest> requests)

@@ -17,6 +17,15 @@ internal sealed class RedisChannels(string prefix, string node)
     /// <summary>Channel: what is said to all nodes. Set: the nodes whose users are in <see cref="NodeUsers"/>.</summary>
     public string Nodes { get; } = prefix + "nodes";
 
+    /// <summary>Channel: the operator's questions to all nodes, a line `number asker question argument`.</summary>
+    public string Ask { get; } = prefix + "ask";
+
+    /// <summary>Set: the ids of all nodes, those that have died lately included.</summary>
+    public string Members { get; } = prefix + "members";
+
+    /// <summary>Channel: the answers to a node's questions, a line `number node answer` each.</summary>
+    public string AnswersTo(string other) => prefix + "answers:" + other;
+
     /// <summary>Hash: a `mark` that is another one when Redis has lost data, and the `count` of all messages with places; see epoch.lua.</summary>
     public string Epoch { get; } = prefix + "epoch";
 

@@ -12,7 +12,7 @@ namespace Dmb.Redis;
 /// </summary>
 internal sealed partial class RedisSupervisor(
     RedisEndpoint redis, RedisOptions options, RedisNode node, RedisHistory history, RedisRooms rooms, RedisReceiver receiver, RedisPublisher publisher,
-    SharedEvents sharedEvents, RedisInputs inputs, RedisBackendUsers backendUsers, BackplaneState state, ILogger<RedisSupervisor> logger)
+    SharedEvents sharedEvents, RedisInputs inputs, RedisBackendUsers backendUsers, RedisCluster cluster, BackplaneState state, ILogger<RedisSupervisor> logger)
     : BackgroundService
 {
     /// <summary>How long a node that stops waits for Redis to come back, while messages are kept for it.</summary>
@@ -99,6 +99,7 @@ internal sealed partial class RedisSupervisor(
         await sharedEvents.AttachAsync(link, _patience);
         await inputs.AttachAsync(link, _patience);
         await backendUsers.AttachAsync(link, mark);
+        await cluster.AttachAsync(link, _patience);
 
         // Subscribed is what receives: the library may say so before it is true.
         await ProveAsync(link);

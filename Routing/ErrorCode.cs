@@ -15,6 +15,7 @@ internal static class ErrorCode
     public const string ForbiddenOrigin = "forbidden_origin";
     public const string ForbiddenPublish = "forbidden_publish";
     public const string UnknownEvent = "unknown_event";
+    public const string UnknownSession = "unknown_session";
     public const string UnknownBackend = "unknown_backend";
     public const string TooManyRooms = "too_many_rooms";
     public const string TooManyEvents = "too_many_events";

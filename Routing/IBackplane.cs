@@ -38,6 +38,14 @@ internal interface IBackplane
     /// <exception cref="RefusedException">The backplane is down.</exception>
     ValueTask<IReadOnlyList<RoomHistory>> ReadHistoryAsync(IReadOnlyList<RoomRequest> rooms);
 
+    /// <summary>How many messages are kept of each of these rooms.</summary>
+    /// <exception cref="RefusedException">The backplane is down.</exception>
+    ValueTask<IReadOnlyList<int>> CountKeptAsync(IReadOnlyList<string> rooms);
+
+    /// <summary>Deletes the messages that are kept of a room; its count goes on.</summary>
+    /// <exception cref="RefusedException">The backplane is down.</exception>
+    ValueTask ClearHistoryAsync(string room);
+
     /// <summary>Sessions in a room, over all nodes that can be reached.</summary>
     ValueTask<int> CountAsync(string room);
 }
@@ -59,6 +67,15 @@ internal sealed class LocalBackplane(LocalHistory history, RoomTable rooms) : IB
 
     public ValueTask<IReadOnlyList<RoomHistory>> ReadHistoryAsync(IReadOnlyList<RoomRequest> requests) =>
         ValueTask.FromResult<IReadOnlyList<RoomHistory>>(history.Read(requests));
+
+    public ValueTask<IReadOnlyList<int>> CountKeptAsync(IReadOnlyList<string> rooms) =>
+        ValueTask.FromResult<IReadOnlyList<int>>(history.Count(rooms));
+
+    public ValueTask ClearHistoryAsync(string room)
+    {
+        history.Clear(room);
+        return ValueTask.CompletedTask;
+    }
 
     public ValueTask<int> CountAsync(string room) => ValueTask.FromResult(rooms.Find(room)?.Count ?? 0);
 }

@@ -57,6 +57,41 @@ internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, RoomTabl
         }
     }
 
+    /// <summary>How many messages are kept of each of these rooms.</summary>
+    public int[] Count(IReadOnlyList<string> rooms)
+    {
+        lock (_lock)
+        {
+            return [.. rooms.Select(Count)];
+        }
+
+        int Count(string room)
+        {
+            if (!_rooms.TryGetValue(room, out var entry))
+            {
+                return 0;
+            }
+
+            Expire(entry, policy.Of(room));
+            return entry.Messages.Count;
+        }
+    }
+
+    /// <summary>Deletes what is kept of a room; its count goes on.</summary>
+    public void Clear(string room)
+    {
+        lock (_lock)
+        {
+            if (_rooms.TryGetValue(room, out var entry))
+            {
+                while (entry.Messages.Count > 0)
+                {
+                    DropOldest(entry);
+                }
+            }
+        }
+    }
+
     /// <summary>Forgets rooms, with their counts.</summary>
     public void Forget(Func<string, bool> isForgotten)
     {

@@ -14,6 +14,9 @@ internal sealed class RoomTable
     /// <summary>How many rooms have somebody in them.</summary>
     public int Count => _rooms.Count;
 
+    /// <summary>The rooms that have subscribers now, in no order.</summary>
+    public IEnumerable<Room> All => _rooms.Values;
+
     /// <summary>The room of that name, or null when nobody is in it.</summary>
     public Room? Find(string name) => _rooms.GetValueOrDefault(name);
 

@@ -11,5 +11,6 @@ namespace Dmb.Sockets;
 /// <param name="Address">The client's address.</param>
 /// <param name="Lease">Its count in the limits, disposed at its end.</param>
 /// <param name="Wire">How its frames are encoded.</param>
+/// <param name="Agent">The client's <c>User-Agent</c>, as <see cref="UserAgents.Intern"/> gives it.</param>
 internal readonly record struct AdmittedSession(
-    Caller Caller, CloseReason? Refusal, IPAddress? Address, IDisposable Lease, Wire Wire);
+    Caller Caller, CloseReason? Refusal, IPAddress? Address, IDisposable Lease, Wire Wire, string? Agent = null);

@@ -12,6 +12,8 @@ namespace Dmb.Sockets;
 /// <param name="DrainMs">How many milliseconds this node still refuses new sessions before it ends.</param>
 internal sealed record CloseReason(int Code, string Text, bool Reconnect, int AfterMs = 0, int DrainMs = 0)
 {
+    public const int KickedCode = 4001;
+
     public static readonly CloseReason Binary = new(1003, "binary frames are not taken", Reconnect: false);
 
     public static readonly CloseReason TooBig = new(1009, "the message is too big", Reconnect: false);
@@ -21,6 +23,11 @@ internal sealed record CloseReason(int Code, string Text, bool Reconnect, int Af
     public static readonly CloseReason BadCredentials = new(4000, "the key or token is not accepted", Reconnect: false);
 
     public static readonly CloseReason Unauthenticated = new(4000, "no key or token came in time", Reconnect: false);
+
+    /// <summary>An operator closes the session.</summary>
+    /// <param name="code">4001, or another of 4000 to 4099.</param>
+    /// <param name="text">At most 123 bytes.</param>
+    public static CloseReason Kicked(int code = KickedCode, string text = "kicked") => new(code, text, Reconnect: false);
 
     public static readonly CloseReason Protocol = new(4002, "too many frames that are no events", Reconnect: false);
 

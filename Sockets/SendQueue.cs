@@ -36,6 +36,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile IFrameOutput _output = output;
     private int _bytes;
+    private long _accepted;
     private bool _isWriting;
     private bool _isSealed;
     private bool _isReleased;
@@ -45,6 +46,9 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
 
     /// <summary>Frames that wait; read without the lock, so it may be out of date.</summary>
     public int Count => _frames.Count;
+
+    /// <summary>Frames that were accepted so far, those that wait included.</summary>
+    public long Accepted => Volatile.Read(ref _accepted);
 
     /// <summary>Whether nothing more is taken in.</summary>
     public bool IsSealed => Volatile.Read(ref _isSealed);
@@ -75,6 +79,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
 
             _frames.Enqueue(frame);
             _bytes += frame.Length;
+            _accepted++;
             return BeginWriting() ? Enqueued.BeginsWriting : Enqueued.Waits;
         }
     }
@@ -90,6 +95,8 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
             {
                 return false;
             }
+
+            _accepted++;
         }
 
         if (TryWrite(frame, rented: null))

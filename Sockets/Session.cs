@@ -1,3 +1,4 @@
+using System.Net;
 using Dmb.Access;
 using Dmb.Routing;
 
@@ -46,6 +47,7 @@ internal sealed partial class Session : Subscriber
         (_table, _caller, _wire) = (table, caller, wire);
         _queue = new SendQueue(output, table.Routing.MaxPendingMessages, table.Routing.MaxPendingBytes);
         _opened = _lastActivity = _lastPing = table.Time.GetTimestamp();
+        Since = table.Time.GetUtcNow();
     }
 
     /// <summary>
@@ -62,6 +64,21 @@ internal sealed partial class Session : Subscriber
     /// <summary>Frames that wait to be written; may be out of date.</summary>
     public int Queued => _queue.Count;
 
+    /// <summary>The client's address, if it is known.</summary>
+    public IPAddress? Address { get; init; }
+
+    /// <summary>The client's <c>User-Agent</c>, if it is known.</summary>
+    public string? Agent { get; init; }
+
+    /// <summary>When the session was opened.</summary>
+    public DateTimeOffset Since { get; }
+
+    /// <summary>Frames that the client sent.</summary>
+    public long Received { get; private set; }
+
+    /// <summary>Frames that were queued for the client.</summary>
+    public long Delivered => _queue.Accepted;
+
     /// <summary>How frames are encoded.</summary>
     public Wire Wire => _wire;
 
@@ -73,6 +90,9 @@ internal sealed partial class Session : Subscriber
         get => _caller;
         set => _caller = value;
     }
+
+    /// <summary>Counts a frame of the client. For the one reader of the connection.</summary>
+    public void CountFrame() => Received++;
 
     /// <summary>Records that something arrived from the client.</summary>
     public void RecordActivity() => Volatile.Write(ref _lastActivity, _table.Time.GetTimestamp());

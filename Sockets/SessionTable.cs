@@ -32,6 +32,9 @@ internal sealed partial class SessionTable(
     /// <summary>Sessions there are, those that are about to leave included.</summary>
     public int Count => _sessions.Count;
 
+    /// <summary>The open sessions, in no order.</summary>
+    public IEnumerable<Session> All => _sessions.Keys;
+
     /// <summary>Whether no new sessions are taken any more (<see cref="Sockets.Drain"/>).</summary>
     public bool IsDraining => _draining;
 

@@ -25,6 +25,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
     /// <summary>Carries out one frame. What it refuses is answered, and never thrown.</summary>
     public async ValueTask HandleAsync(ClientFrame frame)
     {
+        session.CountFrame();
         try
         {
             await DispatchAsync(frame);

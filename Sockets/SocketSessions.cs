@@ -42,7 +42,8 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
     }
 
     /// <summary>Makes the session of an admitted client.</summary>
-    public Session Open(in AdmittedSession admitted, IFrameOutput output) => new(sessions, admitted.Caller, admitted.Wire, output);
+    public Session Open(in AdmittedSession admitted, IFrameOutput output) =>
+        new(sessions, admitted.Caller, admitted.Wire, output) { Address = admitted.Address, Agent = admitted.Agent };
 
     /// <summary>
     /// Runs an opened session: registers and welcomes it, or closes it if it was admitted to be refused, reads what its

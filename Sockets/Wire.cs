@@ -34,6 +34,9 @@ internal abstract class Wire
     /// </summary>
     public virtual bool IsDuplex => true;
 
+    /// <summary>What operators call connections of this format.</summary>
+    public virtual string Transport => "websocket";
+
     /// <summary>True where the bytes depend on what the session was sent before.</summary>
     public virtual bool IsPerSession => false;
 

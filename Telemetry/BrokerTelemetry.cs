@@ -61,6 +61,18 @@ internal sealed class BrokerTelemetry : IDisposable
     /// <param name="messages">How many.</param>
     public void Dropped(string reason, long messages) => _dropped[reason].Add(messages);
 
+    /// <summary>Messages or copies that were dropped so far, for any reason.</summary>
+    public long DroppedTotal => _dropped.Values.Sum(count => count.Value);
+
+    /// <summary>Sessions that the broker closed so far, by close code.</summary>
+    public Dictionary<int, long> ClosedByCode()
+    {
+        lock (_lock)
+        {
+            return _closed.ToDictionary(entry => entry.Key, entry => entry.Value.Value);
+        }
+    }
+
     public void Closed(int code)
     {
         lock (_lock)

@@ -63,6 +63,16 @@ internal sealed class MetricsPage : IDisposable
         }
     }
 
+    /// <summary>The buckets of a histogram as they are now, one more than boundaries; of one that there is not, none.</summary>
+    /// <param name="name">Its name on the page.</param>
+    public (double[] Boundaries, long[] Buckets) ReadHistogram(string name)
+    {
+        lock (_lock)
+        {
+            return _families.TryGetValue(name, out var family) ? family.ReadHistogram() : ([], []);
+        }
+    }
+
     public void Dispose() => _listener.Dispose();
 }
 
@@ -121,6 +131,15 @@ internal sealed class MetricFamily
             }
 
             Add(_last, value);
+        }
+    }
+
+    /// <summary>The buckets of what has no labels.</summary>
+    public (double[] Boundaries, long[] Buckets) ReadHistogram()
+    {
+        lock (_lock)
+        {
+            return (_boundaries, [.. _plain.Buckets]);
         }
     }
 

@@ -20,6 +20,8 @@ internal class EventStreamWire(bool hasHeartbeat) : Wire
 
     public override bool IsDuplex => false;
 
+    public override string Transport => "sse";
+
     public override byte[] Ping => hasHeartbeat ? EventStreamFrames.Heartbeat : EventStreamFrames.Comment;
 
     public override TimeSpan PingInterval(SocketOptions options) =>

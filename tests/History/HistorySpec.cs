@@ -187,6 +187,23 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     }
 
     [Fact]
+    public async Task A_history_that_an_operator_empties_is_empty_for_all_and_its_count_goes_on()
+    {
+        await PublishAsync(1, 3);
+        var path = $"/rooms/{Uri.EscapeDataString(_room)}/history";
+        var full = await Last.GetAsync(path);
+        Assert.Equal(3, full.GetProperty("items").GetArrayLength());
+        using (var emptied = await First.Http.DeleteAsync(new Uri(First.Url, path)))
+        {
+            Assert.Equal(System.Net.HttpStatusCode.NoContent, emptied.StatusCode);
+        }
+
+        var empty = await Last.GetAsync(path);
+        Assert.Equal(0, empty.GetProperty("items").GetArrayLength());
+        Assert.Equal(full.GetProperty("pos").GetString(), empty.GetProperty("pos").GetString());
+    }
+
+    [Fact]
     public async Task A_stream_says_up_to_where_it_has_come_and_goes_on_from_there()
     {
         var start = await PlaceAsync();

@@ -1,0 +1,201 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+using Dmb.Routing;
+using Dmb.Sockets;
+using Dmb.Telemetry;
+
+namespace Dmb.Endpoints;
+
+/// <summary>What this node answers to the operator's questions and does at the operator's commands.</summary>
+internal sealed class NodeAnswers(
+    SessionTable sessions, RoomTable rooms, SocketBroker broker, Drain drain, BackplaneState backplane, StatsSampler stats,
+    TimeProvider time, IServiceProvider services)
+{
+    private readonly DateTimeOffset _started = time.GetUtcNow();
+
+    /// <summary>The name of the question after the node itself.</summary>
+    public const string Node = "node";
+
+    /// <summary>The name of the question after sessions.</summary>
+    public const string Sessions = "sessions";
+
+    /// <summary>The name of the question after rooms.</summary>
+    public const string Rooms = "rooms";
+
+    /// <summary>The name of the question after the last 15 minutes.</summary>
+    public const string Stats = "stats";
+
+    /// <summary>The name of the command to close sessions.</summary>
+    public const string Close = "close";
+
+    /// <summary>The name of the command to make a session join or leave.</summary>
+    public const string Move = "move";
+
+    private string NodeId => services.GetRequiredService<ICluster>().NodeId;
+
+    /// <summary>Registers all of them.</summary>
+    public void AddTo(ClusterQuestions questions)
+    {
+        questions.Add(Node, _ => Write(Show(), ApiJson.Wire.NodeEntry));
+        questions.Add(Sessions, query => Write(List(Read(query, ApiJson.Wire.SessionQuery)), ApiJson.Wire.SessionEntryArray));
+        questions.Add(Rooms, query => Write(List(Read(query, ApiJson.Wire.RoomQuery)), ApiJson.Wire.RoomEntryArray));
+        questions.Add(Stats, _ => Write(stats.Read(), ApiJson.Wire.StatsEntryArray));
+        questions.Add(Close, command => Write(Do(Read(command, ApiJson.Wire.CloseCommand)), ApiJson.Wire.CommandAnswer));
+        questions.Add(Move, async command =>
+            Bytes(await DoAsync(Read(command, ApiJson.Wire.MoveCommand)), ApiJson.Wire.CommandAnswer));
+    }
+
+    /// <summary>Where a list goes on behind a session: later sessions come first.</summary>
+    public static string CursorOf(SessionEntry entry) =>
+        string.Create(CultureInfo.InvariantCulture, $"{entry.Since.UtcTicks:x16}{entry.Session}");
+
+    private NodeEntry Show()
+    {
+        var (publishes, deliveries) = stats.Rates();
+        var state = drain.IsStopping ? "draining" : backplane.Why is null ? "ready" : "degraded";
+        return new NodeEntry(
+            NodeId, BuildInfo.Version, _started, Environment.MachineName, sessions.Count, rooms.Count, state, publishes, deliveries);
+    }
+
+    private SessionEntry[] List(SessionQuery query)
+    {
+        var found = new PriorityQueue<Session, string>(StringComparer.Ordinal);
+        foreach (var session in sessions.All.Where(session => Fits(session, query)))
+        {
+            var cursor = CursorOf(session);
+            if (query.After is null || string.CompareOrdinal(cursor, query.After) < 0)
+            {
+                found.Enqueue(session, cursor);
+                if (found.Count > query.Limit)
+                {
+                    found.Dequeue();
+                }
+            }
+        }
+
+        var items = new SessionEntry[found.Count];
+        for (var i = items.Length - 1; i >= 0; i--)
+        {
+            items[i] = Show(found.Dequeue());
+        }
+
+        return items;
+    }
+
+    private static string CursorOf(Session session) =>
+        string.Create(CultureInfo.InvariantCulture, $"{session.Since.UtcTicks:x16}{session.Id}");
+
+    private static bool Fits(Session session, SessionQuery query)
+    {
+        if (query.Room is not null)
+        {
+            lock (session.Memberships)
+            {
+                if (!session.Memberships.ContainsKey(query.Room))
+                {
+                    return false;
+                }
+            }
+        }
+
+        return (query.User is null || session.Caller.Name == query.User)
+            && (query.Address is null || AddressOf(session) == query.Address);
+    }
+
+    private static string? AddressOf(Session session) =>
+        session.Address is { IsIPv4MappedToIPv6: true } mapped ? mapped.MapToIPv4().ToString() : session.Address?.ToString();
+
+    private SessionEntry Show(Session session)
+    {
+        string[] names;
+        lock (session.Memberships)
+        {
+            names = [.. session.Memberships.Keys.Where(room => Names.IsRoom(room))];
+        }
+
+        Array.Sort(names, StringComparer.Ordinal);
+        return new SessionEntry(
+            session.Id,
+            session.Caller.Name.Length > 0 ? session.Caller.Name : null,
+            NodeId,
+            AddressOf(session),
+            session.Wire.Transport,
+            session.Agent,
+            session.Since,
+            names,
+            session.Queued,
+            session.Received,
+            session.Delivered);
+    }
+
+    /// <summary>By name, since a room has no age; rooms that no client can join are left out.</summary>
+    private RoomEntry[] List(RoomQuery query)
+    {
+        var found = new PriorityQueue<Room, string>(Comparer<string>.Create(static (one, other) => string.CompareOrdinal(other, one)));
+        foreach (var room in rooms.All)
+        {
+            if (room.Name.StartsWith(query.Prefix, StringComparison.Ordinal) && Names.IsRoom(room.Name)
+                && (query.After is null || string.CompareOrdinal(room.Name, query.After) > 0))
+            {
+                found.Enqueue(room, room.Name);
+                if (found.Count > query.Limit)
+                {
+                    found.Dequeue();
+                }
+            }
+        }
+
+        return [.. found.UnorderedItems.Select(item => new RoomEntry(item.Element.Name, item.Element.Count))];
+    }
+
+    private CommandAnswer Do(CloseCommand command)
+    {
+        var reason = CloseReason.Kicked(command.Code, command.Reason);
+        var found = sessions.All
+            .Where(session => !session.IsClosing && (session.Id == command.Session
+                || (command.User is not null && session.Caller.Name == command.User)))
+            .ToArray();
+        foreach (var session in found)
+        {
+            session.Close(reason);
+        }
+
+        return new CommandAnswer(found.Length);
+    }
+
+    private async Task<CommandAnswer> DoAsync(MoveCommand command)
+    {
+        if (sessions.All.FirstOrDefault(session => session.Id == command.Session) is not { IsClosing: false } session)
+        {
+            return new CommandAnswer(0);
+        }
+
+        try
+        {
+            if (command.IsJoin)
+            {
+                broker.CheckRoomCount(session, [command.Room]);
+                await using var join = await broker.Joins.JoinAsync(session, [command.Room]);
+                session.Send("joined", JsonText.Quote(command.Room));
+            }
+            else
+            {
+                broker.Rooms.Leave(session, command.Room);
+                session.Send("left", JsonText.Quote(command.Room));
+            }
+
+            return new CommandAnswer(1);
+        }
+        catch (RefusedException refused)
+        {
+            return new CommandAnswer(1, refused.Code, refused.Message);
+        }
+    }
+
+    private static T Read<T>(string json, JsonTypeInfo<T> type) => JsonSerializer.Deserialize(json, type)!;
+
+    private static byte[] Bytes<T>(T value, JsonTypeInfo<T> type) => JsonSerializer.SerializeToUtf8Bytes(value, type);
+
+    private static ValueTask<byte[]> Write<T>(T value, JsonTypeInfo<T> type) => ValueTask.FromResult(Bytes(value, type));
+}

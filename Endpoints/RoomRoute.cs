@@ -1,0 +1,26 @@
+using Dmb.Routing;
+using Microsoft.AspNetCore.Http.Features;
+
+namespace Dmb.Endpoints;
+
+/// <summary>The room in a route: <c>…/rooms/{room}…</c>.</summary>
+internal static class RoomRoute
+{
+    /// <summary>The room's name.</summary>
+    /// <param name="context">The request.</param>
+    /// <param name="room">The route's value.</param>
+    /// <exception cref="RefusedException">It is no room's name.</exception>
+    public static string NameOf(HttpContext context, string room)
+    {
+        if (room.Contains('%', StringComparison.Ordinal))
+        {
+            // In the route's value a slash of the name is still escaped, and can't be told from an escaped escape.
+            var path = context.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget.Split('?')[0].Split('/');
+            room = Uri.UnescapeDataString(path[Array.FindIndex(path, IsRooms) + 1]);
+        }
+
+        return Names.IsRoom(room) ? room : throw new RefusedException(ErrorCode.BadName, Names.RoomForm);
+    }
+
+    private static bool IsRooms(string segment) => segment.Equals("rooms", StringComparison.OrdinalIgnoreCase);
+}

@@ -1,0 +1,149 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using System.Text;
+using Dmb.Routing;
+
+namespace Dmb.Redis;
+
+/// <summary>
+/// Questions to all nodes over Redis: published on one channel, answered on the asker's own. A node that does not answer
+/// within a second is named, if its key says that it lives.
+/// </summary>
+internal sealed class RedisCluster(RedisNode node, RedisConnection connection, ClusterQuestions questions) : ICluster
+{
+    private static readonly TimeSpan AnswerTimeout = TimeSpan.FromSeconds(1);
+
+    private readonly ConcurrentDictionary<long, Question> _questions = [];
+    private readonly RedisChannels _channels = node.Channels;
+    private long _lastNumber;
+
+    public string NodeId => node.Id;
+
+    /// <summary>Answers questions and receives answers on a new link.</summary>
+    /// <exception cref="RedisUnavailableException">Redis did not do it in time.</exception>
+    public async Task AttachAsync(RedisLink link, TimeSpan patience)
+    {
+        await link.SubscribeAsync(_channels.Ask, (channel, line) => _ = AnswerAsync(link, line), patience);
+        await link.SubscribeAsync(_channels.AnswersTo(node.Id), (_, line) => Note(line), patience);
+        await link.RunAsync(redis => redis.SetAddAsync(_channels.Members, node.Id));
+    }
+
+    public async Task<ClusterAnswers> AskAsync(string question, string argument)
+    {
+        var number = Interlocked.Increment(ref _lastNumber);
+        var asked = _questions[number] = new Question();
+        string[] living = [];
+        try
+        {
+            living = await FindLivingAsync();
+            var line = $"{number} {node.Id} {question} {argument}";
+            var receivers = await connection.RunAsync(redis => redis.PublishAsync(_channels.Ask, line));
+            asked.Expect(Math.Max((int)receivers, living.Length));
+            await asked.Done.WaitAsync(AnswerTimeout, TimeProvider.System);
+        }
+        catch (Exception e) when (e is RedisUnavailableException or TimeoutException)
+        {
+            // Those that answered are what there is.
+        }
+        finally
+        {
+            _questions.TryRemove(number, out _);
+        }
+
+        var answers = asked.Answers;
+        if (!answers.ContainsKey(node.Id) && await questions.AnswerAsync(question, argument) is { } own)
+        {
+            answers[node.Id] = own;
+        }
+
+        return new ClusterAnswers([.. answers.Values], [.. living.Where(other => !answers.ContainsKey(other))]);
+    }
+
+    /// <summary>The nodes whose keys have not expired; the others are forgotten.</summary>
+    private async Task<string[]> FindLivingAsync()
+    {
+        var members = await connection.RunAsync(redis => redis.SetMembersAsync(_channels.Members));
+        var living = new List<string>();
+        foreach (var member in members.Select(member => (string)member!))
+        {
+            if (member == node.Id || await connection.RunAsync(redis => redis.KeyExistsAsync(_channels.NodeOf(member))))
+            {
+                living.Add(member);
+            }
+            else
+            {
+                await connection.RunAsync(redis => redis.SetRemoveAsync(_channels.Members, member));
+            }
+        }
+
+        return [.. living];
+    }
+
+    /// <summary>A line is <c>number asker question argument</c>.</summary>
+    private async Task AnswerAsync(RedisLink link, byte[] line)
+    {
+        if (Encoding.UTF8.GetString(line).Split(' ', 4) is [var number, var asker, var question, var argument]
+            && await questions.AnswerAsync(question, argument) is { } answer)
+        {
+            link.PublishUnanswered(_channels.AnswersTo(asker), $"{number} {node.Id} {Encoding.UTF8.GetString(answer)}");
+        }
+    }
+
+    /// <summary>A line is <c>number node answer</c>; one that is late is ignored.</summary>
+    private void Note(byte[] line)
+    {
+        if (Encoding.UTF8.GetString(line).Split(' ', 3) is [var text, var other, var answer]
+            && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+            && _questions.TryGetValue(number, out var question))
+        {
+            question.Add(other, Encoding.UTF8.GetBytes(answer));
+        }
+    }
+
+    /// <summary>The answers to one question, which may come before it is known how many there will be.</summary>
+    private sealed class Question
+    {
+        private readonly TaskCompletionSource _done = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly Dictionary<string, byte[]> _answers = [];
+        private int _expected = int.MaxValue;
+
+        public Task Done => _done.Task;
+
+        public Dictionary<string, byte[]> Answers
+        {
+            get
+            {
+                lock (_answers)
+                {
+                    return new Dictionary<string, byte[]>(_answers);
+                }
+            }
+        }
+
+        public void Expect(int answers)
+        {
+            lock (_answers)
+            {
+                _expected = answers;
+                EndIfDone();
+            }
+        }
+
+        public void Add(string other, byte[] answer)
+        {
+            lock (_answers)
+            {
+                _answers[other] = answer;
+                EndIfDone();
+            }
+        }
+
+        private void EndIfDone()
+        {
+            if (_answers.Count >= _expected)
+            {
+                _done.TrySetResult();
+            }
+        }
+    }
+}

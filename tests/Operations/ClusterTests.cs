@@ -1,0 +1,70 @@
+using System.Net;
+using System.Net.Http.Json;
+using System.Text.Json;
+using Dmb.Tests.Redis;
+using Dmb.Tests.Sockets;
+
+namespace Dmb.Tests.Operations;
+
+/// <summary>The operator's API on three nodes: asked of any, it sees and changes what is on all.</summary>
+[Collection(RedisLane.Name)]
+public sealed class ClusterTests(SharedCluster shared)
+{
+    [Fact]
+    public async Task Every_node_sees_the_nodes_the_rooms_and_the_sessions_of_all()
+    {
+        await using var one = await shared.Nodes[0].JoinAsync("operator:seen");
+        await using var two = await shared.Nodes[1].JoinAsync("operator:seen");
+        await using var three = await shared.Nodes[2].JoinAsync("operator:seen");
+        foreach (var node in shared.Nodes)
+        {
+            var nodes = await GetAsync(node, "/nodes");
+            Assert.Equal(3, Items(nodes).Select(item => Text(item, "id")).Distinct().Count());
+            Assert.Empty(nodes.GetProperty("missing").EnumerateArray());
+
+            var room = Assert.Single(Items(await GetAsync(node, "/rooms?prefix=operator:seen")));
+            Assert.Equal(3, room.GetProperty("sessions").GetInt32());
+
+            var sessions = new List<string>();
+            for (var after = ""; ;)
+            {
+                var page = await GetAsync(node, "/rooms/operator:seen/sessions?limit=2" + after);
+                sessions.AddRange(Items(page).Select(item => Text(item, "session")));
+                if (page.GetProperty("next").GetString() is not { } next)
+                {
+                    break;
+                }
+
+                after = "&after=" + next;
+            }
+
+            Assert.Equal(3, sessions.Distinct().Count());
+        }
+    }
+
+    [Fact]
+    public async Task A_session_is_moved_and_closed_from_another_node()
+    {
+        await using var client = await shared.Nodes[2].JoinAsync("operator:moved");
+        var id = Text(Assert.Single(Items(await GetAsync(shared.Nodes[0], "/sessions?room=operator:moved"))), "session");
+        Assert.Equal(HttpStatusCode.NoContent, await SendAsync(shared.Nodes[0], "PUT", $"/sessions/{id}/rooms/operator:more"));
+        Assert.Equal("""{"event":"joined","data":"operator:more"}""", await client.ReadAsync());
+        Assert.Equal(HttpStatusCode.NoContent, await SendAsync(shared.Nodes[1], "DELETE", $"/sessions/{id}?code=4042&reason=done"));
+        await Expect.ClosedAsync(4042, reconnect: false, client);
+        Assert.Equal(HttpStatusCode.NotFound, await SendAsync(shared.Nodes[1], "DELETE", $"/sessions/{id}"));
+    }
+
+    private static async Task<JsonElement> GetAsync(NodeProcess node, string path) =>
+        await node.Http.GetFromJsonAsync<JsonElement>(new Uri(node.Url, path));
+
+    private static async Task<HttpStatusCode> SendAsync(NodeProcess node, string method, string path)
+    {
+        using var request = new HttpRequestMessage(new HttpMethod(method), new Uri(node.Url, path));
+        using var answer = await node.Http.SendAsync(request);
+        return answer.StatusCode;
+    }
+
+    private static JsonElement[] Items(JsonElement answer) => [.. answer.GetProperty("items").EnumerateArray()];
+
+    private static string Text(JsonElement item, string member) => item.GetProperty(member).GetString()!;
+}

@@ -1,0 +1,166 @@
+using System.Net;
+using System.Net.Http.Json;
+using System.Text.Json;
+using Dmb.Tests.Sockets;
+
+namespace Dmb.Tests.Operations;
+
+/// <summary>The operator's API: nodes, rooms, sessions and histories are seen and changed.</summary>
+public sealed class OperatorTests : IAsyncLifetime
+{
+    private Node _node = null!;
+
+    public async ValueTask InitializeAsync() => _node = await Node.StartAsync(("HistorySize", "100"));
+
+    public ValueTask DisposeAsync() => _node.DisposeAsync();
+
+    [Fact]
+    public async Task A_node_says_what_it_is()
+    {
+        await using var client = await _node.JoinAsync("calls");
+        var answer = await GetAsync("/nodes");
+        var node = Assert.Single(Items(answer));
+        Assert.Equal(
+            ["id", "version", "started", "host", "sessions", "rooms", "state", "publishes_s", "deliveries_s"],
+            node.EnumerateObject().Select(member => member.Name));
+        Assert.Equal((1, 2, "ready"), (node.GetProperty("sessions").GetInt32(), node.GetProperty("rooms").GetInt32(), Text(node, "state")));
+        Assert.Equal(JsonValueKind.Null, answer.GetProperty("next").ValueKind);
+        Assert.Empty(answer.GetProperty("missing").EnumerateArray());
+    }
+
+    [Fact]
+    public async Task The_last_steps_say_what_happened_in_each()
+    {
+        await using var client = await _node.JoinAsync("calls");
+        _node.Time.Advance(TimeSpan.FromSeconds(5));
+        await _node.NotifyAsync("call", "1");
+        Assert.Equal("1", await client.ReadDataAsync("call"));
+        _node.Time.Advance(TimeSpan.FromSeconds(5));
+
+        var stats = await GetAsync("/stats");
+        Assert.Equal(5, stats.GetProperty("step_s").GetInt32());
+        var last = Items(stats)[^1];
+        Assert.Equal(
+            ["time", "publishes", "deliveries", "sessions", "drops", "closes", "lag_p50_ms", "lag_p99_ms", "redis_up"],
+            last.EnumerateObject().Select(member => member.Name));
+        Assert.Equal((1, 1, 1), (last.GetProperty("publishes").GetInt32(), last.GetProperty("deliveries").GetInt32(), last.GetProperty("sessions").GetInt32()));
+        Assert.True(last.GetProperty("redis_up").GetBoolean());
+        Assert.Equal(0.2, Assert.Single(Items(await GetAsync("/nodes"))).GetProperty("publishes_s").GetDouble());
+
+        for (var i = 0; i < 200; i++)
+        {
+            _node.Time.Advance(TimeSpan.FromSeconds(5));
+        }
+
+        Assert.Equal(180, Items(await GetAsync("/stats")).Length);
+    }
+
+    [Fact]
+    public async Task Rooms_are_listed_by_name_in_pages_with_what_is_kept()
+    {
+        await using var one = await _node.JoinAsync("endpoint:1", "endpoint:2", "support");
+        await using var two = await _node.JoinAsync("endpoint:2");
+        await _node.NotifyAsync("call", """{"_in":"endpoint:2"}""");
+
+        var first = await GetAsync("/rooms?prefix=endpoint:&limit=1");
+        Assert.Equal("endpoint:1", Text(Assert.Single(Items(first)), "room"));
+        var second = await GetAsync("/rooms?prefix=endpoint:&limit=1&after=" + Uri.EscapeDataString(first.GetProperty("next").GetString()!));
+        var room = Assert.Single(Items(second));
+        Assert.Equal(("endpoint:2", 2, 1), (Text(room, "room"), room.GetProperty("sessions").GetInt32(), room.GetProperty("kept").GetInt32()));
+        Assert.EndsWith(":1", Text(room, "pos"), StringComparison.Ordinal);
+        Assert.Equal(JsonValueKind.Null, second.GetProperty("next").ValueKind);
+    }
+
+    [Fact]
+    public async Task Sessions_are_listed_newest_first_with_what_they_do()
+    {
+        await using var client = await TestClient.ConnectAsync(new Uri(_node.Url, "/ws"), ("User-Agent", "desk/1"));
+        var id = JsonElement.Parse(await client.ReadAsync()).GetProperty("data").GetProperty("id").GetString();
+        await client.AckAsync("subscribe", "\"calls\"");
+        await client.ReadAllAsync();
+        _node.Time.Advance(TimeSpan.FromSeconds(1));
+        using var stream = await EventReader.OpenAsync(_node, "calls");
+
+        var sessions = Items(await GetAsync("/sessions?room=calls"));
+        Assert.Equal(["sse", "websocket"], sessions.Select(session => Text(session, "transport")));
+        var session = sessions[1];
+        Assert.Equal(
+            ["session", "user", "node", "address", "transport", "agent", "since", "rooms", "queued", "sent", "delivered"],
+            session.EnumerateObject().Select(member => member.Name));
+        Assert.Equal((id, "127.0.0.1", "desk/1"), (Text(session, "session"), Text(session, "address"), Text(session, "agent")));
+        Assert.Equal(["calls", "public"], session.GetProperty("rooms").EnumerateArray().Select(room => room.GetString()));
+        Assert.True(session.GetProperty("sent").GetInt64() >= 1);
+        Assert.True(session.GetProperty("delivered").GetInt64() >= 3);
+
+        var first = await GetAsync("/sessions?limit=1");
+        Assert.Equal("sse", Text(Assert.Single(Items(first)), "transport"));
+        var next = await GetAsync("/sessions?limit=1&after=" + first.GetProperty("next").GetString());
+        Assert.Equal(id, Text(Assert.Single(Items(next)), "session"));
+        Assert.Empty(Items(await GetAsync("/sessions?address=10.0.0.1")));
+        Assert.Equal(2, Items(await GetAsync("/rooms/calls/sessions")).Length);
+    }
+
+    [Fact]
+    public async Task A_session_is_kicked_and_told_why()
+    {
+        await using var client = await _node.JoinAsync("calls");
+        var id = Text(Assert.Single(Items(await GetAsync("/sessions"))), "session");
+        Assert.Equal(HttpStatusCode.BadRequest, await SendAsync("DELETE", $"/sessions/{id}?code=1000"));
+        Assert.Equal(HttpStatusCode.NoContent, await SendAsync("DELETE", $"/sessions/{id}"));
+        await Expect.ClosedAsync(4001, reconnect: false, client);
+        await client.SendFrameAsync(Frame.Close, [0x0f, 0xa1]);
+        await client.ReadEndAsync();
+        await _node.UntilSessionsInAsync("calls", 0);
+        Assert.Equal(HttpStatusCode.NotFound, await SendAsync("DELETE", $"/sessions/{id}"));
+    }
+
+    [Fact]
+    public async Task A_session_joins_and_leaves_when_the_operator_says_so()
+    {
+        await using var client = await _node.ConnectAsync();
+        var id = Text(Assert.Single(Items(await GetAsync("/sessions"))), "session");
+        Assert.Equal(HttpStatusCode.NoContent, await SendAsync("PUT", $"/sessions/{id}/rooms/endpoint%3A1%2F2"));
+        Assert.Equal("""{"event":"joined","data":"endpoint:1/2"}""", await client.ReadAsync());
+        await _node.NotifyAsync("call", """{"_in":"endpoint:1/2"}""");
+        Assert.StartsWith("""{"event":"call",""", await client.ReadAsync(), StringComparison.Ordinal);
+        Assert.Equal(HttpStatusCode.NoContent, await SendAsync("DELETE", $"/sessions/{id}/rooms/endpoint:1%2F2"));
+        Assert.Equal("""{"event":"left","data":"endpoint:1/2"}""", await client.ReadAsync());
+        Assert.Equal(HttpStatusCode.BadRequest, await SendAsync("PUT", $"/sessions/{id}/rooms/a%20b"));
+        Assert.Equal(HttpStatusCode.NotFound, await SendAsync("PUT", "/sessions/none/rooms/support"));
+    }
+
+    [Fact]
+    public async Task A_history_is_read_from_a_position_and_emptied()
+    {
+        for (var i = 1; i <= 3; i++)
+        {
+            await _node.NotifyAsync("report_csr", $"{i}");
+        }
+
+        var all = await GetAsync("/rooms/support/history");
+        Assert.Equal(["1", "2", "3"], Items(all).Select(item => item.GetProperty("data").GetRawText()));
+        Assert.Equal(["event", "data", "id", "pos"], Items(all)[0].EnumerateObject().Select(member => member.Name));
+        var since = Uri.EscapeDataString(Text(Items(all)[0], "pos"));
+        var rest = await GetAsync($"/rooms/support/history?since={since}&limit=1");
+        Assert.Equal("2", Assert.Single(Items(rest)).GetProperty("data").GetRawText());
+        Assert.Equal(Text(all, "pos"), Text(rest, "pos"));
+
+        Assert.Equal(HttpStatusCode.NoContent, await SendAsync("DELETE", "/rooms/support/history"));
+        var empty = await GetAsync("/rooms/support/history");
+        Assert.Empty(Items(empty));
+        Assert.Equal(Text(all, "pos"), Text(empty, "pos"));
+    }
+
+    private async Task<JsonElement> GetAsync(string path) => await _node.Http.GetFromJsonAsync<JsonElement>(new Uri(_node.Url, path));
+
+    private async Task<HttpStatusCode> SendAsync(string method, string path)
+    {
+        using var request = new HttpRequestMessage(new HttpMethod(method), new Uri(_node.Url, path));
+        using var answer = await _node.Http.SendAsync(request);
+        return answer.StatusCode;
+    }
+
+    private static JsonElement[] Items(JsonElement answer) => [.. answer.GetProperty("items").EnumerateArray()];
+
+    private static string Text(JsonElement item, string member) => item.GetProperty(member).GetString()!;
+}
