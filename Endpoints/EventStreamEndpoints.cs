@@ -36,7 +36,8 @@ internal static class EventStreamEndpoints
                 "Last-Event-ID",
                 "The last id line of an earlier stream, such as `support=k3f9:431`: what came after it is sent first."))
             .WithMetadata(new QueryParameter("service", "The `bkid` of a backend service."))
-            .WithMetadata(new QueryParameter("user", "Which of its users this is: 1 to 200 bytes. Needed with `service`."))
+            .WithMetadata(
+                new QueryParameter("user", "Which of its users this is: 1 to 200 bytes. Needed with `service`."))
             .WithMetadata(new QueryParameter(
                 "lastEventId", "The same as the header `Last-Event-ID`, which counts if both are there."))
             .WithMetadata(Heartbeat)
@@ -44,7 +45,8 @@ internal static class EventStreamEndpoints
             .ProducesProblems(400, 401, 403, 404, 429, 503)
             .Requires(Operation.Join);
 
-        routes.MapMethods(Path, [HttpMethods.Head], (Delegate)StreamAsync).ExcludeFromDescription().Requires(Operation.Join);
+        routes.MapMethods(
+            Path, [HttpMethods.Head], (Delegate)StreamAsync).ExcludeFromDescription().Requires(Operation.Join);
     }
 
     private static async Task StreamAsync(

@@ -1,6 +1,6 @@
-using Dmb.Transport;
 using Dmb.Routing;
 using Dmb.Sockets;
+using Dmb.Transport;
 using Microsoft.AspNetCore.Http.Features;
 
 namespace Dmb.Endpoints;
@@ -19,7 +19,8 @@ internal static class EventStreamSession
     /// <param name="context">The request; of HEAD only the headers are sent, and no session is opened.</param>
     /// <param name="sessions">Where the session is registered.</param>
     /// <param name="joinAsync">Joins the rooms of the session. What it refuses is the answer.</param>
-    public static async Task RunAsync(HttpContext context, SessionTable sessions, Func<Session, Task<StreamStart>> joinAsync)
+    public static async Task RunAsync(
+        HttpContext context, SessionTable sessions, Func<Session, Task<StreamStart>> joinAsync)
     {
         using var lease = sessions.Reserve(context.Connection.RemoteIpAddress);
         Begin(context.Response);

@@ -18,7 +18,7 @@ internal static class SocketEndpoints
     private const int LargestWindowBits = 15;
 
     /// <summary>The framework's WebSockets, over a stream of ours (<see cref="SharedUpgrade"/>).</summary>
-    public static void UseSockets(this WebApplication app) => app.UseWhen(context => IsSocket(context.Request), sockets =>
+    public static void UseSockets(this WebApplication app) => app.UseWhen(IsSocket, sockets =>
     {
         sockets.Use((context, next) =>
         {
@@ -29,13 +29,17 @@ internal static class SocketEndpoints
     });
 
     /// <summary>Whether a request is for the sockets.</summary>
-    public static bool IsSocket(HttpRequest request) => request.Path.StartsWithSegments(Path, StringComparison.OrdinalIgnoreCase);
+    public static bool IsSocket(HttpRequest request) =>
+        request.Path.StartsWithSegments(Path, StringComparison.OrdinalIgnoreCase);
 
     public static void MapSockets(this IEndpointRouteBuilder routes)
     {
         // Found once, so that no session holds a service scope for as long as it lasts.
-        var (sessions, options) = (routes.ServiceProvider.GetRequiredService<SocketSessions>(), routes.ServiceProvider.GetRequiredService<SocketOptions>());
-        var (origins, authentication) = (routes.ServiceProvider.GetRequiredService<OriginCheck>(), routes.ServiceProvider.GetRequiredService<Authentication>());
+        var services = routes.ServiceProvider;
+        var (sessions, options) =
+            (services.GetRequiredService<SocketSessions>(), services.GetRequiredService<SocketOptions>());
+        var (origins, authentication) =
+            (services.GetRequiredService<OriginCheck>(), services.GetRequiredService<Authentication>());
         Task Accept(HttpContext context) => AcceptAsync(context, sessions, origins, authentication, options);
 
         routes.MapGet(Path, (Delegate)Accept)
@@ -43,7 +47,8 @@ internal static class SocketEndpoints
             .WithName("connect")
             .WithSummary("Open a WebSocket.")
             .WithDescription("Events both ways, acks, rooms: /asyncapi.yaml has the frames.")
-            .WithMetadata(new QueryParameter("trace", "With `1` a message of a sampled trace carries its `traceparent`."))
+            .WithMetadata(
+                new QueryParameter("trace", "With `1` a message of a sampled trace carries its `traceparent`."))
             .Produces(StatusCodes.Status101SwitchingProtocols)
             .ProducesProblems(426, 429, 503);
 
@@ -51,18 +56,27 @@ internal static class SocketEndpoints
         routes.MapMethods(Path, [HttpMethods.Connect], (Delegate)Accept).ExcludeFromDescription();
     }
 
+    private static bool IsSocket(HttpContext context) => IsSocket(context.Request);
+
     private static async Task AcceptAsync(
-        HttpContext context, SocketSessions sessions, OriginCheck origins, Authentication authentication, SocketOptions options)
+        HttpContext context, SocketSessions sessions, OriginCheck origins, Authentication authentication,
+        SocketOptions options)
     {
         if (!context.WebSockets.IsWebSocketRequest || HttpProtocol.IsHttp10(context.Request.Protocol))
         {
             context.Response.Headers.Upgrade = "websocket";
             context.Response.Headers.SecWebSocketVersion = "13";
-            await Problems.WriteAsync(context, StatusCodes.Status426UpgradeRequired, ErrorCode.BadFrame, "This is a WebSocket: connect to it with ws://.");
+            await Problems.WriteAsync(
+                context,
+                StatusCodes.Status426UpgradeRequired,
+                ErrorCode.BadFrame,
+                "This is a WebSocket: connect to it with ws://.");
             return;
         }
 
-        var admitted = await sessions.AdmitAsync(authentication.ReadAsync(context.Request), origins.Allows(context.Request), context.Connection.RemoteIpAddress);
+        var request = context.Request;
+        var admitted = await sessions.AdmitAsync(
+            authentication.ReadAsync(request), origins.Allows(request), context.Connection.RemoteIpAddress);
         SharedStream? stream = null;
         Task serving;
         try
@@ -92,12 +106,16 @@ internal static class SocketEndpoints
         await (stream.Socket is null ? serving : Task.CompletedTask);
     }
 
-    private static Task<WebSocket> UpgradeAsync(HttpContext context, SocketOptions options) => context.WebSockets.AcceptWebSocketAsync(new WebSocketAcceptContext
+    private static Task<WebSocket> UpgradeAsync(HttpContext context, SocketOptions options)
     {
-        SubProtocol = context.WebSockets.WebSocketRequestedProtocols.Contains(Subprotocol) ? Subprotocol : null,
-        DangerousEnableCompression = options.WsCompression,
-        DisableServerContextTakeover = true,
-    });
+        var accept = new WebSocketAcceptContext
+        {
+            SubProtocol = context.WebSockets.WebSocketRequestedProtocols.Contains(Subprotocol) ? Subprotocol : null,
+            DangerousEnableCompression = options.WsCompression,
+            DisableServerContextTakeover = true,
+        };
+        return context.WebSockets.AcceptWebSocketAsync(accept);
+    }
 
     /// <summary>What was agreed on about compression (RFC 7692 §7.1); null if there is none.</summary>
     private static WebSocketDeflateOptions? DeflateOf(string agreed)
@@ -145,7 +163,8 @@ internal static class SocketEndpoints
         // The framework cuts the connection when a client breaks the protocol, and with it the close frame that says
         // so.
         var lifetime = context.Features.GetRequiredFeature<IHttpRequestLifetimeFeature>();
-        context.Features.Set<IHttpRequestLifetimeFeature>(new HttpRequestLifetimeFeature { RequestAborted = lifetime.RequestAborted });
+        context.Features.Set<IHttpRequestLifetimeFeature>(
+            new HttpRequestLifetimeFeature { RequestAborted = lifetime.RequestAborted });
         return lifetime.Abort;
     }
 }

@@ -6,8 +6,8 @@ using Dmb.Routing;
 namespace Dmb.Redis;
 
 /// <summary>
-/// Questions to all nodes over Redis: published on one channel, answered on the asker's own. A node that does not answer
-/// within a second is named, if its key says that it lives.
+/// Questions to all nodes over Redis: published on one channel, answered on the asker's own. A node that does not
+/// answer within a second is named, if its key says that it lives.
 /// </summary>
 internal sealed class RedisCluster(RedisNode node, RedisConnection connection, ClusterQuestions questions) : ICluster
 {

@@ -11,13 +11,17 @@ internal interface ICluster
     /// <summary>This node's id, unique over the cluster, made anew at each start.</summary>
     string NodeId { get; }
 
-    /// <summary>Asks a question of <see cref="ClusterQuestions"/>. Completes within a second or a little more.</summary>
+    /// <summary>
+    /// Asks a question of <see cref="ClusterQuestions"/>. Completes within a second or a little more.
+    /// </summary>
     /// <param name="question">Its name.</param>
     /// <param name="argument">What the question is about; a line without line breaks.</param>
     Task<ClusterAnswers> AskAsync(string question, string argument);
 }
 
-/// <summary>The questions that a node answers for the cluster; each is registered by the part that knows the answer.</summary>
+/// <summary>
+/// The questions that a node answers for the cluster; each is registered by the part that knows the answer.
+/// </summary>
 internal sealed class ClusterQuestions
 {
     private readonly Dictionary<string, Func<string, ValueTask<byte[]>>> _answers = [];

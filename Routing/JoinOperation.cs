@@ -95,7 +95,8 @@ internal sealed class JoinOperation(Subscriber subscriber, bool isHeld) : IAsync
         _rooms.Add(Outcome(request.Room, since, position, kept, history.IsExpired));
     }
 
-    private static JoinedRoom Outcome(string room, StreamPosition since, StreamPosition position, int kept, bool isExpired)
+    private static JoinedRoom Outcome(
+        string room, StreamPosition since, StreamPosition position, int kept, bool isExpired)
     {
         if (since.Epoch != position.Epoch || since.Seq > position.Seq)
         {
@@ -116,7 +117,9 @@ internal sealed class JoinOperation(Subscriber subscriber, bool isHeld) : IAsync
             for (var i = 0; i < envelope.Rooms.Length; i++)
             {
                 if (subscriber.Memberships.TryGetValue(envelope.Rooms[i], out var membership)
-                    && (envelope.Positions![i].IsNone ? withoutPosition : membership.Room.Reaches(membership, envelope.Positions[i])))
+                    && (envelope.Positions![i].IsNone
+                        ? withoutPosition
+                        : membership.Room.Reaches(membership, envelope.Positions[i])))
                 {
                     return true;
                 }

@@ -27,7 +27,8 @@ internal sealed record CloseReason(int Code, string Text, bool Reconnect, int Af
     /// <summary>An operator closes the session.</summary>
     /// <param name="code">4001, or another of 4000 to 4099.</param>
     /// <param name="text">At most 123 bytes.</param>
-    public static CloseReason Kicked(int code = KickedCode, string text = "kicked") => new(code, text, Reconnect: false);
+    public static CloseReason Kicked(int code = KickedCode, string text = "kicked") =>
+        new(code, text, Reconnect: false);
 
     public static readonly CloseReason Protocol = new(4002, "too many frames that are no events", Reconnect: false);
 
@@ -37,7 +38,8 @@ internal sealed record CloseReason(int Code, string Text, bool Reconnect, int Af
 
     public static readonly CloseReason Silent = new(4101, "silent for too long", Reconnect: true);
 
-    public static readonly CloseReason TooFast = new(4102, "too many frames past the limits", Reconnect: true, AfterMs: 5_000);
+    public static readonly CloseReason TooFast = new(
+        4102, "too many frames past the limits", Reconnect: true, AfterMs: 5_000);
 
     public static readonly CloseReason TokenExpired = new(4103, "the token has expired", Reconnect: true);
 
@@ -46,7 +48,8 @@ internal sealed record CloseReason(int Code, string Text, bool Reconnect, int Af
     public static readonly CloseReason KeyGone = new(4103, "the key has changed or was taken away", Reconnect: true);
 
     /// <summary>What a caller is told whose key or token was refused.</summary>
-    public static CloseReason Of(RefusedException refused) => refused.Code == ErrorCode.TokenExpired ? TokenExpired : BadCredentials;
+    public static CloseReason Of(RefusedException refused) =>
+        refused.Code == ErrorCode.TokenExpired ? TokenExpired : BadCredentials;
 
     /// <summary>The node is about to stop.</summary>
     public static CloseReason Restarting(int afterMs, int drainMs = 0) =>

@@ -8,7 +8,9 @@ namespace Dmb.Sockets;
 /// and
 /// sends away those there are, in random order over the window. Only then the server stops, and Redis is left after it.
 /// </summary>
-internal sealed partial class Drain(SessionTable sessions, SocketOptions options, TimeProvider time, IHostApplicationLifetime lifetime, ILogger<Drain> logger)
+internal sealed partial class Drain(
+    SessionTable sessions, SocketOptions options, TimeProvider time, IHostApplicationLifetime lifetime,
+    ILogger<Drain> logger)
     : IHostedLifecycleService, IDisposable
 {
     /// <summary>Signals that came to end the process exit with this and their number.</summary>
@@ -33,7 +35,8 @@ internal sealed partial class Drain(SessionTable sessions, SocketOptions options
     public bool IsStopping { get; private set; }
 
     /// <summary>The longest that a drain takes, until the server has stopped.</summary>
-    public static TimeSpan LengthMax(SocketOptions options) => options.DrainDelay + options.DrainWindow + options.CloseTimeout + SocketListener.Linger;
+    public static TimeSpan LengthMax(SocketOptions options) =>
+        options.DrainDelay + options.DrainWindow + options.CloseTimeout + SocketListener.Linger;
 
     public Task StartAsync(CancellationToken cancellationToken)
     {
@@ -82,7 +85,8 @@ internal sealed partial class Drain(SessionTable sessions, SocketOptions options
         }
 
         // Those that come from now on are the second ones.
-        _signals = [PosixSignalRegistration.Create(PosixSignal.SIGTERM, EndNow), PosixSignalRegistration.Create(PosixSignal.SIGINT, EndNow)];
+        _signals = [PosixSignalRegistration.Create(
+            PosixSignal.SIGTERM, EndNow), PosixSignalRegistration.Create(PosixSignal.SIGINT, EndNow)];
         LogStopping(sessions.Count, options.DrainDelay.TotalSeconds, options.DrainWindow.TotalSeconds);
 
         // Armed anew after each step, so that two never overlap.
@@ -145,7 +149,9 @@ internal sealed partial class Drain(SessionTable sessions, SocketOptions options
         Environment.Exit(ExitOfSignals + (context.Signal == PosixSignal.SIGINT ? 2 : 15));
     }
 
-    [LoggerMessage(4010, LogLevel.Information, "Stopping: {Sessions} sessions; serving on for {Delay} s, then closing them over {Window} s. A second signal ends it now.")]
+    [LoggerMessage(4010, LogLevel.Information,
+        "Stopping: {Sessions} sessions; serving on for {Delay} s, then closing them over {Window} s. "
+        + "A second signal ends it now.")]
     private partial void LogStopping(int sessions, double delay, double window);
 
     [LoggerMessage(4011, LogLevel.Warning, "Ended by a second {Signal}: what was queued is lost.")]

@@ -59,7 +59,8 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
     {
         if (_services.Values.Any(user => !user.IsFreed))
         {
-            throw new RefusedException(ErrorCode.ForbiddenPublish, "This session is a user's; it can't be a backend as well.");
+            throw new RefusedException(
+                ErrorCode.ForbiddenPublish, "This session is a user's; it can't be a backend as well.");
         }
 
         broker.Rules.Demand(session.Caller, Operation.Register);
@@ -78,7 +79,8 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
     {
         if (_bkid is null)
         {
-            throw new RefusedException(ErrorCode.ForbiddenPublish, "Only a backend sends this; dmb:reconnect makes a session one.");
+            throw new RefusedException(
+                ErrorCode.ForbiddenPublish, "Only a backend sends this; dmb:reconnect makes a session one.");
         }
 
         broker.Rules.Demand(session.Caller, Operation.Publish);
@@ -87,7 +89,8 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
         return BackendJson.Sent(id, sent);
     }
 
-    private async ValueTask<(byte[] Data, JoinOperation Join)> ConnectAsync(string? service, string? user, ReadOnlyMemory<byte> since)
+    private async ValueTask<(
+        byte[] Data, JoinOperation Join)> ConnectAsync(string? service, string? user, ReadOnlyMemory<byte> since)
     {
         if (_bkid is not null)
         {
@@ -101,7 +104,8 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
 
         broker.Rules.Demand(session.Caller, Operation.BeUser, user);
         broker.Limits.Join(session.Caller, address, 1);
-        var connecting = new BackendUser(service ?? throw new RefusedException(ErrorCode.BadFrame, "The member service is missing."), user, session);
+        var connecting = new BackendUser(
+            service ?? throw new RefusedException(ErrorCode.BadFrame, "The member service is missing."), user, session);
         RoomRequest[] rooms = [.. connecting.Rooms.Select(room => new RoomRequest(room, Since(since, room)))];
         if (_services.Remove(service, out var joined))
         {
@@ -136,7 +140,8 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
             ?? throw new RefusedException(ErrorCode.BadFrame, "The member service is missing.");
         if (!_services.TryGetValue(service, out var user))
         {
-            throw new RefusedException(ErrorCode.ForbiddenPublish, "This session has not joined that service; dmb:connect does.");
+            throw new RefusedException(
+                ErrorCode.ForbiddenPublish, "This session has not joined that service; dmb:connect does.");
         }
 
         if (user.IsFreed)
@@ -178,7 +183,8 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
         return "{}"u8.ToArray();
     }
 
-    private static string? Only(IEnumerable<BackendUser> users) => users.Take(2).ToArray() is [var only] ? only.Bkid : null;
+    private static string? Only(IEnumerable<BackendUser> users) =>
+        users.Take(2).ToArray() is [var only] ? only.Bkid : null;
 
     private void StopBeing(string bkid)
     {

@@ -3,7 +3,8 @@ using Dmb.Routing;
 namespace Dmb.Sockets;
 
 /// <summary>One timer for all sessions: pings, and closes the silent ones.</summary>
-internal sealed class KeepAlive(SessionTable sessions, BackplaneState backplane, TimeProvider time) : IHostedService, IDisposable
+internal sealed class KeepAlive(
+    SessionTable sessions, BackplaneState backplane, TimeProvider time) : IHostedService, IDisposable
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
     private ITimer? _timer;
@@ -11,7 +12,8 @@ internal sealed class KeepAlive(SessionTable sessions, BackplaneState backplane,
     public Task StartAsync(CancellationToken cancellationToken)
     {
         sessions.AddGauges();
-        backplane.Changed += isUp => sessions.Tell("backplane", isUp ? "{\"state\":\"up\"}"u8 : "{\"state\":\"down\"}"u8);
+        backplane.Changed += isUp =>
+            sessions.Tell("backplane", isUp ? "{\"state\":\"up\"}"u8 : "{\"state\":\"down\"}"u8);
 
         // Armed anew after each round, so that two never overlap.
         _timer = time.CreateTimer(_ => Tick(), null, Interval, Timeout.InfiniteTimeSpan);

@@ -51,8 +51,8 @@ internal sealed class RoomClient(Session session, SocketBroker broker, IPAddress
         }
 
         FlushIf(mustFlush);
-        session.Acknowledge(
-            frame.Ack, ServerEvents.Joined([.. rooms.Select(request => new JoinedRoom(request.Room, default))], isArray));
+        JoinedRoom[] left = [.. rooms.Select(request => new JoinedRoom(request.Room, default))];
+        session.Acknowledge(frame.Ack, ServerEvents.Joined(left, isArray));
     }
 
     /// <summary><c>configure</c>: joins and leaves configurable buses.</summary>

@@ -41,7 +41,8 @@ internal static class RoomRequestReader
         {
             var bus = JsonText.Read(ref reader);
             reader.Read();
-            if (bus is not null && reader.TokenType is JsonTokenType.True or JsonTokenType.False && configurable.Contains(bus))
+            if (bus is not null
+                && reader.TokenType is JsonTokenType.True or JsonTokenType.False && configurable.Contains(bus))
             {
                 var isJoin = reader.TokenType == JsonTokenType.True;
                 (isJoin ? join : leave).Add(bus);
@@ -98,5 +99,6 @@ internal static class RoomRequestReader
     }
 
     private static StreamPosition Position(string? text) =>
-        StreamPosition.TryParse(text, out var position) ? position : throw new RefusedException(ErrorCode.BadFrame, StreamPosition.Form);
+        StreamPosition.TryParse(
+            text, out var position) ? position : throw new RefusedException(ErrorCode.BadFrame, StreamPosition.Form);
 }

@@ -19,7 +19,8 @@ internal static class ServerEvents
 
     /// <summary>The data of <c>failed</c>.</summary>
     public static byte[] Failure(RefusedException refused) =>
-        [.. "{\"code\":"u8, .. JsonText.Quote(refused.Code), .. ",\"msg\":"u8, .. JsonText.Quote(refused.Message), .. "}"u8];
+        JsonText.Concat(
+            "{\"code\":"u8, JsonText.Quote(refused.Code), ",\"msg\":"u8, JsonText.Quote(refused.Message), "}"u8);
 
     /// <summary>The data of <c>bye</c>.</summary>
     public static byte[] Bye(CloseReason reason) => Write(json =>
@@ -33,7 +34,8 @@ internal static class ServerEvents
     public static byte[] Drain(int afterMs) => Write(json => json.WriteNumber("after_ms"u8, afterMs));
 
     /// <summary>The data of <c>welcome</c>, the first frame of a session.</summary>
-    public static byte[] Welcome(string sessionId, string version, bool isPublic, SocketOptions options, RoutingOptions routing) => Write(json =>
+    public static byte[] Welcome(
+        string sessionId, string version, bool isPublic, SocketOptions options, RoutingOptions routing) => Write(json =>
     {
         json.WriteString("id"u8, sessionId);
         json.WriteString("name"u8, "dmb"u8);
@@ -55,7 +57,8 @@ internal static class ServerEvents
         json.WriteString("name"u8, caller.Name);
         if (caller.ExpiresAt is { } end)
         {
-            json.WriteString("expires"u8, end.UtcDateTime.ToString("yyyy-MM-ddTHH:mm:ssZ", CultureInfo.InvariantCulture));
+            json.WriteString(
+                "expires"u8, end.UtcDateTime.ToString("yyyy-MM-ddTHH:mm:ssZ", CultureInfo.InvariantCulture));
         }
     });
 
@@ -141,7 +144,8 @@ internal static class ServerEvents
 
     private static byte[] Write(Action<Utf8JsonWriter> members)
     {
-        var (text, json) = (_text ??= new ArrayBufferWriter<byte>(), _json ??= new Utf8JsonWriter(_text, new JsonWriterOptions { Encoder = JsonText.Encoder }));
+        var (text, json) = (_text ??= new ArrayBufferWriter<byte>(), _json ??= new Utf8JsonWriter(
+            _text, new JsonWriterOptions { Encoder = JsonText.Encoder }));
         text.ResetWrittenCount();
         json.Reset();
         json.WriteStartObject();

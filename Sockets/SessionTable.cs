@@ -53,7 +53,9 @@ internal sealed partial class SessionTable(
         {
             // Read after counting: a drain sees one or the other.
             return _draining
-                ? throw new RefusedException(ErrorCode.Draining, "This node is about to stop.") { RetryAfter = DrainRest }
+                ? throw new RefusedException(
+                    ErrorCode.Draining, "This node is about to stop.")
+                { RetryAfter = DrainRest }
                 : leases > options.MaxSessions
                     ? throw new RefusedException(
                         ErrorCode.RateLimited, $"This node has {options.MaxSessions} sessions, which is the limit.")
@@ -107,7 +109,10 @@ internal sealed partial class SessionTable(
         telemetry.Meter.CreateObservableGauge(
             "dmb.session.queue", () => CountQueued().Sum, "{message}", "Messages that wait for this node's sessions.");
         telemetry.Meter.CreateObservableGauge(
-            "dmb.session.queue.max", () => CountQueued().Max, "{message}", "Messages that wait for the session that has most.");
+            "dmb.session.queue.max",
+            () => CountQueued().Max,
+            "{message}",
+            "Messages that wait for the session that has most.");
     }
 
     /// <summary>Messages that wait for all sessions, and the longest queue of one session.</summary>

@@ -90,7 +90,8 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
             case "register":
                 return RegisterAsync(frame);
             case "dmb:ping" when !frame.Ack.IsEmpty:
-                // Only asks whether the connection is alive; without an ack it is ping for clients that can't send that.
+                // Only asks whether the connection is alive; without an ack it is ping for clients that can't send
+                // that.
                 Acknowledge(frame, JsonText.EmptyObject);
                 return ValueTask.CompletedTask;
             case "dmb:pong":
@@ -103,7 +104,8 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
                 return PublishToAsync("shouted", ["internal"], shout, frame);
             case "notify_users":
                 return PublishToAsync("notify", ["internal", "everyone"], frame.Data, frame);
-            case "dmb:reconnect" or "dmb:broadcast" or "dmb:direct" or "dmb:connect" or "dmb:message" or "dmb:disconnect":
+            case "dmb:reconnect" or "dmb:broadcast" or "dmb:direct"
+                or "dmb:connect" or "dmb:message" or "dmb:disconnect":
                 return DuplexAsync(frame);
             default:
                 return PublishAsync(frame);
@@ -132,7 +134,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
         if (!before.IsAnonymous && caller.LimitKey != before.LimitKey)
         {
             throw new RefusedException(
-                ErrorCode.Unauthenticated, "A session stays who it is; open another one for somebody else.");
+                ErrorCode.Unauthenticated, "A session stays who it is; open another one for another caller.");
         }
 
         session.Caller = caller;
@@ -194,7 +196,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
         {
             Acknowledge(frame, published.Id is { } id
                 ? ServerEvents.Id(id)
-                : throw new RefusedException(ErrorCode.UnknownEvent, "Nobody registered this event."));
+                : throw new RefusedException(ErrorCode.UnknownEvent, "The event is not registered."));
         }
     }
 

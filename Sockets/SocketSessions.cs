@@ -32,7 +32,8 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
                 broker.Limits.Handshake(address);
             }
 
-            return new AdmittedSession(caller, isAllowed ? refusal : CloseReason.Origin, address, lease, WebSocketWire.Plain);
+            return new AdmittedSession(
+                caller, isAllowed ? refusal : CloseReason.Origin, address, lease, WebSocketWire.Plain);
         }
         catch
         {

@@ -9,7 +9,9 @@ internal static class UserAgents
     private const int LengthMax = 120;
     private static readonly ConcurrentDictionary<string, string> Kept = [];
 
-    /// <summary>The header's first 120 characters as a shared string; null for an empty one, and past 1,000 that differ.</summary>
+    /// <summary>
+    /// The header's first 120 characters as a shared string; null for an empty one, and past 1,000 that differ.
+    /// </summary>
     public static string? Intern(string agent)
     {
         agent = agent.Length > LengthMax ? agent[..LengthMax] : agent;

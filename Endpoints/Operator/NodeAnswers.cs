@@ -9,8 +9,8 @@ namespace Dmb.Endpoints;
 
 /// <summary>What this node answers to the operator's questions and does at the operator's commands.</summary>
 internal sealed class NodeAnswers(
-    SessionTable sessions, RoomTable rooms, SocketBroker broker, Drain drain, BackplaneState backplane, StatsSampler stats,
-    TimeProvider time, IServiceProvider services)
+    SessionTable sessions, RoomTable rooms, SocketBroker broker, Drain drain, BackplaneState backplane,
+    StatsSampler stats, TimeProvider time, IServiceProvider services)
 {
     private readonly DateTimeOffset _started = time.GetUtcNow();
 
@@ -38,10 +38,12 @@ internal sealed class NodeAnswers(
     public void AddTo(ClusterQuestions questions)
     {
         questions.Add(Node, _ => Write(Show(), ApiJson.Wire.NodeEntry));
-        questions.Add(Sessions, query => Write(List(Read(query, ApiJson.Wire.SessionQuery)), ApiJson.Wire.SessionEntryArray));
+        questions.Add(Sessions, query =>
+            Write(List(Read(query, ApiJson.Wire.SessionQuery)), ApiJson.Wire.SessionEntryArray));
         questions.Add(Rooms, query => Write(List(Read(query, ApiJson.Wire.RoomQuery)), ApiJson.Wire.RoomEntryArray));
         questions.Add(Stats, _ => Write(stats.Read(), ApiJson.Wire.StatsEntryArray));
-        questions.Add(Close, command => Write(Do(Read(command, ApiJson.Wire.CloseCommand)), ApiJson.Wire.CommandAnswer));
+        questions.Add(Close, command =>
+            Write(Do(Read(command, ApiJson.Wire.CloseCommand)), ApiJson.Wire.CommandAnswer));
         questions.Add(Move, async command =>
             Bytes(await DoAsync(Read(command, ApiJson.Wire.MoveCommand)), ApiJson.Wire.CommandAnswer));
     }
@@ -55,7 +57,8 @@ internal sealed class NodeAnswers(
         var (publishes, deliveries) = stats.Rates();
         var state = drain.IsStopping ? "draining" : backplane.Why is null ? "ready" : "degraded";
         return new NodeEntry(
-            NodeId, BuildInfo.Version, _started, Environment.MachineName, sessions.Count, rooms.Count, state, publishes, deliveries);
+            NodeId, BuildInfo.Version, _started, Environment.MachineName, sessions.Count, rooms.Count, state,
+            publishes, deliveries);
     }
 
     private SessionEntry[] List(SessionQuery query)
@@ -104,7 +107,9 @@ internal sealed class NodeAnswers(
     }
 
     private static string? AddressOf(Session session) =>
-        session.Address is { IsIPv4MappedToIPv6: true } mapped ? mapped.MapToIPv4().ToString() : session.Address?.ToString();
+        session.Address is { IsIPv4MappedToIPv6: true } mapped
+            ? mapped.MapToIPv4().ToString()
+            : session.Address?.ToString();
 
     private SessionEntry Show(Session session)
     {
@@ -132,7 +137,8 @@ internal sealed class NodeAnswers(
     /// <summary>By name, since a room has no age; rooms that no client can join are left out.</summary>
     private RoomEntry[] List(RoomQuery query)
     {
-        var found = new PriorityQueue<Room, string>(Comparer<string>.Create(static (one, other) => string.CompareOrdinal(other, one)));
+        var last = Comparer<string>.Create(static (one, other) => string.CompareOrdinal(other, one));
+        var found = new PriorityQueue<Room, string>(last);
         foreach (var room in rooms.All)
         {
             if (room.Name.StartsWith(query.Prefix, StringComparison.Ordinal) && Names.IsRoom(room.Name)
@@ -197,5 +203,6 @@ internal sealed class NodeAnswers(
 
     private static byte[] Bytes<T>(T value, JsonTypeInfo<T> type) => JsonSerializer.SerializeToUtf8Bytes(value, type);
 
-    private static ValueTask<byte[]> Write<T>(T value, JsonTypeInfo<T> type) => ValueTask.FromResult(Bytes(value, type));
+    private static ValueTask<byte[]> Write<T>(T value, JsonTypeInfo<T> type) =>
+        ValueTask.FromResult(Bytes(value, type));
 }

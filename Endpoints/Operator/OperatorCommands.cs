@@ -7,7 +7,9 @@ using Dmb.Sockets;
 
 namespace Dmb.Endpoints;
 
-/// <summary>What operators change: sessions are closed, join and leave, histories are read and emptied. Each change is logged.</summary>
+/// <summary>
+/// What operators change: sessions are closed, join and leave, histories are read and emptied. Each change is logged.
+/// </summary>
 internal static partial class OperatorCommands
 {
     private const string SessionExample = "0123456789abcdef0123456789abcdef";
@@ -62,7 +64,8 @@ internal static partial class OperatorCommands
             .WithTags("Rooms")
             .WithName("readHistory")
             .WithSummary("Read what is kept of a room, in the order in which it was published.")
-            .WithDescription("For whoever may join the room. Without `since` the newest are given, with it the first ones behind it.")
+            .WithDescription(
+                "For callers that may join the room. Without `since` the newest are given, with it the first behind it.")
             .WithMetadata(new RouteExample("room", "support"))
             .WithMetadata(new QueryParameter("since", "A position: only what came after it."), OperatorEndpoints.Limit)
             .Produces<HistoryAnswer>()
@@ -80,7 +83,8 @@ internal static partial class OperatorCommands
     }
 
     private static async Task<IResult> CloseAsync(
-        HttpContext context, string id, ICluster cluster, ILogger<NodeAnswers> logger, int? code = null, string? reason = null)
+        HttpContext context, string id, ICluster cluster, ILogger<NodeAnswers> logger,
+        int? code = null, string? reason = null)
     {
         var (closeCode, text) = (code ?? CloseReason.KickedCode, reason ?? CloseReason.Kicked().Text);
         if (closeCode is < CloseCodeMin or > CloseCodeMax || Encoding.UTF8.GetByteCount(text) > ReasonBytesMax)
@@ -88,7 +92,8 @@ internal static partial class OperatorCommands
             throw new RefusedException(ErrorCode.BadName, "A code is 4000 to 4099, a reason at most 123 bytes.");
         }
 
-        await DoAsync(cluster, NodeAnswers.Close, new CloseCommand(id, null, closeCode, text), ApiJson.Wire.CloseCommand, id);
+        await DoAsync(
+            cluster, NodeAnswers.Close, new CloseCommand(id, null, closeCode, text), ApiJson.Wire.CloseCommand, id);
         LogClosed(logger, context.Caller().Name, id, closeCode, text);
         return Results.NoContent();
     }
@@ -97,7 +102,8 @@ internal static partial class OperatorCommands
         HttpContext context, string user, ICluster cluster, ILogger<NodeAnswers> logger)
     {
         var command = new CloseCommand(null, user, CloseReason.KickedCode, CloseReason.Kicked().Text);
-        var closed = (await AskAsync(cluster, NodeAnswers.Close, command, ApiJson.Wire.CloseCommand)).Sum(answer => answer.Found);
+        var answers = await AskAsync(cluster, NodeAnswers.Close, command, ApiJson.Wire.CloseCommand);
+        var closed = answers.Sum(answer => answer.Found);
         LogClosedAll(logger, context.Caller().Name, closed, user);
         return Results.Json(new ClosedAnswer(closed), ApiJson.Wire.ClosedAnswer);
     }
@@ -166,7 +172,8 @@ internal static partial class OperatorCommands
         }
     }
 
-    private static async Task<CommandAnswer[]> AskAsync<T>(ICluster cluster, string name, T command, JsonTypeInfo<T> type)
+    private static async Task<CommandAnswer[]> AskAsync<T>(
+        ICluster cluster, string name, T command, JsonTypeInfo<T> type)
     {
         var asked = await cluster.AskAsync(name, JsonSerializer.Serialize(command, type));
         return [.. asked.Answers.Select(answer => JsonSerializer.Deserialize(answer, ApiJson.Wire.CommandAnswer)!)];

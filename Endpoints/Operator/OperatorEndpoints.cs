@@ -53,7 +53,7 @@ internal static class OperatorEndpoints
             .WithTags("Rooms")
             .WithName("listPresence")
             .WithSummary("List the sessions in a room, the newest first.")
-            .WithDescription("For whoever may join the room; operators see `address` too.")
+            .WithDescription("For callers that may join the room; operators see `address` too.")
             .WithMetadata(new RouteExample("room", "support"))
             .WithMetadata(Limit, After)
             .Produces<PresenceAnswer>()
@@ -80,19 +80,23 @@ internal static class OperatorEndpoints
         var asked = await cluster.AskAsync(NodeAnswers.Node, "");
         var nodes = asked.Answers.Select(answer => JsonSerializer.Deserialize(answer, ApiJson.Wire.NodeEntry)!);
         return Results.Json(
-            new NodesAnswer([.. nodes.OrderByDescending(node => node.Started)], null, asked.Missing), ApiJson.Wire.NodesAnswer);
+            new NodesAnswer([.. nodes.OrderByDescending(node => node.Started)], null, asked.Missing),
+            ApiJson.Wire.NodesAnswer);
     }
 
     private static async Task<IResult> StatsAsync(ICluster cluster)
     {
         var asked = await cluster.AskAsync(NodeAnswers.Stats, "");
-        var entries = asked.Answers.SelectMany(answer => JsonSerializer.Deserialize(answer, ApiJson.Wire.StatsEntryArray)!);
+        var entries = asked.Answers.SelectMany(answer =>
+            JsonSerializer.Deserialize(answer, ApiJson.Wire.StatsEntryArray)!);
         return Results.Json(
-            new StatsAnswer((int)StatsSampler.Step.TotalSeconds, StatsSampler.Sum(entries), asked.Missing), ApiJson.Wire.StatsAnswer);
+            new StatsAnswer((int)StatsSampler.Step.TotalSeconds, StatsSampler.Sum(entries), asked.Missing),
+            ApiJson.Wire.StatsAnswer);
     }
 
     private static async Task<IResult> RoomsAsync(
-        ICluster cluster, IBackplane backplane, HistoryPolicy policy, string? prefix = null, int? limit = null, string? after = null)
+        ICluster cluster, IBackplane backplane, HistoryPolicy policy,
+        string? prefix = null, int? limit = null, string? after = null)
     {
         var max = LimitOf(limit);
         var query = new RoomQuery(prefix ?? "", max + 1, after);
@@ -105,11 +109,13 @@ internal static class OperatorEndpoints
             .ToArray();
         var items = await WithHistoryAsync(rooms[..Math.Min(max, rooms.Length)], backplane, policy);
         return Results.Json(
-            new RoomsAnswer(items, rooms.Length > max ? items[^1].Room : null, asked.Missing), ApiJson.Wire.RoomsAnswer);
+            new RoomsAnswer(items, rooms.Length > max ? items[^1].Room : null, asked.Missing),
+            ApiJson.Wire.RoomsAnswer);
     }
 
     /// <summary>Adds what the backplane knows of rooms that keep a history; nothing while it is down.</summary>
-    private static async Task<RoomEntry[]> WithHistoryAsync(RoomEntry[] rooms, IBackplane backplane, HistoryPolicy policy)
+    private static async Task<RoomEntry[]> WithHistoryAsync(
+        RoomEntry[] rooms, IBackplane backplane, HistoryPolicy policy)
     {
         var keeping = rooms.Where(room => policy.Keeps(room.Room)).Select(room => room.Room).ToArray();
         if (keeping.Length == 0)
@@ -137,7 +143,8 @@ internal static class OperatorEndpoints
         room = RoomRoute.NameOf(context, room);
         rules.Demand(context.Caller(), Operation.Join, room);
         var isOperator = rules.May(context.Caller(), Operation.Administer);
-        var (items, next, missing) = await FindAsync(cluster, new SessionQuery(null, room, null, LimitOf(limit), after));
+        var (items, next, missing) = await FindAsync(
+            cluster, new SessionQuery(null, room, null, LimitOf(limit), after));
         PresenceEntry[] present =
         [
             .. items.Select(item =>
@@ -147,9 +154,11 @@ internal static class OperatorEndpoints
     }
 
     private static async Task<IResult> SessionsAsync(
-        ICluster cluster, string? user = null, string? room = null, string? address = null, int? limit = null, string? after = null)
+        ICluster cluster,
+        string? user = null, string? room = null, string? address = null, int? limit = null, string? after = null)
     {
-        var (items, next, missing) = await FindAsync(cluster, new SessionQuery(user, room, address, LimitOf(limit), after));
+        var (items, next, missing) = await FindAsync(
+            cluster, new SessionQuery(user, room, address, LimitOf(limit), after));
         return Results.Json(new SessionsAnswer(items, next, missing), ApiJson.Wire.SessionsAnswer);
     }
 
@@ -157,8 +166,10 @@ internal static class OperatorEndpoints
         ICluster cluster, SessionQuery query)
     {
         var asked = await cluster.AskAsync(
-            NodeAnswers.Sessions, JsonSerializer.Serialize(query with { Limit = query.Limit + 1 }, ApiJson.Wire.SessionQuery));
-        var found = asked.Answers.SelectMany(answer => JsonSerializer.Deserialize(answer, ApiJson.Wire.SessionEntryArray)!)
+            NodeAnswers.Sessions,
+            JsonSerializer.Serialize(query with { Limit = query.Limit + 1 }, ApiJson.Wire.SessionQuery));
+        var found = asked.Answers.SelectMany(
+            answer => JsonSerializer.Deserialize(answer, ApiJson.Wire.SessionEntryArray)!)
             .OrderByDescending(NodeAnswers.CursorOf, StringComparer.Ordinal)
             .Take(query.Limit + 1)
             .ToArray();

@@ -10,12 +10,14 @@ namespace Dmb.Endpoints;
 /// <param name="Sessions">Open sessions at its end.</param>
 /// <param name="Drops">Messages or copies that were not delivered.</param>
 /// <param name="Closes">Sessions that the broker closed, by close code.</param>
-/// <param name="LagP50Ms">Half of the messages were queued for sessions within so many milliseconds; null without any.</param>
+/// <param name="LagP50Ms">
+/// Half of the messages were queued for sessions within so many milliseconds; null without any.
+/// </param>
 /// <param name="LagP99Ms">The same of 99 in 100.</param>
 /// <param name="RedisUp">Whether messages go to and come from all nodes.</param>
 internal sealed record StatsEntry(
-    DateTimeOffset Time, long Publishes, long Deliveries, long Sessions, long Drops, IReadOnlyDictionary<string, long> Closes,
-    double? LagP50Ms, double? LagP99Ms, bool RedisUp);
+    DateTimeOffset Time, long Publishes, long Deliveries, long Sessions, long Drops,
+    IReadOnlyDictionary<string, long> Closes, double? LagP50Ms, double? LagP99Ms, bool RedisUp);
 
 /// <summary>The last 15 minutes, the oldest step first.</summary>
 /// <param name="StepS">Seconds of one step.</param>
@@ -24,7 +26,8 @@ internal sealed record StatsEntry(
 internal sealed record StatsAnswer(int StepS, IReadOnlyList<StatsEntry> Items, IReadOnlyList<string> Missing);
 
 /// <summary>Samples the counters of this node every five seconds, and keeps what came of it for 15 minutes.</summary>
-internal sealed class StatsSampler(BrokerTelemetry telemetry, MetricsPage metrics, BackplaneState backplane, TimeProvider time)
+internal sealed class StatsSampler(
+    BrokerTelemetry telemetry, MetricsPage metrics, BackplaneState backplane, TimeProvider time)
     : IHostedService, IDisposable
 {
     /// <summary>Time between two samples.</summary>
@@ -57,7 +60,9 @@ internal sealed class StatsSampler(BrokerTelemetry telemetry, MetricsPage metric
         }
     }
 
-    /// <summary>The same steps of several nodes as one: sums, the largest lag, and Redis up where all have it.</summary>
+    /// <summary>
+    /// The same steps of several nodes as one: sums, the largest lag, and Redis up where all have it.
+    /// </summary>
     public static IReadOnlyList<StatsEntry> Sum(IEnumerable<StatsEntry> entries) =>
     [
         .. entries.GroupBy(entry => entry.Time).OrderBy(step => step.Key).Select(step => new StatsEntry(
@@ -91,7 +96,8 @@ internal sealed class StatsSampler(BrokerTelemetry telemetry, MetricsPage metric
         lock (_lock)
         {
             var now = new Totals(
-                telemetry.Published.Value, telemetry.Delivered.Value, telemetry.DroppedTotal, telemetry.ClosedByCode(), buckets);
+                telemetry.Published.Value, telemetry.Delivered.Value, telemetry.DroppedTotal,
+                telemetry.ClosedByCode(), buckets);
             var lags = buckets.Select((count, i) => count - (i < _last.Lags.Length ? _last.Lags[i] : 0)).ToArray();
             var ticks = time.GetUtcNow().UtcTicks + (Step.Ticks / 2);
             _samples.Enqueue(new StatsEntry(
@@ -101,7 +107,8 @@ internal sealed class StatsSampler(BrokerTelemetry telemetry, MetricsPage metric
                 telemetry.Sessions.Value,
                 now.Dropped - _last.Dropped,
                 now.Closed.Where(close => close.Value > _last.Closed.GetValueOrDefault(close.Key))
-                    .ToDictionary(close => $"{close.Key}", close => close.Value - _last.Closed.GetValueOrDefault(close.Key)),
+                    .ToDictionary(
+                        close => $"{close.Key}", close => close.Value - _last.Closed.GetValueOrDefault(close.Key)),
                 PercentileMs(boundaries, lags, 0.5),
                 PercentileMs(boundaries, lags, 0.99),
                 backplane.Why is null));
@@ -135,5 +142,6 @@ internal sealed class StatsSampler(BrokerTelemetry telemetry, MetricsPage metric
         return boundaries[^1] * 1_000;
     }
 
-    private sealed record Totals(long Published, long Delivered, long Dropped, Dictionary<int, long> Closed, long[] Lags);
+    private sealed record Totals(
+        long Published, long Delivered, long Dropped, Dictionary<int, long> Closed, long[] Lags);
 }

@@ -41,7 +41,9 @@ internal sealed class StreamCursor
         {
             places[room] = StreamPosition.TryParse(values.ToString(), out var place)
                 ? place
-                : throw new RefusedException(ErrorCode.BadName, $"Last-Event-ID is what an id line of the stream said: room=pos, joined by &. {StreamPosition.Form}");
+                : throw new RefusedException(
+                    ErrorCode.BadName,
+                    $"Last-Event-ID is an id line of the stream: room=pos, joined by &. {StreamPosition.Form}");
         }
 
         return places;
@@ -60,7 +62,8 @@ internal sealed class StreamCursor
     }
 
     /// <summary>Whether a message's own id line says all there is to say, so that streams share its bytes.</summary>
-    public bool IsSaidBy(Envelope envelope, int room) => _rooms.Length == 1 && envelope.Positions is { } positions && !positions[room].IsNone;
+    public bool IsSaidBy(Envelope envelope, int room) =>
+        _rooms.Length == 1 && envelope.Positions is { } positions && !positions[room].IsNone;
 
     /// <summary>The id line as it is now, and the end of what it stands in.</summary>
     public byte[] Line()

@@ -23,7 +23,8 @@ internal static class ClientFrameReader
         catch (JsonException e)
         {
             throw IsJson(text.Span)
-                ? new RefusedException(ErrorCode.TooBig, $"The data is nested deeper than {dataOptions.MaxDepth} levels.")
+                ? new RefusedException(
+                    ErrorCode.TooBig, $"The data is nested deeper than {dataOptions.MaxDepth} levels.")
                 : new RefusedException(ErrorCode.BadFrame, $"The frame is not JSON: {e.Message}");
         }
     }
@@ -100,6 +101,7 @@ internal static class ClientFrameReader
         };
         return !isGood
             ? throw new RefusedException(ErrorCode.BadFrame, "An ack is a number or a string of at most 64 characters.")
-            : reader.TokenType == JsonTokenType.Null ? default : text[(int)reader.TokenStartIndex..(int)reader.BytesConsumed];
+            : reader.TokenType == JsonTokenType.Null ? default : text[(
+                int)reader.TokenStartIndex..(int)reader.BytesConsumed];
     }
 }

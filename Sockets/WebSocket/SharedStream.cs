@@ -47,7 +47,8 @@ internal sealed class SharedUpgrade : IHttpUpgradeFeature, IHttpExtendedConnectF
     public async Task<Stream> UpgradeAsync()
     {
         var stream = await _upgrade!.UpgradeAsync();
-        return Stream = _connection is null ? new SharedStream(stream) : new SharedStream(_connection.Socket, _connection.DetachSocket());
+        return Stream = _connection is null ? new SharedStream(
+            stream) : new SharedStream(_connection.Socket, _connection.DetachSocket());
     }
 
     public async ValueTask<Stream> AcceptAsync() => Stream = new SharedStream(await _connect!.AcceptAsync());
@@ -71,12 +72,13 @@ internal sealed class SharedStream : Stream
     public SharedStream(Stream inner) => Inner = inner;
 
     /// <summary>A socket of its own, of which some bytes have been read.</summary>
-    public SharedStream(Socket socket, ReadOnlyMemory<byte> early) => (Socket, _early, _receiving) = (socket, early, new Receiving(this, socket));
+    public SharedStream(Socket socket, ReadOnlyMemory<byte> early) =>
+        (Socket, _early, _receiving) = (socket, early, new Receiving(this, socket));
 
     /// <summary>The server's connection, for the session to write to; null if it has left the server.</summary>
     public Stream? Inner { get; }
 
-    /// <summary>The socket that has left the server; whoever has the stream closes it.</summary>
+    /// <summary>The socket that has left the server; the owner of the stream closes it.</summary>
     public Socket? Socket { get; }
 
     /// <summary>Whose connection it is. Set before the first read or write.</summary>
@@ -111,7 +113,8 @@ internal sealed class SharedStream : Stream
             return new ValueTask<int>(early.Length);
         }
 
-        return InlineReadBudget.IsSpent(this, ref _received) ? ReceiveLaterAsync(_receiving, buffer) : _receiving.ReceiveAsync(buffer);
+        return InlineReadBudget.IsSpent(
+            this, ref _received) ? ReceiveLaterAsync(_receiving, buffer) : _receiving.ReceiveAsync(buffer);
     }
 
     private async ValueTask<int> ReadInnerAsync(Memory<byte> buffer, CancellationToken cancellationToken)
@@ -163,7 +166,7 @@ internal sealed class SharedStream : Stream
 
     public override void SetLength(long value) => throw new NotSupportedException();
 
-    /// <summary>Closes the socket, if it has left the server: with a goodbye if somebody is there to hear it.</summary>
+    /// <summary>Closes the socket, if it has left the server: gracefully unless the connection is lost.</summary>
     public void CloseSocket()
     {
         if (_receiving is { IsLost: false })
@@ -186,7 +189,8 @@ internal sealed class SharedStream : Stream
     /// One receive, used again for the next. A connection that is lost ends like any other: that is no exception, which
     /// would cost more than the session.
     /// </summary>
-    private sealed class Receiving(SharedStream stream, Socket socket) : SocketAsyncEventArgs(true), IValueTaskSource<int>
+    private sealed class Receiving(
+        SharedStream stream, Socket socket) : SocketAsyncEventArgs(true), IValueTaskSource<int>
     {
         private ManualResetValueTaskSourceCore<int> _source;
 
@@ -199,7 +203,8 @@ internal sealed class SharedStream : Stream
             try
             {
                 SetBuffer(buffer);
-                return socket.ReceiveAsync(this) ? new ValueTask<int>(this, _source.Version) : new ValueTask<int>(Received());
+                return socket.ReceiveAsync(
+                    this) ? new ValueTask<int>(this, _source.Version) : new ValueTask<int>(Received());
             }
             catch (ObjectDisposedException)
             {
@@ -213,7 +218,8 @@ internal sealed class SharedStream : Stream
 
         ValueTaskSourceStatus IValueTaskSource<int>.GetStatus(short token) => _source.GetStatus(token);
 
-        void IValueTaskSource<int>.OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
+        void IValueTaskSource<int>.OnCompleted(
+            Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
             _source.OnCompleted(continuation, state, token, flags);
 
         private int Received()

@@ -107,11 +107,13 @@ internal static class WebSocketFrames
         return (others == 0 ? place : place.Append("}"u8)).WrittenSpan.ToArray();
     }
 
-    private static void Put(ArrayBufferWriter<byte> target, string text) => target.Advance(JsonText.Quote(text, target.GetSpan(JsonText.QuotedLength(text))));
+    private static void Put(ArrayBufferWriter<byte> target, string text) =>
+        target.Advance(JsonText.Quote(text, target.GetSpan(JsonText.QuotedLength(text))));
 
     private static void Put(ArrayBufferWriter<byte> target, StreamPosition position)
     {
-        Utf8.TryWrite(target.GetSpan(64), CultureInfo.InvariantCulture, $"\"{position.Epoch}:{position.Seq}\"", out var written);
+        Utf8.TryWrite(
+            target.GetSpan(64), CultureInfo.InvariantCulture, $"\"{position.Epoch}:{position.Seq}\"", out var written);
         target.Advance(written);
     }
 

@@ -11,7 +11,10 @@ internal static class WebSocketSessions
     /// <param name="deflate">The negotiated compression; null for none.</param>
     /// <param name="admitted">The admitted session.</param>
     public static Task ServeDetachedAsync(
-        this SocketSessions sessions, SharedStream stream, WebSocketDeflateOptions? deflate, in AdmittedSession admitted)
+        this SocketSessions sessions,
+        SharedStream stream,
+        WebSocketDeflateOptions? deflate,
+        in AdmittedSession admitted)
     {
         var webSocket = WebSocket.CreateFromStream(stream, new WebSocketCreationOptions
         {
@@ -29,14 +32,23 @@ internal static class WebSocketSessions
     /// <param name="abort">Cuts the connection.</param>
     /// <param name="admitted">The admitted session.</param>
     public static Task ServeAsync(
-        this SocketSessions sessions, SharedStream stream, WebSocket webSocket, Action abort, in AdmittedSession admitted) =>
+        this SocketSessions sessions,
+        SharedStream stream,
+        WebSocket webSocket,
+        Action abort,
+        in AdmittedSession admitted) =>
         sessions.ServeAsync(stream, webSocket, new StreamFrameOutput(stream.Inner!, abort), admitted);
 
     private static Task ServeAsync(
-        this SocketSessions sessions, SharedStream stream, WebSocket webSocket, IFrameOutput output, in AdmittedSession admitted)
+        this SocketSessions sessions,
+        SharedStream stream,
+        WebSocket webSocket,
+        IFrameOutput output,
+        in AdmittedSession admitted)
     {
         var session = sessions.Open(admitted, output);
         stream.Session = session;
-        return sessions.RunAsync(session, new WebSocketTransport(webSocket, stream, session, sessions.Broker), admitted);
+        return sessions.RunAsync(
+            session, new WebSocketTransport(webSocket, stream, session, sessions.Broker), admitted);
     }
 }

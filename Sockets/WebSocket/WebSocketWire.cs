@@ -19,7 +19,8 @@ internal class WebSocketWire : Wire
 
     public override byte[] Ping => WebSocketFrames.Ping;
 
-    public override byte[] Message(Envelope envelope, int room) => envelope.Frame(_slot, room) ??= Encode(envelope, room);
+    public override byte[] Message(Envelope envelope, int room) =>
+        envelope.Frame(_slot, room) ??= Encode(envelope, room);
 
     public override byte[] Event(string @event, ReadOnlySpan<byte> data) => WebSocketFrames.Text(
         JsonText.Concat("{\"event\":\""u8, Encoding.ASCII.GetBytes(@event), "\",\"data\":"u8, data, "}"u8));
@@ -28,7 +29,8 @@ internal class WebSocketWire : Wire
         WebSocketFrames.Text(JsonText.Concat("{\"ack\":"u8, ack, ",\"ok\":true,\"data\":"u8, data, "}"u8));
 
     public override byte[] Refusal(ReadOnlySpan<byte> ack, RefusedException refused) =>
-        WebSocketFrames.Text(JsonText.Concat("{\"ack\":"u8, ack, ",\"ok\":false,\"error\":"u8, refused.ToJson(), "}"u8));
+        WebSocketFrames.Text(
+            JsonText.Concat("{\"ack\":"u8, ack, ",\"ok\":false,\"error\":"u8, refused.ToJson(), "}"u8));
 
     public override byte[] Close(CloseReason reason) => WebSocketFrames.Close(reason.Code, reason.Text);
 
@@ -37,7 +39,8 @@ internal class WebSocketWire : Wire
 
     private sealed class DeflatedWebSocketWire : WebSocketWire
     {
-        protected override byte[] Encode(Envelope envelope, int room) => WebSocketFrames.DeflatedMessage(envelope, room);
+        protected override byte[] Encode(Envelope envelope, int room) =>
+            WebSocketFrames.DeflatedMessage(envelope, room);
     }
 
     private sealed class TracedWebSocketWire : WebSocketWire
