@@ -54,6 +54,28 @@ public sealed class ClusterTests(SharedCluster shared)
         Assert.Equal(HttpStatusCode.NotFound, await SendAsync(shared.Nodes[1], "DELETE", $"/sessions/{id}"));
     }
 
+    [Fact]
+    public async Task A_node_that_hangs_is_named_and_the_others_answer()
+    {
+        await using var cluster = await Cluster.StartAsync();
+        var hanging = cluster.Nodes[2];
+        await using var client = await cluster.Nodes[1].JoinAsync("operator:there");
+        var all = Items(await GetAsync(hanging, "/nodes")).Select(item => Text(item, "id")).ToArray();
+        hanging.Stop();
+        try
+        {
+            var nodes = await GetAsync(cluster.Nodes[0], "/nodes");
+            var answered = Items(nodes).Select(item => Text(item, "id"));
+            Assert.Equal(all.Except(answered), nodes.GetProperty("missing").EnumerateArray().Select(id => id.GetString()));
+            Assert.Equal(2, Items(nodes).Length);
+            Assert.Single(Items(await GetAsync(cluster.Nodes[0], "/sessions?room=operator:there")));
+        }
+        finally
+        {
+            hanging.Continue();
+        }
+    }
+
     private static async Task<JsonElement> GetAsync(NodeProcess node, string path) =>
         await node.Http.GetFromJsonAsync<JsonElement>(new Uri(node.Url, path));
 
