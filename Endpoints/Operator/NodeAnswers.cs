@@ -10,7 +10,7 @@ namespace Dmb.Endpoints;
 /// <summary>What this node answers to the operator's questions and does at the operator's commands.</summary>
 internal sealed class NodeAnswers(
     SessionTable sessions, RoomTable rooms, SocketBroker broker, Drain drain, BackplaneState backplane,
-    StatsSampler stats, TimeProvider time, IServiceProvider services)
+    StatsSampler stats, ICluster cluster, TimeProvider time)
 {
     private readonly DateTimeOffset _started = time.GetUtcNow();
 
@@ -31,8 +31,6 @@ internal sealed class NodeAnswers(
 
     /// <summary>The name of the command to make a session join or leave.</summary>
     public const string Move = "move";
-
-    private string NodeId => services.GetRequiredService<ICluster>().NodeId;
 
     /// <summary>Registers all of them.</summary>
     public void AddTo(ClusterQuestions questions)
@@ -57,7 +55,7 @@ internal sealed class NodeAnswers(
         var (publishes, deliveries) = stats.Rates();
         var state = drain.IsStopping ? "draining" : backplane.Why is null ? "ready" : "degraded";
         return new NodeEntry(
-            NodeId, BuildInfo.Version, _started, Environment.MachineName, sessions.Count, rooms.Count, state,
+            cluster.NodeId, BuildInfo.Version, _started, Environment.MachineName, sessions.Count, rooms.Count, state,
             publishes, deliveries);
     }
 
@@ -123,7 +121,7 @@ internal sealed class NodeAnswers(
         return new SessionEntry(
             session.Id,
             session.Caller.Name.Length > 0 ? session.Caller.Name : null,
-            NodeId,
+            cluster.NodeId,
             AddressOf(session),
             session.Wire.Transport,
             session.Agent,
