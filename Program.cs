@@ -59,8 +59,10 @@ builder.AddHttp(options.Http);
 
 await using var app = builder.Build();
 app.UseRequestSpans();
+app.UseHostCheck();
 app.UseTrustedProxies();
 app.UseBrokerPaths();
+app.UseHttpRules();
 app.UseDrain();
 app.UseProblems();
 app.UseOriginCheck();

@@ -23,10 +23,13 @@ internal static partial class Services
     /// <summary>What the parts of a drained node may take to stop.</summary>
     private static readonly TimeSpan StopMax = TimeSpan.FromSeconds(5);
 
+    /// <summary>Connections that a node should be able to have, whatever it is used for.</summary>
+    private const int FewConnections = 10_000;
+
     /// <summary>Where the server listens, and how it treats connections.</summary>
     public static void ListenAs(this WebApplicationBuilder builder, NodeOptions options)
     {
-        builder.Services.AddSingleton<IConnectionListenerFactory, SocketListenerFactory>();
+        builder.Services.AddSingleton<ConnectionGate>().AddSingleton<IConnectionListenerFactory, SocketListenerFactory>();
 
         // Where AllowedHosts limits hosts, the framework's host filter judges all requests.
         var isHostFiltered = builder.Configuration["AllowedHosts"] is not (null or "" or "*");
@@ -34,6 +37,9 @@ internal static partial class Services
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
+
+            // The authority of an absolute-form target wins over Host (RFC 9112 §3.2.2).
+            kestrel.AllowHostHeaderOverride = true;
 
             kestrel.Limits.KeepAliveTimeout = FastPathConnection.KeepAliveTimeout;
 
@@ -199,6 +205,8 @@ internal static partial class Services
             .AddSingleton<NodeAnswers>()
             .AddSingleton<StatsSampler>()
             .AddHostedService(services => services.GetRequiredService<StatsSampler>())
+            .AddSingleton<HostCheck>()
+            .AddSingleton<UnfinishedBodies>()
             .AddRequestDecompression()
             .AddCors(cors => cors.AddDefaultPolicy(policy =>
                 policy.WithOrigins(options.AsciiOrigins).AllowAnyHeader().AllowAnyMethod()));
@@ -272,6 +280,14 @@ internal static partial class Services
                 LogOpen(app.Logger);
             }
 
+            var gate = app.Services.GetRequiredService<ConnectionGate>();
+            // The default is a ceiling that many machines can't hold; it is worth a word only where there is little.
+            if (options.Sockets.MaxSessions > gate.ConnectionsMax
+                && (options.Sockets.MaxSessions != new SocketOptions().MaxSessions || gate.ConnectionsMax < FewConnections))
+            {
+                LogFewFiles(app.Logger, gate.FilesMax, gate.ConnectionsMax, options.Sockets.MaxSessions);
+            }
+
             foreach (var (name, meant) in Settings.Unknown(app.Configuration))
             {
                 LogUnknownSetting(app.Logger, name, meant is null ? "" : $" Did you mean {meant}?");
@@ -293,6 +309,9 @@ internal static partial class Services
 
     [LoggerMessage(6, LogLevel.Warning, "Nobody is asked who they are: whoever reaches this port may do everything.")]
     private static partial void LogOpen(ILogger logger);
+
+    [LoggerMessage(7, LogLevel.Warning, "{Files} files may be open (ulimit -n, LimitNOFILE=), enough for {Connections} connections; DMB_MAX_SESSIONS is {Sessions}.")]
+    private static partial void LogFewFiles(ILogger logger, long files, long connections, int sessions);
 
     [LoggerMessage(4, LogLevel.Warning, "There is no setting {Name}; --help prints those there are.{Meant}")]
     private static partial void LogUnknownSetting(ILogger logger, string name, string meant);

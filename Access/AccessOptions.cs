@@ -36,7 +36,7 @@ internal sealed class AccessOptions
     [Description("Whether a token may come as ?access_token=, for pages that stream /events. URLs end up in the logs of proxies.")]
     public bool TokenInQuery { get; set; }
 
-    [Description("Messages that one key, one user, or else one address may publish in a second. 0 is no limit.")]
+    [Description("Messages that one key, one user, or else one address may publish in a second; a registration counts as one. 0 is no limit.")]
     [Range(0, 10_000_000)]
     [Elsewhere(2_000)]
     public int PublishRate { get; set; }
@@ -45,6 +45,11 @@ internal sealed class AccessOptions
     [Range(0, 10_000_000)]
     [Elsewhere(1_000)]
     public int JoinRate { get; set; }
+
+    [Description("Keys and tokens that are not accepted, of one address in a second; more are answered 429. 0 is no limit.")]
+    [Range(0, 10_000_000)]
+    [Elsewhere(20)]
+    public int FailureRate { get; set; }
 
     [Description("Sockets that one address may open in a second without credentials. 0 is no limit.")]
     [Range(0, 10_000_000)]

@@ -16,6 +16,7 @@ internal sealed class Limits(AccessOptions options) : IDisposable
     private readonly PartitionedRateLimiter<string>? _publishes = PerSecond(options.PublishRate);
     private readonly PartitionedRateLimiter<string>? _joins = PerSecond(options.JoinRate);
     private readonly PartitionedRateLimiter<string>? _handshakes = PerSecond(options.HandshakeRate);
+    private readonly PartitionedRateLimiter<string>? _failures = PerSecond(options.FailureRate);
     private readonly PartitionedRateLimiter<string>? _sessions = AtOnce(options.MaxSessionsPerAddress);
 
     /// <summary>Counts one message that is published.</summary>
@@ -25,6 +26,13 @@ internal sealed class Limits(AccessOptions options) : IDisposable
     /// <summary>Counts rooms that are joined.</summary>
     /// <exception cref="RefusedException"><c>rate_limited</c>.</exception>
     public void Join(Caller caller, IPAddress? address, int rooms) => Take(_joins, caller, address, Math.Min(rooms, options.JoinRate), "joins");
+
+    /// <summary>
+    /// Counts credentials that are not accepted. Those that are accepted are never counted: a guesser does not lock out a
+    /// host that shares its address.
+    /// </summary>
+    /// <exception cref="RefusedException"><c>rate_limited</c>.</exception>
+    public void Failure(IPAddress? address) => Take(_failures, Caller.Anonymous, address, 1, "refused credentials");
 
     /// <summary>Counts a socket that is opened without credentials.</summary>
     /// <exception cref="RefusedException"><c>rate_limited</c>.</exception>
@@ -45,6 +53,7 @@ internal sealed class Limits(AccessOptions options) : IDisposable
         _publishes?.Dispose();
         _joins?.Dispose();
         _handshakes?.Dispose();
+        _failures?.Dispose();
         _sessions?.Dispose();
     }
 

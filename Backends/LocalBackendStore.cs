@@ -75,7 +75,18 @@ internal sealed class LocalBackendStore(FanOut fanOut, LocalHistory history, Roo
         }
 
         var nodes = rooms.Find(envelope.Rooms[0]) is null ? 0 : 1;
-        await history.PublishAsync(envelope);
+        try
+        {
+            await history.PublishAsync(envelope);
+        }
+        catch (Exception e) when (answer is not null)
+        {
+            idempotency.Forget($"{life}\n{key}");
+            answer.SetException(e);
+            _ = answer.Task.Exception;
+            throw;
+        }
+
         answer?.SetResult(nodes.ToString(CultureInfo.InvariantCulture));
         return new Sent(nodes);
     }

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Text;
 using Dmb.Access;
 using Dmb.Routing;
@@ -12,7 +13,7 @@ namespace Dmb.Endpoints;
 internal readonly record struct ShownCredentials(string Authorization, string ApiKey, string Protocols = "", string Token = "");
 
 /// <summary>Who is calling over HTTP: the credentials of a request (docs/protocol.md §10).</summary>
-internal sealed class Authentication(Credentials credentials, AccessRules rules, AccessOptions options)
+internal sealed class Authentication(Credentials credentials, AccessRules rules, Limits limits, AccessOptions options)
 {
     /// <summary>What a WebSocket's subprotocol begins with that is a token: a page can't set headers.</summary>
     private const string SubprotocolPrefix = "bearer.";
@@ -28,12 +29,30 @@ internal sealed class Authentication(Credentials credentials, AccessRules rules,
 
         var headers = request.Headers;
         return FindAsync(new ShownCredentials(
-            headers.Authorization.ToString(), headers["X-Api-Key"].ToString(), headers.SecWebSocketProtocol.ToString(), request.Query["access_token"].ToString()));
+            headers.Authorization.ToString(), headers["X-Api-Key"].ToString(), headers.SecWebSocketProtocol.ToString(), request.Query["access_token"].ToString()),
+            request.HttpContext.Connection.RemoteIpAddress);
     }
 
     /// <summary>The caller who shows these credentials.</summary>
-    /// <exception cref="RefusedException"><c>unauthenticated</c> or <c>token_expired</c>.</exception>
-    public async ValueTask<Caller> FindAsync(ShownCredentials shown)
+    /// <param name="shown">The credentials.</param>
+    /// <param name="address">Where they come from: what limits those that are not accepted.</param>
+    /// <exception cref="RefusedException">
+    /// <c>unauthenticated</c>, <c>token_expired</c>, or <c>rate_limited</c> for an address that shows too many wrong ones.
+    /// </exception>
+    public async ValueTask<Caller> FindAsync(ShownCredentials shown, IPAddress? address)
+    {
+        try
+        {
+            return await FindAsync(shown);
+        }
+        catch (RefusedException refused) when (refused.Code == ErrorCode.Unauthenticated)
+        {
+            limits.Failure(address);
+            throw;
+        }
+    }
+
+    private async ValueTask<Caller> FindAsync(ShownCredentials shown)
     {
         var (authorization, apiKey, protocols, token) = shown;
         if (authorization.Length > 0)

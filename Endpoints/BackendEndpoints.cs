@@ -101,8 +101,10 @@ internal static class BackendEndpoints
     }
 
     private static async Task<IResult> RegisterAsync(
-        HttpContext context, BackendServices backends, RoutingOptions options, BackendOptions lifetimes, RedisOptions redis, BrokerTelemetry telemetry)
+        HttpContext context, BackendServices backends, Limits limits, RoutingOptions options, BackendOptions lifetimes, RedisOptions redis,
+        BrokerTelemetry telemetry)
     {
+        limits.Publish(context.Caller(), context.Connection.RemoteIpAddress);
         using var body = await RequestBody.ReadAsync(context, options.MaxMessageBytes, telemetry);
         var members = JsonMembers.Read(body.Json, options.MaxJsonDepth, ErrorCode.BadJson);
         var backend = await backends.RegisterAsync(members.Text("name"), members.Text("bkid"));

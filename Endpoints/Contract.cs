@@ -23,11 +23,24 @@ internal static class Contract
             });
             return branch.Build();
         });
-        app.Use((context, next) => context.Request.Path.StartsWithSegments("/swagger", StringComparison.OrdinalIgnoreCase) ? page.Value(context) : next(context));
+        app.Use((context, next) =>
+        {
+            if (!context.Request.Path.StartsWithSegments("/swagger", StringComparison.OrdinalIgnoreCase))
+            {
+                return next(context);
+            }
+
+            HttpEdges.AddPageHeaders(context.Response.Headers);
+            return page.Value(context);
+        });
     }
 
     private static void Map(IEndpointRouteBuilder routes, string path, string resource, string contentType, string summary) =>
-        routes.MapGet(path, () => Results.Stream(typeof(Contract).Assembly.GetManifestResourceStream(resource)!, contentType))
+        routes.MapGet(path, (HttpContext context) =>
+            {
+                HttpEdges.AddPageHeaders(context.Response.Headers);
+                return Results.Stream(typeof(Contract).Assembly.GetManifestResourceStream(resource)!, contentType);
+            })
             .WithTags("Contract")
             .WithSummary(summary)
             .Produces<string>(StatusCodes.Status200OK, contentType.Split(';')[0])

@@ -15,6 +15,11 @@ internal static class EventStreamSession
 {
     private const string ContentType = "text/event-stream";
 
+    /// <summary>Whether a path is that of a stream.</summary>
+    public static bool IsStream(PathString path) => path.StartsWithSegments("/events", StringComparison.OrdinalIgnoreCase)
+        || path.StartsWithSegments("/tail", StringComparison.OrdinalIgnoreCase)
+        || (path.Value is { } value && value.EndsWith("/uplink", StringComparison.OrdinalIgnoreCase));
+
     /// <summary>Answers with a stream of what a session gets, until its client goes.</summary>
     /// <param name="context">The request; of HEAD only the headers are sent, and no session is opened.</param>
     /// <param name="sessions">Where the session is registered.</param>

@@ -27,6 +27,13 @@ internal sealed class HttpOptions
     [Description("Reverse proxies whose X-Forwarded-For, -Proto and -Host are believed: IP addresses, or networks such as 10.0.0.0/8.")]
     public string[] TrustedProxies { get; set; } = [];
 
+    [Description("Names that `Host` may have besides loopback's, on a node on loopback that asks for no credentials; on any other node, if set, the only ones besides loopback's.")]
+    public string[] AllowedHosts { get; set; } = [];
+
+    [Description("Bytes of bodies that have come in part, over all connections; beyond that a push is answered 503.")]
+    [Range(65_536, 1_073_741_824)]
+    public int MaxUnfinishedBytes { get; set; } = 33_554_432;
+
     [Description("Whether single pushes are answered before Kestrel, for less CPU; the answers are the same.")]
     [AllowedValues("on", "off")]
     public string FastPath { get; set; } = "on";

@@ -51,8 +51,9 @@ internal static class RegisterEndpoints
     }
 
     private static async Task<IResult> RegisterAsync(
-        HttpContext context, EventTable events, IBackplane backplane, Publisher publisher, RoutingOptions options, BrokerTelemetry telemetry)
+        HttpContext context, EventTable events, IBackplane backplane, Publisher publisher, Limits limits, RoutingOptions options, BrokerTelemetry telemetry)
     {
+        limits.Publish(context.Caller(), context.Connection.RemoteIpAddress);
         using var body = await RequestBody.ReadAsync(context, options.MaxMessageBytes, telemetry);
         publisher.ReadAddress(body.Json.Span);
         if (RegisterRequest.Read(body.Json.Span, publisher.ReaderOptions) is not { } request)
@@ -70,8 +71,9 @@ internal static class RegisterEndpoints
     private static IResult List(EventTable events) =>
         Results.Json([.. events.All().Select(e => new EventEntry(e.Event, e.DefaultRoom))], ApiJson.Wire.EventEntryArray);
 
-    private static async Task<IResult> RemoveAsync(string @event, EventTable events, IBackplane backplane)
+    private static async Task<IResult> RemoveAsync(HttpContext context, string @event, EventTable events, IBackplane backplane, Limits limits)
     {
+        limits.Publish(context.Caller(), context.Connection.RemoteIpAddress);
         if (!events.Remove(@event))
         {
             throw new RefusedException(ErrorCode.UnknownEvent, $"Nobody registered the event {@event}.");

@@ -64,22 +64,38 @@ internal readonly struct RequestBody : IDisposable
         }
 
         var reader = context.Request.BodyReader;
-        while (true)
+        var unfinished = context.RequestServices.GetRequiredService<UnfinishedBodies>();
+        var held = 0L;
+        try
         {
-            var result = await ReadAsync(reader);
-            var buffer = result.Buffer;
-            if (buffer.Length > maxBytes)
+            while (true)
             {
-                reader.AdvanceTo(buffer.End);
-                throw TooBig(context, maxBytes);
-            }
+                var result = await ReadAsync(reader);
+                var buffer = result.Buffer;
+                if (buffer.Length > maxBytes)
+                {
+                    reader.AdvanceTo(buffer.End);
+                    throw TooBig(context, maxBytes);
+                }
 
-            if (result.IsCompleted)
-            {
-                return Finish(reader, buffer);
-            }
+                if (result.IsCompleted)
+                {
+                    return Finish(reader, buffer);
+                }
 
-            reader.AdvanceTo(buffer.Start, buffer.End);
+                reader.AdvanceTo(buffer.Start, buffer.End);
+                unfinished.Hold(ref held, buffer.Length);
+            }
+        }
+        catch (RefusedException refused) when (refused.Code == ErrorCode.RateLimited)
+        {
+            // The rest of the body is not read.
+            context.Response.Headers.Connection = "close";
+            throw;
+        }
+        finally
+        {
+            unfinished.Hold(ref held, 0);
         }
     }
 

@@ -13,6 +13,7 @@ internal static class ErrorCode
     public const string TokenExpired = "token_expired";
     public const string ForbiddenRoom = "forbidden_room";
     public const string ForbiddenOrigin = "forbidden_origin";
+    public const string ForbiddenHost = "forbidden_host";
     public const string ForbiddenPublish = "forbidden_publish";
     public const string UnknownEvent = "unknown_event";
     public const string UnknownSession = "unknown_session";

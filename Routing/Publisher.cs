@@ -114,10 +114,12 @@ internal sealed class Publisher(
             id.SetResult(first ?? envelope.Id);
             return new Published(first ?? envelope.Id, Duplicate: first is not null, taken);
         }
-        catch (RefusedException refused)
+        catch (Exception e)
         {
+            // Whatever it is, the key may come again, and those that wait for the first answer get this one.
             idempotency.Forget(key);
-            id.SetException(refused);
+            id.SetException(e);
+            _ = id.Task.Exception;
             throw;
         }
     }

@@ -27,8 +27,9 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
 
     /// <param name="socket">Where it goes.</param>
     /// <param name="listener">Where it came.</param>
+    /// <param name="lease">What its address holds for it until it closes; null without a limit.</param>
     /// <param name="since">When, as the clock's timestamp.</param>
-    public SocketConnection(Socket socket, SocketListener listener, long since)
+    public SocketConnection(Socket socket, SocketListener listener, IDisposable? lease, long since)
     {
         if (socket.LocalEndPoint is IPEndPoint)
         {
@@ -36,7 +37,7 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
         }
 
         socket.Blocking = false;
-        (Socket, _listener, Since, Place) = (socket, listener, since, new LinkedListNode<SocketConnection>(this));
+        (Socket, _listener, Lease, Since, Place) = (socket, listener, lease, since, new LinkedListNode<SocketConnection>(this));
         (LocalEndPoint, RemoteEndPoint) = (socket.LocalEndPoint, socket.RemoteEndPoint);
         (_input, _output) = (new SocketReceiver(this), new SocketSender(this));
         Transport = this;
@@ -46,6 +47,9 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
 
     /// <summary>What is under it; it doesn't block.</summary>
     public Socket Socket { get; }
+
+    /// <summary>What its address holds for it; with the socket it becomes whose that is.</summary>
+    public IDisposable? Lease { get; }
 
     /// <summary>When it came, as the clock's timestamp.</summary>
     public long Since { get; }
@@ -125,6 +129,7 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
         if (!_isTaken)
         {
             Close(Socket);
+            Lease?.Dispose();
         }
 
         _listener.Left(Place);

@@ -9,7 +9,8 @@ namespace Dmb.Transport;
 /// Takes the connections for the server, in place of its own transport: what is read and written goes between the socket and the server
 /// without a pipe and its tasks, and a WebSocket takes its socket along and leaves the server behind (<see cref="SocketConnection.DetachSocket"/>).
 /// </summary>
-internal sealed class SocketListenerFactory(TransportOptions options, TimeProvider time, ILogger<SocketListener> logger) : IConnectionListenerFactory
+internal sealed class SocketListenerFactory(ConnectionGate gate, TransportOptions options, TimeProvider time, ILogger<SocketListener> logger)
+    : IConnectionListenerFactory
 {
     /// <exception cref="AddressInUseException">Somebody else listens there.</exception>
     /// <exception cref="SocketException">The address is not this machine's, or the port not this user's.</exception>
@@ -20,7 +21,7 @@ internal sealed class SocketListenerFactory(TransportOptions options, TimeProvid
         {
             socket = SocketTransportOptions.CreateDefaultBoundListenSocket(endpoint);
             socket.Listen();
-            return new ValueTask<IConnectionListener>(new SocketListener(socket, options.HeadersTimeout, time, logger));
+            return new ValueTask<IConnectionListener>(new SocketListener(socket, gate, options.HeadersTimeout, time, logger));
         }
         catch (SocketException e)
         {
@@ -40,6 +41,7 @@ internal sealed partial class SocketListener : IConnectionListener
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(50);
 
     private readonly Socket _socket;
+    private readonly ConnectionGate _gate;
     private readonly TimeSpan _firstByteMax;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
@@ -53,12 +55,13 @@ internal sealed partial class SocketListener : IConnectionListener
     private bool _isUnbound;
 
     /// <param name="socket">Listens already.</param>
+    /// <param name="gate">Decides which connections are kept.</param>
     /// <param name="firstByteMax">The server counts the time that headers take from their first byte; this is the time until then.</param>
     /// <param name="time">Tells it.</param>
     /// <param name="logger">Where to say that there are too many sockets.</param>
-    public SocketListener(Socket socket, TimeSpan firstByteMax, TimeProvider time, ILogger logger)
+    public SocketListener(Socket socket, ConnectionGate gate, TimeSpan firstByteMax, TimeProvider time, ILogger logger)
     {
-        (_socket, _firstByteMax, _time, _logger) = (socket, firstByteMax, time, logger);
+        (_socket, _gate, _firstByteMax, _time, _logger) = (socket, gate, firstByteMax, time, logger);
         EndPoint = socket.LocalEndPoint!;
         _timer = time.CreateTimer(static listener => ((SocketListener)listener!).EndSilent(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
@@ -72,7 +75,14 @@ internal sealed partial class SocketListener : IConnectionListener
         {
             try
             {
-                return Add(await _socket.AcceptAsync(cancellationToken));
+                var socket = await _socket.AcceptAsync(cancellationToken);
+                if (_gate.TryEnter(socket, out var lease))
+                {
+                    return Add(socket, lease);
+                }
+
+                // The client sees a connection that ends, and can come back; the descriptor is free at once.
+                socket.Close(0);
             }
             catch (Exception e) when (e is ObjectDisposedException or SocketException { SocketErrorCode: SocketError.OperationAborted })
             {
@@ -137,9 +147,21 @@ internal sealed partial class SocketListener : IConnectionListener
         }
     }
 
-    private SocketConnection Add(Socket socket)
+    private SocketConnection Add(Socket socket, IDisposable? lease)
     {
-        var connection = new SocketConnection(socket, this, _time.GetTimestamp());
+        SocketConnection connection;
+        try
+        {
+            connection = new SocketConnection(socket, this, lease, _time.GetTimestamp());
+        }
+        catch
+        {
+            // Gone before its addresses were asked for.
+            lease?.Dispose();
+            socket.Dispose();
+            throw;
+        }
+
         lock (_silent)
         {
             _open++;

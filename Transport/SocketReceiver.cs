@@ -370,6 +370,25 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         _source.SetResult(default);
     }
 
+    /// <summary>Ends the connection after a failure of the receive itself.</summary>
+    private void Fail(Exception failure)
+    {
+        bool isWaiting;
+        lock (_lock)
+        {
+            _error ??= new IOException("The connection could not be received from.", failure);
+            _isEnded = true;
+            isWaiting = _isWaiting;
+            _isWaiting = false;
+        }
+
+        _connection.Closed();
+        if (isWaiting)
+        {
+            _source.SetResult(default);
+        }
+    }
+
     private void Release()
     {
         Return(_buffer);
@@ -394,7 +413,21 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
             return socket.ReceiveAsync(this);
         }
 
-        protected override void OnCompleted(SocketAsyncEventArgs e) => input.OnReceived();
+        /// <summary>
+        /// Called on a thread of the socket engine, which serves all connections: an exception there, such as
+        /// <see cref="OutOfMemoryException"/>, ends this connection and not the process.
+        /// </summary>
+        protected override void OnCompleted(SocketAsyncEventArgs e)
+        {
+            try
+            {
+                input.OnReceived();
+            }
+            catch (Exception failure)
+            {
+                input.Fail(failure);
+            }
+        }
     }
 
     /// <summary>The buffer as a sequence, whose positions are places in the buffer.</summary>

@@ -39,6 +39,9 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
     private Caller? _admitted;
     private int _admittedLength;
 
+    /// <summary>Bytes of it that are held until the rest comes.</summary>
+    private long _held;
+
     /// <summary>Bytes of a refused push that are still to come.</summary>
     private int _discard;
 
@@ -91,6 +94,7 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
         finally
         {
             _waiting = Waiting.Nothing;
+            fastPath.Unfinished.Hold(ref _held, 0);
             await _closing.DisposeAsync();
         }
 
@@ -183,10 +187,12 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
             if (missing > 0)
             {
                 (_admitted, _admittedLength) = (caller, _head.Length);
+                fastPath.Unfinished.Hold(ref _held, received.Length);
                 return (Next.Wait, 0);
             }
 
             _admitted = null;
+            fastPath.Unfinished.Hold(ref _held, 0);
             observed = Observe();
             if (_head.Length > InlineBytesMax)
             {
@@ -199,6 +205,9 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
         }
         catch (RefusedException refused)
         {
+            _admitted = null;
+            fastPath.Unfinished.Hold(ref _held, 0);
+
             // As Kestrel's way: a body that is not going to be read ends the connection.
             isLast |= _head.BodyLength > 0 && Problems.StatusOf(refused) is StatusCodes.Status401Unauthorized or StatusCodes.Status403Forbidden;
             observed ??= Observe();
@@ -222,7 +231,7 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
 
     private async ValueTask<Caller> AdmitAsync(IPAddress? address)
     {
-        var caller = await fastPath.FindCallerAsync(_head);
+        var caller = await fastPath.FindCallerAsync(_head, address);
         fastPath.Pushes.Admit(caller, address);
         return caller;
     }
@@ -242,6 +251,11 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
     private bool IsServed(out IPAddress? address)
     {
         address = _peer?.Address;
+        if (!fastPath.Hosts.Allows(_head.Host))
+        {
+            return false;
+        }
+
         if (!fastPath.Proxies.IsOn || (_head.ForwardedFor.IsEmpty && _head.ForwardedProto.IsEmpty && _head.ForwardedHost.IsEmpty))
         {
             return true;

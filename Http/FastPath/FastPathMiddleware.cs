@@ -1,3 +1,4 @@
+using System.Net;
 using System.Text;
 using Dmb.Access;
 using Dmb.Endpoints;
@@ -12,12 +13,17 @@ namespace Dmb.Http.FastPath;
 /// connection Kestrel's for good, with that request unread.
 /// </summary>
 internal sealed class FastPathMiddleware(
-    PushHandler pushes, Authentication authentication, AccessRules rules, TrustedProxies proxies, PushResponseWriter responses,
+    PushHandler pushes, Authentication authentication, AccessRules rules, HostCheck hosts, TrustedProxies proxies,
+    UnfinishedBodies unfinished, PushResponseWriter responses,
     RequestTelemetry telemetry, SessionTable sessions, TimeProvider time, ILogger<FastPathMiddleware> logger)
 {
     public PushHandler Pushes => pushes;
 
+    public HostCheck Hosts => hosts;
+
     public TrustedProxies Proxies => proxies;
+
+    public UnfinishedBodies Unfinished => unfinished;
 
     public PushResponseWriter Responses => responses;
 
@@ -36,9 +42,9 @@ internal sealed class FastPathMiddleware(
 
     /// <summary>The caller of a push.</summary>
     /// <exception cref="RefusedException"><c>unauthenticated</c> or <c>token_expired</c>.</exception>
-    public ValueTask<Caller> FindCallerAsync(PushRequestParser head) => !rules.IsOn
+    public ValueTask<Caller> FindCallerAsync(PushRequestParser head, IPAddress? address) => !rules.IsOn
         ? new(Caller.TrustedHost)
-        : authentication.FindAsync(new ShownCredentials(Text(head.Authorization), Text(head.ApiKey)));
+        : authentication.FindAsync(new ShownCredentials(Text(head.Authorization), Text(head.ApiKey)), address);
 
     /// <summary>The text of a header; empty if there is none.</summary>
     public static string Text(ReadOnlySpan<byte> header) => Encoding.ASCII.GetString(header);

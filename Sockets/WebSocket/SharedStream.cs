@@ -47,8 +47,9 @@ internal sealed class SharedUpgrade : IHttpUpgradeFeature, IHttpExtendedConnectF
     public async Task<Stream> UpgradeAsync()
     {
         var stream = await _upgrade!.UpgradeAsync();
-        return Stream = _connection is null ? new SharedStream(
-            stream) : new SharedStream(_connection.Socket, _connection.DetachSocket());
+        return Stream = _connection is null
+            ? new SharedStream(stream)
+            : new SharedStream(_connection.Socket, _connection.DetachSocket(), _connection.Lease);
     }
 
     public async ValueTask<Stream> AcceptAsync() => Stream = new SharedStream(await _connect!.AcceptAsync());
@@ -66,14 +67,15 @@ internal sealed class SharedStream : Stream
     private ReadOnlyMemory<byte> _early;
 
     private readonly Receiving? _receiving;
+    private readonly IDisposable? _lease;
     private int _received;
 
     /// <summary>A connection that stays the server's.</summary>
     public SharedStream(Stream inner) => Inner = inner;
 
     /// <summary>A socket of its own, of which some bytes have been read.</summary>
-    public SharedStream(Socket socket, ReadOnlyMemory<byte> early) =>
-        (Socket, _early, _receiving) = (socket, early, new Receiving(this, socket));
+    public SharedStream(Socket socket, ReadOnlyMemory<byte> early, IDisposable? lease) =>
+        (Socket, _early, _receiving, _lease) = (socket, early, new Receiving(this, socket), lease);
 
     /// <summary>The server's connection, for the session to write to; null if it has left the server.</summary>
     public Stream? Inner { get; }
@@ -177,6 +179,8 @@ internal sealed class SharedStream : Stream
         {
             Socket?.Dispose();
         }
+
+        _lease?.Dispose();
     }
 
     protected override void Dispose(bool disposing)

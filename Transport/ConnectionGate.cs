@@ -1,0 +1,125 @@
+using System.Diagnostics.Metrics;
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using System.Threading.RateLimiting;
+using Dmb.Telemetry;
+
+namespace Dmb.Transport;
+
+/// <summary>
+/// Which new connections are kept. A part of the process's file descriptors stays free of connections: the runtime ends
+/// the process when it finds none for a new thread, and Redis and files need some too.
+/// </summary>
+internal sealed partial class ConnectionGate : IDisposable
+{
+    /// <summary>Descriptors that connections leave free: this many, or a tenth of all.</summary>
+    private const int ReserveMin = 64;
+    private const int Ipv6NetworkBytes = 8;
+
+    /// <summary>How often the log repeats that connections are refused.</summary>
+    private static readonly TimeSpan WarningInterval = TimeSpan.FromMinutes(1);
+
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+    private readonly Count _noFile = new();
+    private readonly Count _fullAddress = new();
+    private readonly PartitionedRateLimiter<string>? _perAddress;
+
+    /// <summary>The first descriptor that is no connection's: the kernel gives the lowest that is free.</summary>
+    private readonly long _firstReserved;
+    private long _warnedAt;
+    private bool _hasWarned;
+
+    public ConnectionGate(TransportOptions options, BrokerTelemetry telemetry, TimeProvider time, ILogger<ConnectionGate> logger)
+    {
+        (_time, _logger) = (time, logger);
+        FilesMax = ReadFilesMax();
+        _firstReserved = FilesMax - Math.Max(ReserveMin, FilesMax / 10);
+        var limit = options.MaxConnectionsPerAddress;
+        _perAddress = limit == 0 ? null : PartitionedRateLimiter.Create<string, string>(address =>
+            RateLimitPartition.GetConcurrencyLimiter(address, _ => new ConcurrencyLimiterOptions { PermitLimit = limit }));
+        telemetry.Meter.CreateObservableCounter(
+            "dmb.connections.refused",
+            () => (Measurement<long>[])[new(_noFile.Value, Reason("files")), new(_fullAddress.Value, Reason("address"))],
+            "{connection}", "Connections closed as soon as they were accepted, by reason.");
+    }
+
+    /// <summary>The process's limit of open files; <see cref="long.MaxValue"/> where it is not known.</summary>
+    public long FilesMax { get; }
+
+    /// <summary>How many connections there can be.</summary>
+    public long ConnectionsMax => _firstReserved;
+
+    /// <summary>Decides on a connection that was accepted.</summary>
+    /// <param name="socket">The connection.</param>
+    /// <param name="lease">What to dispose when it closes; null if nothing is counted.</param>
+    /// <returns>False if it is to be closed at once; that is counted, and logged once a minute.</returns>
+    public bool TryEnter(Socket socket, out IDisposable? lease)
+    {
+        lease = null;
+        if (socket.Handle >= _firstReserved)
+        {
+            Refuse(_noFile, $"{FilesMax} files may be open (ulimit -n, LimitNOFILE=)");
+            return false;
+        }
+
+        if (_perAddress is null || socket.RemoteEndPoint is not IPEndPoint { Address: var address })
+        {
+            return true;
+        }
+
+        var held = _perAddress.AttemptAcquire(AddressOf(address));
+        if (held.IsAcquired)
+        {
+            lease = held;
+            return true;
+        }
+
+        held.Dispose();
+        Refuse(_fullAddress, "an address has as many connections as DMB_MAX_CONNECTIONS_PER_ADDRESS allows");
+        return false;
+    }
+
+    public void Dispose() => _perAddress?.Dispose();
+
+    private static KeyValuePair<string, object?> Reason(string reason) => new("reason", reason);
+
+    private void Refuse(Count count, string why)
+    {
+        count.Add(1);
+        if (!_hasWarned || _time.GetElapsedTime(_warnedAt) >= WarningInterval)
+        {
+            (_hasWarned, _warnedAt) = (true, _time.GetTimestamp());
+            LogRefused(why);
+        }
+    }
+
+    /// <summary>An address as it is counted: of IPv6 the network, since one customer has all of its addresses (RFC 6177).</summary>
+    private static string AddressOf(IPAddress address) => address switch
+    {
+        { IsIPv4MappedToIPv6: true } => address.MapToIPv4().ToString(),
+        { AddressFamily: AddressFamily.InterNetworkV6 } => Convert.ToHexString(address.GetAddressBytes().AsSpan(0, Ipv6NetworkBytes)),
+        _ => address.ToString(),
+    };
+
+    /// <summary>The soft limit in <c>/proc/self/limits</c> (proc(5)).</summary>
+    private static long ReadFilesMax()
+    {
+        const string Line = "Max open files";
+        try
+        {
+            var line = File.ReadLines("/proc/self/limits").FirstOrDefault(line => line.StartsWith(Line, StringComparison.Ordinal)) ?? "";
+            var soft = line[Math.Min(Line.Length, line.Length)..].Split(' ', StringSplitOptions.RemoveEmptyEntries).FirstOrDefault();
+            return long.TryParse(soft, NumberStyles.None, CultureInfo.InvariantCulture, out var limit) ? limit : long.MaxValue;
+        }
+        catch (IOException)
+        {
+            // Another system than Linux.
+            return long.MaxValue;
+        }
+    }
+
+    [LoggerMessage(5002, LogLevel.Warning, "New connections are closed: {Why}. Those that are open go on.")]
+    private partial void LogRefused(string why);
+}
