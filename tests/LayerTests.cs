@@ -13,7 +13,7 @@ public sealed partial class LayerTests
     /// <summary>The folders from the bottom; the namespace is the folder's path behind <c>Dmb</c>, and the root is last.</summary>
     private static readonly string[] Layers =
     [
-        "Telemetry", "Routing", "Access", "Backends", "Webhooks", "Connections", "Transport", "Sockets", "Redis", "Http", "Endpoints", "",
+        "Telemetry", "Routing", "Access", "Backends", "Webhooks", "Transport", "Sockets", "Redis", "Endpoints", "Http", "",
     ];
 
     private const BindingFlags All =

@@ -185,7 +185,7 @@ public sealed class NotifyTests(NodeFixture fixture) : IClassFixture<NodeFixture
         await RawHttp.AskAsync(_node, "POST /_notify/unheard", "{}");
         await _node.NotifyAsync("call", """{"_in":["a:1","calls",2],"endpoint":"a b"}""");
         using var http = await RawHttp.ConnectAsync(_node);
-        await http.SendAsync("POST /_notify/call HTTP/1.1\nHost: x\nContent-Length: 3", [(byte)'"', 0xE9, (byte)'"']);
+        await http.SendAsync("POST /_notify/call HTTP/1.1\nHost: localhost\nContent-Length: 3", [(byte)'"', 0xE9, (byte)'"']);
         (await http.ReadAsync()).TakenId();
         listener.RecordObservableInstruments();
 

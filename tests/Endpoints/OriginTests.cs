@@ -53,7 +53,7 @@ public sealed class OriginTests(NodeFixture fixture) : IClassFixture<NodeFixture
         using var http = await RawHttp.ConnectAsync(_node);
         await http.SendAsync(
             $"GET /register HTTP/1.1\nHost: evil.example:{_node.Port}\nOrigin: http://evil.example:{_node.Port}");
-        (await http.ReadAsync()).IsProblem(403, "forbidden_origin");
+        (await http.ReadAsync()).IsProblem(421, "forbidden_host");
     }
 
     [Theory]
