@@ -18,52 +18,65 @@ internal sealed class PublishCalls(BackendOptions options, RedisNode node, Redis
     /// <summary>How many messages the log keeps: fewer while there are large ones.</summary>
     public static long LogLength(byte[] body) => Math.Clamp(LogBytesMax / body.Length, LogMessagesMin, LogMessagesMax);
 
-    /// <summary>Publishes a message; gives it with its position. Null if it is a user's message to a backend that is not registered.</summary>
+    /// <summary>Publishes a message and notes its positions; false for a user's message to a backend that is not registered.</summary>
+    /// <param name="link">Where.</param>
+    /// <param name="message">The message.</param>
+    /// <param name="isAgain">Whether it is marked as sent again.</param>
     /// <exception cref="RedisUnavailableException">It is not known whether it was published.</exception>
-    public async Task<PendingPublish?> SendAsync(RedisLink link, PendingPublish message)
+    public async Task<bool> SendAsync(RedisLink link, PendingPublish message, bool isAgain = false)
     {
+        var body = isAgain ? RedisFormat.MarkAgain(message.Body) : message.Body;
         if (history.Keeps(message))
         {
-            var answer = (RedisResult[])(await link.RunAsync(RedisScript.PublishKept, history.Keys(message), history.Arguments(message)))!;
-            return Positioned(message, answer[0], answer[1]);
+            var sent = link.RunAsync(RedisScript.PublishKept, history.Keys(message), history.Arguments(message, body));
+            message.MarkSent();
+            var answer = (RedisResult[])(await sent)!;
+            Note(message, answer[0], answer[1]);
+            return true;
         }
 
-        var length = LogLength(message.Body);
-        if (message.UserMessage is not { } sent)
+        var length = LogLength(body);
+        if (message.UserMessage is not { } toBackend)
         {
-            await link.RunAsync(RedisScript.Publish, [_channels.Log], [length, message.Body, .. message.Rooms.Select(room => (RedisValue)_channels.Room(room))]);
-            return message;
+            await link.RunAsync(RedisScript.Publish, [_channels.Log], [length, body, .. message.Rooms.Select(room => (RedisValue)_channels.Room(room))]);
+            return true;
         }
 
         // Lua counts from one, and to the last.
-        var (bkid, id, start, bytes) = sent;
+        var (bkid, id, start, bytes) = toBackend;
         var taken = await link.RunAsync(
             RedisScript.SendUserMessage,
             [_channels.Log, _channels.BackendUplink(bkid), _channels.Backend(bkid), _channels.Claim(id)],
             [
                 length, options.UplinkMessages, _channels.Room(message.Rooms[0]), _channels.Uplink, (long)options.BackendTtl.TotalMilliseconds,
-                message.Body, start + 1, start + bytes, id, (long)UserMessageClaim.TotalMilliseconds,
+                body, start + 1, start + bytes, id, (long)UserMessageClaim.TotalMilliseconds,
             ]);
-        return (int)taken < 0 ? null : message;
+        return (int)taken >= 0;
     }
 
     /// <summary>
     /// Runs a script that begins with a claim and ends with publishing a message, unless its third answer is no; its last two are the
-    /// message's number and position. Gives the answer, and the message if it was published.
+    /// message's number and positions. Gives the answer, and whether it was published.
     /// </summary>
     /// <exception cref="RedisUnavailableException">It is not known whether it was published.</exception>
-    public async Task<(RedisResult[] Answer, PendingPublish? Published)> SendOnceAsync(
+    public async Task<(RedisResult[] Answer, bool IsPublished)> SendOnceAsync(
         RedisLink link, PendingPublish message, RedisScript script, InputClaim claim, RedisKey[] keys, RedisValue[] arguments)
     {
         var answer = (RedisResult[])(await link.RunAsync(
-            script, [.. claim.Keys, .. keys, .. history.Keys(message)], [.. claim.Arguments, .. arguments, .. history.Arguments(message)]))!;
+            script, [.. claim.Keys, .. keys, .. history.Keys(message)], [.. claim.Arguments, .. arguments, .. history.Arguments(message, message.Body)]))!;
         claim.Seen = (long)answer[1];
-        return (answer, (int)answer[0] == 1 && (int)answer[2] == 1 ? Positioned(message, answer[^2], answer[^1]) : null);
+        var isPublished = (int)answer[0] == 1 && (int)answer[2] == 1;
+        if (isPublished)
+        {
+            Note(message, answer[^2], answer[^1]);
+        }
+
+        return (answer, isPublished);
     }
 
-    private PendingPublish Positioned(PendingPublish message, RedisResult number, RedisResult position)
+    private void Note(PendingPublish message, RedisResult number, RedisResult positions)
     {
         history.Saw((long)number);
-        return (string?)position is { Length: > 0 } text ? message with { Position = text } : message;
+        message.Positions = (string?)positions ?? "";
     }
 }

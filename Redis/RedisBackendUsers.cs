@@ -49,7 +49,7 @@ internal sealed class RedisBackendUsers(
 
         try
         {
-            if (await ConnectAsync(connection.Required(), user) < 0)
+            if (await ConnectAsync(await connection.RequiredAsync(), user) < 0)
             {
                 _users.TryRemove(user, out _);
                 throw Backend.Unknown(user.Bkid);
@@ -164,7 +164,7 @@ internal sealed class RedisBackendUsers(
         {
             if (((string)line!).Split(' ', 3) is [var bkid, var session, var user])
             {
-                await RunAsync(connection.Required(), RedisScript.DisconnectUser, "disconnect", bkid, session, user, other);
+                await RunAsync(await connection.RequiredAsync(), RedisScript.DisconnectUser, "disconnect", bkid, session, user, other);
             }
         }
 
@@ -176,7 +176,7 @@ internal sealed class RedisBackendUsers(
     {
         try
         {
-            await DisconnectAsync(connection.Required(), user);
+            await DisconnectAsync(await connection.RequiredAsync(), user);
             _pendingDisconnects.TryRemove(user, out _);
         }
         catch (RedisUnavailableException)

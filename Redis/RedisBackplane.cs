@@ -43,7 +43,7 @@ internal sealed class RedisBackplane(
         await _reading.WaitAsync();
         try
         {
-            return await history.ReadAsync(connection.Required(), options.PublishTimeout, requests);
+            return await history.ReadAsync(await connection.RequiredAsync(), options.PublishTimeout, requests);
         }
         finally
         {

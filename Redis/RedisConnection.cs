@@ -3,26 +3,45 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>The link in use, for all that has a command for Redis.</summary>
-internal sealed class RedisConnection
+internal sealed class RedisConnection(RedisOptions options)
 {
+    private readonly TaskCompletionSource _first = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile RedisLink? _link;
 
     /// <summary>The link; null until it is up to date, and from the moment in which it is lost. <see cref="RedisPublisher"/> changes it.</summary>
     public RedisLink? Link
     {
         get => _link;
-        set => _link = value;
+        set
+        {
+            _link = value;
+            _first.TrySetResult();
+        }
     }
+
+    /// <summary>The first attempt to connect has failed: from here on nothing waits for a link.</summary>
+    public void NoteFailure() => _first.TrySetResult();
+
+    /// <summary>The link, or null. While the first one is being made it is waited for, at most as long as a publish may take.</summary>
+    public ValueTask<RedisLink?> GetAsync() => _link is { } link || _first.Task.IsCompleted ? new(_link) : WaitAsync();
+
+    /// <summary>The link; while the first one is being made it is waited for.</summary>
+    /// <exception cref="RedisUnavailableException">There is none.</exception>
+    public async ValueTask<RedisLink> RequiredAsync() =>
+        await GetAsync() ?? throw new RedisUnavailableException("there is no connection to Redis now");
 
     /// <summary>Runs a command within the timeout of a publish.</summary>
     /// <exception cref="RedisUnavailableException">There is no link, or it is not known whether the command was executed.</exception>
-    public Task<T> RunAsync<T>(Func<IDatabase, Task<T>> command) => Required().RunAsync(command);
+    public async Task<T> RunAsync<T>(Func<IDatabase, Task<T>> command) => await (await RequiredAsync()).RunAsync(command);
 
     /// <summary>Runs one of the scripts within the timeout of a publish.</summary>
     /// <exception cref="RedisUnavailableException">There is no link, or it is not known whether the script was executed.</exception>
-    public Task<RedisResult> RunAsync(RedisScript script, RedisKey[] keys, RedisValue[] arguments) => Required().RunAsync(script, keys, arguments);
+    public async Task<RedisResult> RunAsync(RedisScript script, RedisKey[] keys, RedisValue[] arguments) =>
+        await (await RequiredAsync()).RunAsync(script, keys, arguments);
 
-    /// <summary>The link in use.</summary>
-    /// <exception cref="RedisUnavailableException">There is none.</exception>
-    public RedisLink Required() => _link ?? throw new RedisUnavailableException("there is no connection to Redis now");
+    private async ValueTask<RedisLink?> WaitAsync()
+    {
+        await Task.WhenAny(_first.Task, Task.Delay(options.PublishTimeout, TimeProvider.System));
+        return _link;
+    }
 }

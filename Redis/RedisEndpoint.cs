@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net;
 using System.Net.Sockets;
 using StackExchange.Redis;
 
@@ -7,10 +8,12 @@ namespace Dmb.Redis;
 /// <summary>Where Redis is, as the settings have it. Without any nothing of the client library is loaded.</summary>
 /// <param name="Host">A name or an address.</param>
 /// <param name="Port">The port.</param>
-/// <param name="Password">What to show there, or null.</param>
+/// <param name="Password">The password, or null.</param>
 /// <param name="Database">The number of the database.</param>
 /// <param name="IsTls">Whether to speak TLS.</param>
-internal sealed record RedisEndpoint(string Host, int Port, string? Password = null, int Database = 0, bool IsTls = false)
+/// <param name="PasswordFile">A file that has the password, read at each attempt to connect; null for none.</param>
+internal sealed record RedisEndpoint(
+    string Host, int Port, string? Password = null, int Database = 0, bool IsTls = false, string? PasswordFile = null)
 {
     private static readonly TimeSpan Detection = TimeSpan.FromMilliseconds(300);
 
@@ -18,16 +21,19 @@ internal sealed record RedisEndpoint(string Host, int Port, string? Password = n
     /// <exception cref="FormatException">REDIS_URL is not one that can be used; the message says what is accepted.</exception>
     public static async Task<RedisEndpoint?> FindAsync(RedisOptions options)
     {
+        var file = options.RedisPasswordFile is { Length: > 0 } name ? name : null;
         if (options.RedisUrl.Length > 0)
         {
-            return Read(options.RedisUrl);
+            return Read(options.RedisUrl) with { PasswordFile = file };
         }
 
         return options.RedisHost switch
         {
             "none" => null,
-            "" => await AnswersAsync("localhost", options.RedisPort) ? new RedisEndpoint("localhost", options.RedisPort) : null,
-            var host => new RedisEndpoint(host, options.RedisPort),
+            "" => file is not null || await AnswersAsync("localhost", options.RedisPort)
+                ? new RedisEndpoint("localhost", options.RedisPort, PasswordFile: file)
+                : null,
+            var host => new RedisEndpoint(WithoutBrackets(host), options.RedisPort, PasswordFile: file),
         };
     }
 
@@ -55,22 +61,31 @@ internal sealed record RedisEndpoint(string Host, int Port, string? Password = n
         }
 
         return new RedisEndpoint(
-            uri.Host, uri.Port > 0 ? uri.Port : 6379, password.Length > 0 ? Uri.UnescapeDataString(password) : null, database, uri.Scheme == "rediss");
+            WithoutBrackets(uri.Host), uri.Port > 0 ? uri.Port : 6379, password.Length > 0 ? Uri.UnescapeDataString(password) : null, database, uri.Scheme == "rediss");
     }
 
+    /// <summary>The password, from its file if there is one; null for none.</summary>
+    /// <exception cref="IOException">The file can't be read.</exception>
+    public string? ReadPassword() => PasswordFile is null ? Password : File.ReadAllText(PasswordFile).TrimEnd('\r', '\n');
+
     /// <summary>How the client library connects.</summary>
-    public ConfigurationOptions ToOptions()
+    /// <param name="address">Where: the address of <see cref="Host"/> that answered, since the library tries no IPv6 address of a name.</param>
+    /// <param name="password">The password, or null.</param>
+    public ConfigurationOptions ToOptions(IPEndPoint address, string? password)
     {
         // As tried out: a shorter connectTimeout loses subscriptions without a sign.
         var options = ConfigurationOptions.Parse("abortConnect=false,connectTimeout=5000,syncTimeout=2000,keepAlive=10,connectRetry=1,allowAdmin=false");
-        options.EndPoints.Add(Host, Port);
+        options.EndPoints.Add(address);
         options.ClientName = "dmb";
-        (options.Password, options.DefaultDatabase, options.Ssl, options.SslHost) = (Password, Database, IsTls, IsTls ? Host : null);
+        (options.Password, options.DefaultDatabase, options.Ssl, options.SslHost) = (password, Database, IsTls, IsTls ? Host : null);
         return options;
     }
 
-    /// <summary>The URL without what stands before its <c>@</c>, which may be a password.</summary>
-    internal static string Masked(string url) => url.IndexOf('@', StringComparison.Ordinal) is >= 0 and var at ? "…" + url[at..] : url;
+    /// <summary>The URL without what may be a password: all before its last <c>@</c>, and all of one that is no URL and has none.</summary>
+    internal static string Masked(string url) =>
+        url.LastIndexOf('@') is >= 0 and var at ? "…" + url[at..] : Uri.TryCreate(url, UriKind.Absolute, out _) ? url : "…";
+
+    private static string WithoutBrackets(string host) => host is ['[', .. var address, ']'] ? address : host;
 
     private static async Task<bool> AnswersAsync(string host, int port)
     {

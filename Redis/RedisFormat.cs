@@ -72,6 +72,7 @@ internal static class RedisFormat
         string[]? rooms = null;
         StreamPosition[]? positions = null;
         var number = 0L;
+        var isAgain = false;
         ReadOnlyMemory<byte> data = default;
         reader.Read();
         if (reader.TokenType != JsonTokenType.StartObject)
@@ -84,7 +85,7 @@ internal static class RedisFormat
             var (isEvent, isId) = (JsonText.Is(ref reader, "event"u8), JsonText.Is(ref reader, "id"u8));
             var (isData, isRooms) = (JsonText.Is(ref reader, "data"u8), JsonText.Is(ref reader, "rooms"u8));
             var (isPos, isNumber) = (JsonText.Is(ref reader, "pos"u8), JsonText.Is(ref reader, "n"u8));
-            var isTrace = JsonText.Is(ref reader, "traceparent"u8);
+            var (isTrace, isMark) = (JsonText.Is(ref reader, "traceparent"u8), JsonText.Is(ref reader, "again"u8));
             reader.Read();
             var start = (int)reader.TokenStartIndex;
             if (isRooms && reader.TokenType == JsonTokenType.StartArray)
@@ -104,6 +105,7 @@ internal static class RedisFormat
                 number = counted;
             }
 
+            isAgain |= isMark && reader.TokenType == JsonTokenType.True;
             var text = (isEvent || isId || isTrace) && reader.TokenType == JsonTokenType.String ? JsonText.Read(ref reader) : null;
             (name, id, traceparent) = (isEvent ? text : name, isId ? text : id, isTrace ? text : traceparent);
             reader.Skip();
@@ -121,6 +123,7 @@ internal static class RedisFormat
         {
             Positions = positions?.Length == rooms.Length ? positions : null,
             Number = number,
+            IsAgain = isAgain,
             Traceparent = Tracing.Carried(traceparent),
         };
     }

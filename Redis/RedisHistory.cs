@@ -48,9 +48,9 @@ internal sealed class RedisHistory(RedisNode node, HistoryPolicy policy, History
         [_channels.Log, _channels.Epoch, .. message.Rooms.SelectMany(room => policy.Keeps(room) ? Keys(room) : [_channels.Epoch, _channels.Epoch])];
 
     /// <summary>The arguments with which a script publishes a message.</summary>
-    public RedisValue[] Arguments(PendingPublish message) =>
+    public RedisValue[] Arguments(PendingPublish message, byte[] body) =>
     [
-        PublishCalls.LogLength(message.Body), message.Body, message.Id, StreamPosition.NewEpoch(), (long)options.PositionTtl.TotalMilliseconds, message.Position,
+        PublishCalls.LogLength(body), body, message.Id, StreamPosition.NewEpoch(), (long)options.PositionTtl.TotalMilliseconds, message.Positions,
         .. message.Rooms.SelectMany(Arguments),
     ];
 

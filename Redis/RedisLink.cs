@@ -1,4 +1,3 @@
-using System.Net.Sockets;
 using Polly;
 using Polly.CircuitBreaker;
 using Polly.Timeout;
@@ -54,21 +53,18 @@ internal sealed class RedisLink : IDisposable
     public CancellationToken Gone => _gone.Token;
 
     /// <summary>Connects both, and has an answer of each.</summary>
-    /// <param name="options">Where, and how.</param>
+    /// <param name="redis">Where.</param>
     /// <param name="timeout">How long a command may take.</param>
     /// <param name="cancellationToken">Gives up connecting.</param>
     /// <exception cref="RedisUnavailableException">Redis can't be reached, doesn't answer, or doesn't let this node in.</exception>
-    public static async Task<RedisLink> ConnectAsync(ConfigurationOptions options, TimeSpan timeout, CancellationToken cancellationToken)
+    public static async Task<RedisLink> ConnectAsync(RedisEndpoint redis, TimeSpan timeout, CancellationToken cancellationToken)
     {
         Task<ConnectionMultiplexer>[] connecting = [];
         try
         {
-            using (var socket = new Socket(SocketType.Stream, ProtocolType.Tcp))
-            {
-                // The library takes five seconds to find out that a port is closed.
-                await socket.ConnectAsync(options.EndPoints[0], cancellationToken).AsTask().WaitAsync(ConnectTimeout, TimeProvider.System, cancellationToken);
-            }
-
+            var password = redis.ReadPassword();
+            var address = await RedisGreeting.AskAsync(redis, password, cancellationToken).WaitAsync(ConnectTimeout, TimeProvider.System, cancellationToken);
+            var options = redis.ToOptions(address, password);
             connecting = [ConnectionMultiplexer.ConnectAsync(options), ConnectionMultiplexer.ConnectAsync(options)];
             var both = await Task.WhenAll(connecting).WaitAsync(ConnectTimeout, TimeProvider.System, cancellationToken);
             var link = new RedisLink(both[0], both[1], timeout);
@@ -82,7 +78,7 @@ internal sealed class RedisLink : IDisposable
                 _ = DisposeAsync(connection);
             }
 
-            throw new RedisUnavailableException(e.Message, e);
+            throw new RedisUnavailableException(RedisReason.Of(e), e);
         }
     }
 
@@ -196,7 +192,7 @@ internal sealed class RedisLink : IDisposable
     private static bool IsUnavailable(Exception e) =>
         e is RedisException or TimeoutException or BrokenCircuitException or TimeoutRejectedException or ObjectDisposedException or OperationCanceledException;
 
-    private RedisUnavailableException Unavailable(Exception e) => new(Lost.IsCompletedSuccessfully ? Lost.Result : $"{e.GetType().Name}: {e.Message}", e);
+    private RedisUnavailableException Unavailable(Exception e) => new(Lost.IsCompletedSuccessfully ? Lost.Result : RedisReason.Of(e), e);
 
     private static async Task DisposeAsync(Task<ConnectionMultiplexer> connecting)
     {

@@ -21,6 +21,10 @@ internal sealed class RedisOptions
     [Description("Redis as a URL instead: redis://[:password@]host[:port][/database], or rediss:// for TLS.")]
     public string RedisUrl { get; set; } = "";
 
+    [ConfigurationKeyName("REDIS_PASSWORD_FILE")]
+    [Description("File that has the password of Redis, read again at each attempt to connect; instead of one in REDIS_URL.")]
+    public string RedisPasswordFile { get; set; } = "";
+
     [Description("What all channels and keys in Redis begin with; brokers with different prefixes don't meet.")]
     public string Prefix { get; set; } = "dmb:";
 

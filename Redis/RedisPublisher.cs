@@ -52,19 +52,23 @@ internal sealed partial class RedisPublisher
     public async ValueTask<Taken> PublishAsync(Envelope envelope, byte[] body, string? bkid = null)
     {
         var toBackend = bkid is null ? null : new UserMessage(bkid, envelope.Id, RedisFormat.DataStart(envelope.Event), envelope.Data.Length);
-        var message = new PendingPublish(envelope.Id, envelope.Rooms, body, _time.GetTimestamp(), toBackend);
+        var message = new PendingPublish(envelope.Id, envelope.Rooms, body, toBackend) { Since = _time.GetTimestamp() };
         while (true)
         {
-            if (_connection.Link is { } link)
+            if (await _connection.GetAsync() is { } link)
             {
                 try
                 {
-                    Settle(link, await _calls.SendAsync(link, message) ?? throw Backend.Unknown(bkid));
+                    if (!await _calls.SendAsync(link, message))
+                    {
+                        throw Backend.Unknown(bkid);
+                    }
+
+                    Settle(link, message);
                     return Taken.Fully;
                 }
                 catch (RedisUnavailableException e)
                 {
-                    message = message with { Position = PendingPublish.Unknown };
                     Leave(link, $"a publish failed: {e.Why}");
                     link.Lose($"a publish failed: {e.Why}");
                 }
@@ -95,12 +99,12 @@ internal sealed partial class RedisPublisher
     public async Task<RedisResult[]> PublishOnceAsync(
         Envelope envelope, byte[] body, RedisScript script, InputClaim claim, RedisKey[] keys, RedisValue[] arguments)
     {
-        var link = _connection.Required();
-        var message = new PendingPublish(envelope.Id, envelope.Rooms, body, _time.GetTimestamp());
-        var (answer, published) = await _calls.SendOnceAsync(link, message, script, claim, keys, arguments);
-        if (published is not null)
+        var link = await _connection.RequiredAsync();
+        var message = new PendingPublish(envelope.Id, envelope.Rooms, body) { Since = _time.GetTimestamp() };
+        var (answer, isPublished) = await _calls.SendOnceAsync(link, message, script, claim, keys, arguments);
+        if (isPublished)
         {
-            Settle(link, published);
+            Settle(link, message);
         }
 
         return answer;
@@ -136,6 +140,11 @@ internal sealed partial class RedisPublisher
         lock (_lock)
         {
             settling = _settling.ToArray();
+            foreach (var message in settling)
+            {
+                // Redis may lose it anew. It stays where it is, and is not remembered a second time.
+                message.Since = _time.GetTimestamp();
+            }
         }
 
         await SendAgainAsync(link, settling);
@@ -158,9 +167,11 @@ internal sealed partial class RedisPublisher
             await SendAgainAsync(link, batch);
             lock (_lock)
             {
-                foreach (var _ in batch)
+                foreach (var message in batch)
                 {
-                    _spool.Take();
+                    _spool.Remove(message);
+                    message.Since = _time.GetTimestamp();
+                    _settling.Push(message);
                 }
             }
 
@@ -240,15 +251,7 @@ internal sealed partial class RedisPublisher
     {
         foreach (var batch in Batches(messages))
         {
-            var sent = await Task.WhenAll(batch.Select(message => _calls.SendAsync(link, message with { Body = RedisFormat.MarkAgain(message.Body) })));
-            lock (_lock)
-            {
-                foreach (var (message, again) in batch.Zip(sent))
-                {
-                    // As it was before: it is marked when it is sent.
-                    _settling.Push(message with { Position = again?.Position ?? "", Since = _time.GetTimestamp() });
-                }
-            }
+            await Task.WhenAll(batch.Select(message => _calls.SendAsync(link, message, isAgain: true)));
         }
     }
 

@@ -120,7 +120,7 @@ internal sealed partial class RedisReceiver(
             case LocalMessage local:
                 await rooms.DeliverAsync(local.Envelope);
                 break;
-            case OwnMessage { Message: var own } when rooms.IsMissing(own) && Parse(own.Body, room: null) is { } envelope:
+            case OwnMessage { Message: var own } when rooms.IsMissing(own) && Parse(own.Body, room: null, isAgain: true) is { } envelope:
                 await rooms.DeliverAsync(envelope);
                 break;
             case Hold:
@@ -163,7 +163,7 @@ internal sealed partial class RedisReceiver(
             }
 
             var (bodies, last) = await log.ReadAsync(link);
-            var logged = bodies.Select(body => Parse(body, room: null)).OfType<Envelope>().ToArray();
+            var logged = bodies.Select(body => Parse(body, room: null, isAgain: true)).OfType<Envelope>().ToArray();
             var first = logged.Select(message => message.Number).FirstOrDefault(number => number > 0);
             await rooms.DeliverAsync(link, histories.SelectMany(room => room.History.Messages).Where(message => first == 0 || message.Number < first));
             foreach (var message in logged)
@@ -181,7 +181,7 @@ internal sealed partial class RedisReceiver(
             _held = null;
             foreach (var message in held)
             {
-                if (Parse(message.Body, message.Room) is { } envelope)
+                if (Parse(message.Body, message.Room, isAgain: true) is { } envelope)
                 {
                     await rooms.DeliverAsync(link, envelope);
                 }
@@ -203,7 +203,7 @@ internal sealed partial class RedisReceiver(
     }
 
     /// <summary>Reads a message; null, counted and logged once a minute, when it is none or too large.</summary>
-    private Envelope? Parse(byte[] body, string? room)
+    private Envelope? Parse(byte[] body, string? room, bool isAgain = false)
     {
         if (RedisFormat.Read(body, room, time, out var why) is not { } envelope)
         {
@@ -217,6 +217,7 @@ internal sealed partial class RedisReceiver(
             return null;
         }
 
+        envelope.IsAgain |= isAgain;
         return envelope;
     }
 

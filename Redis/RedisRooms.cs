@@ -9,7 +9,7 @@ namespace Dmb.Redis;
 /// message once, behind all that is missing before it.
 /// </summary>
 internal sealed partial class RedisRooms(
-    RedisOptions options, RedisNode node, FanOut fanOut, RoomTable local, RedisHistory history, HistoryPolicy policy, TimeProvider time,
+    RedisOptions options, RoutingOptions routing, RedisNode node, FanOut fanOut, RoomTable local, RedisHistory history, HistoryPolicy policy, TimeProvider time,
     BrokerTelemetry telemetry, ILogger<RedisRooms> logger)
 {
     private const int SubscribeBatch = 1_000;
@@ -17,7 +17,7 @@ internal sealed partial class RedisRooms(
 
     private readonly ConcurrentDictionary<string, RoomSubscription> _rooms = [];
     private readonly RedisChannels _channels = node.Channels;
-    private readonly SeenIds _seen = new(time);
+    private readonly SeenIds _seen = new(routing.IdempotencyWindow, time);
     private readonly TimeSpan _patience = options.PublishTimeout * 2;
     private volatile RedisLink? _link;
 
@@ -65,11 +65,27 @@ internal sealed partial class RedisRooms(
         return found;
     }
 
-    /// <summary>Whether a message that Redis has published was not received yet, as far as its position tells.</summary>
-    public bool IsMissing(PendingPublish message) =>
-        !StreamPosition.TryParse(message.Position, out var position)
-        || (Array.Find(message.Rooms, policy.Keeps) is { } room && _rooms.TryGetValue(room, out var subscription)
-            && Received(room, subscription) is var received && (received.IsNone || position.IsAfter(received)));
+    /// <summary>
+    /// Whether a message that Redis has published was not received yet, as far as its positions tell: each room counts that is subscribed.
+    /// </summary>
+    public bool IsMissing(PendingPublish message)
+    {
+        var isUnknown = true;
+        for (var i = 0; i < message.Rooms.Length; i++)
+        {
+            if (message.PositionIn(i) is { IsNone: false } position)
+            {
+                isUnknown = false;
+                if (_rooms.TryGetValue(message.Rooms[i], out var subscription)
+                    && Received(message.Rooms[i], subscription) is var received && (received.IsNone || position.IsAfter(received)))
+                {
+                    return true;
+                }
+            }
+        }
+
+        return isUnknown;
+    }
 
     /// <summary>Subscribes all rooms on a new link.</summary>
     /// <exception cref="RedisUnavailableException">Redis did not do it in time.</exception>
@@ -101,7 +117,7 @@ internal sealed partial class RedisRooms(
     /// <summary>Delivers a message without positions, once. For one thread, as all that delivers.</summary>
     public async ValueTask DeliverAsync(Envelope envelope)
     {
-        if (_seen.Add(envelope.Id))
+        if (_seen.Add(envelope.Id, envelope.IsAgain))
         {
             await HandOverAsync(envelope);
         }
@@ -181,7 +197,7 @@ internal sealed partial class RedisRooms(
         if (isNew)
         {
             // One that was delivered without its positions is not delivered again, but the rooms have received up to there.
-            await HandOverAsync(_seen.Add(envelope.Id) ? envelope : Silent(envelope.Rooms, envelope.Positions!));
+            await HandOverAsync(_seen.Add(envelope.Id, envelope.IsAgain) ? envelope : Silent(envelope.Rooms, envelope.Positions!));
         }
     }
 

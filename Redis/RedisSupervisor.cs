@@ -12,13 +12,16 @@ namespace Dmb.Redis;
 /// </summary>
 internal sealed partial class RedisSupervisor(
     RedisEndpoint redis, RedisOptions options, RedisNode node, RedisHistory history, RedisRooms rooms, RedisReceiver receiver, RedisPublisher publisher,
-    SharedEvents sharedEvents, RedisInputs inputs, RedisBackendUsers backendUsers, RedisCluster cluster, BackplaneState state, ILogger<RedisSupervisor> logger)
+    SharedEvents sharedEvents, RedisConnection connection, RedisInputs inputs, RedisBackendUsers backendUsers, RedisCluster cluster, BackplaneState state,
+    TimeProvider time, ILogger<RedisSupervisor> logger)
     : BackgroundService
 {
     /// <summary>How long a node that stops waits for Redis to come back, while messages are kept for it.</summary>
     public static readonly TimeSpan FlushMax = TimeSpan.FromSeconds(10);
 
     private const int ProbesMissedMax = 2;
+    private const int ReasonsMax = 100;
+    private static readonly TimeSpan WarningInterval = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan PatienceMax = TimeSpan.FromSeconds(5);
 
     /// <summary>How long the log outlives the probe that should have come.</summary>
@@ -41,6 +44,10 @@ internal sealed partial class RedisSupervisor(
     /// <summary>How long each step of making a link may take: the library can lose what it was asked before it was connected.</summary>
     private readonly TimeSpan _patience = options.ProbeInterval * ProbesMissedMax < PatienceMax ? options.ProbeInterval * ProbesMissedMax : PatienceMax;
 
+    /// <summary>When each reason why Redis can't be used was warned of last.</summary>
+    private readonly Dictionary<string, long> _warned = [];
+    private string? _reason;
+    private bool _hadLink;
     private long _sent;
     private long _received;
 
@@ -59,6 +66,7 @@ internal sealed partial class RedisSupervisor(
         {
             using var link = await _connecting.ExecuteAsync(ConnectAsync, stoppingToken);
             state.Set(null);
+            (_reason, _hadLink) = (null, true);
             var why = await KeepAsync(link, stoppingToken);
             publisher.Leave(link, why);
             rooms.Detach();
@@ -71,17 +79,18 @@ internal sealed partial class RedisSupervisor(
         RedisLink? link = null;
         try
         {
-            link = await RedisLink.ConnectAsync(redis.ToOptions(), options.PublishTimeout, cancellationToken);
+            link = await RedisLink.ConnectAsync(redis, options.PublishTimeout, cancellationToken);
             using var stopping = cancellationToken.Register(() => link.Lose("the node stops"));
             await AttachAsync(link);
             return link;
         }
         catch (Exception e) when (!cancellationToken.IsCancellationRequested)
         {
-            var why = link is { Lost.IsCompleted: true } ? await link.Lost : (e as RedisUnavailableException)?.Why ?? e.Message;
-            LogNotConnected(logger, why);
-            state.Set($"Redis can't be reached: {why}");
+            var why = link is { Lost.IsCompleted: true } ? await link.Lost : RedisReason.Of(e);
+            WarnOnce(why);
+            state.Set(why.Contains(RedisReason.Answered, StringComparison.Ordinal) ? why : $"Redis can't be reached: {why}");
             link?.Lose(why);
+            connection.NoteFailure();
             rooms.Detach();
             link?.Dispose();
             throw;
@@ -107,6 +116,32 @@ internal sealed partial class RedisSupervisor(
         // What was missed is delivered, then what was held; then the publishes that were kept are sent, and publishes go to Redis again.
         await receiver.RecoverAsync(link);
         await publisher.ResumeAsync(link);
+    }
+
+    /// <summary>
+    /// Warns of a reason when it is another one than the last time, and of each at most once a minute. That a link was lost is logged
+    /// already: then only what Redis answers is new.
+    /// </summary>
+    private void WarnOnce(string why)
+    {
+        if (_hadLink && !why.Contains(RedisReason.Answered, StringComparison.Ordinal))
+        {
+            return;
+        }
+
+        if (why != _reason && (!_warned.TryGetValue(why, out var warned) || time.GetElapsedTime(warned) >= WarningInterval))
+        {
+            // Reasons are few, but Redis words some of them.
+            if (_warned.Count >= ReasonsMax)
+            {
+                _warned.Clear();
+            }
+
+            _warned[why] = time.GetTimestamp();
+            LogNotConnected(logger, redis.Host, redis.Port, why);
+        }
+
+        _reason = why;
     }
 
     /// <summary>Sends a probe and receives it.</summary>
@@ -167,6 +202,6 @@ internal sealed partial class RedisSupervisor(
             options.ProbeInterval * ProbesMissedMax, redis => RedisScript.Probe.RunAsync(redis, [node.Channels.Log, node.Channels.Node], arguments));
     }
 
-    [LoggerMessage(3020, LogLevel.Debug, "Not connected to Redis: {Why}")]
-    private static partial void LogNotConnected(ILogger logger, string why);
+    [LoggerMessage(3020, LogLevel.Warning, "Redis at {Host}:{Port} can't be used: {Why}. Trying on.")]
+    private static partial void LogNotConnected(ILogger logger, string host, int port, string why);
 }

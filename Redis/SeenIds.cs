@@ -1,17 +1,24 @@
 namespace Dmb.Redis;
 
-/// <summary>The ids delivered within the last minute: the same one again is the same message. For one thread.</summary>
-internal sealed class SeenIds(TimeProvider time)
+/// <summary>
+/// The ids delivered lately. A copy of a message, sent again or read from the log, is known by its id for at least a minute. A new message
+/// may bring an id anew once the idempotency window has passed. For one thread.
+/// </summary>
+/// <param name="window">The idempotency window.</param>
+/// <param name="time">The clock.</param>
+internal sealed class SeenIds(TimeSpan window, TimeProvider time)
 {
     private const int GenerationMax = 500_000;
     private static readonly TimeSpan Generation = TimeSpan.FromMinutes(1);
 
-    private HashSet<string> _now = [];
-    private HashSet<string> _before = [];
+    private Dictionary<string, long> _now = [];
+    private Dictionary<string, long> _before = [];
     private long _since = time.GetTimestamp();
 
-    /// <summary>Notes an id. False when it is known.</summary>
-    public bool Add(string id)
+    /// <summary>Notes an id. False when the message was delivered before.</summary>
+    /// <param name="id">The message id.</param>
+    /// <param name="isAgain">Whether it can be nothing but a copy.</param>
+    public bool Add(string id, bool isAgain)
     {
         if (_now.Count >= GenerationMax || time.GetElapsedTime(_since) >= Generation)
         {
@@ -20,6 +27,12 @@ internal sealed class SeenIds(TimeProvider time)
             _since = time.GetTimestamp();
         }
 
-        return !_before.Contains(id) && _now.Add(id);
+        if ((_now.TryGetValue(id, out var seen) || _before.TryGetValue(id, out seen)) && (isAgain || time.GetElapsedTime(seen) < window))
+        {
+            return false;
+        }
+
+        _now[id] = time.GetTimestamp();
+        return true;
     }
 }

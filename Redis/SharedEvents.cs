@@ -19,7 +19,7 @@ internal sealed class SharedEvents(EventTable events, RedisNode node, RedisConne
         _unwritten[name] = true;
         try
         {
-            await WriteAsync(connection.Required(), name);
+            await WriteAsync(await connection.RequiredAsync(), name);
         }
         catch (RedisUnavailableException)
         {

@@ -1,19 +1,35 @@
+using Dmb.Routing;
+
 namespace Dmb.Redis;
 
 /// <summary>A message as it goes to Redis, and as it is kept until that has worked.</summary>
 /// <param name="Id">The message id.</param>
 /// <param name="Rooms">Where it goes.</param>
 /// <param name="Body">What is published (<see cref="RedisFormat"/>).</param>
-/// <param name="Since">When it came, as a timestamp.</param>
 /// <param name="UserMessage">Where in it a user's message to a backend is, if it is one.</param>
-/// <param name="Position">
-/// Its position in the first of its rooms that keeps a history, once Redis has said so; <see cref="Unknown"/> while it is not known whether
-/// Redis has published it; empty for one that Redis has not.
-/// </param>
-internal sealed record PendingPublish(string Id, string[] Rooms, byte[] Body, long Since, UserMessage? UserMessage = null, string Position = "")
+internal sealed record PendingPublish(string Id, string[] Rooms, byte[] Body, UserMessage? UserMessage = null)
 {
     /// <summary>It was sent, and not answered.</summary>
-    public const string Unknown = "?";
+    private const string Unknown = "?";
+
+    /// <summary>Since when it is kept, as a timestamp.</summary>
+    public required long Since { get; set; }
+
+    /// <summary>
+    /// What is known of its having been published: empty for nothing; its position in each of its rooms, with commas between, empty in a
+    /// room that keeps no history; with a `?` at the end while a later publish of it is not answered. The script that publishes reads it.
+    /// </summary>
+    public string Positions { get; set; } = "";
+
+    /// <summary>Notes that it was sent, and that Redis has not answered yet.</summary>
+    public void MarkSent() => Positions = Positions.EndsWith(Unknown, StringComparison.Ordinal) ? Positions : Positions + Unknown;
+
+    /// <summary>Its position in one of its rooms, by number; none if that is not known or the room keeps no history.</summary>
+    public StreamPosition PositionIn(int room)
+    {
+        var positions = Positions.TrimEnd('?').Split(',');
+        return room < positions.Length && StreamPosition.TryParse(positions[room], out var position) ? position : default;
+    }
 }
 
 /// <summary>A user's message to a backend, within the body that is published: it is stored, and published to all backends.</summary>
@@ -67,12 +83,15 @@ internal sealed class Spool(int maxMessages, int maxBytes, TimeSpan maxAge, Time
         return expired;
     }
 
-    /// <summary>Takes the oldest.</summary>
-    public PendingPublish Take()
+    private void Take() => _bytes -= _messages.Dequeue().Body.Length;
+
+    /// <summary>Removes a message, if it is the oldest.</summary>
+    public void Remove(PendingPublish message)
     {
-        var message = _messages.Dequeue();
-        _bytes -= message.Body.Length;
-        return message;
+        if (_messages.TryPeek(out var oldest) && ReferenceEquals(oldest, message))
+        {
+            Take();
+        }
     }
 
     /// <summary>All messages, the oldest first.</summary>

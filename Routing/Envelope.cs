@@ -24,6 +24,9 @@ internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnl
     /// <summary>Its number among all that have positions, over all rooms.</summary>
     public long Number { get; set; }
 
+    /// <summary>Whether it may be a copy of a message that was delivered before: it was sent again, or read from a log.</summary>
+    public bool IsAgain { get; set; }
+
     /// <summary>The last span on its way (W3C Trace Context), if its trace is sampled; else null.</summary>
     public string? Traceparent { get; set; }
 

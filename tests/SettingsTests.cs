@@ -47,10 +47,13 @@ public sealed class SettingsTests
         Assert.Contains(accepted, error, StringComparison.Ordinal);
     }
 
-    [Fact]
-    public async Task An_address_of_Redis_is_refused_without_repeating_its_password()
+    [Theory]
+    [InlineData("redis://user:secret@localhost:6379")]
+    [InlineData("redis://:secret@secret@h/x")]
+    [InlineData("redis://:secret")]
+    public async Task An_address_of_Redis_is_refused_without_repeating_its_password(string url)
     {
-        await using var broker = Start([], ("REDIS_URL", "redis://user:secret@localhost:6379"));
+        await using var broker = Start([], ("REDIS_URL", url));
         var error = await OnlyErrorAsync(broker, exitCode: 2);
         Assert.StartsWith("REDIS_URL: '", error, StringComparison.Ordinal);
         Assert.DoesNotContain("secret", error, StringComparison.Ordinal);

@@ -1,9 +1,11 @@
 -- publish(k, a) counts, keeps and publishes a message in one step (docs/protocol.md §7).
 -- KEYS from k: log, epoch, and for each room its history and its position (not used for a room that keeps none).
 -- ARGV from a, the last ones: log's length; body; message id; epoch to use if a stream is created anew; life of positions
--- in ms; what is known of an earlier publish of this message: '' nothing, its position, '?' it may have happened (then the
--- newest entries are searched for its id); and for each room its channel, its history's length, its history's life in ms.
--- Returns {message number, position in the first room that keeps a history or '', receivers in the last room}.
+-- in ms; what is known of earlier publishes of this message: '' nothing, its positions, and '?' at the end if one was not
+-- answered (then the newest entries are searched for its id); and for each room its channel, its history's length, its
+-- history's life in ms.
+-- Returns {message number, its position in each room with commas between or '' if no room keeps it, receivers in the last
+-- room}.
 -- A stream ends with its position, with the mark under which it began, and when there is no memory to count or to keep:
 -- a client that comes back is told then that what it missed is not known.
 local function publish(k, a)
@@ -12,12 +14,12 @@ local function publish(k, a)
     ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
   local rooms = (#ARGV - a - 5) / 3
   local mark, keeps, number, receivers, first = nil, false, 0, 0, ''
-  local sequences, list = {}, {}
+  local sequences, list, positions = {}, {}, {}
   local function keys(i) return KEYS[k + 2 * i], KEYS[k + 2 * i + 1] end
   local function room(i) return ARGV[a + 3 + 3 * i], tonumber(ARGV[a + 4 + 3 * i]), ARGV[a + 5 + 3 * i] end
   for i = 1, rooms do
     local _, size = room(i)
-    list[i] = 'null'
+    list[i], positions[i] = 'null', ''
     if size > 0 then
       keeps = true
       local history, position = keys(i)
@@ -34,17 +36,21 @@ local function publish(k, a)
         life[1] = new_epoch
         redis.pcall('HSET', position, 'epoch', life[1], 'mark', mark)
       elseif again ~= '' and first == '' then
-        local epoch, seq = string.match(again, '^(%w+):(%d+)$')
-        if epoch == life[1] and tonumber(seq) <= tonumber(life[3]) then return {0, again, 0} end
-        for _, entry in ipairs(again == '?' and redis.call('XREVRANGE', history, '+', '-', 'COUNT', 1000) or {}) do
-          if entry[2][4] == id then return {0, life[1] .. ':' .. string.sub(entry[1], 1, -3), 0} end
+        local epoch, seq = string.match(again, '(%w+):(%d+)')
+        if epoch == life[1] and tonumber(seq) <= tonumber(life[3] or 0) then return {0, (string.gsub(again, '%?', '')), 0} end
+        local is_unanswered = string.sub(again, -1) == '?'
+        for _, entry in ipairs(is_unanswered and redis.call('XREVRANGE', history, '+', '-', 'COUNT', 1000) or {}) do
+          if entry[2][4] == id then
+            return {0, string.rep(',', i - 1) .. life[1] .. ':' .. string.sub(entry[1], 1, -3), 0}
+          end
         end
       end
       local seq = redis.pcall('HINCRBY', position, 'seq', 1)
       if type(seq) == 'number' then
         sequences[i] = seq
         list[i] = '"' .. life[1] .. ':' .. seq .. '"'
-        if first == '' then first = life[1] .. ':' .. seq end
+        positions[i] = life[1] .. ':' .. seq
+        first = positions[i]
       else
         redis.call('DEL', position, history)
       end
@@ -72,6 +78,6 @@ local function publish(k, a)
     end
     receivers = redis.call('PUBLISH', channel, body)
   end
-  return {number, first, receivers}
+  return {number, first ~= '' and table.concat(positions, ',') or '', receivers}
 end
 

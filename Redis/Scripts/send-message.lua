@@ -5,7 +5,7 @@
 -- ARGV from 6: registration's life in ms, user or '', channel for the ack or '', ack without its end, ack for an unknown
 -- backend, room; from 12 as for kept.lua.
 -- Returns {1 if this node processed it, count, 1 if it was published, nodes with a session that gets it or -1 for an
--- unknown backend, message number, position}.
+-- unknown backend, message number, positions}.
 local backend, users, sessions, rooms = KEYS[5], KEYS[6], KEYS[7], KEYS[9]
 local backend_ms, user, channel, ack_start, rejected, room = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local nodes, sent = -1, {0, '', 0}

@@ -1,0 +1,39 @@
+using System.Net.Sockets;
+using Polly.Timeout;
+using StackExchange.Redis;
+
+namespace Dmb.Redis;
+
+/// <summary>Says in words for the log and <c>/readyz</c> why Redis can't be used.</summary>
+internal static class RedisReason
+{
+    /// <summary>What stands in a reason that Redis itself gave.</summary>
+    public const string Answered = "Redis answered ";
+
+    /// <summary>The reason behind what was thrown.</summary>
+    public static string Of(Exception e) => e switch
+    {
+        RedisUnavailableException unavailable => unavailable.Why,
+        RedisAnswerException or RedisServerException => OfAnswer(e.Message),
+        SocketException { SocketErrorCode: SocketError.ConnectionRefused } => "connection refused",
+        SocketException { SocketErrorCode: SocketError.HostNotFound or SocketError.NoData or SocketError.TryAgain } => "no such host",
+        SocketException { SocketErrorCode: SocketError.TimedOut } or TimeoutException or TimeoutRejectedException => "no answer",
+        OperationCanceledException => "no answer, the connection was given up",
+        _ => e.Message.TrimEnd('.'),
+    };
+
+    private static string OfAnswer(string answer)
+    {
+        var kind = answer.Split(' ', 2)[0] switch
+        {
+            "WRONGPASS" => "wrong password: ",
+            "ERR" when answer.Contains("invalid password", StringComparison.OrdinalIgnoreCase) => "wrong password: ",
+            "NOAUTH" => "no password: ",
+            "NOPERM" => "no permission: ",
+            "READONLY" => "read only: ",
+            "MOVED" or "ASK" or "CROSSSLOT" or "CLUSTERDOWN" or "CLUSTER" => "moved to a cluster: ",
+            _ => "",
+        };
+        return kind + Answered + answer.TrimEnd('.');
+    }
+}
