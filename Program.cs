@@ -84,6 +84,7 @@ app.MapEventStream();
 app.MapSockets();
 app.MapHealth();
 app.MapMetrics();
+app.MapConsole();
 app.MapContract();
 
 app.SayHello(options, redis);

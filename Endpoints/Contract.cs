@@ -1,11 +1,10 @@
 namespace Dmb.Endpoints;
 
-/// <summary>The contracts and the pages that come with the broker: files inside its assembly.</summary>
+/// <summary>The contracts and Swagger UI: files inside the broker's assembly.</summary>
 internal static class Contract
 {
     public static void MapContract(this IEndpointRouteBuilder routes)
     {
-        Map(routes, "/", "index.html", "text/html; charset=utf-8", "The console page: watch rooms and publish from a browser.");
         Map(routes, "/openapi.yaml", "openapi.yaml", "application/yaml", "This contract, in OpenAPI 3.1.");
         Map(routes, "/asyncapi.yaml", "asyncapi.yaml", "application/yaml", "The contract of /ws and of the Redis channels, in AsyncAPI 3.0.");
     }
