@@ -1,11 +1,11 @@
 using Dmb.Access;
 using Dmb.Backends;
-using Dmb.Transport;
 using Dmb.Endpoints;
 using Dmb.Redis;
 using Dmb.Routing;
 using Dmb.Sockets;
 using Dmb.Telemetry;
+using Dmb.Transport;
 
 namespace Dmb;
 

@@ -1,12 +1,12 @@
 using Dmb.Access;
 using Dmb.Backends;
-using Dmb.Transport;
 using Dmb.Endpoints;
 using Dmb.Http.FastPath;
 using Dmb.Redis;
 using Dmb.Routing;
 using Dmb.Sockets;
 using Dmb.Telemetry;
+using Dmb.Transport;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Hosting.Server;

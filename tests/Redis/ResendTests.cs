@@ -1,6 +1,6 @@
+using Dmb.Redis;
 using Dmb.Routing;
 using Dmb.Tests.Backends;
-using Dmb.Redis;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace Dmb.Tests.Redis;
