@@ -305,7 +305,7 @@ public sealed class SettingsTests
         StartIn(AppContext.BaseDirectory, arguments, environment);
 
     private static ChildProcess StartIn(string directory, string[] arguments, params (string, string)[] environment) =>
-        ChildProcess.Start("dotnet", [Path.Combine(AppContext.BaseDirectory, "Dmb.dll"), .. arguments], directory, environment);
+        NodeProcess.RunBare(arguments, directory, environment);
 
     /// <summary>The one line on stderr that is all it prints before it ends.</summary>
     private static async Task<string> OnlyErrorAsync(ChildProcess broker, int exitCode)

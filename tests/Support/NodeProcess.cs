@@ -11,6 +11,7 @@ public sealed partial class NodeProcess : IAsyncDisposable
 {
     private static readonly (string, string)[] Defaults =
     [
+        // Not where a test sets PORT, which this wins over.
         ("DMB_PORT", "0"),
 
         // The frames of rooms without history, except where a test is about that.
@@ -47,12 +48,25 @@ public sealed partial class NodeProcess : IAsyncDisposable
     /// <summary>Bytes of memory that it holds now.</summary>
     public long MemoryBytes => _process.MemoryBytes;
 
+    /// <summary>The published program that is tested, such as a native one; null: the one that the tests were built with.</summary>
+    private static readonly string? App =
+        Environment.GetEnvironmentVariable("DMB_TEST_APP") is { Length: > 0 } app ? Path.GetFullPath(app) : null;
+
+    /// <summary>The folder of the program that is tested.</summary>
+    public static string AppDirectory => App is null ? AppContext.BaseDirectory : Path.GetDirectoryName(App)!;
+
+    /// <summary>What a shell has to run for it, its arguments to follow.</summary>
+    public static string CommandLine => App ?? $"dotnet {Path.Combine(AppContext.BaseDirectory, "Dmb.dll")}";
+
+    /// <summary>Starts the program with these arguments, and nothing set but what the test sets.</summary>
+    public static ChildProcess RunBare(
+        IEnumerable<string> arguments, string directory, params (string Name, string Value)[] environment) => App is null
+        ? ChildProcess.Start("dotnet", [Path.Combine(AppContext.BaseDirectory, "Dmb.dll"), .. arguments], directory, environment)
+        : ChildProcess.Start(App, arguments, directory, environment);
+
     /// <summary>Starts a process that may end at once, such as one with a bad setting.</summary>
-    public static ChildProcess Run(params (string Name, string Value)[] environment)
-    {
-        var dll = Path.Combine(AppContext.BaseDirectory, "Dmb.dll");
-        return ChildProcess.Start("dotnet", [dll], AppContext.BaseDirectory, [.. Defaults, .. environment]);
-    }
+    public static ChildProcess Run(params (string Name, string Value)[] environment) =>
+        RunBare([], AppDirectory, [.. environment.Any(one => one.Name == "PORT") ? Defaults[1..] : Defaults, .. environment]);
 
     /// <summary>Starts a node, and waits until it listens; Redis need not be there.</summary>
     public static async Task<NodeProcess> StartAsync(params (string Name, string Value)[] environment)
@@ -61,7 +75,7 @@ public sealed partial class NodeProcess : IAsyncDisposable
         try
         {
             var url = Address().Match(await process.LineAsync(" listens on ")).Groups[1].Value;
-            return new NodeProcess(process, new Uri(url));
+            return new NodeProcess(process, new Uri(url.Replace("//0.0.0.0:", "//127.0.0.1:", StringComparison.Ordinal)));
         }
         catch
         {
