@@ -13,8 +13,8 @@ const idsMax = 2000, steadyMs = 10_000, retryMs = 1000, renewMs = 30_000, afterM
  * @typedef {object} Options
  * @property {string[]} [rooms] Rooms to join.
  * @property {Record<string, string>} [positions] Where rooms stood, from `positions` of an earlier client: what came since is replayed.
- * @property {string} [service] A backend service to join, by its bkid …
- * @property {string} [user] … and as which of its users.
+ * @property {string} [service] A backend service to join, by its bkid.
+ * @property {string} [user] As which of its users.
  * @property {{ name: string, bkid?: string, after?: string }} [backend] Makes this client a backend service; `after` is the id of the last uplink that it has handled.
  * @property {string | (() => string | Promise<string>)} [token] A token or a key; a function is called at each connection and before a token ends.
  * @property {'auto' | 'ws' | 'sse'} [transport] `auto` takes server-sent events where no WebSocket can be opened.
