@@ -246,7 +246,8 @@ internal static partial class Services
     {
         if (context.Request.Path.Value is ['/', '/', ..] path)
         {
-            context.Request.Path = "/" + path.TrimStart('/');
+            // Not converted from a string, which would decode the path a second time.
+            context.Request.Path = new PathString("/" + path.TrimStart('/'));
         }
 
         return next(context);

@@ -28,7 +28,7 @@ public class PushBenchmarks : IDisposable
         for (var i = 0; i < Subscribers; i++)
         {
             var subscriber = Connect(port);
-            Send(subscriber, "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            Send(subscriber, "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                 + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n");
             Until(subscriber, "\"welcome\"");
             var subscribe = "{\"event\":\"subscribe\",\"data\":\"calls\",\"ack\":1}";
@@ -38,7 +38,7 @@ public class PushBenchmarks : IDisposable
 
         _publisher = Connect(port);
         var body = TestBroker.Data(200, "\"endpoint\":\"1234\"");
-        _push = [.. Encoding.ASCII.GetBytes($"POST /_notify/call HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {body.Length}\r\n\r\n"), .. body];
+        _push = [.. Encoding.ASCII.GetBytes($"POST /_notify/call HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {body.Length}\r\n\r\n"), .. body];
         for (var i = 0; i < 10_000; i++)
         {
             Push();

@@ -213,6 +213,12 @@ public sealed class NotifyBodyTests(NodeFixture fixture) : IClassFixture<NodeFix
         await client.GetsAsync("statistics:add", "[1]", answer.TakenId());
     }
 
+    [Theory]
+    [InlineData("//_notify/call%2500")]
+    [InlineData("//_notify/c%2561ll")]
+    public async Task A_path_behind_two_slashes_is_decoded_once(string path) =>
+        (await RawHttp.AskAsync(_node, "POST " + path, "[1]")).IsProblem(400, "bad_name");
+
     // The bytes are the text in Latin-1, as an old SIP phone sends a name.
     [Theory]
     [InlineData("\"Andr\u00e9\"")]
