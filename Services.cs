@@ -43,7 +43,7 @@ internal static partial class Services
 
             kestrel.Limits.KeepAliveTimeout = FastPathConnection.KeepAliveTimeout;
 
-            // Whoever sends a byte at a time holds a connection, and no more than that, for so long.
+            // A client that sends a byte at a time holds a connection, and no more than that, for so long.
             kestrel.Limits.RequestHeadersTimeout = options.Transport.HeadersTimeout;
             kestrel.Limits.MinRequestBodyDataRate = new MinDataRate(bytesPerSecond: 240, gracePeriod: TimeSpan.FromSeconds(5));
             kestrel.Limits.MaxRequestBodySize = Math.Max(options.Http.MaxBatchBytes, options.Routing.MaxMessageBytes);
@@ -83,7 +83,7 @@ internal static partial class Services
             }
         });
 
-        // Nobody who reads the log may hold up a message.
+        // A slow reader of the log does not hold up a message.
         builder.Services.Configure<ConsoleLoggerOptions>(console => console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite);
     }
 

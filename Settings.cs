@@ -33,7 +33,7 @@ internal static class Settings
         CheckArguments(args);
         try
         {
-            // Settings are read once: nobody need watch appsettings.json.
+            // Settings are read once: appsettings.json is not watched.
             return WebApplication.CreateSlimBuilder(["--hostBuilder:reloadConfigOnChange=false", .. args]);
         }
         catch (InvalidDataException unreadable)
@@ -124,7 +124,7 @@ internal static class Settings
         {string.Join("\n", All.Select(s => $"{s.Variable,-28} {s.Meaning}\n{"",-28} {s.Accepted}; default {s.Default.Replace("`", "", StringComparison.Ordinal)}"))}
         """;
 
-    /// <summary>Whoever types a name wrong is told so, and does not start something else than was meant.</summary>
+    /// <summary>A mistyped name is an error, and starts nothing else than was meant.</summary>
     private static void CheckArguments(string[] args)
     {
         for (var i = 0; i < args.Length; i++)

@@ -5,7 +5,7 @@ namespace Dmb.Access;
 /// <summary>Who may do what (docs/access.md): the one place that decides, for every route, every frame and every transport.</summary>
 internal sealed class AccessRules(AccessOptions options, RoutingOptions routing)
 {
-    /// <summary>The public bus that nobody has to be signed in for.</summary>
+    /// <summary>The public bus that anonymous callers may join.</summary>
     public const string OpenBus = "public";
 
     /// <summary>Whether callers are asked who they are at all.</summary>
@@ -14,7 +14,7 @@ internal sealed class AccessRules(AccessOptions options, RoutingOptions routing)
     /// <summary>Who calls before having said anything.</summary>
     public Caller Nobody => IsOn ? Caller.Anonymous : Caller.TrustedHost;
 
-    /// <summary>Refuses whoever has not said who they are.</summary>
+    /// <summary>Refuses an anonymous caller.</summary>
     /// <exception cref="RefusedException"><c>unauthenticated</c>.</exception>
     public static void DemandSomebody(Caller caller)
     {

@@ -21,13 +21,13 @@ internal enum Scopes
     Admin = Read | Publish | Register,
 }
 
-/// <summary>Who is calling, as claims: a host by its key, a user by a token, or somebody who said nothing. It never changes.</summary>
+/// <summary>Who is calling, as claims: a host by its key, a user by a token, or an anonymous caller. It never changes.</summary>
 internal sealed class Caller : ClaimsPrincipal
 {
-    /// <summary>Whoever calls a broker that lets everybody in.</summary>
+    /// <summary>The caller of a broker that asks for no credentials.</summary>
     public static readonly Caller TrustedHost = new("host", "", Scopes.Admin);
 
-    /// <summary>Whoever showed no credentials to a broker that asks for them.</summary>
+    /// <summary>A caller without credentials of a broker that asks for them.</summary>
     public static readonly Caller Anonymous = new(null, "", Scopes.None);
 
     private readonly HashSet<string> _roles;

@@ -8,7 +8,7 @@ namespace Dmb.Access;
 /// <param name="tokens">The tokens of users, where there are any: what reads them is not loaded before.</param>
 internal sealed class Credentials(HostKeys keys, AccessRules rules, UserTokens? tokens = null)
 {
-    /// <summary>Whoever shows this key's secret, or this token.</summary>
+    /// <summary>The caller who shows this key's secret, or this token.</summary>
     /// <exception cref="RefusedException"><c>unauthenticated</c> or <c>token_expired</c>.</exception>
     public ValueTask<Caller> FindAsync(string shown) =>
         !rules.IsOn ? new(Caller.TrustedHost) : IsToken(shown) && tokens is not null ? tokens.ReadAsync(shown) : new(FindKey(shown));

@@ -19,7 +19,7 @@ internal sealed class HostKeys
     private const int SecretLengthMin = 16;
     private readonly Caller[] _set;
 
-    /// <summary>Whoever shows one of the keys; made once, and not for each request.</summary>
+    /// <summary>The callers by their keys; made once, and not for each request.</summary>
     private volatile Caller[] _all;
 
     /// <param name="set">Keys that never change.</param>

@@ -1,6 +1,6 @@
 namespace Dmb.Access;
 
-/// <summary>What somebody wants to do: docs/access.md has a table.</summary>
+/// <summary>What a caller wants to do: docs/access.md has a table.</summary>
 internal enum Operation
 {
     /// <summary>Get a room's messages, or see how many do.</summary>

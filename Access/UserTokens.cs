@@ -20,7 +20,7 @@ internal sealed class UserTokens
     private const int RsaBitsMin = 2_048;
     private const int TokenLengthMax = 16_384;
 
-    /// <summary>By how much a clock may be behind that of whoever made a token that is not valid yet.</summary>
+    /// <summary>By how much the node's clock may be behind that of the token's issuer.</summary>
     private static readonly TimeSpan Skew = TimeSpan.FromMinutes(1);
 
     private readonly JsonWebTokenHandler _handler = new() { MapInboundClaims = false, MaximumTokenSizeInBytes = TokenLengthMax };

@@ -40,7 +40,7 @@ internal sealed record Backend(string Bkid, string Name)
     /// <summary>The room of a backend's own sockets and streams.</summary>
     public static string UplinkRoom(string bkid) => "uplink " + bkid;
 
-    /// <summary>What is said to whoever names a backend that isn't registered.</summary>
+    /// <summary>The refusal of a bkid that isn't registered.</summary>
     public static RefusedException Unknown(string? bkid) =>
         new(ErrorCode.UnknownBackend, $"There is no backend {bkid}: it was never registered, was freed, or has expired.");
 }
@@ -65,7 +65,7 @@ internal sealed class BackendUser(string bkid, string user, Subscriber subscribe
 }
 
 /// <summary>What became of a backend's message.</summary>
-/// <param name="Nodes">On how many nodes somebody got it.</param>
+/// <param name="Nodes">On how many nodes a session got it.</param>
 /// <param name="IsDuplicate">Whether the backend had sent it before, so that nothing was delivered now.</param>
 /// <param name="Taken">Whether the backplane took it.</param>
 internal readonly record struct Sent(int Nodes, bool IsDuplicate = false, Taken Taken = Taken.Fully);

@@ -35,7 +35,7 @@ internal interface IBackendStore
     /// <summary>Tells the backend of a session that went.</summary>
     ValueTask DisconnectAsync(BackendUser user);
 
-    /// <summary>Stores an uplink, and publishes it to whoever listens for the backend.</summary>
+    /// <summary>Stores an uplink, and publishes it to the backend's listeners.</summary>
     ValueTask<Taken> SendUplinkAsync(string bkid, Envelope uplink);
 
     /// <summary>The stored uplinks that came after the one with an id, or from the oldest, the oldest first.</summary>

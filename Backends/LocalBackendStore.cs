@@ -147,7 +147,7 @@ internal sealed class LocalBackendStore(FanOut fanOut, LocalHistory history, Roo
         }
     }
 
-    /// <summary>What is told of a session, stored. It is delivered under the lock too, so that counts come in their order; nobody is waited for there.</summary>
+    /// <summary>What is told of a session, stored. It is delivered under the lock too, so that counts come in their order; the delivery waits for nothing.</summary>
     private Envelope Stored(Entry backend, string type, BackendUser user, int sessions)
     {
         var json = BackendJson.Presence(type, user.Bkid, user.User, user.Subscriber.Id, sessions);

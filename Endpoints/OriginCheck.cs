@@ -28,7 +28,7 @@ internal sealed class OriginCheck(HttpOptions options)
             return origin.Equals($"{scheme}://{host}", StringComparison.OrdinalIgnoreCase);
         }
 
-        // The Host is not asked: it may be a name that somebody pointed at this machine.
+        // The Host is not asked: it may be a foreign name that points at this machine.
         var local = port == 80 ? "" : $":{port}";
         return origin == "http://localhost" + local || origin == "http://127.0.0.1" + local || origin == "http://[::1]" + local;
     }

@@ -28,7 +28,7 @@ internal static partial class Problems
     /// <summary>RFC 9457 §3.</summary>
     public const string ContentType = "application/problem+json";
 
-    /// <summary>Answers what endpoints refuse, what the server refuses, and what nobody expected, with a problem.</summary>
+    /// <summary>Answers what endpoints refuse, what the server refuses, and unexpected exceptions, with a problem.</summary>
     public static void UseProblems(this WebApplication app)
     {
         app.Use(async (context, next) =>
@@ -69,7 +69,7 @@ internal static partial class Problems
             }
             catch (Exception e) when (e is ConnectionResetException || context.RequestAborted.IsCancellationRequested)
             {
-                // Whoever reads a body may know of a reset before the server does, which would then read on.
+                // The reader of a body may know of a reset before the server does, which would then read on.
                 context.Abort();
                 LogGone(app.Logger, context.Request.Path, e);
             }
@@ -107,7 +107,7 @@ internal static partial class Problems
         _ => null,
     };
 
-    /// <summary>Where a body comes that nobody is going to read, the connection can't go on: the answer says so.</summary>
+    /// <summary>A body that is not read ends the connection: the answer says so.</summary>
     public static void CloseIfUnread(HttpContext context)
     {
         if (context.Features.Get<IHttpRequestBodyDetectionFeature>() is { CanHaveBody: true })

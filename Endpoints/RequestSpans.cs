@@ -21,7 +21,7 @@ internal static class RequestSpans
             span.IsAllDataRequested = false;
         }
 
-        // What is in a query is nobody else's business.
+        // A query may hold a token, and is no attribute.
         span.SetTag("url.query", null);
         await next(context);
         Describe(span, context.Request.Method, (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText, context.Response.StatusCode);

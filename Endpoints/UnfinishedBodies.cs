@@ -3,8 +3,8 @@ using Dmb.Routing;
 namespace Dmb.Endpoints;
 
 /// <summary>
-/// Bytes of bodies that have come in part and wait for their rest, over all connections. The limit holds whoever sends
-/// them, so that many slow senders together do not take the node's memory.
+/// Bytes of bodies that have come in part and wait for their rest, over all connections. The limit does not
+/// depend on the senders, so that many slow ones together do not take the node's memory.
 /// </summary>
 internal sealed class UnfinishedBodies(HttpOptions options)
 {

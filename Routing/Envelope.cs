@@ -30,7 +30,7 @@ internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnl
     /// <summary>The last span on its way (W3C Trace Context), if its trace is sampled; else null.</summary>
     public string? Traceparent { get; set; }
 
-    /// <summary>One JSON value in UTF-8. Borrowed from whoever publishes until <see cref="Keep"/>. Empty for what only moves rooms' positions on.</summary>
+    /// <summary>One JSON value in UTF-8. Borrowed from the publisher until <see cref="Keep"/>. Empty for what only moves rooms' positions on.</summary>
     public ReadOnlyMemory<byte> Data { get; private set; } = data;
 
     /// <summary>

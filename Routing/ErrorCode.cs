@@ -26,7 +26,7 @@ internal static class ErrorCode
     public const string Internal = "internal";
 }
 
-/// <summary>A refusal on its way to whoever asked: a code of <see cref="ErrorCode"/> and a sentence for people.</summary>
+/// <summary>A refusal on its way to the caller: a code of <see cref="ErrorCode"/> and a sentence for people.</summary>
 internal class RefusedException(string code, string message, Exception? cause = null) : Exception(message, cause)
 {
     public string Code { get; } = code;

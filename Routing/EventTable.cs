@@ -41,7 +41,7 @@ internal sealed class EventTable
     /// <summary>All registrations, by the event's name.</summary>
     public IEnumerable<EventRegistration> All() => _events.Values.OrderBy(e => e.Event, StringComparer.Ordinal);
 
-    /// <summary>The registration of an event, or null when nobody registered it.</summary>
+    /// <summary>The registration of an event, or null if it is not registered.</summary>
     public EventRegistration? Find(ReadOnlySpan<char> name) => _byCharacters.TryGetValue(name, out var registration) ? registration : null;
 
     /// <summary>Registers an event, or replaces its default room. A default room that is no bus counts as none.</summary>

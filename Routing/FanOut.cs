@@ -91,7 +91,7 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTele
         }
     }
 
-    /// <summary>The rooms that somebody on this node is in, how many that is, and whether messages wait for one of them.</summary>
+    /// <summary>The rooms with members on this node, how many members that is, and whether messages wait for one of them.</summary>
     private Span<Room> Find(string[] names, Round round, out int members, out bool mustQueue)
     {
         (members, mustQueue) = (0, false);

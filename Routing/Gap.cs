@@ -8,7 +8,7 @@ internal static class Gap
 {
     public const string Event = "gap";
 
-    /// <summary>The data: how many messages of a room are missing, or null where nobody can know, and why.</summary>
+    /// <summary>The data: how many messages of a room are missing, or null where that is unknown, and why.</summary>
     public static byte[] ToJson(string room, long? lost, string? why) =>
     [
         .. "{\"room\":"u8, .. JsonText.Quote(room), .. ",\"lost\":"u8, .. Encoding.ASCII.GetBytes(lost?.ToString(CultureInfo.InvariantCulture) ?? "null"),

@@ -9,7 +9,7 @@ internal sealed class IdempotencyTable(RoutingOptions options, TimeProvider time
 
     /// <summary>
     /// Takes a key. True for the first one, who then says in <paramref name="id"/> which id the message has, or why it was
-    /// refused; whoever comes later finds it there.
+    /// refused; later callers find it there.
     /// </summary>
     public bool TryTake(string key, out TaskCompletionSource<string> id)
     {

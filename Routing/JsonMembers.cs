@@ -3,7 +3,7 @@ using System.Text.Json;
 
 namespace Dmb.Routing;
 
-/// <summary>An object that somebody sent, and its members; of one that comes twice the last counts, unknown ones are skipped.</summary>
+/// <summary>An object as it was sent, and its members; of one that comes twice the last counts, unknown ones are skipped.</summary>
 internal readonly struct JsonMembers
 {
     private readonly ReadOnlyMemory<byte> _json;

@@ -88,7 +88,7 @@ internal static class JsonText
     private static bool IsPlain(string text) => !text.AsSpan().ContainsAnyExcept(Plain);
 
     /// <summary>
-    /// What somebody sent as JSON, without what surrounds it: byte order mark, white space. Nothing at all is <c>{}</c>; bytes
+    /// JSON as it was sent, without what surrounds it: byte order mark, white space. Nothing at all is <c>{}</c>; bytes
     /// that are not UTF-8 become U+FFFD and are counted.
     /// </summary>
     public static ReadOnlyMemory<byte> Clean(ReadOnlyMemory<byte> text, BrokerTelemetry telemetry)

@@ -36,7 +36,7 @@ internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, RoomTabl
         var turns = Count(envelope);
         try
         {
-            // Nobody is waited for meanwhile: what is delivered has its place when the call returns.
+            // The delivery waits for nothing: what is delivered has its place when the call returns.
             return fanOut.DeliverAsync(envelope);
         }
         finally
@@ -131,8 +131,8 @@ internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, RoomTabl
     }
 
     /// <summary>
-    /// Gives a message its places, and keeps it. A room in which somebody is has its turn taken, one message after the other, so that a
-    /// subscriber gets them in the order of the count; one in which nobody is need not wait: whoever joins asks where it stands after that.
+    /// Gives a message its places, and keeps it. A room with members takes its messages in turn, one after the other, so that a
+    /// subscriber gets them in the order of the count; a room without members does not wait: a later join asks where it stands after that.
     /// </summary>
     private Entry[] Count(Envelope envelope)
     {
@@ -175,7 +175,7 @@ internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, RoomTabl
         return entries;
     }
 
-    /// <summary>The rooms that somebody is in, always in the same order.</summary>
+    /// <summary>The rooms with members, always in the same order.</summary>
     private Entry[] Occupied(string[] rooms, Entry?[] entries)
     {
         List<Entry>? occupied = null;

@@ -4,7 +4,7 @@ using Dmb.Telemetry;
 
 namespace Dmb.Routing;
 
-/// <summary>What became of a publish: <see cref="Id"/> is null when nobody registered the event.</summary>
+/// <summary>What became of a publish: <see cref="Id"/> is null when the event is not registered.</summary>
 internal readonly record struct Published(string? Id, bool Duplicate, Taken Taken)
 {
     public static readonly Published Ignored;
@@ -39,7 +39,7 @@ internal sealed class Publisher(
     /// Publishes what anybody sent to a registered event: to its default bus, to the notification rooms of its
     /// <c>_in</c> and, when it came from a host, to that of its <c>endpoint</c>.
     /// </summary>
-    /// <param name="registration">The event, or null for one that nobody registered: it is ignored and counted.</param>
+    /// <param name="registration">The event, or null for one that is not registered: it is ignored and counted.</param>
     /// <param name="data">One JSON value, trimmed; borrowed until this completes.</param>
     /// <param name="address">What <see cref="Address.Read"/> found in it.</param>
     /// <param name="key">The idempotency key, or null.</param>
@@ -64,7 +64,7 @@ internal sealed class Publisher(
         return published;
     }
 
-    /// <summary>Checks and addresses a message as <see cref="PublishAsync"/> does; null when nobody registered its event.</summary>
+    /// <summary>Checks and addresses a message as <see cref="PublishAsync"/> does; null when its event is not registered.</summary>
     public Envelope? Prepare(EventRegistration? registration, ReadOnlyMemory<byte> data, Address address, string? id)
     {
         if (registration is null)

@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace Dmb.Routing;
 
-/// <summary>What somebody who registers an event says: <c>{"event":…,"default_room":…?}</c>.</summary>
+/// <summary>The body of a registration: <c>{"event":…,"default_room":…?}</c>.</summary>
 internal readonly record struct RegisterRequest(string Event, string? DefaultRoom)
 {
     /// <summary>Reads it from one JSON value; null when it is no object with a string <c>event</c>. A default room that is no string is none.</summary>

@@ -61,7 +61,7 @@ internal sealed class Room(string name)
     }
 
     /// <summary>
-    /// Tells where the room's history stood after a subscriber had joined, which counts if nobody knew, and up to where it has the
+    /// Tells where the room's history stood after a subscriber had joined, which counts if it was unknown, and up to where it has the
     /// messages already; gives the place from which on all reach it.
     /// </summary>
     public StreamPosition Start(Membership membership, StreamPosition now, StreamPosition has)
@@ -125,7 +125,7 @@ internal sealed class Room(string name)
 
     /// <summary>
     /// Copies the subscribers to the front of <paramref name="target"/>, which grows as needed, and counts them. Of a message at a
-    /// position, those that lack it: nobody if it was handed out before.
+    /// position, those that lack it: none if it was handed out before.
     /// </summary>
     public int CopyTo(ref Subscriber[] target, StreamPosition position = default)
     {
@@ -160,7 +160,7 @@ internal sealed class Room(string name)
     {
         if (position.Epoch != _last.Epoch)
         {
-            // Whoever is in the room is in it from the beginning of this life on.
+            // Each member is in the room from the beginning of this epoch on.
             for (var i = 0; i < _count; i++)
             {
                 _members[i].After = Math.Min(_members[i].After, 0);

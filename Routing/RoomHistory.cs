@@ -1,6 +1,6 @@
 namespace Dmb.Routing;
 
-/// <summary>A room that somebody wants to be in, and, of one who comes back, the last place that was seen there.</summary>
+/// <summary>A room that a session wants to join, and, of one that comes back, the last position that it saw there.</summary>
 /// <param name="Room">The room.</param>
 /// <param name="Since">The place behind which all is wanted; null for who wants only what comes from now on.</param>
 internal readonly record struct RoomRequest(string Room, StreamPosition? Since = null);

@@ -19,7 +19,7 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
     /// </summary>
     /// <param name="subscriber">Who.</param>
     /// <param name="requests">Where.</param>
-    /// <param name="isHeld">Whether all that comes from there waits for the replay, also for whoever missed nothing.</param>
+    /// <param name="isHeld">Whether all that comes from there waits for the replay, also for a session that missed nothing.</param>
     /// <exception cref="RefusedException">What was missed can't be read now: then the subscriber is where it was before.</exception>
     public async ValueTask<JoinOperation> JoinAsync(Subscriber subscriber, IReadOnlyList<RoomRequest> requests, bool isHeld = false)
     {
@@ -100,7 +100,7 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
         }
     }
 
-    /// <summary>What is kept of rooms; where nobody asks for what was missed, it does not matter if that is not known.</summary>
+    /// <summary>What is kept of rooms; where no request asks for what was missed, it may be unknown.</summary>
     private async ValueTask<IReadOnlyList<RoomHistory>> ReadAsync(RoomRequest[] requests)
     {
         try

@@ -3,7 +3,7 @@ using Dmb.Telemetry;
 
 namespace Dmb.Routing;
 
-/// <summary>Who is in which room on this node. A room exists while somebody is in it.</summary>
+/// <summary>Who is in which room on this node. A room exists while it has members.</summary>
 internal sealed class RoomTable
 {
     private readonly ConcurrentDictionary<string, Room> _rooms = [];
@@ -11,13 +11,13 @@ internal sealed class RoomTable
     public RoomTable(BrokerTelemetry telemetry) => telemetry.Meter.CreateObservableUpDownCounter(
         "dmb.rooms", () => (long)Count, "{room}", "Rooms that have subscribers on this node.");
 
-    /// <summary>How many rooms have somebody in them.</summary>
+    /// <summary>How many rooms have members.</summary>
     public int Count => _rooms.Count;
 
     /// <summary>The rooms that have subscribers now, in no order.</summary>
     public IEnumerable<Room> All => _rooms.Values;
 
-    /// <summary>The room of that name, or null when nobody is in it.</summary>
+    /// <summary>The room of that name, or null when it has no member.</summary>
     public Room? Find(string name) => _rooms.GetValueOrDefault(name);
 
     /// <summary>Puts a subscriber in a room of this node; what is published after this reaches it. False if it was in it before.</summary>

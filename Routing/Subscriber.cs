@@ -13,7 +13,7 @@ internal abstract class Subscriber
     private Held? _held;
 
     /// <summary>
-    /// Hands it an envelope; never blocks, never throws. True when nobody is about to flush this subscriber:
+    /// Hands it an envelope; never blocks, never throws. True when no flush of this subscriber is due:
     /// then the caller calls <see cref="Flush"/> once it has queued all it has.
     /// </summary>
     /// <param name="envelope">The envelope.</param>
@@ -147,6 +147,6 @@ internal sealed class Membership(Room room, Subscriber subscriber)
     /// <summary>The number, in the life of the room's count, of the last message that it does not need, or <see cref="Unknown"/>; guarded by the room.</summary>
     public long After { get; set; }
 
-    /// <summary>Nobody knows yet where the room's history stood when it joined.</summary>
+    /// <summary>It is not known yet where the room's history stood when it joined.</summary>
     public const long Unknown = -1;
 }

@@ -4,7 +4,7 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Dmb.Routing;
 
-/// <summary>Random bytes of the operating system, which nobody can guess. The framework's own would load OpenSSL for them: 6 MB, and time at the start.</summary>
+/// <summary>Unpredictable random bytes of the operating system. The framework's own would load OpenSSL for them: 6 MB, and time at the start.</summary>
 internal static class SystemRandom
 {
     private static readonly SafeFileHandle? Source =

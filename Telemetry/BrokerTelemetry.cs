@@ -5,8 +5,8 @@ using System.Globalization;
 namespace Dmb.Telemetry;
 
 /// <summary>
-/// The meter <c>Dmb</c> (docs/protocol.md §11). What a message passes on its way is counted in a field and read when somebody asks, so that it
-/// costs the same whether somebody does.
+/// The meter <c>Dmb</c> (docs/protocol.md §11). What a message passes on its way is counted in a field and read when a listener asks, so that it
+/// costs the same with and without one.
 /// </summary>
 internal sealed class BrokerTelemetry : IDisposable
 {
@@ -91,7 +91,7 @@ internal sealed class BrokerTelemetry : IDisposable
     public void PublishedSince(long start) => _publishDuration.Record(Stopwatch.GetElapsedTime(start).TotalSeconds);
 
     /// <summary>
-    /// Notes how old a message is now that it is queued for sessions. An id that somebody brought says nothing, unless it is a UUIDv7 of the
+    /// Notes how old a message is now that it is queued for sessions. An id that the publisher brought says nothing, unless it is a UUIDv7 of the
     /// last hour. A clock that goes behind another's makes no lag negative.
     /// </summary>
     public void DeliveredNow(string id)

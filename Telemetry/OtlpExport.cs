@@ -71,7 +71,7 @@ internal sealed class OtlpExport(ILoggerFactory loggers) : IHostedLifecycleServi
         }
     }
 
-    /// <summary>Whether a signal has somewhere to go, and nobody says that it is not to.</summary>
+    /// <summary>Whether a signal has an endpoint and is not switched off.</summary>
     private static bool Wants(string signal) =>
         (Variable("OTEL_EXPORTER_OTLP_ENDPOINT") ?? Variable($"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")) is not null
         && !string.Equals(Variable($"OTEL_{signal}_EXPORTER"), "none", StringComparison.OrdinalIgnoreCase);

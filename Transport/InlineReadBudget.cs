@@ -26,7 +26,7 @@ internal static class InlineReadBudget
     {
         if (_whose != connection)
         {
-            // The thread came to another connection: nobody keeps it.
+            // The thread has come to another connection, so that none keeps it.
             (_whose, _reads) = (connection, 0);
         }
 

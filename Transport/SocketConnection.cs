@@ -9,7 +9,7 @@ namespace Dmb.Transport;
 /// <summary>One connection, as the server sees it.</summary>
 internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
 {
-    /// <summary>What has come and nobody read is read before the socket is closed, up to so many times: a reset would overtake the last answer.</summary>
+    /// <summary>Received bytes that are unread are read before the socket is closed, up to so many times: a reset would overtake the last answer.</summary>
     private const int LastReadsMax = 16;
     private const int LastReadBytes = 65_536;
 

@@ -12,7 +12,7 @@ namespace Dmb.Transport;
 internal sealed class SocketListenerFactory(ConnectionGate gate, TransportOptions options, TimeProvider time, ILogger<SocketListener> logger)
     : IConnectionListenerFactory
 {
-    /// <exception cref="AddressInUseException">Somebody else listens there.</exception>
+    /// <exception cref="AddressInUseException">Another socket listens there.</exception>
     /// <exception cref="SocketException">The address is not this machine's, or the port not this user's.</exception>
     public ValueTask<IConnectionListener> BindAsync(EndPoint endpoint, CancellationToken cancellationToken = default)
     {
@@ -68,7 +68,7 @@ internal sealed partial class SocketListener : IConnectionListener
 
     public EndPoint EndPoint { get; }
 
-    /// <summary>The next connection; null once nobody listens any more.</summary>
+    /// <summary>The next connection; null once the listener is closed.</summary>
     public async ValueTask<ConnectionContext?> AcceptAsync(CancellationToken cancellationToken = default)
     {
         while (true)

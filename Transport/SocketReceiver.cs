@@ -6,7 +6,7 @@ using System.Threading.Tasks.Sources;
 namespace Dmb.Transport;
 
 /// <summary>
-/// What comes on a socket, received when it is asked for and not before, into one buffer that grows while somebody wants more than it
+/// What comes on a socket, received when it is asked for and not before, into one buffer that grows while a reader wants more than it
 /// holds. The read goes on where the socket said that something is there, on that thread.
 /// </summary>
 internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>, IDisposable
@@ -16,7 +16,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
     /// <summary>Room for less is no use to receive into.</summary>
     private const int FreeBytesMin = 1_024;
 
-    /// <summary>What is received beforehand by <see cref="Watch"/>; whoever sends more is told to be gone.</summary>
+    /// <summary>Limit for unread bytes while watching; past it the connection is reported as closed.</summary>
     private const int WatchedBytesMax = 65_536;
 
     private readonly Lock _lock = new();
@@ -114,7 +114,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         _source.SetResult(default);
     }
 
-    /// <summary>Nothing comes any more, whatever the client does: whoever waits reads the end.</summary>
+    /// <summary>Receives nothing more; a pending read returns the end.</summary>
     public void End()
     {
         lock (_lock)
@@ -147,7 +147,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
     public void Dispose() => Complete();
 
     /// <summary>
-    /// Makes the connection's end seen (<see cref="SocketConnection.ConnectionClosed"/>) although nobody reads, until the next read. No buffer is held meanwhile.
+    /// Makes the connection's end seen (<see cref="SocketConnection.ConnectionClosed"/>) although nothing reads, until the next read. No buffer is held meanwhile.
     /// </summary>
     public void Watch()
     {
@@ -158,7 +158,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         }
     }
 
-    /// <summary>What has come and nobody read; nothing is received any more.</summary>
+    /// <summary>The received bytes that are unread; nothing is received any more.</summary>
     public byte[] Take()
     {
         lock (_lock)

@@ -12,7 +12,7 @@ internal sealed class SocketSender(SocketConnection connection) : PipeWriter
     private byte[] _buffer = [];
     private int _length;
 
-    /// <summary>Nothing leaves any more: the connection is lost, or somebody else's.</summary>
+    /// <summary>Nothing leaves any more: the connection is lost, or its socket is detached.</summary>
     private volatile bool _isCompleted;
 
     public override bool CanGetUnflushedBytes => true;
@@ -69,10 +69,10 @@ internal sealed class SocketSender(SocketConnection connection) : PipeWriter
     {
     }
 
-    /// <summary>Nothing more is sent. The buffer stays with whoever is writing or sending: the next flush gives it back.</summary>
+    /// <summary>Nothing more is sent. The buffer stays with the write or send that is under way: the next flush gives it back.</summary>
     public override void Complete(Exception? exception = null) => _isCompleted = true;
 
-    /// <summary>Sends the rest. It is not given up halfway, whoever waits: what was begun is finished, or the connection ends.</summary>
+    /// <summary>Sends the rest. It is not given up halfway: what was begun is finished, or the connection ends.</summary>
     private async ValueTask<FlushResult> SendAsync(int sent)
     {
         try
