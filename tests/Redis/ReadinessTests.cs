@@ -82,6 +82,9 @@ public sealed class ReadinessTests
         await using var redis = await RedisServer.StartAsync();
         await using var node = await StartAsync(redis.Port);
         await node.BecomesAsync("ready");
+
+        // Logged a moment after the node is ready.
+        await node.LogAsync("Connected to Redis");
         var before = node.Log.Length;
         await using var client = await node.ConnectAsync();
         await redis.KillAsync();
