@@ -34,7 +34,7 @@ public sealed class FirstConnectionTests
         {
             "no password" or "wrong password" => ["--requirepass", "right"],
             "read only" => ["--replicaof", "127.0.0.1 1"],
-            "moved to a cluster" => ["--cluster-enabled", "yes"],
+            "moved to a cluster" => ["--cluster-enabled", "yes", "--cluster-port", $"{RedisServer.FreePort()}"],
             _ => [],
         };
         await using var redis = new RedisServer(options);
