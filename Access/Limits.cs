@@ -58,7 +58,7 @@ internal sealed class Limits(AccessOptions options) : IDisposable
     }
 
     /// <summary>An address as it is counted: of IPv6 the network, since one customer has all of its addresses (RFC 6177).</summary>
-    private static string AddressOf(IPAddress? address)
+    public static string AddressOf(IPAddress? address)
     {
         address = address is { IsIPv4MappedToIPv6: true } ? address.MapToIPv4() : address;
         return address is { AddressFamily: AddressFamily.InterNetworkV6 }

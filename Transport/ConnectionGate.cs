@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Threading.RateLimiting;
+using Dmb.Access;
 using Dmb.Telemetry;
 
 namespace Dmb.Transport;
@@ -15,7 +16,6 @@ internal sealed partial class ConnectionGate : IDisposable
 {
     /// <summary>Descriptors that connections leave free: this many, or a tenth of all.</summary>
     private const int ReserveMin = 64;
-    private const int Ipv6NetworkBytes = 8;
 
     /// <summary>How often the log repeats that connections are refused.</summary>
     private static readonly TimeSpan WarningInterval = TimeSpan.FromMinutes(1);
@@ -69,7 +69,7 @@ internal sealed partial class ConnectionGate : IDisposable
             return true;
         }
 
-        var held = _perAddress.AttemptAcquire(AddressOf(address));
+        var held = _perAddress.AttemptAcquire(Limits.AddressOf(address));
         if (held.IsAcquired)
         {
             lease = held;
@@ -94,14 +94,6 @@ internal sealed partial class ConnectionGate : IDisposable
             LogRefused(why);
         }
     }
-
-    /// <summary>An address as it is counted: of IPv6 the network, since one customer has all of its addresses (RFC 6177).</summary>
-    private static string AddressOf(IPAddress address) => address switch
-    {
-        { IsIPv4MappedToIPv6: true } => address.MapToIPv4().ToString(),
-        { AddressFamily: AddressFamily.InterNetworkV6 } => Convert.ToHexString(address.GetAddressBytes().AsSpan(0, Ipv6NetworkBytes)),
-        _ => address.ToString(),
-    };
 
     /// <summary>The soft limit in <c>/proc/self/limits</c> (proc(5)).</summary>
     private static long ReadFilesMax()
