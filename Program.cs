@@ -82,6 +82,7 @@ app.MapOperatorCommands();
 app.MapBackends();
 app.MapEventStream();
 app.MapSockets();
+app.MapSocketIo();
 app.MapHealth();
 app.MapMetrics();
 app.MapConsole();

@@ -186,6 +186,7 @@ internal static partial class Services
             .AddSingleton<SessionTable>()
             .AddSingleton<SocketBroker>()
             .AddSingleton<SocketSessions>()
+            .AddSingleton<EngineIoSessions>()
             .AddSingleton<Drain>()
             .AddHostedService<KeepAlive>()
             .AddHostedService(services => services.GetRequiredService<Drain>());

@@ -20,6 +20,11 @@ internal static class SettingsCheck
             throw new Settings.BadValueException("DMB_HOST", options.Http.Host, "an IP address, localhost or *");
         }
 
+        if (options.Sockets.NodeName.Length > 16 || !options.Sockets.NodeName.All(char.IsAsciiLetterOrDigit))
+        {
+            throw new Settings.BadValueException("DMB_NODE_NAME", options.Sockets.NodeName, "1 to 16 letters and digits");
+        }
+
         CheckAccess(options);
 
         CheckBuses("DMB_PUBLIC_BUSES", options.Routing.PublicBuses);

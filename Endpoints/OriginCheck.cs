@@ -39,7 +39,8 @@ internal static class OriginMiddleware
 {
     /// <summary>The framework's CORS, for requests of pages: it would make a service scope for each of the others too.</summary>
     public static void UseCrossOrigin(this WebApplication app) =>
-        app.UseWhen(context => context.Request.Headers.Origin.Count > 0, pages => pages.UseCors());
+        app.UseWhen(
+            context => context.Request.Headers.Origin.Count > 0 && !SocketIoEndpoints.IsSocketIo(context.Request), pages => pages.UseCors());
 
     /// <summary>Everything but /ws, which tells the page itself (close code 4003).</summary>
     public static void UseOriginCheck(this WebApplication app)

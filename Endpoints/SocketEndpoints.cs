@@ -28,9 +28,10 @@ internal static class SocketEndpoints
         sockets.UseWebSockets(new WebSocketOptions { KeepAliveInterval = Timeout.InfiniteTimeSpan });
     });
 
-    /// <summary>Whether a request is for the sockets.</summary>
+    /// <summary>Whether a request is for the sockets: /ws, or Socket.IO's.</summary>
     public static bool IsSocket(HttpRequest request) =>
-        request.Path.StartsWithSegments(Path, StringComparison.OrdinalIgnoreCase);
+        request.Path.StartsWithSegments(Path, StringComparison.OrdinalIgnoreCase)
+        || SocketIoEndpoints.IsSocketIo(request);
 
     public static void MapSockets(this IEndpointRouteBuilder routes)
     {
@@ -158,7 +159,7 @@ internal static class SocketEndpoints
     }
 
     /// <summary>What cuts a connection of the server's.</summary>
-    private static Action AbortOf(HttpContext context)
+    public static Action AbortOf(HttpContext context)
     {
         // The framework cuts the connection when a client breaks the protocol, and with it the close frame that says
         // so.

@@ -58,6 +58,11 @@ internal sealed class EventTable
             throw new RefusedException(ErrorCode.BadName, "Events that begin with dmb: are the broker's own.");
         }
 
+        if (Names.IsReservedByClients(name))
+        {
+            throw new RefusedException(ErrorCode.BadName, "Socket.IO clients use this name for events of their own.");
+        }
+
         var registration = new EventRegistration(name, BusOrNull(defaultRoom));
         lock (_writing)
         {

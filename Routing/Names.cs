@@ -37,6 +37,12 @@ internal static class Names
         && Word.Contains(name[0])
         && !name.ContainsAnyExcept(EventCharacters);
 
+    /// <summary>
+    /// Names that Socket.IO clients use for events of their own: a client 4.x that is sent one drops the connection.
+    /// </summary>
+    public static bool IsReservedByClients(ReadOnlySpan<char> name) =>
+        name is "connect" or "connect_error" or "disconnect" or "disconnecting" or "newListener" or "removeListener";
+
     /// <summary>A channel without <c>*</c>, which is reserved for subscriptions by pattern.</summary>
     public static bool IsRoom(ReadOnlySpan<char> name) => !name.Contains('*') && IsChannel(name);
 

@@ -87,6 +87,15 @@ internal sealed class Room(string name)
         }
     }
 
+    /// <summary>From where on the room's messages reach a subscriber; none as long as that is not known.</summary>
+    public StreamPosition StartOf(Membership membership)
+    {
+        lock (_lock)
+        {
+            return membership.After < 0 || _last.IsNone ? default : _last with { Seq = membership.After };
+        }
+    }
+
     /// <summary>Where the room's history stands is not known any more.</summary>
     public void Forget()
     {

@@ -4,7 +4,7 @@ namespace Dmb.Routing;
 internal abstract class Subscriber
 {
     /// <summary>Public name, unique over the cluster.</summary>
-    public string Id { get; } = Guid.NewGuid().ToString("N");
+    public string Id { get; init; } = Guid.NewGuid().ToString("N");
 
     /// <summary>The rooms it is in. Read and changed by <see cref="RoomTable"/>, under a lock on it.</summary>
     internal Dictionary<string, Membership> Memberships { get; } = [];

@@ -51,6 +51,15 @@ internal sealed class SocketOptions
     [Range(0, 3600)]
     public TimeSpan DrainWindow { get; set; } = TimeSpan.FromSeconds(5);
 
+    [Description(
+        "Whether Socket.IO sessions can be recovered, which adds an argument to their events: for clients that ask, or all.")]
+    [AllowedValues("off", "asked", "on")]
+    public string SocketioRecovery { get; set; } = "asked";
+
+    [Description(
+        "What the sids of this node's Socket.IO sessions begin with, for proxies that route by it: letters and digits.")]
+    public string NodeName { get; set; } = "";
+
     [Description("Whether sockets may negotiate permessage-deflate.")]
     public bool WsCompression { get; set; }
 }

@@ -43,8 +43,16 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
     }
 
     /// <summary>Makes the session of an admitted client.</summary>
-    public Session Open(in AdmittedSession admitted, IFrameOutput output) =>
-        new(sessions, admitted.Caller, admitted.Wire, output) { Address = admitted.Address, Agent = admitted.Agent };
+    /// <param name="admitted">The admitted session.</param>
+    /// <param name="output">Where its frames are written.</param>
+    /// <param name="id">Its public name; null for a new one.</param>
+    public Session Open(in AdmittedSession admitted, IFrameOutput output, string? id = null) =>
+        new(sessions, admitted.Caller, admitted.Wire, output)
+        {
+            Id = id ?? Guid.NewGuid().ToString("N"),
+            Address = admitted.Address,
+            Agent = admitted.Agent,
+        };
 
     /// <summary>
     /// Runs an opened session: registers and welcomes it, or closes it if it was admitted to be refused, reads what its
@@ -61,23 +69,32 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
         var client = new SocketClient(session, broker, admitted.Address);
         using (admitted.Lease)
         {
-            if (admitted.Refusal is null)
+            var mustFlush = false;
+            if (admitted.Refusal is null && !transport.IsOpenedByClient)
             {
                 // Queued before the session is registered, so that nothing precedes it.
-                session.Queue("welcome", ServerEvents.Welcome(
-                    session.Id, BuildInfo.Version, session.Caller.IsAnonymous, broker.Options, broker.Routing));
+                mustFlush = QueueWelcome(session);
             }
 
             sessions.Add(session);
             try
             {
-                if (admitted.Refusal is null)
+                if (admitted.Refusal is not null)
                 {
-                    await WelcomeAsync(session);
+                    session.Close(admitted.Refusal);
+                    FlushIf(session, mustFlush);
+                }
+                else if (!transport.IsOpenedByClient)
+                {
+                    await JoinOpenBusAsync(session, mustFlush);
                 }
                 else
                 {
-                    session.Close(admitted.Refusal);
+                    FlushIf(session, mustFlush);
+                    if (!await OpenAsync(session, transport))
+                    {
+                        return;
+                    }
                 }
 
                 await transport.ReadAsync(client);
@@ -108,14 +125,47 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
         }
     }
 
+    /// <summary>Opens, welcomes and recovers a client that speaks first; false if it doesn't come to that.</summary>
+    private async Task<bool> OpenAsync(Session session, IClientTransport transport)
+    {
+        var opening = await transport.OpenAsync();
+        if (!opening.IsOpen)
+        {
+            return false;
+        }
+
+        var mustFlush = opening.MustFlush | QueueWelcome(session);
+        if (opening.Recovered is { } recovered)
+        {
+            FlushIf(session, mustFlush);
+            mustFlush = false;
+            recovered.SendGaps();
+            await recovered.DisposeAsync();
+        }
+
+        await JoinOpenBusAsync(session, mustFlush);
+        return true;
+    }
+
+    private bool QueueWelcome(Session session) => session.Queue("welcome", ServerEvents.Welcome(
+        session.Id, BuildInfo.Version, session.Caller.IsAnonymous, broker.Options, broker.Routing));
+
     /// <summary>Joins the open bus and sends the queued welcome: a client that has read it is in the room.</summary>
-    private async Task WelcomeAsync(Session session)
+    private async Task JoinOpenBusAsync(Session session, bool mustFlush)
     {
         try
         {
             await (await broker.Joins.JoinAsync(session, [AccessRules.OpenBus])).DisposeAsync();
         }
         finally
+        {
+            FlushIf(session, mustFlush);
+        }
+    }
+
+    private static void FlushIf(Session session, bool mustFlush)
+    {
+        if (mustFlush)
         {
             session.Flush();
         }

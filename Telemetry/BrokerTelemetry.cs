@@ -10,7 +10,7 @@ namespace Dmb.Telemetry;
 /// </summary>
 internal sealed class BrokerTelemetry : IDisposable
 {
-    private static readonly string[] Reasons = ["gap", "inputs_full", "not_understood", "slow_consumer", "spool_expired", "spool_lost"];
+    private static readonly string[] Reasons = ["gap", "inputs_full", "not_understood", "reserved_event", "slow_consumer", "spool_expired", "spool_lost"];
     private static readonly TimeSpan LagMax = TimeSpan.FromHours(1);
 
     private readonly TimeProvider _time;

@@ -72,7 +72,8 @@ internal static class ClientFrameReader
         return new ClientFrame(name, data, address, ack);
     }
 
-    private static bool IsJson(ReadOnlySpan<byte> text)
+    /// <summary>Whether a text is one JSON value, however deep.</summary>
+    public static bool IsJson(ReadOnlySpan<byte> text)
     {
         var reader = new Utf8JsonReader(text, new JsonReaderOptions { MaxDepth = text.Length });
         try

@@ -83,7 +83,9 @@ internal sealed class SharedStream : Stream
     /// <summary>The socket that has left the server; the owner of the stream closes it.</summary>
     public Socket? Socket { get; }
 
-    /// <summary>Whose connection it is. Set before the first read or write.</summary>
+    /// <summary>
+    /// Whose connection it is. Null until a session takes it over: then what is written goes to the connection at once.
+    /// </summary>
     public Session? Session { get; set; }
 
     public override bool CanRead => true;
@@ -122,7 +124,7 @@ internal sealed class SharedStream : Stream
     private async ValueTask<int> ReadInnerAsync(Memory<byte> buffer, CancellationToken cancellationToken)
     {
         var read = await Inner!.ReadAsync(buffer, cancellationToken);
-        Session!.RecordActivity();
+        Session?.RecordActivity();
         return read;
     }
 
@@ -134,17 +136,30 @@ internal sealed class SharedStream : Stream
 
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
+        if (Session is null)
+        {
+            return Inner?.WriteAsync(buffer, cancellationToken) ?? SendAsync(Socket!, buffer, cancellationToken);
+        }
+
         if ((buffer.Span[0] & OpcodeMask) == CloseOpcode)
         {
             // The last frame there is (RFC 6455 §5.5.1).
-            Session!.Finish(buffer.ToArray());
+            Session.Finish(buffer.ToArray());
         }
         else
         {
-            Session!.Send(buffer.ToArray());
+            Session.Send(buffer.ToArray());
         }
 
         return ValueTask.CompletedTask;
+    }
+
+    private static async ValueTask SendAsync(Socket socket, ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken)
+    {
+        while (buffer.Length > 0)
+        {
+            buffer = buffer[await socket.SendAsync(buffer, SocketFlags.None, cancellationToken)..];
+        }
     }
 
     public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
@@ -234,7 +249,7 @@ internal sealed class SharedStream : Stream
                 return 0;
             }
 
-            stream.Session!.RecordActivity();
+            stream.Session?.RecordActivity();
             return stream._received = BytesTransferred;
         }
     }
