@@ -5,12 +5,13 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 # Debian packages.
-needed=(apache2 chromium clang curl lld nginx openssl prometheus redis-server python3-redis python3-websockets systemd zlib1g-dev)
+needed=(apache2 chromium clang curl lld nginx nodejs npm openssl prometheus redis-server python3-redis python3-websockets systemd zlib1g-dev)
 
 # Whether a package is there: most are named like the command that they bring.
 is_there() {
   case $1 in
     lld) command -v ld.lld ;;
+    nodejs) command -v node ;;
     zlib1g-dev) [[ -e /usr/include/zlib.h ]] ;;
     systemd) command -v systemd-analyze ;;
     python3-*) /usr/bin/python3 -c "import ${1#python3-}" ;;

@@ -3,7 +3,7 @@ using System.Net.Mime;
 using System.Net.WebSockets;
 using System.Text;
 using Dmb.Access;
-using Dmb.Connections;
+using Dmb.Transport;
 using Dmb.Routing;
 using Dmb.Sockets;
 using Microsoft.AspNetCore.Http.Features;
@@ -72,6 +72,7 @@ internal sealed class SocketIoEndpoints(
         var isRecoveryAsked = context.Request.Query["recovery"].ToString() is "1" or "true";
         var admitted = await sessions.AdmitAsync(
             authentication.ReadAsync(context.Request), isAllowed: true, context.Connection.RemoteIpAddress);
+        admitted = admitted with { Agent = UserAgents.Intern(context.Request.Headers.UserAgent.ToString()) };
         EngineIoWebSocket? socket;
         EngineIoSession engine;
         try

@@ -12,5 +12,12 @@ namespace Dmb.Sockets;
 /// <param name="Lease">Its count in the limits, disposed at its end.</param>
 /// <param name="Wire">How its frames are encoded.</param>
 /// <param name="Agent">The client's <c>User-Agent</c>, as <see cref="UserAgents.Intern"/> gives it.</param>
+/// <param name="Answer">A frame that precedes all others, such as Engine.IO's open packet; null for none.</param>
 internal readonly record struct AdmittedSession(
-    Caller Caller, CloseReason? Refusal, IPAddress? Address, IDisposable Lease, Wire Wire, string? Agent = null);
+    Caller Caller,
+    CloseReason? Refusal,
+    IPAddress? Address,
+    IDisposable Lease,
+    Wire Wire,
+    string? Agent = null,
+    byte[]? Answer = null);

@@ -69,11 +69,12 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
         var client = new SocketClient(session, broker, admitted.Address);
         using (admitted.Lease)
         {
-            var mustFlush = false;
+            // The answer leaves together with the first event.
+            var mustFlush = admitted.Answer is { } answer && session.Queue(answer);
             if (admitted.Refusal is null && !transport.IsOpenedByClient)
             {
                 // Queued before the session is registered, so that nothing precedes it.
-                mustFlush = QueueWelcome(session);
+                mustFlush |= QueueWelcome(session);
             }
 
             sessions.Add(session);
