@@ -99,12 +99,16 @@ catch (OperationCanceledException) when (signals.Stopping.IsCancellationRequeste
 }
 catch (IOException unavailable) when (unavailable.InnerException is AddressInUseException)
 {
-    Console.Error.WriteLine($"DMB_PORT: port {options.Http.Port} of {options.Http.Host} is in use; set another, or stop what listens there.");
+    Console.Error.WriteLine(
+        $"DMB_PORT: port {options.Http.Port} of {options.Http.Host} is in use; set another, or stop what listens there."
+    );
     return 1;
 }
 catch (SocketException unavailable)
 {
-    Console.Error.WriteLine($"DMB_HOST: can't listen on {options.Http.Host}, port {options.Http.Port}: {unavailable.Message}.");
+    Console.Error.WriteLine(
+        $"DMB_HOST: can't listen on {options.Http.Host}, port {options.Http.Port}: {unavailable.Message}."
+    );
     return 1;
 }
 

@@ -10,9 +10,13 @@ internal static partial class ServiceLinks
 {
     private static readonly string[] Addresses = ["tcp://", "udp://", "sctp://"];
 
-    /// <summary>Whether a setting's value is a service's address instead: <c>tcp://…</c>, <c>udp://…</c> or <c>sctp://…</c> of a port.</summary>
+    /// <summary>
+    /// Whether a setting's value is a service's address instead: <c>tcp://…</c>, <c>udp://…</c> or <c>sctp://…</c> of a
+    /// port.
+    /// </summary>
     public static bool IsValue(string name, string value) =>
-        name.EndsWith("_PORT", StringComparison.Ordinal) && Addresses.Any(start => value.StartsWith(start, StringComparison.Ordinal));
+        name.EndsWith("_PORT", StringComparison.Ordinal)
+        && Addresses.Any(start => value.StartsWith(start, StringComparison.Ordinal));
 
     /// <summary>Whether a name that is no setting's is one of a service.</summary>
     public static bool IsName(string name) => Service().IsMatch(name);

@@ -29,11 +29,14 @@ internal static partial class Services
     /// <summary>Where the server listens, and how it treats connections.</summary>
     public static void ListenAs(this WebApplicationBuilder builder, NodeOptions options)
     {
-        builder.Services.AddSingleton<ConnectionGate>().AddSingleton<IConnectionListenerFactory, SocketListenerFactory>();
+        builder
+            .Services.AddSingleton<ConnectionGate>()
+            .AddSingleton<IConnectionListenerFactory, SocketListenerFactory>();
 
         // Where AllowedHosts limits hosts, the framework's host filter judges all requests.
         var isHostFiltered = builder.Configuration["AllowedHosts"] is not (null or "" or "*");
-        Action<ListenOptions> listen = options.Http.FastPath == "on" && !isHostFiltered ? FastPathFirst : static _ => { };
+        Action<ListenOptions> listen =
+            options.Http.FastPath == "on" && !isHostFiltered ? FastPathFirst : static _ => { };
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
@@ -45,7 +48,10 @@ internal static partial class Services
 
             // A client that sends a byte at a time holds a connection, and no more than that, for so long.
             kestrel.Limits.RequestHeadersTimeout = options.Transport.HeadersTimeout;
-            kestrel.Limits.MinRequestBodyDataRate = new MinDataRate(bytesPerSecond: 240, gracePeriod: TimeSpan.FromSeconds(5));
+            kestrel.Limits.MinRequestBodyDataRate = new MinDataRate(
+                bytesPerSecond: 240,
+                gracePeriod: TimeSpan.FromSeconds(5)
+            );
             kestrel.Limits.MaxRequestBodySize = Math.Max(options.Http.MaxBatchBytes, options.Routing.MaxMessageBytes);
             if (options.Http.Address is { } address)
             {
@@ -56,8 +62,8 @@ internal static partial class Services
                 kestrel.ListenAnyIP(options.Http.Port, listen);
             }
         });
-        builder.Logging.AddFilter("Microsoft", LogLevel.Warning)
-
+        builder
+            .Logging.AddFilter("Microsoft", LogLevel.Warning)
             // A start that fails is thrown to Program, which says it in a line; a service that fails is critical.
             .AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.Critical);
         if (options.Log.Log == "json")
@@ -73,39 +79,49 @@ internal static partial class Services
             });
         }
 
-        // It would open a logging scope for each request, which nothing here shows, and log URLs, in which a token may be. So it is off
-        // whatever the configuration says, for all providers and for each that has levels of its own.
+        // It would open a logging scope for each request, which nothing here shows, and log URLs, in which a token may
+        // be. So it is off whatever the configuration says, for all providers and for each that has levels of its own.
         builder.Services.PostConfigure<LoggerFilterOptions>(filters =>
         {
             foreach (var provider in filters.Rules.Select(rule => rule.ProviderName).Append(null).Distinct().ToArray())
             {
-                filters.Rules.Add(new LoggerFilterRule(provider, "Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None, filter: null));
+                filters.Rules.Add(
+                    new LoggerFilterRule(
+                        provider,
+                        "Microsoft.AspNetCore.Hosting.Diagnostics",
+                        LogLevel.None,
+                        filter: null
+                    )
+                );
             }
         });
 
         // A slow reader of the log does not hold up a message.
-        builder.Services.Configure<ConsoleLoggerOptions>(console => console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite);
+        builder.Services.Configure<ConsoleLoggerOptions>(console =>
+            console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite
+        );
     }
 
     private static void FastPathFirst(ListenOptions listen) =>
         listen.Use(listen.ApplicationServices.GetRequiredService<FastPathMiddleware>().Before);
 
     /// <summary>The settings, each class for the folder that owns it.</summary>
-    public static void AddOptions(this WebApplicationBuilder builder, NodeOptions options) => builder.Services
-        .AddSingleton(options.Http)
-        .AddSingleton(options.Access)
-        .AddSingleton(options.Routing)
-        .AddSingleton(options.History)
-        .AddSingleton(options.Transport)
-        .AddSingleton(options.Sockets)
-        .AddSingleton(options.Backends)
-        .AddSingleton(options.Redis);
+    public static void AddOptions(this WebApplicationBuilder builder, NodeOptions options) =>
+        builder
+            .Services.AddSingleton(options.Http)
+            .AddSingleton(options.Access)
+            .AddSingleton(options.Routing)
+            .AddSingleton(options.History)
+            .AddSingleton(options.Transport)
+            .AddSingleton(options.Sockets)
+            .AddSingleton(options.Backends)
+            .AddSingleton(options.Redis);
 
     /// <summary>Routing: events, rooms, publishing and fan-out.</summary>
     public static void AddBroker(this WebApplicationBuilder builder)
     {
-        builder.Services
-            .AddSingleton(TimeProvider.System)
+        builder
+            .Services.AddSingleton(TimeProvider.System)
             .AddSingleton<BrokerTelemetry>()
             .AddSingleton<MetricsPage>()
             .AddHostedService<OtlpExport>()
@@ -128,12 +144,15 @@ internal static partial class Services
         if (redis is null)
         {
             builder.Services.AddSingleton<ICluster, LocalCluster>();
-            builder.Services.AddSingleton<LocalHistory>().AddSingleton<IBackplane, LocalBackplane>().AddSingleton<IBackendStore, LocalBackendStore>();
+            builder
+                .Services.AddSingleton<LocalHistory>()
+                .AddSingleton<IBackplane, LocalBackplane>()
+                .AddSingleton<IBackendStore, LocalBackendStore>();
             return;
         }
 
-        builder.Services
-            .AddSingleton(redis)
+        builder
+            .Services.AddSingleton(redis)
             .AddSingleton<RedisNode>()
             .AddSingleton<RedisConnection>()
             .AddSingleton<RedisCluster>()
@@ -161,8 +180,8 @@ internal static partial class Services
     /// <summary>Who is calling, what they may do, and how much of it.</summary>
     public static void AddAccess(this WebApplicationBuilder builder, AccessOptions options)
     {
-        builder.Services
-            .AddSingleton<AccessRules>()
+        builder
+            .Services.AddSingleton<AccessRules>()
             .AddSingleton(new HostKeys(HostKeys.Read(options.Keys)))
             .AddSingleton<Credentials>()
             .AddSingleton<Authentication>()
@@ -181,8 +200,10 @@ internal static partial class Services
     /// <summary>Frontend clients: sessions and what keeps them alive.</summary>
     public static void AddSockets(this WebApplicationBuilder builder, SocketOptions options)
     {
-        builder.Services
-            .Configure<HostOptions>(host => host.ShutdownTimeout = Drain.LengthMax(options) + RedisSupervisor.FlushMax + StopMax)
+        builder
+            .Services.Configure<HostOptions>(host =>
+                host.ShutdownTimeout = Drain.LengthMax(options) + RedisSupervisor.FlushMax + StopMax
+            )
             .AddSingleton<SessionTable>()
             .AddSingleton<SocketBroker>()
             .AddSingleton<SocketSessions>()
@@ -195,8 +216,8 @@ internal static partial class Services
     /// <summary>What HTTP needs besides: JSON, origins, compressed bodies.</summary>
     public static void AddHttp(this WebApplicationBuilder builder, HttpOptions options)
     {
-        builder.Services
-            .AddSingleton<PushHandler>()
+        builder
+            .Services.AddSingleton<PushHandler>()
             .AddSingleton<BatchHandler>()
             .AddSingleton<TrustedProxies>()
             .AddSingleton<RequestTelemetry>()
@@ -209,8 +230,11 @@ internal static partial class Services
             .AddSingleton<HostCheck>()
             .AddSingleton<UnfinishedBodies>()
             .AddRequestDecompression()
-            .AddCors(cors => cors.AddDefaultPolicy(policy =>
-                policy.WithOrigins(options.AsciiOrigins).AllowAnyHeader().AllowAnyMethod()));
+            .AddCors(cors =>
+                cors.AddDefaultPolicy(policy =>
+                    policy.WithOrigins(options.AsciiOrigins).AllowAnyHeader().AllowAnyMethod()
+                )
+            );
     }
 
     /// <summary>What trusted reverse proxies say of a request's scheme, host and address holds.</summary>
@@ -219,11 +243,13 @@ internal static partial class Services
         var proxies = app.Services.GetRequiredService<TrustedProxies>();
         if (proxies.IsOn)
         {
-            app.Use((context, next) =>
-            {
-                proxies.Apply(context);
-                return next(context);
-            });
+            app.Use(
+                (context, next) =>
+                {
+                    proxies.Apply(context);
+                    return next(context);
+                }
+            );
         }
     }
 
@@ -231,35 +257,43 @@ internal static partial class Services
     public static void UseDrain(this WebApplication app)
     {
         var sessions = app.Services.GetRequiredService<SessionTable>();
-        app.Use((context, next) =>
-        {
-            if (sessions.IsDraining)
+        app.Use(
+            (context, next) =>
             {
-                context.Features.GetRequiredFeature<IConnectionLifetimeNotificationFeature>().RequestClose();
-            }
+                if (sessions.IsDraining)
+                {
+                    context.Features.GetRequiredFeature<IConnectionLifetimeNotificationFeature>().RequestClose();
+                }
 
-            return next(context);
-        });
+                return next(context);
+            }
+        );
     }
 
     /// <summary>A base URL that ends in a slash makes <c>//_notify/…</c>: the same path.</summary>
-    public static void UseBrokerPaths(this WebApplication app) => app.Use((context, next) =>
-    {
-        if (context.Request.Path.Value is ['/', '/', ..] path)
-        {
-            // Not converted from a string, which would decode the path a second time.
-            context.Request.Path = new PathString("/" + path.TrimStart('/'));
-        }
+    public static void UseBrokerPaths(this WebApplication app) =>
+        app.Use(
+            (context, next) =>
+            {
+                if (context.Request.Path.Value is ['/', '/', ..] path)
+                {
+                    // Not converted from a string, which would decode the path a second time.
+                    context.Request.Path = new PathString("/" + path.TrimStart('/'));
+                }
 
-        return next(context);
-    });
+                return next(context);
+            }
+        );
 
     /// <summary>The first lines of the log: where it listens, what it runs on, what to type next.</summary>
     public static void SayHello(this WebApplication app, NodeOptions options, RedisEndpoint? redis)
     {
         app.Lifetime.ApplicationStarted.Register(() =>
         {
-            var address = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First();
+            var address = app
+                .Services.GetRequiredService<IServer>()
+                .Features.Get<IServerAddressesFeature>()!
+                .Addresses.First();
             var here = new UriBuilder(address);
             if (!options.Http.IsLoopback)
             {
@@ -284,8 +318,13 @@ internal static partial class Services
 
             var gate = app.Services.GetRequiredService<ConnectionGate>();
             // The default is a ceiling that many machines can't hold; it is worth a word only where there is little.
-            if (options.Sockets.MaxSessions > gate.ConnectionsMax
-                && (options.Sockets.MaxSessions != new SocketOptions().MaxSessions || gate.ConnectionsMax < FewConnections))
+            if (
+                options.Sockets.MaxSessions > gate.ConnectionsMax
+                && (
+                    options.Sockets.MaxSessions != new SocketOptions().MaxSessions
+                    || gate.ConnectionsMax < FewConnections
+                )
+            )
             {
                 LogFewFiles(app.Logger, gate.FilesMax, gate.ConnectionsMax, options.Sockets.MaxSessions);
             }
@@ -306,13 +345,23 @@ internal static partial class Services
     [LoggerMessage(5, LogLevel.Information, "Backplane: Redis at {Host}:{Port}, channels and keys {Prefix}*.")]
     private static partial void LogRedis(ILogger logger, string host, int port, string prefix);
 
-    [LoggerMessage(3, LogLevel.Information, "Next: open http://{Host}/, or: curl -N {Key}'http://{Host}/events?room=support' and, in another window: curl {Key}-d '{{}}' http://{Host}/_notify/report_csr")]
+    [LoggerMessage(
+        3,
+        LogLevel.Information,
+        "Next: open http://{Host}/, or: curl -N {Key}'http://{Host}/events?room=support' and, in another window: "
+            + "curl {Key}-d '{{}}' http://{Host}/_notify/report_csr"
+    )]
     private static partial void LogNext(ILogger logger, string host, string key);
 
     [LoggerMessage(6, LogLevel.Warning, "Nobody is asked who they are: whoever reaches this port may do everything.")]
     private static partial void LogOpen(ILogger logger);
 
-    [LoggerMessage(7, LogLevel.Warning, "{Files} files may be open (ulimit -n, LimitNOFILE=), enough for {Connections} connections; DMB_MAX_SESSIONS is {Sessions}.")]
+    [LoggerMessage(
+        7,
+        LogLevel.Warning,
+        "{Files} files may be open (ulimit -n, LimitNOFILE=), enough for {Connections} connections; "
+            + "DMB_MAX_SESSIONS is {Sessions}."
+    )]
     private static partial void LogFewFiles(ILogger logger, long files, long connections, int sessions);
 
     [LoggerMessage(4, LogLevel.Warning, "There is no setting {Name}; --help prints those there are.{Meant}")]

@@ -36,63 +36,93 @@ internal sealed class Setting
 
     public string Meaning => _property.GetCustomAttribute<DescriptionAttribute>()!.Description;
 
-    public string Default => Write(_property.GetValue(_owner(new NodeOptions()))) is not { Length: > 0 } text ? ""
-        : Elsewhere is null ? $"`{text}`" : $"`{text}` on loopback, else `{Elsewhere}`";
+    public string Default =>
+        Write(_property.GetValue(_owner(new NodeOptions()))) is not { Length: > 0 } text ? ""
+        : Elsewhere is null ? $"`{text}`"
+        : $"`{text}` on loopback, else `{Elsewhere}`";
 
     /// <summary>The default of a node that others than this machine can reach, where it is another.</summary>
     public int? Elsewhere { get; }
 
-    public string Accepted => this switch
-    {
-        { _allowed: { } allowed } => string.Join(" or ", allowed.Values.Select(v => v is "" ? "nothing" : $"`{v}`")),
-        { _range: { } range } when _property.PropertyType == typeof(TimeSpan) => $"{range.Minimum} to {range.Maximum} seconds",
-        { _range: { } range } => $"{range.Minimum} to {range.Maximum}",
-        _ when _property.PropertyType == typeof(bool) => "`true` or `false`",
-        _ when _property.PropertyType == typeof(string[]) => "a list",
-        _ => "text",
-    };
+    public string Accepted =>
+        this switch
+        {
+            { _allowed: { } allowed } => string.Join(
+                " or ",
+                allowed.Values.Select(v => v is "" ? "nothing" : $"`{v}`")
+            ),
+            { _range: { } range } when _property.PropertyType == typeof(TimeSpan) =>
+                $"{range.Minimum} to {range.Maximum} seconds",
+            { _range: { } range } => $"{range.Minimum} to {range.Maximum}",
+            _ when _property.PropertyType == typeof(bool) => "`true` or `false`",
+            _ when _property.PropertyType == typeof(string[]) => "a list",
+            _ => "text",
+        };
 
-    /// <summary>Whether a name is this setting's but for one letter: wrong, missing, added, or swapped with the next.</summary>
+    /// <summary>
+    /// Whether a name is this setting's but for one letter: wrong, missing, added, or swapped with the next.
+    /// </summary>
     public bool IsMeantBy(string name)
     {
-        var (a, b) = (name.Replace("_", "", StringComparison.Ordinal), Variable.Replace("_", "", StringComparison.Ordinal));
+        var (a, b) = (
+            name.Replace("_", "", StringComparison.Ordinal),
+            Variable.Replace("_", "", StringComparison.Ordinal)
+        );
         if (!name.Contains('_', StringComparison.Ordinal))
         {
             b = Key;
         }
 
         var start = 0;
-        while (start < Math.Min(a.Length, b.Length) && char.ToUpperInvariant(a[start]) == char.ToUpperInvariant(b[start]))
+        while (
+            start < Math.Min(a.Length, b.Length) && char.ToUpperInvariant(a[start]) == char.ToUpperInvariant(b[start])
+        )
         {
             start++;
         }
 
         bool RestIs(int skipA, int skipB) =>
-            a.AsSpan(Math.Min(start + skipA, a.Length)).Equals(b.AsSpan(Math.Min(start + skipB, b.Length)), StringComparison.OrdinalIgnoreCase);
+            a.AsSpan(Math.Min(start + skipA, a.Length))
+                .Equals(b.AsSpan(Math.Min(start + skipB, b.Length)), StringComparison.OrdinalIgnoreCase);
         return Math.Abs(a.Length - b.Length) <= 1
-            && (RestIs(1, 1) || RestIs(1, 0) || RestIs(0, 1)
-                || (start + 1 < a.Length && start + 1 < b.Length && a[start] == b[start + 1] && a[start + 1] == b[start] && RestIs(2, 2)));
+            && (
+                RestIs(1, 1)
+                || RestIs(1, 0)
+                || RestIs(0, 1)
+                || (
+                    start + 1 < a.Length
+                    && start + 1 < b.Length
+                    && a[start] == b[start + 1]
+                    && a[start + 1] == b[start]
+                    && RestIs(2, 2)
+                )
+            );
     }
 
     /// <summary>The settings that a class of options has: its properties that can be written.</summary>
-    public static IEnumerable<Setting> Of<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicProperties)] T>(
-        Func<NodeOptions, T> owner)
+    public static IEnumerable<Setting> Of<
+        [DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicProperties)] T
+    >(Func<NodeOptions, T> owner)
         where T : class =>
         typeof(T).GetProperties().Where(property => property.CanWrite).Select(property => new Setting(property, owner));
 
     /// <exception cref="Settings.BadValueException">The text is not what the setting takes.</exception>
-    public void Set(NodeOptions options, string name, string text) => _property.SetValue(
-        _owner(options), Parse(text.Trim()) ?? throw new Settings.BadValueException(name, text, Accepted));
+    public void Set(NodeOptions options, string name, string text) =>
+        _property.SetValue(
+            _owner(options),
+            Parse(text.Trim()) ?? throw new Settings.BadValueException(name, text, Accepted)
+        );
 
     public void SetElsewhere(NodeOptions options) => _property.SetValue(_owner(options), Elsewhere);
 
-    public static string Write(object? value) => value switch
-    {
-        string[] list => string.Join(',', list),
-        TimeSpan time => time.TotalSeconds.ToString(CultureInfo.InvariantCulture),
-        bool flag => flag ? "true" : "false",
-        _ => Convert.ToString(value, CultureInfo.InvariantCulture) ?? "",
-    };
+    public static string Write(object? value) =>
+        value switch
+        {
+            string[] list => string.Join(',', list),
+            TimeSpan time => time.TotalSeconds.ToString(CultureInfo.InvariantCulture),
+            bool flag => flag ? "true" : "false",
+            _ => Convert.ToString(value, CultureInfo.InvariantCulture) ?? "",
+        };
 
     /// <summary>Words in capitals, with underscores between them.</summary>
     private static string VariableOf(string property)
@@ -110,14 +140,22 @@ internal sealed class Setting
     {
         if (_property.PropertyType == typeof(int))
         {
-            return int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number)
-                && number >= (int)_range!.Minimum && number <= (int)_range.Maximum ? number : null;
+            return
+                int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number)
+                && number >= (int)_range!.Minimum
+                && number <= (int)_range.Maximum
+                ? number
+                : null;
         }
 
         if (_property.PropertyType == typeof(TimeSpan))
         {
-            return double.TryParse(text, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var seconds)
-                && seconds >= (int)_range!.Minimum && seconds <= (int)_range.Maximum ? TimeSpan.FromSeconds(seconds) : null;
+            return
+                double.TryParse(text, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var seconds)
+                && seconds >= (int)_range!.Minimum
+                && seconds <= (int)_range.Maximum
+                ? TimeSpan.FromSeconds(seconds)
+                : null;
         }
 
         if (_property.PropertyType == typeof(bool))

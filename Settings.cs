@@ -11,9 +11,15 @@ internal static class Settings
 
     private static readonly Setting[] All =
     [
-        .. Setting.Of(node => node.Http), .. Setting.Of(node => node.Access), .. Setting.Of(node => node.Routing),
-        .. Setting.Of(node => node.History), .. Setting.Of(node => node.Transport), .. Setting.Of(node => node.Sockets),
-        .. Setting.Of(node => node.Backends), .. Setting.Of(node => node.Redis), .. Setting.Of(node => node.Log),
+        .. Setting.Of(node => node.Http),
+        .. Setting.Of(node => node.Access),
+        .. Setting.Of(node => node.Routing),
+        .. Setting.Of(node => node.History),
+        .. Setting.Of(node => node.Transport),
+        .. Setting.Of(node => node.Sockets),
+        .. Setting.Of(node => node.Backends),
+        .. Setting.Of(node => node.Redis),
+        .. Setting.Of(node => node.Log),
     ];
 
     /// <summary>What is on the command line besides settings of the broker: the framework's own.</summary>
@@ -27,7 +33,9 @@ internal static class Settings
         : BadSettingException($"{setting}: '{value}' is not accepted; it takes {accepted}.");
 
     /// <summary>Makes the app's builder, which reads appsettings.json.</summary>
-    /// <exception cref="BadSettingException">The command line has something that is no setting, or the file is no JSON.</exception>
+    /// <exception cref="BadSettingException">
+    /// The command line has something that is no setting, or the file is no JSON.
+    /// </exception>
     public static WebApplicationBuilder CreateBuilder(string[] args)
     {
         CheckArguments(args);
@@ -39,22 +47,36 @@ internal static class Settings
         catch (InvalidDataException unreadable)
         {
             // What the framework says names the file; what is inside it says where in the file.
-            throw new BadSettingException($"{unreadable.Message} {unreadable.GetBaseException().Message}".ReplaceLineEndings(" "));
+            throw new BadSettingException(
+                $"{unreadable.Message} {unreadable.GetBaseException().Message}".ReplaceLineEndings(" ")
+            );
         }
     }
 
-    /// <summary>Names that look like settings and are none, each with the setting that is one letter off, if there is one.</summary>
+    /// <summary>
+    /// Names that look like settings and are none, each with the setting that is one letter off, if there is one.
+    /// </summary>
     public static IEnumerable<(string Name, string? Meant)> Unknown(IConfiguration configuration)
     {
-        var variables = Environment.GetEnvironmentVariables().Keys.Cast<string>()
-            .Where(name => name.StartsWith(Setting.EnvironmentPrefix, StringComparison.Ordinal)
-                || All.Any(s => !s.Variable.StartsWith(Setting.EnvironmentPrefix, StringComparison.Ordinal) && s.IsMeantBy(name)))
+        var variables = Environment
+            .GetEnvironmentVariables()
+            .Keys.Cast<string>()
+            .Where(name =>
+                name.StartsWith(Setting.EnvironmentPrefix, StringComparison.Ordinal)
+                || All.Any(s =>
+                    !s.Variable.StartsWith(Setting.EnvironmentPrefix, StringComparison.Ordinal) && s.IsMeantBy(name)
+                )
+            )
             .Where(name => !name.Contains("__", StringComparison.Ordinal) && !ServiceLinks.IsName(name))
             .Where(name => !All.Any(s => s.Variable == name));
-        var keys = configuration.GetSection(Section).GetChildren()
+        var keys = configuration
+            .GetSection(Section)
+            .GetChildren()
             .Where(child => !All.Any(s => s.Key.Equals(child.Key, StringComparison.OrdinalIgnoreCase)))
             .Select(child => child.Path);
-        return variables.Concat(keys).Order(StringComparer.Ordinal)
+        return variables
+            .Concat(keys)
+            .Order(StringComparer.Ordinal)
             .Select(name => (name, All.FirstOrDefault(s => s.IsMeantBy(name.Split(':')[^1]))?.Variable));
     }
 
@@ -65,7 +87,10 @@ internal static class Settings
         var environment = new Dictionary<string, string?>();
         foreach (var setting in All)
         {
-            if (Environment.GetEnvironmentVariable(setting.Variable) is { } value && !ServiceLinks.IsValue(setting.Variable, value))
+            if (
+                Environment.GetEnvironmentVariable(setting.Variable) is { } value
+                && !ServiceLinks.IsValue(setting.Variable, value)
+            )
             {
                 environment[$"{Section}:{setting.Key}"] = value;
             }
@@ -91,7 +116,11 @@ internal static class Settings
         SettingsCheck.Check(options);
         if (!options.Http.IsLoopback)
         {
-            foreach (var setting in All.Where(setting => setting.Elsewhere is not null && Text(section.GetSection(setting.Key)) is null))
+            foreach (
+                var setting in All.Where(setting =>
+                    setting.Elsewhere is not null && Text(section.GetSection(setting.Key)) is null
+                )
+            )
             {
                 setting.SetElsewhere(options);
             }
@@ -106,23 +135,32 @@ internal static class Settings
         var table = new StringBuilder("| setting | default | takes | meaning |\n|---|---|---|---|\n");
         foreach (var setting in All)
         {
-            table.Append(CultureInfo.InvariantCulture, $"| `{setting.Variable}` | {setting.Default} | {setting.Accepted} | {setting.Meaning} |\n");
+            table.Append(
+                CultureInfo.InvariantCulture,
+                $"| `{setting.Variable}` | {setting.Default} | {setting.Accepted} | {setting.Meaning} |\n"
+            );
         }
 
         return table.ToString();
     }
 
     /// <summary>What <c>--help</c> prints.</summary>
-    public static string Help() => $"""
-        dmb: the Duplex Message Broker
+    public static string Help() =>
+        $"""
+            dmb: the Duplex Message Broker
 
-        Settings come from the environment, as below; from appsettings.json and the command line they are called
-        Dmb:Port and --Dmb:Port=8082, for DMB_PORT. Durations are in seconds, lists have commas.
-        --health asks the node that runs with the same settings whether it is alive: exit code 0 or 1.
-        -h or --help prints this, --version the version.
+            Settings come from the environment, as below; from appsettings.json and the command line they are called
+            Dmb:Port and --Dmb:Port=8082, for DMB_PORT. Durations are in seconds, lists have commas.
+            --health asks the node that runs with the same settings whether it is alive: exit code 0 or 1.
+            -h or --help prints this, --version the version.
 
-        {string.Join("\n", All.Select(s => $"{s.Variable,-28} {s.Meaning}\n{"",-28} {s.Accepted}; default {s.Default.Replace("`", "", StringComparison.Ordinal)}"))}
-        """;
+            {string.Join(
+                "\n",
+                All.Select(s =>
+                    $"{s.Variable, -28} {s.Meaning}\n{"", -28} {s.Accepted}; default {s.Default.Replace("`", "", StringComparison.Ordinal)}"
+                )
+            )}
+            """;
 
     /// <summary>A mistyped name is an error, and starts nothing else than was meant.</summary>
     private static void CheckArguments(string[] args)
@@ -136,11 +174,20 @@ internal static class Settings
             }
 
             var key = argument.StartsWith("--", StringComparison.Ordinal) ? argument[2..] : "";
-            if (!key.Equals(Section, StringComparison.OrdinalIgnoreCase)
+            if (
+                !key.Equals(Section, StringComparison.OrdinalIgnoreCase)
                 && !All.Any(s => $"{key}:".StartsWith($"{Section}:{s.Key}:", StringComparison.OrdinalIgnoreCase))
-                && !OtherArguments.Any(other => other[^1] == ':' ? key.StartsWith(other, StringComparison.OrdinalIgnoreCase) : key.Equals(other, StringComparison.OrdinalIgnoreCase)))
+                && !OtherArguments.Any(other =>
+                    other[^1] == ':'
+                        ? key.StartsWith(other, StringComparison.OrdinalIgnoreCase)
+                        : key.Equals(other, StringComparison.OrdinalIgnoreCase)
+                )
+            )
             {
-                throw new BadSettingException($"{argument}: there is no such argument; a setting is written --Dmb:Port=8082, and --help prints those there are.");
+                throw new BadSettingException(
+                    $"{argument}: there is no such argument; a setting is written --Dmb:Port=8082, and --help "
+                        + "prints those there are."
+                );
             }
 
             i += hasValue ? 0 : 1;

@@ -22,7 +22,11 @@ internal static class SettingsCheck
 
         if (options.Sockets.NodeName.Length > 16 || !options.Sockets.NodeName.All(char.IsAsciiLetterOrDigit))
         {
-            throw new Settings.BadValueException("DMB_NODE_NAME", options.Sockets.NodeName, "1 to 16 letters and digits");
+            throw new Settings.BadValueException(
+                "DMB_NODE_NAME",
+                options.Sockets.NodeName,
+                "1 to 16 letters and digits"
+            );
         }
 
         CheckAccess(options);
@@ -30,33 +34,64 @@ internal static class SettingsCheck
         CheckBuses("DMB_PUBLIC_BUSES", options.Routing.PublicBuses);
         CheckBuses("DMB_HOST_BUSES", options.Routing.HostBuses);
         CheckBuses("DMB_PRIVATE_BUSES", options.Routing.PrivateBuses);
-        HashSet<string> buses = [.. options.Routing.PublicBuses, .. options.Routing.HostBuses, .. options.Routing.PrivateBuses];
+        HashSet<string> buses =
+        [
+            .. options.Routing.PublicBuses,
+            .. options.Routing.HostBuses,
+            .. options.Routing.PrivateBuses,
+        ];
         foreach (var entry in options.Routing.Events)
         {
             var (name, bus) = EventTable.Split(entry);
-            if (!Names.IsEvent(name) || !entry.Contains('=', StringComparison.Ordinal) || (bus.Length > 0 && !buses.Contains(bus)))
+            if (
+                !Names.IsEvent(name)
+                || !entry.Contains('=', StringComparison.Ordinal)
+                || (bus.Length > 0 && !buses.Contains(bus))
+            )
             {
                 throw new Settings.BadValueException(
-                    "DMB_EVENTS", entry, "event=bus, the bus being one of the DMB_*_BUSES, or event= for no default bus");
+                    "DMB_EVENTS",
+                    entry,
+                    "event=bus, the bus being one of the DMB_*_BUSES, or event= for no default bus"
+                );
             }
         }
 
         foreach (var origin in options.Http.AllowedOrigins)
         {
-            if (!Uri.TryCreate(origin, UriKind.Absolute, out var uri) || uri.GetLeftPart(UriPartial.Authority) != origin)
+            if (
+                !Uri.TryCreate(origin, UriKind.Absolute, out var uri)
+                || uri.GetLeftPart(UriPartial.Authority) != origin
+            )
             {
-                throw new Settings.BadValueException("DMB_ALLOWED_ORIGINS", origin, "origins such as https://desk.example.com or http://localhost:3000, without a path");
+                throw new Settings.BadValueException(
+                    "DMB_ALLOWED_ORIGINS",
+                    origin,
+                    "origins such as https://desk.example.com or http://localhost:3000, without a path"
+                );
             }
         }
 
-        foreach (var proxy in options.Http.TrustedProxies.Where(proxy => !IPAddress.TryParse(proxy, out _) && !System.Net.IPNetwork.TryParse(proxy, out _)))
+        foreach (
+            var proxy in options.Http.TrustedProxies.Where(proxy =>
+                !IPAddress.TryParse(proxy, out _) && !System.Net.IPNetwork.TryParse(proxy, out _)
+            )
+        )
         {
-            throw new Settings.BadValueException("DMB_TRUSTED_PROXIES", proxy, "IP addresses such as 127.0.0.1, and networks such as 10.0.0.0/8");
+            throw new Settings.BadValueException(
+                "DMB_TRUSTED_PROXIES",
+                proxy,
+                "IP addresses such as 127.0.0.1, and networks such as 10.0.0.0/8"
+            );
         }
 
         if (options.Routing.MaxPendingBytes < options.Routing.MaxMessageBytes + 1_024)
         {
-            throw new Settings.BadValueException("DMB_MAX_PENDING_BYTES", options.Routing.MaxPendingBytes.ToString(CultureInfo.InvariantCulture), "at least DMB_MAX_MESSAGE_BYTES and 1024 more");
+            throw new Settings.BadValueException(
+                "DMB_MAX_PENDING_BYTES",
+                options.Routing.MaxPendingBytes.ToString(CultureInfo.InvariantCulture),
+                "at least DMB_MAX_MESSAGE_BYTES and 1024 more"
+            );
         }
 
         if (options.Redis.RedisUrl.Length > 0)
@@ -67,28 +102,57 @@ internal static class SettingsCheck
             }
             catch (FormatException e)
             {
-                throw new Settings.BadValueException("REDIS_URL", RedisEndpoint.Masked(options.Redis.RedisUrl), e.Message);
+                throw new Settings.BadValueException(
+                    "REDIS_URL",
+                    RedisEndpoint.Masked(options.Redis.RedisUrl),
+                    e.Message
+                );
             }
         }
 
-        if (options.Redis.Prefix.Length is 0 or > 64 || !Names.IsRoom(options.Redis.Prefix) || options.Redis.Prefix.AsSpan().ContainsAny("*?[]\\"))
+        if (
+            options.Redis.Prefix.Length is 0 or > 64
+            || !Names.IsRoom(options.Redis.Prefix)
+            || options.Redis.Prefix.AsSpan().ContainsAny("*?[]\\")
+        )
         {
-            throw new Settings.BadValueException("DMB_PREFIX", options.Redis.Prefix, "1 to 64 characters, none of them a space or one of * ? [ ] \\");
+            throw new Settings.BadValueException(
+                "DMB_PREFIX",
+                options.Redis.Prefix,
+                "1 to 64 characters, none of them a space or one of * ? [ ] \\"
+            );
         }
 
-        foreach (var pattern in options.Redis.NotifyChannels.Where(pattern => pattern.Count(c => c == '*') != 1 || pattern.AsSpan().ContainsAny("?[]\\")))
+        foreach (
+            var pattern in options.Redis.NotifyChannels.Where(pattern =>
+                pattern.Count(c => c == '*') != 1 || pattern.AsSpan().ContainsAny("?[]\\")
+            )
+        )
         {
-            throw new Settings.BadValueException("DMB_NOTIFY_CHANNELS", pattern, "patterns with one *, which stands for the event, such as opensips:*");
+            throw new Settings.BadValueException(
+                "DMB_NOTIFY_CHANNELS",
+                pattern,
+                "patterns with one *, which stands for the event, such as opensips:*"
+            );
         }
 
         foreach (var entry in options.History.HistoryRooms.Where(entry => !HistoryPolicy.IsPattern(entry)))
         {
-            throw new Settings.BadValueException("DMB_HISTORY_ROOMS", entry, "room=messages or room=messages/seconds, with 0 to 10000 messages and 0 to 86400 seconds; a room may end in *");
+            throw new Settings.BadValueException(
+                "DMB_HISTORY_ROOMS",
+                entry,
+                "room=messages or room=messages/seconds, with 0 to 10000 messages and 0 to 86400 seconds; a room "
+                    + "may end in *"
+            );
         }
 
         if (options.Sockets.SilentTimeout <= options.Sockets.PingInterval)
         {
-            throw new Settings.BadValueException("DMB_SILENT_TIMEOUT", Setting.Write(options.Sockets.SilentTimeout), "more than DMB_PING_INTERVAL");
+            throw new Settings.BadValueException(
+                "DMB_SILENT_TIMEOUT",
+                Setting.Write(options.Sockets.SilentTimeout),
+                "more than DMB_PING_INTERVAL"
+            );
         }
     }
 
@@ -97,26 +161,60 @@ internal static class SettingsCheck
         if (!options.Http.IsLoopback && !options.Access.HasCredentials && options.Access.Auth != "none")
         {
             throw new Settings.BadValueException(
-                "DMB_HOST", options.Http.Host,
-                "a loopback address unless it is said who may come: DMB_KEYS or DMB_KEYS_FILE for hosts, DMB_JWT_SECRET or DMB_JWT_KEYS for users; or DMB_AUTH=none, and everybody who reaches the port may do everything");
+                "DMB_HOST",
+                options.Http.Host,
+                "a loopback address unless it is said who may come: DMB_KEYS or DMB_KEYS_FILE for hosts, "
+                    + "DMB_JWT_SECRET or DMB_JWT_KEYS for users; or DMB_AUTH=none, and everybody who reaches the "
+                    + "port may do everything"
+            );
         }
 
         if (options.Access.HasCredentials && options.Access.Auth == "none")
         {
-            throw new Settings.BadValueException("DMB_AUTH", options.Access.Auth, "nothing where there are keys or tokens");
+            throw new Settings.BadValueException(
+                "DMB_AUTH",
+                options.Access.Auth,
+                "nothing where there are keys or tokens"
+            );
         }
 
         CheckCredentials("DMB_KEYS", Hidden, HostKeys.Form, () => HostKeys.Read(options.Access.Keys));
-        CheckCredentials("DMB_KEYS_FILE", options.Access.KeysFile, HostKeys.Form, () => HostKeys.Read(File.ReadAllText(options.Access.KeysFile)), options.Access.KeysFile.Length > 0);
-        CheckCredentials("DMB_JWT_KEYS", options.Access.JwtKeys, UserTokens.KeysForm, () => UserTokens.ReadKeys(File.ReadAllText(options.Access.JwtKeys)), options.Access.JwtKeys.Length > 0);
-        var secretForm = $"{UserTokens.SecretBytesMin} bytes or more";
-        CheckCredentials("DMB_JWT_SECRET", Hidden, secretForm, () => UserTokens.ReadSecret(options.Access.JwtSecret), options.Access.JwtSecret.Length > 0);
         CheckCredentials(
-            "DMB_JWT_SECRET_FILE", options.Access.JwtSecretFile, secretForm,
-            () => UserTokens.ReadSecret(File.ReadAllText(options.Access.JwtSecretFile)), options.Access.JwtSecretFile.Length > 0);
+            "DMB_KEYS_FILE",
+            options.Access.KeysFile,
+            HostKeys.Form,
+            () => HostKeys.Read(File.ReadAllText(options.Access.KeysFile)),
+            options.Access.KeysFile.Length > 0
+        );
+        CheckCredentials(
+            "DMB_JWT_KEYS",
+            options.Access.JwtKeys,
+            UserTokens.KeysForm,
+            () => UserTokens.ReadKeys(File.ReadAllText(options.Access.JwtKeys)),
+            options.Access.JwtKeys.Length > 0
+        );
+        var secretForm = $"{UserTokens.SecretBytesMin} bytes or more";
+        CheckCredentials(
+            "DMB_JWT_SECRET",
+            Hidden,
+            secretForm,
+            () => UserTokens.ReadSecret(options.Access.JwtSecret),
+            options.Access.JwtSecret.Length > 0
+        );
+        CheckCredentials(
+            "DMB_JWT_SECRET_FILE",
+            options.Access.JwtSecretFile,
+            secretForm,
+            () => UserTokens.ReadSecret(File.ReadAllText(options.Access.JwtSecretFile)),
+            options.Access.JwtSecretFile.Length > 0
+        );
         if (options.Access.JwtSecret.Length > 0 && options.Access.JwtSecretFile.Length > 0)
         {
-            throw new Settings.BadValueException("DMB_JWT_SECRET_FILE", options.Access.JwtSecretFile, "nothing where DMB_JWT_SECRET is set");
+            throw new Settings.BadValueException(
+                "DMB_JWT_SECRET_FILE",
+                options.Access.JwtSecretFile,
+                "nothing where DMB_JWT_SECRET is set"
+            );
         }
     }
 

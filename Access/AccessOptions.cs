@@ -8,11 +8,17 @@ namespace Dmb.Access;
 /// </summary>
 internal sealed class AccessOptions
 {
-    [Description("`none` says that listening on more than loopback without keys or tokens is meant: whoever reaches the port may do everything.")]
+    [Description(
+        "`none` says that listening on more than loopback without keys or tokens is meant: whoever reaches the port "
+            + "may do everything."
+    )]
     [AllowedValues("", "none")]
     public string Auth { get; set; } = "";
 
-    [Description("Keys of hosts: name:secret:scopes, separated by `;`, e.g. opensips:<secret>:publish;ops:<secret>:read,register. Scopes: read, publish, register, admin.")]
+    [Description(
+        "Keys of hosts: name:secret:scopes, separated by `;`, e.g. "
+            + "opensips:<secret>:publish;ops:<secret>:read,register. Scopes: read, publish, register, admin."
+    )]
     public string Keys { get; set; } = "";
 
     [Description("A file of such keys, one a line, read again when it changes.")]
@@ -24,7 +30,9 @@ internal sealed class AccessOptions
     [Description("A file that has this secret alone, read again when it changes; instead of DMB_JWT_SECRET.")]
     public string JwtSecretFile { get; set; } = "";
 
-    [Description("A file of public keys of the users' tokens (JWT, RS256 and ES256), PEM or JWKS, read again when it changes.")]
+    [Description(
+        "A file of public keys of the users' tokens (JWT, RS256 and ES256), PEM or JWKS, read again when it changes."
+    )]
     public string JwtKeys { get; set; } = "";
 
     [Description("The `iss` that tokens must have.")]
@@ -33,10 +41,15 @@ internal sealed class AccessOptions
     [Description("The `aud` that tokens must have.")]
     public string JwtAudience { get; set; } = "";
 
-    [Description("Whether a token may come as ?access_token=, for pages that stream /events. URLs end up in the logs of proxies.")]
+    [Description(
+        "Whether a token may come as ?access_token=, for pages that stream /events. URLs end up in the logs of proxies."
+    )]
     public bool TokenInQuery { get; set; }
 
-    [Description("Messages that one key, one user, or else one address may publish in a second; a registration counts as one. 0 is no limit.")]
+    [Description(
+        "Messages that one key, one user, or else one address may publish in a second; a registration counts as "
+            + "one. 0 is no limit."
+    )]
     [Range(0, 10_000_000)]
     [Elsewhere(2_000)]
     public int PublishRate { get; set; }
@@ -46,7 +59,9 @@ internal sealed class AccessOptions
     [Elsewhere(1_000)]
     public int JoinRate { get; set; }
 
-    [Description("Keys and tokens that are not accepted, of one address in a second; more are answered 429. 0 is no limit.")]
+    [Description(
+        "Keys and tokens that are not accepted, of one address in a second; more are answered 429. 0 is no limit."
+    )]
     [Range(0, 10_000_000)]
     [Elsewhere(20)]
     public int FailureRate { get; set; }

@@ -2,7 +2,9 @@ using Dmb.Routing;
 
 namespace Dmb.Access;
 
-/// <summary>Who may do what (docs/access.md): the one place that decides, for every route, every frame and every transport.</summary>
+/// <summary>
+/// Who may do what (docs/access.md): the one place that decides, for every route, every frame and every transport.
+/// </summary>
 internal sealed class AccessRules(AccessOptions options, RoutingOptions routing)
 {
     /// <summary>The public bus that anonymous callers may join.</summary>
@@ -27,8 +29,12 @@ internal sealed class AccessRules(AccessOptions options, RoutingOptions routing)
     /// <summary>Refuses what a caller may not do.</summary>
     /// <param name="caller">Who.</param>
     /// <param name="operation">What.</param>
-    /// <param name="name">The room to <see cref="Operation.Join"/>, or the user to <see cref="Operation.BeUser"/>.</param>
-    /// <exception cref="RefusedException"><c>unauthenticated</c>, <c>forbidden_room</c> or <c>forbidden_publish</c>.</exception>
+    /// <param name="name">
+    /// The room to <see cref="Operation.Join"/>, or the user to <see cref="Operation.BeUser"/>.
+    /// </param>
+    /// <exception cref="RefusedException">
+    /// <c>unauthenticated</c>, <c>forbidden_room</c> or <c>forbidden_publish</c>.
+    /// </exception>
     public void Demand(Caller caller, Operation operation, string name = "")
     {
         if (May(caller, operation, name))
@@ -41,25 +47,31 @@ internal sealed class AccessRules(AccessOptions options, RoutingOptions routing)
         {
             Operation.Join => new RefusedException(ErrorCode.ForbiddenRoom, $"{name} is not among your rooms."),
             Operation.BeUser => new RefusedException(ErrorCode.ForbiddenRoom, "A user joins a service as nobody else."),
-            _ => new RefusedException(ErrorCode.ForbiddenPublish, $"This needs the scope {ScopeOf(operation).ToString().ToLowerInvariant()}."),
+            _ => new RefusedException(
+                ErrorCode.ForbiddenPublish,
+                $"This needs the scope {ScopeOf(operation).ToString().ToLowerInvariant()}."
+            ),
         };
     }
 
     /// <summary>Whether a caller may do something.</summary>
     public bool May(Caller caller, Operation operation, string name = "") =>
-        caller.Scopes.HasFlag(ScopeOf(operation)) || operation switch
+        caller.Scopes.HasFlag(ScopeOf(operation))
+        || operation switch
         {
-            Operation.Join => name == OpenBus || (!caller.IsAnonymous && Array.IndexOf(routing.PublicBuses, name) >= 0)
+            Operation.Join => name == OpenBus
+                || (!caller.IsAnonymous && Array.IndexOf(routing.PublicBuses, name) >= 0)
                 || (caller.HasRole(name) && Names.IsNotificationRoom(name)),
             Operation.BeUser => caller.IsUser && caller.Name == name,
             _ => false,
         };
 
-    private static Scopes ScopeOf(Operation operation) => operation switch
-    {
-        Operation.Publish => Scopes.Publish,
-        Operation.Register => Scopes.Register,
-        Operation.Administer => Scopes.Admin,
-        _ => Scopes.Read,
-    };
+    private static Scopes ScopeOf(Operation operation) =>
+        operation switch
+        {
+            Operation.Publish => Scopes.Publish,
+            Operation.Register => Scopes.Register,
+            Operation.Administer => Scopes.Admin,
+            _ => Scopes.Read,
+        };
 }

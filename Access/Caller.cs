@@ -21,7 +21,9 @@ internal enum Scopes
     Admin = Read | Publish | Register,
 }
 
-/// <summary>Who is calling, as claims: a host by its key, a user by a token, or an anonymous caller. It never changes.</summary>
+/// <summary>
+/// Who is calling, as claims: a host by its key, a user by a token, or an anonymous caller. It never changes.
+/// </summary>
 internal sealed class Caller : ClaimsPrincipal
 {
     /// <summary>The caller of a broker that asks for no credentials.</summary>
@@ -59,7 +61,9 @@ internal sealed class Caller : ClaimsPrincipal
     /// <summary>What limits are counted by; null for who has no name, and is counted by address.</summary>
     public string? LimitKey { get; }
 
-    /// <summary>An idempotency key as the cluster knows it: two callers' keys of one text are two keys. Null stays null.</summary>
+    /// <summary>
+    /// An idempotency key as the cluster knows it: two callers' keys of one text are two keys. Null stays null.
+    /// </summary>
     public string? Scoped(string? key) => key is null || LimitKey is null ? key : $"{LimitKey} {key}";
 
     /// <summary>A host that has shown its key.</summary>

@@ -3,11 +3,17 @@ using System.Runtime.InteropServices;
 namespace Dmb.Access;
 
 /// <summary>
-/// The files of keys, read again when they change: keys are rotated without a restart. What is written is taken once it has stayed the
-/// same for a round, so that half a file locks no caller out; what can't be read leaves the keys as they were.
+/// The files of keys, read again when they change: keys are rotated without a restart. What is written is taken once it
+/// has stayed the same for a round, so that half a file locks no caller out; what can't be read leaves the keys as they
+/// were.
 /// </summary>
-internal sealed partial class CredentialFiles(HostKeys keys, AccessOptions options, TimeProvider time, ILogger<CredentialFiles> logger, UserTokens? tokens = null)
-    : IHostedService, IDisposable
+internal sealed partial class CredentialFiles(
+    HostKeys keys,
+    AccessOptions options,
+    TimeProvider time,
+    ILogger<CredentialFiles> logger,
+    UserTokens? tokens = null
+) : IHostedService, IDisposable
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 

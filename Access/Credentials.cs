@@ -11,10 +11,13 @@ internal sealed class Credentials(HostKeys keys, AccessRules rules, UserTokens? 
     /// <summary>The caller who shows this key's secret, or this token.</summary>
     /// <exception cref="RefusedException"><c>unauthenticated</c> or <c>token_expired</c>.</exception>
     public ValueTask<Caller> FindAsync(string shown) =>
-        !rules.IsOn ? new(Caller.TrustedHost) : IsToken(shown) && tokens is not null ? tokens.ReadAsync(shown) : new(FindKey(shown));
+        !rules.IsOn ? new(Caller.TrustedHost)
+        : IsToken(shown) && tokens is not null ? tokens.ReadAsync(shown)
+        : new(FindKey(shown));
 
     /// <summary>Whether a text has a token's shape: three parts, the first a JSON object (RFC 7515 §7.1).</summary>
-    public static bool IsToken(string text) => text.StartsWith("ey", StringComparison.Ordinal) && text.AsSpan().Count('.') == 2;
+    public static bool IsToken(string text) =>
+        text.StartsWith("ey", StringComparison.Ordinal) && text.AsSpan().Count('.') == 2;
 
     /// <summary>The host with this key.</summary>
     /// <param name="secret">The secret.</param>

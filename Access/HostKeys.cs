@@ -10,11 +10,15 @@ namespace Dmb.Access;
 /// <param name="Scopes">What it may do.</param>
 internal sealed record HostKey(string Name, string Hash, Scopes Scopes);
 
-/// <summary>The keys of hosts: those of <c>DMB_KEYS</c>, and those of a file that may change while the node runs.</summary>
+/// <summary>
+/// The keys of hosts: those of <c>DMB_KEYS</c>, and those of a file that may change while the node runs.
+/// </summary>
 internal sealed class HostKeys
 {
     /// <summary>What an entry looks like, for people.</summary>
-    public const string Form = "name:secret:scopes, the secret of 16 characters or more, the scopes being some of read, publish, register, admin with commas between them; entries are separated by ;";
+    public const string Form =
+        "name:secret:scopes, the secret of 16 characters or more, the scopes being some of read, publish, register, "
+        + "admin with commas between them; entries are separated by ;";
 
     private const int SecretLengthMin = 16;
     private readonly Caller[] _set;
@@ -32,8 +36,8 @@ internal sealed class HostKeys
     public void Replace(IEnumerable<HostKey> keys) => _all = [.. _set, .. keys.Select(Caller.Host)];
 
     /// <summary>
-    /// The host whose key has this secret and, if one is given, this name; null if there is none. Takes the same time whichever it is: all are
-    /// compared, each in constant time.
+    /// The host whose key has this secret and, if one is given, this name; null if there is none. Takes the same time
+    /// whichever it is: all are compared, each in constant time.
     /// </summary>
     public Caller? Find(string secret, string? name = null)
     {
@@ -41,23 +45,30 @@ internal sealed class HostKeys
         Caller? found = null;
         foreach (var caller in _all)
         {
-            var isIt = CryptographicOperations.FixedTimeEquals(shown, MemoryMarshal.AsBytes(caller.Key!.Hash.AsSpan())) & (name is null || caller.Name == name);
+            var isIt =
+                CryptographicOperations.FixedTimeEquals(shown, MemoryMarshal.AsBytes(caller.Key!.Hash.AsSpan()))
+                & (name is null || caller.Name == name);
             found = isIt ? caller : found;
         }
 
         return found;
     }
 
-    /// <summary>Reads entries, separated by <c>;</c> or lines. Empty lines, and those that begin with #, are no entries.</summary>
+    /// <summary>
+    /// Reads entries, separated by <c>;</c> or lines. Empty lines, and those that begin with #, are no entries.
+    /// </summary>
     /// <exception cref="FormatException">
-    /// One is none. The message gives its number and nothing of what is written there: what is where a name belongs may be a secret.
+    /// One is none. The message gives its number and nothing of what is written there: what is where a name belongs may
+    /// be a secret.
     /// </exception>
     public static List<HostKey> Read(string text)
     {
         var keys = new List<HostKey>();
         foreach (var line in text.Split('\n').Where(line => !line.TrimStart().StartsWith('#')))
         {
-            foreach (var entry in line.Split(';', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
+            foreach (
+                var entry in line.Split(';', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
+            )
             {
                 var key = ReadOne(entry, keys.Count + 1);
                 var same = keys.FindIndex(other => other.Name == key.Name);
@@ -85,7 +96,9 @@ internal sealed class HostKeys
         var secret = last > first ? entry[(first + 1)..last] : "";
         if (secret.Length < SecretLengthMin || secret.Any(char.IsControl))
         {
-            throw new FormatException($"the secret of entry {number} has fewer than {SecretLengthMin} characters, or control characters");
+            throw new FormatException(
+                $"the secret of entry {number} has fewer than {SecretLengthMin} characters, or control characters"
+            );
         }
 
         var scopes = Scopes.None;
@@ -97,7 +110,9 @@ internal sealed class HostKeys
                 "publish" => Scopes.Publish,
                 "register" => Scopes.Register,
                 "admin" => Scopes.Admin,
-                _ => throw new FormatException($"entry {number} has a scope that is none of read, publish, register, admin"),
+                _ => throw new FormatException(
+                    $"entry {number} has a scope that is none of read, publish, register, admin"
+                ),
             };
         }
 

@@ -6,8 +6,8 @@ using Dmb.Routing;
 namespace Dmb.Access;
 
 /// <summary>
-/// How much one caller may do: a key's or a token's holder wherever it comes from, and anybody else by address. Each of these is off
-/// while its setting is 0.
+/// How much one caller may do: a key's or a token's holder wherever it comes from, and anybody else by address. Each of
+/// these is off while its setting is 0.
 /// </summary>
 internal sealed class Limits(AccessOptions options) : IDisposable
 {
@@ -25,26 +25,33 @@ internal sealed class Limits(AccessOptions options) : IDisposable
 
     /// <summary>Counts rooms that are joined.</summary>
     /// <exception cref="RefusedException"><c>rate_limited</c>.</exception>
-    public void Join(Caller caller, IPAddress? address, int rooms) => Take(_joins, caller, address, Math.Min(rooms, options.JoinRate), "joins");
+    public void Join(Caller caller, IPAddress? address, int rooms) =>
+        Take(_joins, caller, address, Math.Min(rooms, options.JoinRate), "joins");
 
     /// <summary>
-    /// Counts credentials that are not accepted. Those that are accepted are never counted: a guesser does not lock out a
-    /// host that shares its address.
+    /// Counts credentials that are not accepted. Those that are accepted are never counted: a guesser does not lock out
+    /// a host that shares its address.
     /// </summary>
     /// <exception cref="RefusedException"><c>rate_limited</c>.</exception>
     public void Failure(IPAddress? address) => Take(_failures, Caller.Anonymous, address, 1, "refused credentials");
 
     /// <summary>Counts a socket that is opened without credentials.</summary>
     /// <exception cref="RefusedException"><c>rate_limited</c>.</exception>
-    public void Handshake(IPAddress? address) => Take(_handshakes, Caller.Anonymous, address, 1, "sockets without credentials");
+    public void Handshake(IPAddress? address) =>
+        Take(_handshakes, Caller.Anonymous, address, 1, "sockets without credentials");
 
-    /// <summary>Takes a place for a session of an address, which disposing gives back; null where there is no limit.</summary>
+    /// <summary>
+    /// Takes a place for a session of an address, which disposing gives back; null where there is no limit.
+    /// </summary>
     /// <exception cref="RefusedException"><c>rate_limited</c>.</exception>
     public IDisposable? Session(IPAddress? address)
     {
         var lease = _sessions?.AttemptAcquire(AddressOf(address));
         return lease is { IsAcquired: false }
-            ? throw new RefusedException(ErrorCode.RateLimited, $"This address has {options.MaxSessionsPerAddress} sessions, which is the limit.")
+            ? throw new RefusedException(
+                ErrorCode.RateLimited,
+                $"This address has {options.MaxSessionsPerAddress} sessions, which is the limit."
+            )
             : lease;
     }
 
@@ -57,7 +64,9 @@ internal sealed class Limits(AccessOptions options) : IDisposable
         _sessions?.Dispose();
     }
 
-    /// <summary>An address as it is counted: of IPv6 the network, since one customer has all of its addresses (RFC 6177).</summary>
+    /// <summary>
+    /// An address as it is counted: of IPv6 the network, since one customer has all of its addresses (RFC 6177).
+    /// </summary>
     public static string AddressOf(IPAddress? address)
     {
         address = address is { IsIPv4MappedToIPv6: true } ? address.MapToIPv4() : address;
@@ -66,7 +75,13 @@ internal sealed class Limits(AccessOptions options) : IDisposable
             : $"{address}";
     }
 
-    private static void Take(PartitionedRateLimiter<string>? limiter, Caller caller, IPAddress? address, int permits, string what)
+    private static void Take(
+        PartitionedRateLimiter<string>? limiter,
+        Caller caller,
+        IPAddress? address,
+        int permits,
+        string what
+    )
     {
         if (limiter is null || permits == 0)
         {
@@ -81,14 +96,25 @@ internal sealed class Limits(AccessOptions options) : IDisposable
         }
     }
 
-    private static PartitionedRateLimiter<string>? PerSecond(int limit) => limit == 0 ? null : PartitionedRateLimiter.Create<string, string>(key =>
-        RateLimitPartition.GetTokenBucketLimiter(key, _ => new TokenBucketRateLimiterOptions
-        {
-            TokenLimit = limit,
-            TokensPerPeriod = limit,
-            ReplenishmentPeriod = TimeSpan.FromSeconds(1),
-        }));
+    private static PartitionedRateLimiter<string>? PerSecond(int limit) =>
+        limit == 0
+            ? null
+            : PartitionedRateLimiter.Create<string, string>(key =>
+                RateLimitPartition.GetTokenBucketLimiter(key, _ => new TokenBucketRateLimiterOptions
+                {
+                    TokenLimit = limit,
+                    TokensPerPeriod = limit,
+                    ReplenishmentPeriod = TimeSpan.FromSeconds(1),
+                })
+            );
 
-    private static PartitionedRateLimiter<string>? AtOnce(int limit) => limit == 0 ? null : PartitionedRateLimiter.Create<string, string>(key =>
-        RateLimitPartition.GetConcurrencyLimiter(key, _ => new ConcurrencyLimiterOptions { PermitLimit = limit }));
+    private static PartitionedRateLimiter<string>? AtOnce(int limit) =>
+        limit == 0
+            ? null
+            : PartitionedRateLimiter.Create<string, string>(key =>
+                RateLimitPartition.GetConcurrencyLimiter(key, _ => new ConcurrencyLimiterOptions
+                {
+                    PermitLimit = limit,
+                })
+            );
 }

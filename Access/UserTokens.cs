@@ -8,14 +8,18 @@ using Microsoft.IdentityModel.Tokens;
 
 namespace Dmb.Access;
 
-/// <summary>The tokens of users: JWTs (RFC 7519) signed with a secret (HS256), or with a key of which a file has the public half (RS256, ES256).</summary>
+/// <summary>
+/// The tokens of users: JWTs (RFC 7519) signed with a secret (HS256), or with a key of which a file has the public half
+/// (RS256, ES256).
+/// </summary>
 internal sealed class UserTokens
 {
     /// <summary>Bytes that the secret of HS256 needs at least (RFC 7518 §3.2).</summary>
     public const int SecretBytesMin = 32;
 
     /// <summary>What a file of public keys looks like, for people.</summary>
-    public const string KeysForm = "PEM blocks of public keys or certificates, or a JWKS; RSA of 2048 bits or more, or EC on P-256";
+    public const string KeysForm =
+        "PEM blocks of public keys or certificates, or a JWKS; RSA of 2048 bits or more, or EC on P-256";
 
     private const int RsaBitsMin = 2_048;
     private const int TokenLengthMax = 16_384;
@@ -23,7 +27,11 @@ internal sealed class UserTokens
     /// <summary>By how much the node's clock may be behind that of the token's issuer.</summary>
     private static readonly TimeSpan Skew = TimeSpan.FromMinutes(1);
 
-    private readonly JsonWebTokenHandler _handler = new() { MapInboundClaims = false, MaximumTokenSizeInBytes = TokenLengthMax };
+    private readonly JsonWebTokenHandler _handler = new()
+    {
+        MapInboundClaims = false,
+        MaximumTokenSizeInBytes = TokenLengthMax,
+    };
     private readonly AccessOptions _options;
     private readonly RoutingOptions _routing;
     private readonly TimeProvider _time;
@@ -59,7 +67,9 @@ internal sealed class UserTokens
         }
     }
 
-    /// <summary>Reads the secret of HS256. White space around it, such as the line break at a file's end, is no part of it.</summary>
+    /// <summary>
+    /// Reads the secret of HS256. White space around it, such as the line break at a file's end, is no part of it.
+    /// </summary>
     /// <exception cref="FormatException">It has fewer than <see cref="SecretBytesMin"/> bytes.</exception>
     public static SymmetricSecurityKey ReadSecret(string text)
     {
@@ -70,7 +80,9 @@ internal sealed class UserTokens
     }
 
     /// <summary>The user that a token is of.</summary>
-    /// <exception cref="RefusedException"><c>token_expired</c>, or <c>unauthenticated</c> for all else that is wrong with it: why is not told.</exception>
+    /// <exception cref="RefusedException">
+    /// <c>token_expired</c>, or <c>unauthenticated</c> for all else that is wrong with it: why is not told.
+    /// </exception>
     public async ValueTask<Caller> ReadAsync(string token)
     {
         var result = await _handler.ValidateTokenAsync(token, _parameters);
@@ -79,7 +91,10 @@ internal sealed class UserTokens
             throw new RefusedException(ErrorCode.TokenExpired, "The token has expired; get a new one.");
         }
 
-        return result is { IsValid: true, SecurityToken: JsonWebToken read } && !HasCritical(read) && UserOf(read) is { } user
+        return
+            result is { IsValid: true, SecurityToken: JsonWebToken read }
+            && !HasCritical(read)
+            && UserOf(read) is { } user
             ? user
             : throw new RefusedException(ErrorCode.Unauthenticated, "The token is not accepted.");
     }
@@ -109,13 +124,24 @@ internal sealed class UserTokens
         return !JsonMembers.Read(header, _routing.MaxJsonDepth, ErrorCode.Unauthenticated).Raw("crit").IsEmpty;
     }
 
-    /// <summary>Read from the JSON: to the handler the number 12 is as good as <c>"12"</c>, and <c>"true"</c> as true.</summary>
+    /// <summary>
+    /// Read from the JSON: to the handler the number 12 is as good as <c>"12"</c>, and <c>"true"</c> as true.
+    /// </summary>
     private Caller? UserOf(JsonWebToken token)
     {
-        var claims = JsonMembers.Read(Base64UrlEncoder.DecodeBytes(token.EncodedPayload), _routing.MaxJsonDepth, ErrorCode.Unauthenticated);
+        var claims = JsonMembers.Read(
+            Base64UrlEncoder.DecodeBytes(token.EncodedPayload),
+            _routing.MaxJsonDepth,
+            ErrorCode.Unauthenticated
+        );
         var isText = claims.Raw("sub").Span is [(byte)'"', ..];
         return isText && claims.TextOrNull("sub") is { } name && Names.IsUser(name)
-            ? Caller.User(name, claims.Raw("admin").Span.SequenceEqual("true"u8), Texts(claims.Raw("roles").Span), new DateTimeOffset(token.ValidTo, TimeSpan.Zero))
+            ? Caller.User(
+                name,
+                claims.Raw("admin").Span.SequenceEqual("true"u8),
+                Texts(claims.Raw("roles").Span),
+                new DateTimeOffset(token.ValidTo, TimeSpan.Zero)
+            )
             : null;
     }
 
@@ -123,7 +149,10 @@ internal sealed class UserTokens
     private List<string> Texts(ReadOnlySpan<byte> json)
     {
         var texts = new List<string>();
-        var reader = new Utf8JsonReader(json.IsEmpty ? "null"u8 : json, new JsonReaderOptions { MaxDepth = _routing.MaxJsonDepth });
+        var reader = new Utf8JsonReader(
+            json.IsEmpty ? "null"u8 : json,
+            new JsonReaderOptions { MaxDepth = _routing.MaxJsonDepth }
+        );
         reader.Read();
         if (reader.TokenType != JsonTokenType.StartArray)
         {
@@ -149,7 +178,11 @@ internal sealed class UserTokens
     }
 
     private static List<SecurityKey> ReadJwks(string text) =>
-        [.. new JsonWebKeySet(text).Keys.Where(key => key.Kty is "RSA" or "EC" && key.Use is null or "" or "sig").Select(key => Checked(key, key.KeySize))];
+        [
+            .. new JsonWebKeySet(text)
+                .Keys.Where(key => key.Kty is "RSA" or "EC" && key.Use is null or "" or "sig")
+                .Select(key => Checked(key, key.KeySize)),
+        ];
 
     private static List<SecurityKey> ReadPem(string text)
     {
@@ -158,13 +191,15 @@ internal sealed class UserTokens
         while (PemEncoding.TryFind(rest, out var block))
         {
             var pem = rest[block.Location];
-            keys.Add(rest[block.Label] switch
-            {
-                "CERTIFICATE" => Certified(pem),
-                "RSA PUBLIC KEY" => Rsa(pem),
-                "PUBLIC KEY" => Public(pem),
-                var label => throw new FormatException($"it has a {label}; it takes {KeysForm}"),
-            });
+            keys.Add(
+                rest[block.Label] switch
+                {
+                    "CERTIFICATE" => Certified(pem),
+                    "RSA PUBLIC KEY" => Rsa(pem),
+                    "PUBLIC KEY" => Public(pem),
+                    var label => throw new FormatException($"it has a {label}; it takes {KeysForm}"),
+                }
+            );
             rest = rest[block.Location.End..];
         }
 
@@ -176,7 +211,12 @@ internal sealed class UserTokens
         using var certificate = X509Certificate2.CreateFromPem(pem);
         return certificate.GetRSAPublicKey() is { } rsa
             ? Checked(new RsaSecurityKey(rsa), rsa.KeySize)
-            : Checked(new ECDsaSecurityKey(certificate.GetECDsaPublicKey() ?? throw new FormatException($"it takes {KeysForm}")), 0);
+            : Checked(
+                new ECDsaSecurityKey(
+                    certificate.GetECDsaPublicKey() ?? throw new FormatException($"it takes {KeysForm}")
+                ),
+                0
+            );
     }
 
     private static SecurityKey Public(ReadOnlySpan<char> pem)
@@ -210,31 +250,38 @@ internal sealed class UserTokens
             JsonWebKey { Kty: "EC", Crv: var curve } => curve == "P-256",
             _ => rsaBits >= RsaBitsMin,
         };
-        return isGood ? key : throw new FormatException($"a key in it is too weak, or on another curve; it takes {KeysForm}");
+        return isGood
+            ? key
+            : throw new FormatException($"a key in it is too weak, or on another curve; it takes {KeysForm}");
     }
 
-    private TokenValidationParameters Parameters() => new()
-    {
-        // Each algorithm has keys of its own kind: what one key signs can't pass for another's (RFC 8725 §3.1).
-        ValidAlgorithms =
-        [
-            .. _secret.Length > 0 ? [SecurityAlgorithms.HmacSha256] : (string[])[],
-            .. _publicKeys.Count > 0 ? [SecurityAlgorithms.RsaSha256, SecurityAlgorithms.EcdsaSha256] : (string[])[],
-        ],
-        IssuerSigningKeys = [.. _secret, .. _publicKeys],
-        RequireSignedTokens = true,
-        RequireExpirationTime = true,
-        ValidateIssuer = _options.JwtIssuer.Length > 0,
-        ValidIssuer = _options.JwtIssuer,
-        ValidateAudience = _options.JwtAudience.Length > 0,
-        ValidAudience = _options.JwtAudience,
-        LifetimeValidator = IsNow,
-    };
+    private TokenValidationParameters Parameters() =>
+        new()
+        {
+            // Each algorithm has keys of its own kind: what one key signs can't pass for another's (RFC 8725 §3.1).
+            ValidAlgorithms =
+            [
+                .. _secret.Length > 0 ? [SecurityAlgorithms.HmacSha256] : (string[])[],
+                .. _publicKeys.Count > 0
+                    ? [SecurityAlgorithms.RsaSha256, SecurityAlgorithms.EcdsaSha256]
+                    : (string[])[],
+            ],
+            IssuerSigningKeys = [.. _secret, .. _publicKeys],
+            RequireSignedTokens = true,
+            RequireExpirationTime = true,
+            ValidateIssuer = _options.JwtIssuer.Length > 0,
+            ValidIssuer = _options.JwtIssuer,
+            ValidateAudience = _options.JwtAudience.Length > 0,
+            ValidAudience = _options.JwtAudience,
+            LifetimeValidator = IsNow,
+        };
 
     /// <summary>By the node's clock, and to the second: a session ends with its token.</summary>
     private bool IsNow(DateTime? from, DateTime? until, SecurityToken token, TokenValidationParameters parameters)
     {
         var now = _time.GetUtcNow().UtcDateTime;
-        return until is not null && until <= now ? throw new SecurityTokenExpiredException() : until is not null && (from is null || from <= now + Skew);
+        return until is not null && until <= now
+            ? throw new SecurityTokenExpiredException()
+            : until is not null && (from is null || from <= now + Skew);
     }
 }

@@ -26,23 +26,30 @@ internal sealed record Backend(string Bkid, string Name)
     public static string NewBkid() => RandomNumberGenerator.GetHexString(BkidBytes * 2, lowercase: true);
 
     /// <summary>Whether a text can be an identity: 32 of 0-9 a-f.</summary>
-    public static bool IsBkid(string? text) => text is { Length: BkidBytes * 2 } && !text.AsSpan().ContainsAnyExcept(Hexadecimal);
+    public static bool IsBkid(string? text) =>
+        text is { Length: BkidBytes * 2 } && !text.AsSpan().ContainsAnyExcept(Hexadecimal);
 
-    /// <summary>The room of all users of a backend. No client can name it: it has a space, which the names of rooms have not.</summary>
+    /// <summary>
+    /// The room of all users of a backend. No client can name it: it has a space, which the names of rooms have not.
+    /// </summary>
     public static string UsersRoom(string bkid) => "users " + bkid;
 
     /// <summary>The room of one user's sessions.</summary>
     public static string UserRoom(string bkid, string user) => $"user {bkid} {user}";
 
     /// <summary>Whether a room is one of a backend's users.</summary>
-    public static bool IsRoomOf(string bkid, string room) => room == UsersRoom(bkid) || room.StartsWith(UserRoom(bkid, ""), StringComparison.Ordinal);
+    public static bool IsRoomOf(string bkid, string room) =>
+        room == UsersRoom(bkid) || room.StartsWith(UserRoom(bkid, ""), StringComparison.Ordinal);
 
     /// <summary>The room of a backend's own sockets and streams.</summary>
     public static string UplinkRoom(string bkid) => "uplink " + bkid;
 
     /// <summary>The refusal of a bkid that isn't registered.</summary>
     public static RefusedException Unknown(string? bkid) =>
-        new(ErrorCode.UnknownBackend, $"There is no backend {bkid}: it was never registered, was freed, or has expired.");
+        new(
+            ErrorCode.UnknownBackend,
+            $"There is no backend {bkid}: it was never registered, was freed, or has expired."
+        );
 }
 
 /// <summary>One session of a backend's user.</summary>

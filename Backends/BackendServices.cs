@@ -4,8 +4,8 @@ using Dmb.Routing;
 namespace Dmb.Backends;
 
 /// <summary>
-/// Backends and their users (docs/protocol.md §4 and §6), whichever way they come: a backend registers, reaches all its users
-/// or one, and hears what they say.
+/// Backends and their users (docs/protocol.md §4 and §6), whichever way they come: a backend registers, reaches all its
+/// users or one, and hears what they say.
 /// </summary>
 internal sealed class BackendServices
 {
@@ -34,15 +34,24 @@ internal sealed class BackendServices
     {
         if (name is null || !Names.IsChannel(name))
         {
-            throw new RefusedException(ErrorCode.BadName, "The member name is 1 to 200 bytes of UTF-8 without control characters or spaces.");
+            throw new RefusedException(
+                ErrorCode.BadName,
+                "The member name is 1 to 200 bytes of UTF-8 without control characters or spaces."
+            );
         }
 
         return bkid is null || Backend.IsBkid(bkid)
             ? new Backend(bkid ?? Backend.NewBkid(), name)
-            : throw new RefusedException(ErrorCode.BadName, "The member bkid is 32 of 0-9 a-f, as the broker gave it, or null for a new one.");
+            : throw new RefusedException(
+                ErrorCode.BadName,
+                "The member bkid is 32 of 0-9 a-f, as the broker gave it, or null for a new one."
+            );
     }
 
-    /// <summary>Registers a backend. One that comes back with its bkid is the same as before, also when the broker had forgotten it.</summary>
+    /// <summary>
+    /// Registers a backend. One that comes back with its bkid is the same as before, also when the broker had forgotten
+    /// it.
+    /// </summary>
     /// <exception cref="RefusedException">The name or the bkid is none, or the bkid is another's.</exception>
     public async ValueTask<Backend> RegisterAsync(string? name, string? bkid)
     {
@@ -69,13 +78,19 @@ internal sealed class BackendServices
     }
 
     /// <summary>A backend's message on its way to its users.</summary>
-    public Envelope Address(string bkid, BackendMessage message) => message.To is { } user
-        ? new Envelope(Backend.Direct, MessageId.New(_time), [Backend.UserRoom(bkid, user)], message.Data)
-        : new Envelope(Backend.Broadcast, MessageId.New(_time), [Backend.UsersRoom(bkid)], message.Data);
+    public Envelope Address(string bkid, BackendMessage message) =>
+        message.To is { } user
+            ? new Envelope(Backend.Direct, MessageId.New(_time), [Backend.UserRoom(bkid, user)], message.Data)
+            : new Envelope(Backend.Broadcast, MessageId.New(_time), [Backend.UsersRoom(bkid)], message.Data);
 
-    /// <summary>Lets a session in as a backend's user, tells the session, and then the backend. What it missed comes when it is asked for.</summary>
+    /// <summary>
+    /// Lets a session in as a backend's user, tells the session, and then the backend. What it missed comes when it is
+    /// asked for.
+    /// </summary>
     /// <param name="user">The user, and the session.</param>
-    /// <param name="rooms">The user's rooms, with what it has seen there, and others that the session joins with them.</param>
+    /// <param name="rooms">
+    /// The user's rooms, with what it has seen there, and others that the session joins with them.
+    /// </param>
     /// <exception cref="RefusedException">There is no such backend, or what was missed can't be read.</exception>
     public async ValueTask<JoinOperation> ConnectAsync(BackendUser user, IReadOnlyList<RoomRequest> rooms)
     {
@@ -119,14 +134,21 @@ internal sealed class BackendServices
 
     /// <summary>Tells a backend's socket or stream that it is connected, and lets it hear what its users say.</summary>
     public async ValueTask ListenAsync(Subscriber subscriber, string bkid) =>
-        (await JoinAsync(subscriber, BackendJson.Connected(bkid), [new RoomRequest(Backend.UplinkRoom(bkid))])).Release();
+        (
+            await JoinAsync(subscriber, BackendJson.Connected(bkid), [new RoomRequest(Backend.UplinkRoom(bkid))])
+        ).Release();
 
     /// <summary>The stored uplinks after the one with an id, or from the oldest, the oldest first.</summary>
     /// <exception cref="RefusedException">There is no such backend, or Redis is away.</exception>
-    public ValueTask<IReadOnlyList<StoredUplink>> ReadUplinkAsync(string bkid, string? after, int max) => _store.ReadUplinkAsync(Checked(bkid), after, max);
+    public ValueTask<IReadOnlyList<StoredUplink>> ReadUplinkAsync(string bkid, string? after, int max) =>
+        _store.ReadUplinkAsync(Checked(bkid), after, max);
 
     /// <summary>Puts a session in rooms, and says so before anything that comes from there.</summary>
-    private async ValueTask<JoinOperation> JoinAsync(Subscriber subscriber, byte[] data, IReadOnlyList<RoomRequest> rooms)
+    private async ValueTask<JoinOperation> JoinAsync(
+        Subscriber subscriber,
+        byte[] data,
+        IReadOnlyList<RoomRequest> rooms
+    )
     {
         var join = await _joins.JoinAsync(subscriber, rooms, isHeld: true);
         subscriber.Send("dmb:connected", data);

@@ -3,8 +3,8 @@ using Dmb.Routing;
 namespace Dmb.Backends;
 
 /// <summary>
-/// What is known of backends and their users, over all nodes. Each method counts as a use of the backend, which keeps its
-/// registration alive for <see cref="BackendOptions.BackendTtl"/>, and throws a <see cref="RefusedException"/> with
+/// What is known of backends and their users, over all nodes. Each method counts as a use of the backend, which keeps
+/// its registration alive for <see cref="BackendOptions.BackendTtl"/>, and throws a <see cref="RefusedException"/> with
 /// <see cref="ErrorCode.UnknownBackend"/> where there is no such backend.
 /// </summary>
 internal interface IBackendStore
@@ -13,7 +13,9 @@ internal interface IBackendStore
     event Action<string>? Freed;
 
     /// <summary>Registers a backend; one that is known only lives on.</summary>
-    /// <exception cref="RefusedException">The bkid is that of a backend with another name, or there are too many backends.</exception>
+    /// <exception cref="RefusedException">
+    /// The bkid is that of a backend with another name, or there are too many backends.
+    /// </exception>
     ValueTask RegisterAsync(Backend backend);
 
     /// <summary>Notes that a backend is used.</summary>
@@ -26,7 +28,9 @@ internal interface IBackendStore
     /// <param name="bkid">The backend.</param>
     /// <param name="envelope">The message.</param>
     /// <param name="user">The one user that it is for; null for all.</param>
-    /// <param name="key">The backend's own id of the message: the same one again is the same message. Null for none.</param>
+    /// <param name="key">
+    /// The backend's own id of the message: the same one again is the same message. Null for none.
+    /// </param>
     ValueTask<Sent> SendAsync(string bkid, Envelope envelope, string? user, string? key);
 
     /// <summary>Tells the backend of a session that came; once for each session.</summary>

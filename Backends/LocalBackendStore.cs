@@ -4,7 +4,14 @@ using Dmb.Routing;
 namespace Dmb.Backends;
 
 /// <summary>The backends of a node that runs alone, in its memory.</summary>
-internal sealed class LocalBackendStore(FanOut fanOut, LocalHistory history, RoomTable rooms, IdempotencyTable idempotency, BackendOptions options, TimeProvider time) : IBackendStore
+internal sealed class LocalBackendStore(
+    FanOut fanOut,
+    LocalHistory history,
+    RoomTable rooms,
+    IdempotencyTable idempotency,
+    BackendOptions options,
+    TimeProvider time
+) : IBackendStore
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<string, Entry> _backends = [];
@@ -31,7 +38,10 @@ internal sealed class LocalBackendStore(FanOut fanOut, LocalHistory history, Roo
 
             if (_backends.Count >= options.MaxBackends)
             {
-                throw new RefusedException(ErrorCode.RateLimited, $"{options.MaxBackends} backends are registered, which is the limit.");
+                throw new RefusedException(
+                    ErrorCode.RateLimited,
+                    $"{options.MaxBackends} backends are registered, which is the limit."
+                );
             }
 
             _backends.Add(backend.Bkid, new Entry(backend.Name) { Used = time.GetTimestamp() });
@@ -147,11 +157,20 @@ internal sealed class LocalBackendStore(FanOut fanOut, LocalHistory history, Roo
         }
     }
 
-    /// <summary>What is told of a session, stored. It is delivered under the lock too, so that counts come in their order; the delivery waits for nothing.</summary>
+    /// <summary>
+    /// What is told of a session, stored. It is delivered under the lock too, so that counts come in their order; the
+    /// delivery waits for nothing.
+    /// </summary>
     private Envelope Stored(Entry backend, string type, BackendUser user, int sessions)
     {
         var json = BackendJson.Presence(type, user.Bkid, user.User, user.Subscriber.Id, sessions);
-        var uplink = new Envelope(Backend.Uplink, MessageId.New(time), [Backend.UplinkRoom(user.Bkid)], json, isKept: true);
+        var uplink = new Envelope(
+            Backend.Uplink,
+            MessageId.New(time),
+            [Backend.UplinkRoom(user.Bkid)],
+            json,
+            isKept: true
+        );
         Store(backend, uplink);
         return uplink;
     }
@@ -198,7 +217,8 @@ internal sealed class LocalBackendStore(FanOut fanOut, LocalHistory history, Roo
     }
 
     /// <summary>A backend with users is in use.</summary>
-    private bool IsExpired(Entry backend) => backend.Sessions.Count == 0 && time.GetElapsedTime(backend.Used) >= options.BackendTtl;
+    private bool IsExpired(Entry backend) =>
+        backend.Sessions.Count == 0 && time.GetElapsedTime(backend.Used) >= options.BackendTtl;
 
     private void Expire()
     {

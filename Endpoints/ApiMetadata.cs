@@ -1,6 +1,8 @@
 namespace Dmb.Endpoints;
 
-/// <summary>A body that works when pasted; it goes into openapi.yaml and says nothing about which bodies are taken.</summary>
+/// <summary>
+/// A body that works when pasted; it goes into openapi.yaml and says nothing about which bodies are taken.
+/// </summary>
 internal sealed record RequestExample(string Json);
 
 /// <summary>A value for a part of the route that works when pasted.</summary>
@@ -16,7 +18,10 @@ internal sealed record RequestHeader(string Name, string Meaning);
 internal static class ApiMetadata
 {
     /// <summary>Answers that are problems (RFC 9457).</summary>
-    public static RouteHandlerBuilder ProducesProblems(this RouteHandlerBuilder route, params ReadOnlySpan<int> statuses)
+    public static RouteHandlerBuilder ProducesProblems(
+        this RouteHandlerBuilder route,
+        params ReadOnlySpan<int> statuses
+    )
     {
         foreach (var status in statuses)
         {

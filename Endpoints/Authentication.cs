@@ -10,7 +10,12 @@ namespace Dmb.Endpoints;
 /// <param name="ApiKey"><c>X-Api-Key</c>.</param>
 /// <param name="Protocols">Subprotocols of a WebSocket, one of which may carry a token.</param>
 /// <param name="Token"><c>access_token</c> of the query.</param>
-internal readonly record struct ShownCredentials(string Authorization, string ApiKey, string Protocols = "", string Token = "");
+internal readonly record struct ShownCredentials(
+    string Authorization,
+    string ApiKey,
+    string Protocols = "",
+    string Token = ""
+);
 
 /// <summary>Who is calling over HTTP: the credentials of a request (docs/protocol.md §10).</summary>
 internal sealed class Authentication(Credentials credentials, AccessRules rules, Limits limits, AccessOptions options)
@@ -28,16 +33,23 @@ internal sealed class Authentication(Credentials credentials, AccessRules rules,
         }
 
         var headers = request.Headers;
-        return FindAsync(new ShownCredentials(
-            headers.Authorization.ToString(), headers["X-Api-Key"].ToString(), headers.SecWebSocketProtocol.ToString(), request.Query["access_token"].ToString()),
-            request.HttpContext.Connection.RemoteIpAddress);
+        return FindAsync(
+            new ShownCredentials(
+                headers.Authorization.ToString(),
+                headers["X-Api-Key"].ToString(),
+                headers.SecWebSocketProtocol.ToString(),
+                request.Query["access_token"].ToString()
+            ),
+            request.HttpContext.Connection.RemoteIpAddress
+        );
     }
 
     /// <summary>The caller who shows these credentials.</summary>
     /// <param name="shown">The credentials.</param>
     /// <param name="address">Where they come from: what limits those that are not accepted.</param>
     /// <exception cref="RefusedException">
-    /// <c>unauthenticated</c>, <c>token_expired</c>, or <c>rate_limited</c> for an address that shows too many wrong ones.
+    /// <c>unauthenticated</c>, <c>token_expired</c>, or <c>rate_limited</c> for an address that shows too many wrong
+    /// ones.
     /// </exception>
     public async ValueTask<Caller> FindAsync(ShownCredentials shown, IPAddress? address)
     {
@@ -59,9 +71,13 @@ internal sealed class Authentication(Credentials credentials, AccessRules rules,
         {
             return authorization.Split(' ', 2, StringSplitOptions.TrimEntries) switch
             {
-                [var scheme, var text] when scheme.Equals("Bearer", StringComparison.OrdinalIgnoreCase) => await credentials.FindAsync(text),
+                [var scheme, var text] when scheme.Equals("Bearer", StringComparison.OrdinalIgnoreCase) =>
+                    await credentials.FindAsync(text),
                 [var scheme, var text] when scheme.Equals("Basic", StringComparison.OrdinalIgnoreCase) => Basic(text),
-                _ => throw new RefusedException(ErrorCode.Unauthenticated, "Authorization is Bearer and a key or token, or Basic with a key's name and secret."),
+                _ => throw new RefusedException(
+                    ErrorCode.Unauthenticated,
+                    "Authorization is Bearer and a key or token, or Basic with a key's name and secret."
+                ),
             };
         }
 
@@ -82,7 +98,10 @@ internal sealed class Authentication(Credentials credentials, AccessRules rules,
 
         return options.TokenInQuery && Credentials.IsToken(token)
             ? await credentials.FindAsync(token)
-            : throw new RefusedException(ErrorCode.Unauthenticated, "No key is taken from a URL, and a token only where DMB_TOKEN_IN_QUERY allows it.");
+            : throw new RefusedException(
+                ErrorCode.Unauthenticated,
+                "No key is taken from a URL, and a token only where DMB_TOKEN_IN_QUERY allows it."
+            );
     }
 
     private static bool IsBearer(string protocol) => protocol.StartsWith(SubprotocolPrefix, StringComparison.Ordinal);
@@ -90,7 +109,9 @@ internal sealed class Authentication(Credentials credentials, AccessRules rules,
     private Caller Basic(string shown)
     {
         var bytes = new byte[shown.Length];
-        var text = Convert.TryFromBase64String(shown, bytes, out var length) ? Encoding.UTF8.GetString(bytes, 0, length) : "";
+        var text = Convert.TryFromBase64String(shown, bytes, out var length)
+            ? Encoding.UTF8.GetString(bytes, 0, length)
+            : "";
         return text.Split(':', 2) is [var name, var secret]
             ? credentials.FindKey(secret, name)
             : throw new RefusedException(ErrorCode.Unauthenticated, "The key is not accepted.");
@@ -104,8 +125,8 @@ internal static class AuthenticationMiddleware
     public static Caller Caller(this HttpContext context) => context.User as Caller ?? Access.Caller.TrustedHost;
 
     /// <summary>
-    /// Every request has a caller. All but those to /ws, which tells a page itself (close code 4000). Nothing of it is there where everybody
-    /// is let in.
+    /// Every request has a caller. All but those to /ws, which tells a page itself (close code 4000). Nothing of it is
+    /// there where everybody is let in.
     /// </summary>
     public static void UseCallers(this WebApplication app)
     {
@@ -115,24 +136,26 @@ internal static class AuthenticationMiddleware
         }
 
         var authentication = app.Services.GetRequiredService<Authentication>();
-        app.Use((context, next) =>
-        {
-            context.User = Access.Caller.Anonymous;
-            if (SocketEndpoints.IsSocket(context.Request))
+        app.Use(
+            (context, next) =>
             {
+                context.User = Access.Caller.Anonymous;
+                if (SocketEndpoints.IsSocket(context.Request))
+                {
+                    return next(context);
+                }
+
+                // A key is found at once.
+                var reading = authentication.ReadAsync(context.Request);
+                if (!reading.IsCompletedSuccessfully)
+                {
+                    return AwaitAsync(context, next, reading);
+                }
+
+                context.User = reading.Result;
                 return next(context);
             }
-
-            // A key is found at once.
-            var reading = authentication.ReadAsync(context.Request);
-            if (!reading.IsCompletedSuccessfully)
-            {
-                return AwaitAsync(context, next, reading);
-            }
-
-            context.User = reading.Result;
-            return next(context);
-        });
+        );
     }
 
     /// <summary>Every route that says what it needs gets it: comes after routing.</summary>
@@ -144,17 +167,21 @@ internal static class AuthenticationMiddleware
             return;
         }
 
-        app.Use((context, next) =>
-        {
-            if (context.GetEndpoint()?.Metadata.GetMetadata<Requirement>() is { NeedsName: false } requirement
-                && !rules.May(context.Caller(), requirement.Operation))
+        app.Use(
+            (context, next) =>
             {
-                Problems.CloseIfUnread(context);
-                rules.Demand(context.Caller(), requirement.Operation);
-            }
+                if (
+                    context.GetEndpoint()?.Metadata.GetMetadata<Requirement>() is { NeedsName: false } requirement
+                    && !rules.May(context.Caller(), requirement.Operation)
+                )
+                {
+                    Problems.CloseIfUnread(context);
+                    rules.Demand(context.Caller(), requirement.Operation);
+                }
 
-            return next(context);
-        });
+                return next(context);
+            }
+        );
     }
 
     /// <summary>Says what a route's callers need.</summary>

@@ -24,18 +24,23 @@ internal sealed record BackendAnswer(string Bkid, string Channel, string Uplink,
 /// <param name="Ok">True.</param>
 /// <param name="Nodes">On how many nodes somebody got it: 0 when nobody is there.</param>
 /// <param name="Duplicate">Whether it was sent before, so that nothing was delivered now.</param>
-/// <param name="Degraded">With 202 or 200 while Redis is away: `spooled`, kept for other nodes; `local`, delivered here only.</param>
+/// <param name="Degraded">
+/// With 202 or 200 while Redis is away: `spooled`, kept for other nodes; `local`, delivered here only.
+/// </param>
 internal sealed record MessageAnswer(
     string Type,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] JsonNode? Id,
     bool Ok,
     int Nodes,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] bool Duplicate,
-    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Degraded);
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Degraded
+);
 
 /// <summary>A stored uplink.</summary>
 /// <param name="Id">Its message id.</param>
-/// <param name="Uplink">What the backend got, or would have got had it been there: the data of `dmb:uplink` in /asyncapi.yaml.</param>
+/// <param name="Uplink">
+/// What the backend got, or would have got had it been there: the data of `dmb:uplink` in /asyncapi.yaml.
+/// </param>
 internal sealed record UplinkAnswer(string Id, JsonElement Uplink);
 
 /// <summary>/register/backend and /backend/{bkid}: a backend service and its users.</summary>
@@ -46,17 +51,22 @@ internal static class BackendEndpoints
 
     public static void MapBackends(this IEndpointRouteBuilder routes)
     {
-        routes.MapPost("/register/backend", RegisterAsync)
+        routes
+            .MapPost("/register/backend", RegisterAsync)
             .WithTags("Backends")
             .WithName("registerBackend")
             .WithSummary("Register a backend service.")
-            .WithDescription("Gives it a `bkid`, a channel, and its users. A service that comes back sends the `bkid` that it had, and is the same as before; a new one leaves it out.")
+            .WithDescription(
+                "Gives it a `bkid`, a channel, and its users. A service that comes back sends the `bkid` that it "
+                    + "had, and is the same as before; a new one leaves it out."
+            )
             .WithMetadata(new RequestExample($$"""{"name":"billing","bkid":"{{BkidExample}}"}"""))
             .Produces<BackendAnswer>(StatusCodes.Status201Created)
             .ProducesProblems(400, 401, 403, 413, 503)
             .Requires(Operation.Register);
 
-        routes.MapDelete("/register/backend/{bkid}", FreeAsync)
+        routes
+            .MapDelete("/register/backend/{bkid}", FreeAsync)
             .WithTags("Backends")
             .WithName("freeBackend")
             .WithSummary("Free a backend service, and delete all that is stored of it.")
@@ -67,17 +77,25 @@ internal static class BackendEndpoints
 
         var group = routes.MapGroup("/backend/{bkid}").WithTags("Backends");
 
-        group.MapPost("/messages", SendAsync)
+        group
+            .MapPost("/messages", SendAsync)
             .WithName("sendMessage")
             .WithSummary("Send a message to one user of a backend service, or, without `to`, to all.")
-            .WithDescription("Users get it as `dmb:direct` or `dmb:broadcast`. The same `id` again is the same message, and delivers nothing.")
-            .WithMetadata(new RouteExample("bkid", BkidExample), new RequestExample("""{"to":"user-42","data":{"text":"hello"}}"""))
+            .WithDescription(
+                "Users get it as `dmb:direct` or `dmb:broadcast`. The same `id` again is the same message, and "
+                    + "delivers nothing."
+            )
+            .WithMetadata(
+                new RouteExample("bkid", BkidExample),
+                new RequestExample("""{"to":"user-42","data":{"text":"hello"}}""")
+            )
             .Produces<MessageAnswer>()
             .Produces<MessageAnswer>(StatusCodes.Status202Accepted)
             .ProducesProblems(400, 401, 403, 404, 413, 429, 503)
             .Requires(Operation.Publish);
 
-        group.MapGet("/uplink", StreamAsync)
+        group
+            .MapGet("/uplink", StreamAsync)
             .WithName("streamUplink")
             .WithSummary("Stream what a backend's users say.")
             .WithDescription("Server-sent events named `dmb:uplink`: messages, and users that come and go.")
@@ -87,31 +105,53 @@ internal static class BackendEndpoints
             .ProducesProblems(401, 403, 404, 503)
             .Requires(Operation.Register);
 
-        group.MapMethods("/uplink", [HttpMethods.Head], (Delegate)StreamAsync).ExcludeFromDescription().Requires(Operation.Register);
+        group
+            .MapMethods("/uplink", [HttpMethods.Head], (Delegate)StreamAsync)
+            .ExcludeFromDescription()
+            .Requires(Operation.Register);
 
-        group.MapGet("/uplink/stored", ReadAsync)
+        group
+            .MapGet("/uplink/stored", ReadAsync)
             .WithName("readUplink")
             .WithSummary("Read what a backend's users said while it was away.")
-            .WithDescription("The oldest first, at most `max` (100, up to 1,000), those after the message `after`, or from the oldest that is stored.")
+            .WithDescription(
+                "The oldest first, at most `max` (100, up to 1,000), those after the message `after`, or from the "
+                    + "oldest that is stored."
+            )
             .WithMetadata(new RouteExample("bkid", BkidExample))
-            .WithMetadata(new QueryParameter("after", "The `id` of the last one that was read."), new QueryParameter("max", "How many at most, 1 to 1,000."))
+            .WithMetadata(
+                new QueryParameter("after", "The `id` of the last one that was read."),
+                new QueryParameter("max", "How many at most, 1 to 1,000.")
+            )
             .Produces<UplinkAnswer[]>()
             .ProducesProblems(400, 401, 403, 404, 503)
             .Requires(Operation.Register);
     }
 
     private static async Task<IResult> RegisterAsync(
-        HttpContext context, BackendServices backends, Limits limits, RoutingOptions options, BackendOptions lifetimes, RedisOptions redis,
-        BrokerTelemetry telemetry)
+        HttpContext context,
+        BackendServices backends,
+        Limits limits,
+        RoutingOptions options,
+        BackendOptions lifetimes,
+        RedisOptions redis,
+        BrokerTelemetry telemetry
+    )
     {
         limits.Publish(context.Caller(), context.Connection.RemoteIpAddress);
         using var body = await RequestBody.ReadAsync(context, options.MaxMessageBytes, telemetry);
         var members = JsonMembers.Read(body.Json, options.MaxJsonDepth, ErrorCode.BadJson);
         var backend = await backends.RegisterAsync(members.Text("name"), members.Text("bkid"));
         return Results.Json(
-            new BackendAnswer(backend.Bkid, redis.Prefix + backend.Bkid, redis.Prefix + "uplink", (int)lifetimes.BackendTtl.TotalSeconds),
+            new BackendAnswer(
+                backend.Bkid,
+                redis.Prefix + backend.Bkid,
+                redis.Prefix + "uplink",
+                (int)lifetimes.BackendTtl.TotalSeconds
+            ),
             ApiJson.Wire.BackendAnswer,
-            statusCode: StatusCodes.Status201Created);
+            statusCode: StatusCodes.Status201Created
+        );
     }
 
     private static async Task<IResult> FreeAsync(string bkid, BackendServices backends)
@@ -121,7 +161,13 @@ internal static class BackendEndpoints
     }
 
     private static async Task<IResult> SendAsync(
-        HttpContext context, string bkid, BackendServices backends, Limits limits, RoutingOptions options, BrokerTelemetry telemetry)
+        HttpContext context,
+        string bkid,
+        BackendServices backends,
+        Limits limits,
+        RoutingOptions options,
+        BrokerTelemetry telemetry
+    )
     {
         limits.Publish(context.Caller(), context.Connection.RemoteIpAddress);
         using var body = await RequestBody.ReadAsync(context, options.MaxMessageBytes, telemetry);
@@ -130,12 +176,25 @@ internal static class BackendEndpoints
         var (_, sent) = await backends.SendAsync(bkid, message);
         var id = message.Id.IsEmpty ? null : JsonNode.Parse(message.Id.Span);
         return Results.Json(
-            new MessageAnswer("bk_message_ack", id, true, sent.Nodes, sent.IsDuplicate, NotifyAnswers.DegradedOf(sent.Taken)),
+            new MessageAnswer(
+                "bk_message_ack",
+                id,
+                true,
+                sent.Nodes,
+                sent.IsDuplicate,
+                NotifyAnswers.DegradedOf(sent.Taken)
+            ),
             ApiJson.Wire.MessageAnswer,
-            statusCode: sent.Taken == Taken.Spooled ? StatusCodes.Status202Accepted : StatusCodes.Status200OK);
+            statusCode: sent.Taken == Taken.Spooled ? StatusCodes.Status202Accepted : StatusCodes.Status200OK
+        );
     }
 
-    private static async Task StreamAsync(HttpContext context, string bkid, SessionTable sessions, BackendServices backends)
+    private static async Task StreamAsync(
+        HttpContext context,
+        string bkid,
+        SessionTable sessions,
+        BackendServices backends
+    )
     {
         await backends.TouchAsync(bkid);
         await EventStreamSession.RunAsync(context, sessions, async session =>
@@ -145,13 +204,23 @@ internal static class BackendEndpoints
         });
     }
 
-    private static async Task<IResult> ReadAsync(string bkid, BackendServices backends, string? after = null, int max = 100)
+    private static async Task<IResult> ReadAsync(
+        string bkid,
+        BackendServices backends,
+        string? after = null,
+        int max = 100
+    )
     {
         var stored = await backends.ReadUplinkAsync(bkid, after, Math.Clamp(max, 1, UplinksMax));
         var body = new ArrayBufferWriter<byte>();
         foreach (var (id, json) in stored)
         {
-            body.Append(body.WrittenCount == 0 ? "["u8 : ","u8).Append("{\"id\":"u8).Append(JsonText.Quote(id)).Append(",\"uplink\":"u8).Append(json.Span).Append("}"u8);
+            body.Append(body.WrittenCount == 0 ? "["u8 : ","u8)
+                .Append("{\"id\":"u8)
+                .Append(JsonText.Quote(id))
+                .Append(",\"uplink\":"u8)
+                .Append(json.Span)
+                .Append("}"u8);
         }
 
         body.Append(body.WrittenCount == 0 ? "[]"u8 : "]"u8);

@@ -6,7 +6,13 @@ namespace Dmb.Endpoints;
 
 /// <summary>POST /_notify: publishes the items of a batch in their order, each as a push of its own.</summary>
 internal sealed class BatchHandler(
-    EventTable events, Publisher publisher, Limits limits, RoutingOptions options, HttpOptions http, BrokerTelemetry telemetry)
+    EventTable events,
+    Publisher publisher,
+    Limits limits,
+    RoutingOptions options,
+    HttpOptions http,
+    BrokerTelemetry telemetry
+)
 {
     public async Task<IResult> BatchAsync(HttpContext context)
     {
@@ -18,7 +24,10 @@ internal sealed class BatchHandler(
             results[i] = await PublishAsync(items[i], context);
         }
 
-        return Results.Json(new BatchAnswer(Array.TrueForAll(results, result => result.Ok), results), ApiJson.Wire.BatchAnswer);
+        return Results.Json(
+            new BatchAnswer(Array.TrueForAll(results, result => result.Ok), results),
+            ApiJson.Wire.BatchAnswer
+        );
     }
 
     private async ValueTask<NotifyAnswer> PublishAsync(BatchItem item, HttpContext context)
@@ -29,7 +38,13 @@ internal sealed class BatchHandler(
             limits.Publish(caller, context.Connection.RemoteIpAddress);
             item.Check(options.MaxMessageBytes);
             var published = await publisher.PublishAsync(
-                events.Find(item.Event!), item.Data, item.Address, caller.Scoped(item.Id), item.Id, context.Request.Headers.TraceParent);
+                events.Find(item.Event!),
+                item.Data,
+                item.Address,
+                caller.Scoped(item.Id),
+                item.Id,
+                context.Request.Headers.TraceParent
+            );
             return published.Id is { } id
                 ? new NotifyAnswer(true, id, published.Duplicate, Degraded: NotifyAnswers.DegradedOf(published.Taken))
                 : new NotifyAnswer(false, Ignore: true);

@@ -4,7 +4,13 @@ using Dmb.Routing;
 namespace Dmb.Endpoints;
 
 /// <summary>One item of POST /_notify: <c>{"event":…,"data":…,"id":…}</c>, each member as it came.</summary>
-internal readonly record struct BatchItem(string? Event, ReadOnlyMemory<byte> Data, Address Address, string? Id, RefusedException? Refused)
+internal readonly record struct BatchItem(
+    string? Event,
+    ReadOnlyMemory<byte> Data,
+    Address Address,
+    string? Id,
+    RefusedException? Refused
+)
 {
     /// <summary>Checks a whole batch in one pass, before anything of it is delivered.</summary>
     /// <exception cref="RefusedException">It is not JSON, not an array, or has more items than the limit.</exception>
@@ -72,7 +78,10 @@ internal readonly record struct BatchItem(string? Event, ReadOnlyMemory<byte> Da
         if (reader.TokenType != JsonTokenType.StartObject)
         {
             reader.Skip();
-            return item with { Refused = new RefusedException(ErrorCode.BadJson, "An item is an object with the member event.") };
+            return item with
+            {
+                Refused = new RefusedException(ErrorCode.BadJson, "An item is an object with the member event."),
+            };
         }
 
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)

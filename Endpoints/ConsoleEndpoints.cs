@@ -2,14 +2,17 @@ using System.Net.Mime;
 
 namespace Dmb.Endpoints;
 
-/// <summary>The console at <c>/</c>: the files of <c>wwwroot/</c> and the client that it uses, inside the broker's assembly.</summary>
+/// <summary>
+/// The console at <c>/</c>: the files of <c>wwwroot/</c> and the client that it uses, inside the broker's assembly.
+/// </summary>
 internal static class ConsoleEndpoints
 {
     /// <summary>
-    /// What the console may do (Content Security Policy Level 3): load files and data from this node alone, and be in no
-    /// other page's frame. Inline scripts and styles do not run.
+    /// What the console may do (Content Security Policy Level 3): load files and data from this node alone, and be in
+    /// no other page's frame. Inline scripts and styles do not run.
     /// </summary>
-    private const string Policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    private const string Policy =
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
     /// <summary>Prefix of the files among the assembly's resources.</summary>
@@ -24,13 +27,18 @@ internal static class ConsoleEndpoints
         {
             if (resource.StartsWith(Prefix, StringComparison.Ordinal) && resource != Prefix + Page)
             {
-                routes.MapGet("/" + resource[Prefix.Length..], context => SendAsync(context, resource)).ExcludeFromDescription();
+                routes
+                    .MapGet("/" + resource[Prefix.Length..], context => SendAsync(context, resource))
+                    .ExcludeFromDescription();
             }
         }
 
-        routes.MapGet("/", (Delegate)ShowAsync)
+        routes
+            .MapGet("/", (Delegate)ShowAsync)
             .WithTags("Contract")
-            .WithSummary("The console: nodes, rooms and sessions of the cluster; watch rooms and publish from a browser.")
+            .WithSummary(
+                "The console: nodes, rooms and sessions of the cluster; watch rooms and publish from a browser."
+            )
             .Produces<string>(StatusCodes.Status200OK, MediaTypeNames.Text.Html)
             .ProducesProblems(403);
     }

@@ -6,10 +6,19 @@ internal static class Contract
     public static void MapContract(this IEndpointRouteBuilder routes)
     {
         Map(routes, "/openapi.yaml", "openapi.yaml", "application/yaml", "This contract, in OpenAPI 3.1.");
-        Map(routes, "/asyncapi.yaml", "asyncapi.yaml", "application/yaml", "The contract of /ws and of the Redis channels, in AsyncAPI 3.0.");
+        Map(
+            routes,
+            "/asyncapi.yaml",
+            "asyncapi.yaml",
+            "application/yaml",
+            "The contract of /ws and of the Redis channels, in AsyncAPI 3.0."
+        );
     }
 
-    /// <summary>Swagger UI at /swagger, over the committed openapi.yaml. It is made for the first who asks, and not when the node starts.</summary>
+    /// <summary>
+    /// Swagger UI at /swagger, over the committed openapi.yaml. It is made for the first who asks, and not when the
+    /// node starts.
+    /// </summary>
     public static void UseSwaggerPage(this WebApplication app)
     {
         var page = new Lazy<RequestDelegate>(() =>
@@ -22,20 +31,29 @@ internal static class Contract
             });
             return branch.Build();
         });
-        app.Use((context, next) =>
-        {
-            if (!context.Request.Path.StartsWithSegments("/swagger", StringComparison.OrdinalIgnoreCase))
+        app.Use(
+            (context, next) =>
             {
-                return next(context);
-            }
+                if (!context.Request.Path.StartsWithSegments("/swagger", StringComparison.OrdinalIgnoreCase))
+                {
+                    return next(context);
+                }
 
-            HttpEdges.AddPageHeaders(context.Response.Headers);
-            return page.Value(context);
-        });
+                HttpEdges.AddPageHeaders(context.Response.Headers);
+                return page.Value(context);
+            }
+        );
     }
 
-    private static void Map(IEndpointRouteBuilder routes, string path, string resource, string contentType, string summary) =>
-        routes.MapGet(path, (HttpContext context) =>
+    private static void Map(
+        IEndpointRouteBuilder routes,
+        string path,
+        string resource,
+        string contentType,
+        string summary
+    ) =>
+        routes
+            .MapGet(path, (HttpContext context) =>
             {
                 HttpEdges.AddPageHeaders(context.Response.Headers);
                 return Results.Stream(typeof(Contract).Assembly.GetManifestResourceStream(resource)!, contentType);

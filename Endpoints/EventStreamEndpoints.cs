@@ -13,40 +13,67 @@ internal static class EventStreamEndpoints
 
     /// <summary>How streams of any route are asked for heartbeats.</summary>
     public static readonly QueryParameter Heartbeat = new(
-        "heartbeat", "With `1` an event `ping` comes every `ping_s` (25 s), where else a comment does every 15 s.");
+        "heartbeat",
+        "With `1` an event `ping` comes every `ping_s` (25 s), where else a comment does every 15 s."
+    );
 
     public static void MapEventStream(this IEndpointRouteBuilder routes)
     {
-        routes.MapGet(Path, StreamAsync)
+        routes
+            .MapGet(Path, StreamAsync)
             .WithTags("Subscribe")
             .WithName("streamEvents")
             .WithSummary("Stream the messages of rooms, or those of a backend service to one of its users.")
             .WithDescription(
-                "Server-sent events: each message as `event:`, `data:` and `id:`; a comment line every 15 seconds. `curl -N` "
-                + "shows them as they come. With `service` and `user` the stream is that user's: `dmb:direct` and "
-                + "`dmb:broadcast` come, and the service is told that the user is there. Of rooms that keep a history the id "
-                + "lines say up to where the stream has come; `Last-Event-ID` repeats the last one, and what was missed is sent "
-                + "first, or, as an event `gap`, how much can't be. A stream begins with `retry:`, and says again when to come "
-                + "back before the broker ends it. A browser's EventSource (`Accept: text/event-stream` and no `X-Api-Key`) "
-                + "that can't be served for now gets a 200 with `retry:` and its end instead of 429 or 503, after which it "
-                + "would not come back.")
-            .WithMetadata(new QueryParameter(
-                "room", "A room; may be given several times. Needed where there is no `service`.", "support", IsList: true))
-            .WithMetadata(new RequestHeader(
-                "Last-Event-ID",
-                "The last id line of an earlier stream, such as `support=k3f9:431`: what came after it is sent first."))
+                "Server-sent events: each message as `event:`, `data:` and `id:`; a comment line every 15 seconds. "
+                    + "`curl -N` "
+                    + "shows them as they come. With `service` and `user` the stream is that user's: `dmb:direct` and "
+                    + "`dmb:broadcast` come, and the service is told that the user is there. Of rooms that keep a "
+                    + "history the id "
+                    + "lines say up to where the stream has come; `Last-Event-ID` repeats the last one, and what "
+                    + "was missed is sent "
+                    + "first, or, as an event `gap`, how much can't be. A stream begins with `retry:`, and says "
+                    + "again when to come "
+                    + "back before the broker ends it. A browser's EventSource (`Accept: text/event-stream` and no "
+                    + "`X-Api-Key`) "
+                    + "that can't be served for now gets a 200 with `retry:` and its end instead of 429 or 503, "
+                    + "after which it "
+                    + "would not come back."
+            )
+            .WithMetadata(
+                new QueryParameter(
+                    "room",
+                    "A room; may be given several times. Needed where there is no `service`.",
+                    "support",
+                    IsList: true
+                )
+            )
+            .WithMetadata(
+                new RequestHeader(
+                    "Last-Event-ID",
+                    "The last id line of an earlier stream, such as `support=k3f9:431`: what came after it is sent "
+                        + "first."
+                )
+            )
             .WithMetadata(new QueryParameter("service", "The `bkid` of a backend service."))
             .WithMetadata(
-                new QueryParameter("user", "Which of its users this is: 1 to 200 bytes. Needed with `service`."))
-            .WithMetadata(new QueryParameter(
-                "lastEventId", "The same as the header `Last-Event-ID`, which counts if both are there."))
+                new QueryParameter("user", "Which of its users this is: 1 to 200 bytes. Needed with `service`.")
+            )
+            .WithMetadata(
+                new QueryParameter(
+                    "lastEventId",
+                    "The same as the header `Last-Event-ID`, which counts if both are there."
+                )
+            )
             .WithMetadata(Heartbeat)
             .Produces<string>(StatusCodes.Status200OK, "text/event-stream")
             .ProducesProblems(400, 401, 403, 404, 429, 503)
             .Requires(Operation.Join);
 
-        routes.MapMethods(
-            Path, [HttpMethods.Head], (Delegate)StreamAsync).ExcludeFromDescription().Requires(Operation.Join);
+        routes
+            .MapMethods(Path, [HttpMethods.Head], (Delegate)StreamAsync)
+            .ExcludeFromDescription()
+            .Requires(Operation.Join);
     }
 
     private static async Task StreamAsync(
@@ -56,14 +83,17 @@ internal static class EventStreamEndpoints
         BackendServices backends,
         AccessRules rules,
         Limits limits,
-        SocketOptions options)
+        SocketOptions options
+    )
     {
         var query = context.Request.Query;
         var (service, user) = (query["service"].ToString(), query["user"].ToString());
         if (service.Length > 0 && !Names.IsUser(user))
         {
             throw new RefusedException(
-                ErrorCode.BadName, $"Name the user: /events?service={service}&user=1234. {Names.UserForm}");
+                ErrorCode.BadName,
+                $"Name the user: /events?service={service}&user=1234. {Names.UserForm}"
+            );
         }
 
         var names = Rooms(query["room"], mayBeEmpty: service.Length > 0, options);
@@ -113,7 +143,9 @@ internal static class EventStreamEndpoints
         if (names.Length > options.MaxRoomsPerSubscribe)
         {
             throw new RefusedException(
-                ErrorCode.TooManyRooms, $"One stream may name {options.MaxRoomsPerSubscribe} rooms.");
+                ErrorCode.TooManyRooms,
+                $"One stream may name {options.MaxRoomsPerSubscribe} rooms."
+            );
         }
 
         return Array.TrueForAll(names, name => Names.IsRoom(name))

@@ -16,7 +16,8 @@ internal static class EventStreamSession
     private const string ContentType = "text/event-stream";
 
     /// <summary>Whether a path is that of a stream.</summary>
-    public static bool IsStream(PathString path) => path.StartsWithSegments("/events", StringComparison.OrdinalIgnoreCase)
+    public static bool IsStream(PathString path) =>
+        path.StartsWithSegments("/events", StringComparison.OrdinalIgnoreCase)
         || path.StartsWithSegments("/tail", StringComparison.OrdinalIgnoreCase)
         || (path.Value is { } value && value.EndsWith("/uplink", StringComparison.OrdinalIgnoreCase));
 
@@ -25,7 +26,10 @@ internal static class EventStreamSession
     /// <param name="sessions">Where the session is registered.</param>
     /// <param name="joinAsync">Joins the rooms of the session. What it refuses is the answer.</param>
     public static async Task RunAsync(
-        HttpContext context, SessionTable sessions, Func<Session, Task<StreamStart>> joinAsync)
+        HttpContext context,
+        SessionTable sessions,
+        Func<Session, Task<StreamStart>> joinAsync
+    )
     {
         using var lease = sessions.Reserve(context.Connection.RemoteIpAddress);
         Begin(context.Response);
@@ -40,7 +44,8 @@ internal static class EventStreamSession
             sessions,
             context.Caller(),
             hasHeartbeat ? EventStreamWire.WithHeartbeat : EventStreamWire.Plain,
-            new StreamFrameOutput(context.Response.Body, context.Abort))
+            new StreamFrameOutput(context.Response.Body, context.Abort)
+        )
         {
             Address = context.Connection.RemoteIpAddress,
             Agent = UserAgents.Intern(context.Request.Headers.UserAgent.ToString()),
@@ -99,8 +104,12 @@ internal static class EventStreamSession
     public static async Task<bool> TryPostponeAsync(HttpContext context, RefusedException refused)
     {
         var request = context.Request;
-        if (!refused.Retry || !HttpMethods.IsGet(request.Method)
-            || request.Headers.Accept != ContentType || request.Headers.ContainsKey("X-Api-Key"))
+        if (
+            !refused.Retry
+            || !HttpMethods.IsGet(request.Method)
+            || request.Headers.Accept != ContentType
+            || request.Headers.ContainsKey("X-Api-Key")
+        )
         {
             return false;
         }
@@ -108,7 +117,9 @@ internal static class EventStreamSession
         context.Response.StatusCode = StatusCodes.Status200OK;
         Begin(context.Response);
         await context.Response.Body.WriteAsync(
-            EventStreamRetry.StreamAfter(refused.RetryAfter ?? TimeSpan.Zero), context.RequestAborted);
+            EventStreamRetry.StreamAfter(refused.RetryAfter ?? TimeSpan.Zero),
+            context.RequestAborted
+        );
         return true;
     }
 

@@ -2,7 +2,9 @@ using System.Net;
 
 namespace Dmb.Endpoints;
 
-/// <summary><c>Dmb --health</c>: asks the node that runs with the same settings, for images in which there is no curl.</summary>
+/// <summary>
+/// <c>Dmb --health</c>: asks the node that runs with the same settings, for images in which there is no curl.
+/// </summary>
 internal static class HealthCommand
 {
     public const string Argument = "--health";
@@ -12,7 +14,10 @@ internal static class HealthCommand
     /// <summary>The exit code: 0 when <c>/healthz</c> answers 200, else 1 and a line on stderr.</summary>
     public static async Task<int> RunAsync(HttpOptions options)
     {
-        var address = options.Address is { } set && !set.Equals(IPAddress.Any) && !set.Equals(IPAddress.IPv6Any) ? set : IPAddress.Loopback;
+        var address =
+            options.Address is { } set && !set.Equals(IPAddress.Any) && !set.Equals(IPAddress.IPv6Any)
+                ? set
+                : IPAddress.Loopback;
         var url = new Uri($"http://{new IPEndPoint(address, options.Port)}/healthz");
         using var http = new HttpClient { Timeout = Patience };
         try

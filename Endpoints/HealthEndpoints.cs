@@ -7,7 +7,10 @@ namespace Dmb.Endpoints;
 /// <summary>How the node is.</summary>
 /// <param name="Status"><c>alive</c>; <c>ready</c>, <c>degraded</c> or <c>draining</c>.</param>
 /// <param name="Reason">Why it is degraded.</param>
-internal sealed record HealthAnswer(string Status, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Reason = null);
+internal sealed record HealthAnswer(
+    string Status,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Reason = null
+);
 
 /// <summary>GET /healthz and /readyz: is the process alive, and should it get new sessions.</summary>
 internal static class HealthEndpoints
@@ -16,16 +19,21 @@ internal static class HealthEndpoints
     {
         var group = routes.MapGroup("").WithTags("Health");
 
-        group.MapGet("/healthz", () => Results.Json(new HealthAnswer("alive"), ApiJson.Wire.HealthAnswer))
+        group
+            .MapGet("/healthz", () => Results.Json(new HealthAnswer("alive"), ApiJson.Wire.HealthAnswer))
             .WithName("health")
             .WithSummary("Whether the process is alive.")
             .Produces<HealthAnswer>()
             .ProducesProblems(403);
 
-        group.MapGet("/readyz", Ready)
+        group
+            .MapGet("/readyz", Ready)
             .WithName("readiness")
             .WithSummary("Whether the node takes new sessions.")
-            .WithDescription("`degraded` while Redis is away: the node serves on, by its outage policy. With `?strict=1` that is a 503 too.")
+            .WithDescription(
+                "`degraded` while Redis is away: the node serves on, by its outage policy. With `?strict=1` that is "
+                    + "a 503 too."
+            )
             .WithMetadata(new QueryParameter("strict", "`1` makes `degraded` a 503."))
             .Produces<HealthAnswer>()
             .Produces<HealthAnswer>(StatusCodes.Status503ServiceUnavailable)
@@ -35,8 +43,15 @@ internal static class HealthEndpoints
     private static IResult Ready(HttpRequest request, Drain drain, BackplaneState backplane)
     {
         var why = backplane.Why;
-        var answer = drain.IsStopping ? new HealthAnswer("draining") : why is null ? new HealthAnswer("ready") : new HealthAnswer("degraded", why);
+        var answer =
+            drain.IsStopping ? new HealthAnswer("draining")
+            : why is null ? new HealthAnswer("ready")
+            : new HealthAnswer("degraded", why);
         var isRefused = drain.IsStopping || (why is not null && request.Query["strict"] == "1");
-        return Results.Json(answer, ApiJson.Wire.HealthAnswer, statusCode: isRefused ? StatusCodes.Status503ServiceUnavailable : StatusCodes.Status200OK);
+        return Results.Json(
+            answer,
+            ApiJson.Wire.HealthAnswer,
+            statusCode: isRefused ? StatusCodes.Status503ServiceUnavailable : StatusCodes.Status200OK
+        );
     }
 }

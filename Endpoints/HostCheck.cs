@@ -6,23 +6,25 @@ using Dmb.Routing;
 namespace Dmb.Endpoints;
 
 /// <summary>
-/// Which hosts a request may name. A node on loopback that asks for no credentials serves loopback names alone: a foreign
-/// page could point a name of its own at 127.0.0.1 and then read as if it were the node's own page (DNS rebinding).
-/// <c>DMB_ALLOWED_HOSTS</c> adds names there, and limits the names of every other node.
+/// Which hosts a request may name. A node on loopback that asks for no credentials serves loopback names alone: a
+/// foreign page could point a name of its own at 127.0.0.1 and then read as if it were the node's own page (DNS
+/// rebinding). <c>DMB_ALLOWED_HOSTS</c> adds names there, and limits the names of every other node.
 /// </summary>
 internal sealed class HostCheck(HttpOptions options, AccessOptions access)
 {
     private const string Loopback = "localhost";
 
     private readonly HashSet<string> _allowed = new(
-        options.AllowedHosts.Concat(options.AsciiOrigins.Select(origin => new Uri(origin).Host)), StringComparer.OrdinalIgnoreCase);
+        options.AllowedHosts.Concat(options.AsciiOrigins.Select(origin => new Uri(origin).Host)),
+        StringComparer.OrdinalIgnoreCase
+    );
 
     /// <summary>The host that the fast path served last, as it came: most pushes of a node name the same one.</summary>
     private volatile byte[] _last = [];
 
     /// <summary>Whether hosts are judged at all.</summary>
-    public bool IsOn { get; } = options.AllowedHosts.Length > 0
-        || (options.IsLoopback && !access.HasCredentials && access.Auth != "none");
+    public bool IsOn { get; } =
+        options.AllowedHosts.Length > 0 || (options.IsLoopback && !access.HasCredentials && access.Auth != "none");
 
     /// <summary>Whether a request with this <c>Host</c> (RFC 9110 §7.2) is served. HTTP/1.0 needs none.</summary>
     public bool Allows(HostString host)
@@ -61,7 +63,8 @@ internal sealed class HostCheck(HttpOptions options, AccessOptions access)
 internal static class HttpEdges
 {
     /// <summary>
-    /// Judges the host as the request names it, before proxies are believed: the headers of a proxy can be a page's own.
+    /// Judges the host as the request names it, before proxies are believed: the headers of a proxy can be a page's
+    /// own.
     /// </summary>
     public static void UseHostCheck(this WebApplication app)
     {
@@ -71,42 +74,52 @@ internal static class HttpEdges
             return;
         }
 
-        app.Use((context, next) =>
-        {
-            if (hosts.Allows(context.Request.Host))
+        app.Use(
+            (context, next) =>
             {
-                return next(context);
-            }
+                if (hosts.Allows(context.Request.Host))
+                {
+                    return next(context);
+                }
 
-            Problems.CloseIfUnread(context);
-            return Problems.WriteAsync(
-                context, StatusCodes.Status421MisdirectedRequest, ErrorCode.ForbiddenHost,
-                "This node does not serve that host; DMB_ALLOWED_HOSTS names those that it serves.");
-        });
+                Problems.CloseIfUnread(context);
+                return Problems.WriteAsync(
+                    context,
+                    StatusCodes.Status421MisdirectedRequest,
+                    ErrorCode.ForbiddenHost,
+                    "This node does not serve that host; DMB_ALLOWED_HOSTS names those that it serves."
+                );
+            }
+        );
     }
 
     /// <summary>
     /// HEAD is answered as GET, without a body (RFC 9110 §9.3.2); routes that stream answer it themselves. A request of
     /// HTTP/1.0 with <c>Transfer-Encoding</c> is the last of its connection (RFC 9112 §6.1).
     /// </summary>
-    public static void UseHttpRules(this WebApplication app) => app.Use((context, next) =>
-    {
-        var request = context.Request;
-        if (HttpMethods.IsHead(request.Method) && !EventStreamSession.IsStream(request.Path))
-        {
-            // Kestrel remembers the method that came, and sends no body.
-            request.Method = HttpMethods.Get;
-        }
+    public static void UseHttpRules(this WebApplication app) =>
+        app.Use(
+            (context, next) =>
+            {
+                var request = context.Request;
+                if (HttpMethods.IsHead(request.Method) && !EventStreamSession.IsStream(request.Path))
+                {
+                    // Kestrel remembers the method that came, and sends no body.
+                    request.Method = HttpMethods.Get;
+                }
 
-        if (request.Headers.TransferEncoding.Count > 0 && HttpProtocol.IsHttp10(request.Protocol))
-        {
-            context.Response.Headers.Connection = "close";
-        }
+                if (request.Headers.TransferEncoding.Count > 0 && HttpProtocol.IsHttp10(request.Protocol))
+                {
+                    context.Response.Headers.Connection = "close";
+                }
 
-        return next(context);
-    });
+                return next(context);
+            }
+        );
 
-    /// <summary>Headers of pages: they are no other page's content, no other type, and tell no other site where they are.</summary>
+    /// <summary>
+    /// Headers of pages: they are no other page's content, no other type, and tell no other site where they are.
+    /// </summary>
     public static void AddPageHeaders(IHeaderDictionary headers)
     {
         headers.ContentSecurityPolicy = "frame-ancestors 'none'";

@@ -24,10 +24,16 @@ internal sealed class HttpOptions
     /// </summary>
     public string[] AsciiOrigins => [.. AllowedOrigins.Select(ToAscii)];
 
-    [Description("Reverse proxies whose X-Forwarded-For, -Proto and -Host are believed: IP addresses, or networks such as 10.0.0.0/8.")]
+    [Description(
+        "Reverse proxies whose X-Forwarded-For, -Proto and -Host are believed: IP addresses, or networks such as "
+            + "10.0.0.0/8."
+    )]
     public string[] TrustedProxies { get; set; } = [];
 
-    [Description("Names that `Host` may have besides loopback's, on a node on loopback that asks for no credentials; on any other node, if set, the only ones besides loopback's.")]
+    [Description(
+        "Names that `Host` may have besides loopback's, on a node on loopback that asks for no credentials; on any "
+            + "other node, if set, the only ones besides loopback's."
+    )]
     public string[] AllowedHosts { get; set; } = [];
 
     [Description("Bytes of bodies that have come in part, over all connections; beyond that a push is answered 503.")]
@@ -47,12 +53,13 @@ internal sealed class HttpOptions
     public int MaxBatchItems { get; set; } = 100;
 
     /// <summary>The address to listen on; null stands for all addresses.</summary>
-    public IPAddress? Address => Host switch
-    {
-        "localhost" => IPAddress.Loopback,
-        "*" or "+" => null,
-        var host => IPAddress.Parse(host),
-    };
+    public IPAddress? Address =>
+        Host switch
+        {
+            "localhost" => IPAddress.Loopback,
+            "*" or "+" => null,
+            var host => IPAddress.Parse(host),
+        };
 
     /// <summary>Whether only this machine can reach the node.</summary>
     public bool IsLoopback => Address is { } address && IPAddress.IsLoopback(address);
@@ -60,6 +67,8 @@ internal sealed class HttpOptions
     private static string ToAscii(string origin)
     {
         var uri = new Uri(origin);
-        return uri.HostNameType == UriHostNameType.Dns ? origin.Replace(uri.Host, uri.IdnHost, StringComparison.Ordinal) : origin;
+        return uri.HostNameType == UriHostNameType.Dns
+            ? origin.Replace(uri.Host, uri.IdnHost, StringComparison.Ordinal)
+            : origin;
     }
 }

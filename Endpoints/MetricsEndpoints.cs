@@ -10,7 +10,8 @@ internal static class MetricsEndpoints
     {
         // Made now, so that it counts from the start.
         var page = routes.ServiceProvider.GetRequiredService<MetricsPage>();
-        routes.MapGet("/metrics", () => Results.Bytes(page.Read(), MetricsPage.ContentType))
+        routes
+            .MapGet("/metrics", () => Results.Bytes(page.Read(), MetricsPage.ContentType))
             .WithTags("Health")
             .WithName("metrics")
             .WithSummary("Read the node's numbers, in Prometheus' text format.")

@@ -18,12 +18,17 @@ internal static class NotifyAnswers
         {
             JsonText.Put("{\"ok\":true,\"id\":"u8, ref rest);
             rest = rest[JsonText.Quote(id, rest)..];
-            JsonText.Put(published.Duplicate ? ",\"duplicate\":true}"u8 : published.Taken switch
-            {
-                Taken.Spooled => ",\"degraded\":\"spooled\"}"u8,
-                Taken.Locally => ",\"degraded\":\"local\"}"u8,
-                _ => "}"u8,
-            }, ref rest);
+            JsonText.Put(
+                published.Duplicate
+                    ? ",\"duplicate\":true}"u8
+                    : published.Taken switch
+                    {
+                        Taken.Spooled => ",\"degraded\":\"spooled\"}"u8,
+                        Taken.Locally => ",\"degraded\":\"local\"}"u8,
+                        _ => "}"u8,
+                    },
+                ref rest
+            );
         }
         else
         {
@@ -38,10 +43,11 @@ internal static class NotifyAnswers
         published.Taken == Taken.Spooled ? StatusCodes.Status202Accepted : StatusCodes.Status200OK;
 
     /// <summary>What an answer says of a message that Redis does not have; null if it has it.</summary>
-    public static string? DegradedOf(Taken taken) => taken switch
-    {
-        Taken.Spooled => "spooled",
-        Taken.Locally => "local",
-        _ => null,
-    };
+    public static string? DegradedOf(Taken taken) =>
+        taken switch
+        {
+            Taken.Spooled => "spooled",
+            Taken.Locally => "local",
+            _ => null,
+        };
 }

@@ -8,7 +8,9 @@ namespace Dmb.Endpoints;
 /// <param name="Id">The message's id: ours, a UUIDv7, or the one that it brought.</param>
 /// <param name="Duplicate">True when its key was known: this is the first answer, and nothing was delivered.</param>
 /// <param name="Ignore">True when nobody registered the event.</param>
-/// <param name="Degraded">While Redis is away: <c>spooled</c>, delivered here and kept for other nodes; <c>local</c>, delivered here only.</param>
+/// <param name="Degraded">
+/// While Redis is away: <c>spooled</c>, delivered here and kept for other nodes; <c>local</c>, delivered here only.
+/// </param>
 /// <param name="Error">Why an item of a batch was refused.</param>
 internal sealed record NotifyAnswer(
     bool Ok,
@@ -16,7 +18,8 @@ internal sealed record NotifyAnswer(
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] bool Duplicate = false,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] bool Ignore = false,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Degraded = null,
-    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] NotifyError? Error = null);
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] NotifyError? Error = null
+);
 
 /// <summary>Why an item of a batch was refused, as a socket would be told.</summary>
 /// <param name="Code">One of the contract's codes, for programs.</param>
@@ -42,23 +45,43 @@ internal static class NotifyEndpoints
         // Resolved once, so that a push makes no scope of services.
         var pushes = routes.ServiceProvider.GetRequiredService<PushHandler>();
         var batches = routes.ServiceProvider.GetRequiredService<BatchHandler>();
-        group.MapPost("/{event}", (HttpContext context, string @event) => NotifyAsync(context, @event, pushes))
+        group
+            .MapPost("/{event}", (HttpContext context, string @event) => NotifyAsync(context, @event, pushes))
             .WithName("notify")
             .WithSummary("Push an event.")
-            .WithDescription("Delivers the body, any JSON value of any content type, to the event's default bus, to the notification rooms of its `_in`, and to `endpoint:<endpoint>`.")
-            .WithMetadata(new RequestExample("""{"endpoint":"1234","status":"registered"}"""), new RouteExample("event", "report_csr"))
-            .WithMetadata(new RequestHeader("Idempotency-Key", "The same key within 5 minutes answers the first answer, and delivers nothing."))
+            .WithDescription(
+                "Delivers the body, any JSON value of any content type, to the event's default bus, to the "
+                    + "notification rooms of its `_in`, and to `endpoint:<endpoint>`."
+            )
+            .WithMetadata(
+                new RequestExample("""{"endpoint":"1234","status":"registered"}"""),
+                new RouteExample("event", "report_csr")
+            )
+            .WithMetadata(
+                new RequestHeader(
+                    "Idempotency-Key",
+                    "The same key within 5 minutes answers the first answer, and delivers nothing."
+                )
+            )
             .WithMetadata(new RequestHeader("Prefer", "`handling=strict` makes an unknown event a 404."))
             .Produces<NotifyAnswer>()
             .Produces<NotifyAnswer>(StatusCodes.Status202Accepted)
             .ProducesProblems(400, 401, 403, 404, 413, 429, 503)
             .Requires(Operation.Publish);
 
-        group.MapPost("/", (Delegate)batches.BatchAsync)
+        group
+            .MapPost("/", (Delegate)batches.BatchAsync)
             .WithName("notifyBatch")
             .WithSummary("Push several events, in order.")
-            .WithDescription("Takes an array of at most 100 items; each has its own result. An `id` is the message's id and its idempotency key.")
-            .WithMetadata(new RequestExample("""[{"event":"call","data":{"endpoint":"1234"},"id":"call-1"},{"event":"report_csr","data":{}}]"""))
+            .WithDescription(
+                "Takes an array of at most 100 items; each has its own result. An `id` is the message's id and its "
+                    + "idempotency key."
+            )
+            .WithMetadata(
+                new RequestExample(
+                    """[{"event":"call","data":{"endpoint":"1234"},"id":"call-1"},{"event":"report_csr","data":{}}]"""
+                )
+            )
             .Produces<BatchAnswer>()
             .ProducesProblems(400, 401, 403, 413)
             .Requires(Operation.Publish);
@@ -74,12 +97,24 @@ internal static class NotifyEndpoints
         using var body = await RequestBody.ReadAsync(context, pushes.BodyBytesMax);
         var headers = context.Request.Headers;
         var isStrict = headers["Prefer"].ToString().Contains("handling=strict", StringComparison.OrdinalIgnoreCase);
-        var published = await pushes.PublishAsync(new PushRequest(
-            pushes.Find(@event), body.Bytes, headers["Idempotency-Key"].ToString(), headers.TraceParent, context.Caller(), isStrict));
+        var published = await pushes.PublishAsync(
+            new PushRequest(
+                pushes.Find(@event),
+                body.Bytes,
+                headers["Idempotency-Key"].ToString(),
+                headers.TraceParent,
+                context.Caller(),
+                isStrict
+            )
+        );
 
         var response = context.Response;
         var length = NotifyAnswers.Write(published, response.BodyWriter.GetSpan(NotifyAnswers.BytesMax));
-        (response.StatusCode, response.ContentType, response.ContentLength) = (NotifyAnswers.StatusOf(published), "application/json", length);
+        (response.StatusCode, response.ContentType, response.ContentLength) = (
+            NotifyAnswers.StatusOf(published),
+            "application/json",
+            length
+        );
         response.BodyWriter.Advance(length);
     }
 }

@@ -28,57 +28,70 @@ internal static partial class Problems
     /// <summary>RFC 9457 §3.</summary>
     public const string ContentType = "application/problem+json";
 
-    /// <summary>Answers what endpoints refuse, what the server refuses, and unexpected exceptions, with a problem.</summary>
+    /// <summary>
+    /// Answers what endpoints refuse, what the server refuses, and unexpected exceptions, with a problem.
+    /// </summary>
     public static void UseProblems(this WebApplication app)
     {
-        app.Use(async (context, next) =>
-        {
-            try
+        app.Use(
+            async (context, next) =>
             {
-                await next(context);
-                if (context.Response is { HasStarted: false, StatusCode: >= 400, ContentLength: null, ContentType: null })
+                try
                 {
-                    if (context.Request.ContentLength is not <= DrainedBytesMax)
+                    await next(context);
+                    if (
+                        context.Response is
+                        { HasStarted: false, StatusCode: >= 400, ContentLength: null, ContentType: null }
+                    )
                     {
-                        CloseIfUnread(context);
+                        if (context.Request.ContentLength is not <= DrainedBytesMax)
+                        {
+                            CloseIfUnread(context);
+                        }
+
+                        await WriteAsync(
+                            context,
+                            context.Response.StatusCode,
+                            CodeOf(context.Response.StatusCode),
+                            DetailOf(context)
+                        );
+                    }
+                }
+                catch (RefusedException refused) when (!context.Response.HasStarted)
+                {
+                    if (await EventStreamSession.TryPostponeAsync(context, refused))
+                    {
+                        return;
                     }
 
-                    await WriteAsync(context, context.Response.StatusCode, CodeOf(context.Response.StatusCode), DetailOf(context));
-                }
-            }
-            catch (RefusedException refused) when (!context.Response.HasStarted)
-            {
-                if (await EventStreamSession.TryPostponeAsync(context, refused))
-                {
-                    return;
-                }
+                    if (HeaderOf(refused) is var (name, value))
+                    {
+                        context.Response.Headers[name] = value;
+                    }
 
-                if (HeaderOf(refused) is var (name, value))
-                {
-                    context.Response.Headers[name] = value;
+                    await WriteAsync(context, StatusOf(refused), refused.Code, refused.Message);
                 }
-
-                await WriteAsync(context, StatusOf(refused), refused.Code, refused.Message);
+                catch (BadHttpRequestException bad) when (!context.Response.HasStarted)
+                {
+                    // The server's own refusals while a body is read: chunks that are none, too slow, gone. It hears of
+                    // none of them, and would look for the next request behind such a body.
+                    context.Features.GetRequiredFeature<IConnectionLifetimeNotificationFeature>().RequestClose();
+                    await WriteAsync(context, bad.StatusCode, CodeOf(bad.StatusCode), bad.Message);
+                }
+                catch (Exception e)
+                    when (e is ConnectionResetException || context.RequestAborted.IsCancellationRequested)
+                {
+                    // The reader of a body may know of a reset before the server does, which would then read on.
+                    context.Abort();
+                    LogGone(app.Logger, context.Request.Path, e);
+                }
+                catch (Exception e) when (!context.Response.HasStarted)
+                {
+                    LogFailed(app.Logger, context.Request.Path.ToString(), e);
+                    await WriteAsync(context, 500, ErrorCode.Internal, FailureDetail);
+                }
             }
-            catch (BadHttpRequestException bad) when (!context.Response.HasStarted)
-            {
-                // The server's own refusals while a body is read: chunks that are none, too slow, gone. It hears of none of them,
-                // and would look for the next request behind such a body.
-                context.Features.GetRequiredFeature<IConnectionLifetimeNotificationFeature>().RequestClose();
-                await WriteAsync(context, bad.StatusCode, CodeOf(bad.StatusCode), bad.Message);
-            }
-            catch (Exception e) when (e is ConnectionResetException || context.RequestAborted.IsCancellationRequested)
-            {
-                // The reader of a body may know of a reset before the server does, which would then read on.
-                context.Abort();
-                LogGone(app.Logger, context.Request.Path, e);
-            }
-            catch (Exception e) when (!context.Response.HasStarted)
-            {
-                LogFailed(app.Logger, context.Request.Path.ToString(), e);
-                await WriteAsync(context, 500, ErrorCode.Internal, FailureDetail);
-            }
-        });
+        );
     }
 
     /// <summary>Writes a problem as the answer.</summary>
@@ -93,19 +106,30 @@ internal static partial class Problems
     }
 
     /// <summary>A problem as JSON.</summary>
-    public static byte[] Write(int status, string code, string detail) => JsonSerializer.SerializeToUtf8Bytes(
-        new Problem("about:blank", ReasonPhrases.GetReasonPhrase(status), status, detail, code), ApiJson.Wire.Problem);
+    public static byte[] Write(int status, string code, string detail) =>
+        JsonSerializer.SerializeToUtf8Bytes(
+            new Problem("about:blank", ReasonPhrases.GetReasonPhrase(status), status, detail, code),
+            ApiJson.Wire.Problem
+        );
 
     /// <summary>
-    /// What an answer says besides: how to say who one is (RFC 9110 §11.6.1, RFC 6750 §3), or after how many seconds the same may pass (RFC 9110 §10.2.3).
+    /// What an answer says besides: how to say who one is (RFC 9110 §11.6.1, RFC 6750 §3), or after how many seconds
+    /// the same may pass (RFC 9110 §10.2.3).
     /// </summary>
-    public static (string Name, string Value)? HeaderOf(RefusedException refused) => StatusOf(refused) switch
-    {
-        StatusCodes.Status401Unauthorized => ("WWW-Authenticate", refused.Code == ErrorCode.TokenExpired ? "Bearer error=\"invalid_token\"" : "Bearer"),
-        StatusCodes.Status429TooManyRequests => ("Retry-After", $"{Math.Max(1, Math.Ceiling(refused.RetryAfter!.Value.TotalSeconds))}"),
-        StatusCodes.Status503ServiceUnavailable => ("Retry-After", "1"),
-        _ => null,
-    };
+    public static (string Name, string Value)? HeaderOf(RefusedException refused) =>
+        StatusOf(refused) switch
+        {
+            StatusCodes.Status401Unauthorized => (
+                "WWW-Authenticate",
+                refused.Code == ErrorCode.TokenExpired ? "Bearer error=\"invalid_token\"" : "Bearer"
+            ),
+            StatusCodes.Status429TooManyRequests => (
+                "Retry-After",
+                $"{Math.Max(1, Math.Ceiling(refused.RetryAfter!.Value.TotalSeconds))}"
+            ),
+            StatusCodes.Status503ServiceUnavailable => ("Retry-After", "1"),
+            _ => null,
+        };
 
     /// <summary>A body that is not read ends the connection: the answer says so.</summary>
     public static void CloseIfUnread(HttpContext context)
@@ -117,33 +141,41 @@ internal static partial class Problems
     }
 
     /// <summary>The status for a refusal.</summary>
-    public static int StatusOf(RefusedException refused) => refused.Code switch
-    {
-        ErrorCode.RateLimited when refused.RetryAfter is not null => StatusCodes.Status429TooManyRequests,
-        ErrorCode.Unauthenticated or ErrorCode.TokenExpired => StatusCodes.Status401Unauthorized,
-        ErrorCode.ForbiddenOrigin or ErrorCode.ForbiddenPublish or ErrorCode.ForbiddenRoom => StatusCodes.Status403Forbidden,
-        ErrorCode.UnknownEvent or ErrorCode.UnknownBackend or ErrorCode.UnknownSession => StatusCodes.Status404NotFound,
-        ErrorCode.TooManyEvents => StatusCodes.Status409Conflict,
-        ErrorCode.TooBig => StatusCodes.Status413PayloadTooLarge,
-        ErrorCode.RateLimited or ErrorCode.Draining or ErrorCode.BackplaneDown => StatusCodes.Status503ServiceUnavailable,
-        _ => StatusCodes.Status400BadRequest,
-    };
+    public static int StatusOf(RefusedException refused) =>
+        refused.Code switch
+        {
+            ErrorCode.RateLimited when refused.RetryAfter is not null => StatusCodes.Status429TooManyRequests,
+            ErrorCode.Unauthenticated or ErrorCode.TokenExpired => StatusCodes.Status401Unauthorized,
+            ErrorCode.ForbiddenOrigin or ErrorCode.ForbiddenPublish or ErrorCode.ForbiddenRoom =>
+                StatusCodes.Status403Forbidden,
+            ErrorCode.UnknownEvent or ErrorCode.UnknownBackend or ErrorCode.UnknownSession =>
+                StatusCodes.Status404NotFound,
+            ErrorCode.TooManyEvents => StatusCodes.Status409Conflict,
+            ErrorCode.TooBig => StatusCodes.Status413PayloadTooLarge,
+            ErrorCode.RateLimited or ErrorCode.Draining or ErrorCode.BackplaneDown =>
+                StatusCodes.Status503ServiceUnavailable,
+            _ => StatusCodes.Status400BadRequest,
+        };
 
-    private static string CodeOf(int status) => status switch
-    {
-        StatusCodes.Status404NotFound => ErrorCode.NotFound,
-        StatusCodes.Status405MethodNotAllowed => ErrorCode.BadMethod,
-        StatusCodes.Status413PayloadTooLarge => ErrorCode.TooBig,
-        >= 500 => ErrorCode.Internal,
-        _ => ErrorCode.BadJson,
-    };
+    private static string CodeOf(int status) =>
+        status switch
+        {
+            StatusCodes.Status404NotFound => ErrorCode.NotFound,
+            StatusCodes.Status405MethodNotAllowed => ErrorCode.BadMethod,
+            StatusCodes.Status413PayloadTooLarge => ErrorCode.TooBig,
+            >= 500 => ErrorCode.Internal,
+            _ => ErrorCode.BadJson,
+        };
 
-    private static string DetailOf(HttpContext context) => context.Response.StatusCode switch
-    {
-        StatusCodes.Status404NotFound => $"There is nothing at {context.Request.Path}; /swagger shows what there is.",
-        StatusCodes.Status405MethodNotAllowed => $"{context.Request.Path} does not take {context.Request.Method}, but {context.Response.Headers.Allow}.",
-        var status => $"The request was refused with status {status}.",
-    };
+    private static string DetailOf(HttpContext context) =>
+        context.Response.StatusCode switch
+        {
+            StatusCodes.Status404NotFound =>
+                $"There is nothing at {context.Request.Path}; /swagger shows what there is.",
+            StatusCodes.Status405MethodNotAllowed =>
+                $"{context.Request.Path} does not take {context.Request.Method}, but {context.Response.Headers.Allow}.",
+            var status => $"The request was refused with status {status}.",
+        };
 
     [LoggerMessage(1001, LogLevel.Error, "Failed to answer {Path}.")]
     public static partial void LogFailed(ILogger logger, string path, Exception exception);
@@ -183,5 +215,12 @@ internal static partial class Problems
 internal sealed partial class ApiJson : JsonSerializerContext
 {
     /// <summary>Escapes no more than JSON asks for.</summary>
-    public static ApiJson Wire { get; } = new(new JsonSerializerOptions { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower, Encoder = JsonText.Encoder });
+    public static ApiJson Wire { get; } =
+        new(
+            new JsonSerializerOptions
+            {
+                PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+                Encoder = JsonText.Encoder,
+            }
+        );
 }

@@ -13,10 +13,17 @@ namespace Dmb.Endpoints;
 /// <param name="Caller">Who <see cref="PushHandler.Admit"/> let in.</param>
 /// <param name="IsStrict">Whether an event that is not registered is an error (<c>Prefer: handling=strict</c>).</param>
 internal readonly record struct PushRequest(
-    EventRegistration? Registration, ReadOnlyMemory<byte> Body, string? Key, string? TraceParent, Caller Caller, bool IsStrict = false);
+    EventRegistration? Registration,
+    ReadOnlyMemory<byte> Body,
+    string? Key,
+    string? TraceParent,
+    Caller Caller,
+    bool IsStrict = false
+);
 
 /// <summary>
-/// Set on a connection whose next request was admitted by the fast path and then left to Kestrel, so that its rate is counted once.
+/// Set on a connection whose next request was admitted by the fast path and then left to Kestrel, so that its rate is
+/// counted once.
 /// </summary>
 internal sealed class AdmittedPush
 {
@@ -31,15 +38,27 @@ internal sealed class AdmittedPush
     }
 }
 
-/// <summary>The logic of a push, whichever way it comes in. Its adapters read and write HTTP and decide nothing.</summary>
+/// <summary>
+/// The logic of a push, whichever way it comes in. Its adapters read and write HTTP and decide nothing.
+/// </summary>
 internal sealed class PushHandler(
-    EventTable events, Publisher publisher, AccessRules rules, Limits limits, RoutingOptions options, BrokerTelemetry telemetry)
+    EventTable events,
+    Publisher publisher,
+    AccessRules rules,
+    Limits limits,
+    RoutingOptions options,
+    BrokerTelemetry telemetry
+)
 {
     /// <summary>Limit of a body in bytes.</summary>
     public int BodyBytesMax => options.MaxMessageBytes;
 
-    /// <summary>Judges the caller and counts its rate. Called at the end of the head, before the body is received or kept.</summary>
-    /// <exception cref="RefusedException"><c>unauthenticated</c>, <c>forbidden_publish</c> or <c>rate_limited</c>.</exception>
+    /// <summary>
+    /// Judges the caller and counts its rate. Called at the end of the head, before the body is received or kept.
+    /// </summary>
+    /// <exception cref="RefusedException">
+    /// <c>unauthenticated</c>, <c>forbidden_publish</c> or <c>rate_limited</c>.
+    /// </exception>
     public void Admit(Caller caller, IPAddress? address)
     {
         rules.Demand(caller, Operation.Publish);
@@ -52,7 +71,9 @@ internal sealed class PushHandler(
         Names.IsEvent(name) ? events.Find(name) : throw new RefusedException(ErrorCode.BadName, Names.EventForm);
 
     /// <summary>Checks and publishes an admitted push.</summary>
-    /// <exception cref="RefusedException">The body or the key is not accepted, or the backplane does not take the message.</exception>
+    /// <exception cref="RefusedException">
+    /// The body or the key is not accepted, or the backplane does not take the message.
+    /// </exception>
     public async ValueTask<Published> PublishAsync(PushRequest push)
     {
         // An empty key is a variable that a SIP server has not set.
@@ -70,7 +91,13 @@ internal sealed class PushHandler(
         }
 
         var published = await publisher.PublishAsync(
-            push.Registration, json, publisher.ReadAddress(json.Span), push.Caller.Scoped(key), id: null, push.TraceParent);
+            push.Registration,
+            json,
+            publisher.ReadAddress(json.Span),
+            push.Caller.Scoped(key),
+            id: null,
+            push.TraceParent
+        );
         return published.Id is null && push.IsStrict
             ? throw new RefusedException(ErrorCode.UnknownEvent, "The event is not registered.")
             : published;

@@ -23,24 +23,30 @@ internal static class RegisterEndpoints
     {
         var group = routes.MapGroup("/register").WithTags("Events");
 
-        group.MapPost("/", RegisterAsync)
+        group
+            .MapPost("/", RegisterAsync)
             .WithName("registerEvent")
             .WithSummary("Register an event.")
-            .WithDescription("From then on the event is delivered. `default_room` names a bus; anything else registers the event without a default room. Registering again replaces the default room.")
+            .WithDescription(
+                "From then on the event is delivered. `default_room` names a bus; anything else registers the event "
+                    + "without a default room. Registering again replaces the default room."
+            )
             .WithMetadata(new RequestExample("""{"event":"place-call","default_room":"calls"}"""))
             .Produces<RegisterAnswer>(StatusCodes.Status201Created)
             .Produces<RegisterAnswer>()
             .ProducesProblems(400, 401, 403, 409, 413)
             .Requires(Operation.Register);
 
-        group.MapGet("/", List)
+        group
+            .MapGet("/", List)
             .WithName("listEvents")
             .WithSummary("List the registered events.")
             .Produces<EventEntry[]>()
             .ProducesProblems(401, 403)
             .Requires(Operation.Read);
 
-        group.MapDelete("/{event}", RemoveAsync)
+        group
+            .MapDelete("/{event}", RemoveAsync)
             .WithName("removeEvent")
             .WithSummary("Forget an event.")
             .WithDescription("An event of the default table goes back to its default.")
@@ -51,7 +57,14 @@ internal static class RegisterEndpoints
     }
 
     private static async Task<IResult> RegisterAsync(
-        HttpContext context, EventTable events, IBackplane backplane, Publisher publisher, Limits limits, RoutingOptions options, BrokerTelemetry telemetry)
+        HttpContext context,
+        EventTable events,
+        IBackplane backplane,
+        Publisher publisher,
+        Limits limits,
+        RoutingOptions options,
+        BrokerTelemetry telemetry
+    )
     {
         limits.Publish(context.Caller(), context.Connection.RemoteIpAddress);
         using var body = await RequestBody.ReadAsync(context, options.MaxMessageBytes, telemetry);
@@ -65,13 +78,25 @@ internal static class RegisterEndpoints
         await backplane.ShareEventAsync(registration.Event);
         var status = alreadyRegistered ? StatusCodes.Status200OK : StatusCodes.Status201Created;
         return Results.Json(
-            new RegisterAnswer(true, registration.Event, registration.DefaultRoom, alreadyRegistered), ApiJson.Wire.RegisterAnswer, statusCode: status);
+            new RegisterAnswer(true, registration.Event, registration.DefaultRoom, alreadyRegistered),
+            ApiJson.Wire.RegisterAnswer,
+            statusCode: status
+        );
     }
 
     private static IResult List(EventTable events) =>
-        Results.Json([.. events.All().Select(e => new EventEntry(e.Event, e.DefaultRoom))], ApiJson.Wire.EventEntryArray);
+        Results.Json(
+            [.. events.All().Select(e => new EventEntry(e.Event, e.DefaultRoom))],
+            ApiJson.Wire.EventEntryArray
+        );
 
-    private static async Task<IResult> RemoveAsync(HttpContext context, string @event, EventTable events, IBackplane backplane, Limits limits)
+    private static async Task<IResult> RemoveAsync(
+        HttpContext context,
+        string @event,
+        EventTable events,
+        IBackplane backplane,
+        Limits limits
+    )
     {
         limits.Publish(context.Caller(), context.Connection.RemoteIpAddress);
         if (!events.Remove(@event))

@@ -16,7 +16,12 @@ internal readonly struct RequestBody : IDisposable
     private readonly SequencePosition _end;
     private readonly byte[]? _rented;
 
-    private RequestBody(ReadOnlyMemory<byte> bytes, PipeReader? reader = null, SequencePosition end = default, byte[]? rented = null)
+    private RequestBody(
+        ReadOnlyMemory<byte> bytes,
+        PipeReader? reader = null,
+        SequencePosition end = default,
+        byte[]? rented = null
+    )
     {
         (Bytes, _reader, _end, _rented) = (bytes, reader, end, rented);
     }
@@ -27,8 +32,12 @@ internal readonly struct RequestBody : IDisposable
     /// <summary>The text without byte order mark and white space around it. An empty body is <c>{}</c>.</summary>
     public ReadOnlyMemory<byte> Json { get; private init; }
 
-    /// <summary>Reads the body whatever its content type says; bytes in it that are not UTF-8 become U+FFFD and are counted.</summary>
-    /// <exception cref="RefusedException">It is larger than the limit, or in an encoding that the broker doesn't know.</exception>
+    /// <summary>
+    /// Reads the body whatever its content type says; bytes in it that are not UTF-8 become U+FFFD and are counted.
+    /// </summary>
+    /// <exception cref="RefusedException">
+    /// It is larger than the limit, or in an encoding that the broker doesn't know.
+    /// </exception>
     public static async ValueTask<RequestBody> ReadAsync(HttpContext context, int maxBytes, BrokerTelemetry telemetry)
     {
         var body = await ReadAsync(context, maxBytes);
@@ -44,7 +53,9 @@ internal readonly struct RequestBody : IDisposable
     }
 
     /// <summary>Reads the body as it is, whatever its content type says.</summary>
-    /// <exception cref="RefusedException">It is larger than the limit, or in an encoding that the broker doesn't know.</exception>
+    /// <exception cref="RefusedException">
+    /// It is larger than the limit, or in an encoding that the broker doesn't know.
+    /// </exception>
     public static async ValueTask<RequestBody> ReadAsync(HttpContext context, int maxBytes)
     {
         if (context.Features.Get<IHttpRequestBodyDetectionFeature>() is { CanHaveBody: false })
@@ -55,7 +66,11 @@ internal readonly struct RequestBody : IDisposable
         if (context.Request.Headers.ContentEncoding is { Count: > 0 } encoding && encoding != "identity")
         {
             // What is understood was unpacked, and its header taken away, before.
-            throw Unread(context, ErrorCode.BadJson, $"Content-Encoding '{encoding}' is not understood; gzip, deflate and br are.");
+            throw Unread(
+                context,
+                ErrorCode.BadJson,
+                $"Content-Encoding '{encoding}' is not understood; gzip, deflate and br are."
+            );
         }
 
         if (context.Request.ContentLength > maxBytes)
@@ -116,11 +131,15 @@ internal readonly struct RequestBody : IDisposable
         }
         catch (Exception e) when (e is InvalidDataException or InvalidOperationException)
         {
-            throw new RefusedException(ErrorCode.BadJson, $"The body is not what its Content-Encoding says: {e.Message}");
+            throw new RefusedException(
+                ErrorCode.BadJson,
+                $"The body is not what its Content-Encoding says: {e.Message}"
+            );
         }
         catch (IOException e) when (e.InnerException is OverflowException)
         {
-            // The server's word for a chunk that is larger than it can count, and the one that is no refusal of a bad request.
+            // The server's word for a chunk that is larger than it can count, and the one that is no refusal of a bad
+            // request.
             throw new BadHttpRequestException(e.Message, e);
         }
     }
@@ -142,7 +161,9 @@ internal readonly struct RequestBody : IDisposable
     private static RefusedException TooBig(HttpContext context, int maxBytes) =>
         Unread(context, ErrorCode.TooBig, $"The body is larger than {maxBytes} bytes.");
 
-    /// <summary>A refusal that leaves some of the body unread: the connection can't go on, and the answer says so.</summary>
+    /// <summary>
+    /// A refusal that leaves some of the body unread: the connection can't go on, and the answer says so.
+    /// </summary>
     private static RefusedException Unread(HttpContext context, string code, string message)
     {
         context.Response.Headers.Connection = "close";

@@ -10,8 +10,13 @@ internal static class RequestSpans
     private static readonly string[] Probes = ["/healthz", "/readyz", "/metrics"];
 
     /// <summary>Gives spans their route, their status and, when it is our fault, their error.</summary>
-    public static void UseRequestSpans(this WebApplication app) => app.Use((context, next) =>
-        context.Features.Get<IHttpActivityFeature>()?.Activity is { IsAllDataRequested: true } span ? DescribeAsync(context, next, span) : next(context));
+    public static void UseRequestSpans(this WebApplication app) =>
+        app.Use(
+            (context, next) =>
+                context.Features.Get<IHttpActivityFeature>()?.Activity is { IsAllDataRequested: true } span
+                    ? DescribeAsync(context, next, span)
+                    : next(context)
+        );
 
     private static async Task DescribeAsync(HttpContext context, RequestDelegate next, Activity span)
     {
@@ -24,7 +29,12 @@ internal static class RequestSpans
         // A query may hold a token, and is no attribute.
         span.SetTag("url.query", null);
         await next(context);
-        Describe(span, context.Request.Method, (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText, context.Response.StatusCode);
+        Describe(
+            span,
+            context.Request.Method,
+            (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText,
+            context.Response.StatusCode
+        );
     }
 
     /// <summary>Gives a span its name, its route and its status.</summary>

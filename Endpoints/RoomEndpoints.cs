@@ -13,7 +13,8 @@ internal sealed record RoomAnswer(string Room, int Sessions, string? Pos);
 internal static class RoomEndpoints
 {
     public static void MapRooms(this IEndpointRouteBuilder routes) =>
-        routes.MapGet("/rooms/{room}", ShowAsync)
+        routes
+            .MapGet("/rooms/{room}", ShowAsync)
             .WithTags("Rooms")
             .WithName("showRoom")
             .WithSummary("Count a room's sessions.")
@@ -22,12 +23,20 @@ internal static class RoomEndpoints
             .ProducesProblems(400, 401, 403)
             .Requires(Operation.Join);
 
-    private static async Task<IResult> ShowAsync(HttpContext context, string room, IBackplane backplane, HistoryPolicy policy, AccessRules rules)
+    private static async Task<IResult> ShowAsync(
+        HttpContext context,
+        string room,
+        IBackplane backplane,
+        HistoryPolicy policy,
+        AccessRules rules
+    )
     {
         room = RoomRoute.NameOf(context, room);
         rules.Demand(context.Caller(), Operation.Join, room);
         return Results.Json(
-            new RoomAnswer(room, await backplane.CountAsync(room), await PositionAsync(room, backplane, policy)), ApiJson.Wire.RoomAnswer);
+            new RoomAnswer(room, await backplane.CountAsync(room), await PositionAsync(room, backplane, policy)),
+            ApiJson.Wire.RoomAnswer
+        );
     }
 
     /// <summary>The room's place in history; null where it keeps none, or nobody can be asked.</summary>
@@ -35,7 +44,9 @@ internal static class RoomEndpoints
     {
         try
         {
-            return policy.Keeps(room) ? (await backplane.ReadHistoryAsync([new RoomRequest(room)]))[0].Position.ToString() : null;
+            return policy.Keeps(room)
+                ? (await backplane.ReadHistoryAsync([new RoomRequest(room)]))[0].Position.ToString()
+                : null;
         }
         catch (RefusedException away) when (away.Code == ErrorCode.BackplaneDown)
         {

@@ -19,14 +19,16 @@ internal static class SocketEndpoints
 
     /// <summary>The framework's WebSockets, over a stream of ours (<see cref="SharedUpgrade"/>).</summary>
     public static void UseSockets(this WebApplication app) => app.UseWhen(IsSocket, sockets =>
-    {
-        sockets.Use((context, next) =>
         {
-            SharedUpgrade.Install(context.Features);
-            return next(context);
+            sockets.Use(
+                (context, next) =>
+                {
+                    SharedUpgrade.Install(context.Features);
+                    return next(context);
+                }
+            );
+            sockets.UseWebSockets(new WebSocketOptions { KeepAliveInterval = Timeout.InfiniteTimeSpan });
         });
-        sockets.UseWebSockets(new WebSocketOptions { KeepAliveInterval = Timeout.InfiniteTimeSpan });
-    });
 
     /// <summary>Whether a request is for the sockets: /ws, or Socket.IO's.</summary>
     public static bool IsSocket(HttpRequest request) =>
@@ -37,19 +39,25 @@ internal static class SocketEndpoints
     {
         // Found once, so that no session holds a service scope for as long as it lasts.
         var services = routes.ServiceProvider;
-        var (sessions, options) =
-            (services.GetRequiredService<SocketSessions>(), services.GetRequiredService<SocketOptions>());
-        var (origins, authentication) =
-            (services.GetRequiredService<OriginCheck>(), services.GetRequiredService<Authentication>());
+        var (sessions, options) = (
+            services.GetRequiredService<SocketSessions>(),
+            services.GetRequiredService<SocketOptions>()
+        );
+        var (origins, authentication) = (
+            services.GetRequiredService<OriginCheck>(),
+            services.GetRequiredService<Authentication>()
+        );
         Task Accept(HttpContext context) => AcceptAsync(context, sessions, origins, authentication, options);
 
-        routes.MapGet(Path, (Delegate)Accept)
+        routes
+            .MapGet(Path, (Delegate)Accept)
             .WithTags("Subscribe")
             .WithName("connect")
             .WithSummary("Open a WebSocket.")
             .WithDescription("Events both ways, acks, rooms: /asyncapi.yaml has the frames.")
             .WithMetadata(
-                new QueryParameter("trace", "With `1` a message of a sampled trace carries its `traceparent`."))
+                new QueryParameter("trace", "With `1` a message of a sampled trace carries its `traceparent`.")
+            )
             .Produces(StatusCodes.Status101SwitchingProtocols)
             .ProducesProblems(426, 429, 503);
 
@@ -60,8 +68,12 @@ internal static class SocketEndpoints
     private static bool IsSocket(HttpContext context) => IsSocket(context.Request);
 
     private static async Task AcceptAsync(
-        HttpContext context, SocketSessions sessions, OriginCheck origins, Authentication authentication,
-        SocketOptions options)
+        HttpContext context,
+        SocketSessions sessions,
+        OriginCheck origins,
+        Authentication authentication,
+        SocketOptions options
+    )
     {
         if (!context.WebSockets.IsWebSocketRequest || HttpProtocol.IsHttp10(context.Request.Protocol))
         {
@@ -71,13 +83,17 @@ internal static class SocketEndpoints
                 context,
                 StatusCodes.Status426UpgradeRequired,
                 ErrorCode.BadFrame,
-                "This is a WebSocket: connect to it with ws://.");
+                "This is a WebSocket: connect to it with ws://."
+            );
             return;
         }
 
         var request = context.Request;
         var admitted = await sessions.AdmitAsync(
-            authentication.ReadAsync(request), origins.Allows(request), context.Connection.RemoteIpAddress);
+            authentication.ReadAsync(request),
+            origins.Allows(request),
+            context.Connection.RemoteIpAddress
+        );
         SharedStream? stream = null;
         Task serving;
         try
@@ -165,7 +181,8 @@ internal static class SocketEndpoints
         // so.
         var lifetime = context.Features.GetRequiredFeature<IHttpRequestLifetimeFeature>();
         context.Features.Set<IHttpRequestLifetimeFeature>(
-            new HttpRequestLifetimeFeature { RequestAborted = lifetime.RequestAborted });
+            new HttpRequestLifetimeFeature { RequestAborted = lifetime.RequestAborted }
+        );
         return lifetime.Abort;
     }
 }

@@ -3,22 +3,27 @@ using System.Net.Mime;
 using System.Net.WebSockets;
 using System.Text;
 using Dmb.Access;
-using Dmb.Transport;
 using Dmb.Routing;
 using Dmb.Sockets;
+using Dmb.Transport;
 using Microsoft.AspNetCore.Http.Features;
 
 namespace Dmb.Endpoints;
 
 /// <summary>/socket.io/: requests of Engine.IO clients (docs/protocol.md §5).</summary>
 internal sealed class SocketIoEndpoints(
-    EngineIoSessions engines, SocketSessions sessions, OriginCheck origins, Authentication authentication)
+    EngineIoSessions engines,
+    SocketSessions sessions,
+    OriginCheck origins,
+    Authentication authentication
+)
 {
     private const string Path = "/socket.io";
     private const string WebSocketName = "websocket";
 
     /// <summary>Whether a request is for Socket.IO.</summary>
-    public static bool IsSocketIo(HttpRequest request) => request.Path.StartsWithSegments(Path, StringComparison.OrdinalIgnoreCase);
+    public static bool IsSocketIo(HttpRequest request) =>
+        request.Path.StartsWithSegments(Path, StringComparison.OrdinalIgnoreCase);
 
     /// <summary>Answers any request below /socket.io/.</summary>
     public async Task HandleAsync(HttpContext context)
@@ -71,7 +76,10 @@ internal sealed class SocketIoEndpoints(
     {
         var isRecoveryAsked = context.Request.Query["recovery"].ToString() is "1" or "true";
         var admitted = await sessions.AdmitAsync(
-            authentication.ReadAsync(context.Request), isAllowed: true, context.Connection.RemoteIpAddress);
+            authentication.ReadAsync(context.Request),
+            isAllowed: true,
+            context.Connection.RemoteIpAddress
+        );
         admitted = admitted with { Agent = UserAgents.Intern(context.Request.Headers.UserAgent.ToString()) };
         EngineIoWebSocket? socket;
         EngineIoSession engine;
@@ -103,7 +111,11 @@ internal sealed class SocketIoEndpoints(
     {
         var engine = engines.Find(sid);
         engine?.Session.Tick();
-        if (engine is null || engine.Session.IsClosing && engine.Polling is null || !await BelongsAsync(context, engine))
+        if (
+            engine is null
+            || engine.Session.IsClosing && engine.Polling is null
+            || !await BelongsAsync(context, engine)
+        )
         {
             await RefuseAsync(context, EngineIoError.UnknownSession);
         }
@@ -133,7 +145,10 @@ internal sealed class SocketIoEndpoints(
     {
         try
         {
-            return engine.BelongsTo(await authentication.ReadAsync(context.Request), context.Connection.RemoteIpAddress);
+            return engine.BelongsTo(
+                await authentication.ReadAsync(context.Request),
+                context.Connection.RemoteIpAddress
+            );
         }
         catch (RefusedException)
         {
@@ -190,7 +205,9 @@ internal sealed class SocketIoEndpoints(
         else
         {
             context.Features.Get<SocketConnection>()?.Watch();
-            await using (context.RequestAborted.Register(static e => ((EngineIoSession)e!).End(isClosedByClient: false), engine))
+            await using (
+                context.RequestAborted.Register(static e => ((EngineIoSession)e!).End(isClosedByClient: false), engine)
+            )
             {
                 payload = await polled;
             }
@@ -223,7 +240,9 @@ internal sealed class SocketIoEndpoints(
                 return;
             }
 
-            buffer = ArrayPool<byte>.Shared.Rent((int)Math.Min(context.Request.ContentLength ?? engines.MaxPayloadBytes, engines.MaxPayloadBytes) + 1);
+            buffer = ArrayPool<byte>.Shared.Rent(
+                (int)Math.Min(context.Request.ContentLength ?? engines.MaxPayloadBytes, engines.MaxPayloadBytes) + 1
+            );
             if (await ReadBodyAsync(context, engine, buffer) is not { } length)
             {
                 return;
@@ -237,9 +256,11 @@ internal sealed class SocketIoEndpoints(
 
             engine.Session.RecordActivity();
             var isGood = await ReceiveAsync(context, engine, buffer.AsMemory(0, length));
-            await (isGood
-                ? WriteAsync(context, StatusCodes.Status200OK, MediaTypeNames.Text.Html, "ok"u8.ToArray())
-                : RefuseAsync(context, EngineIoError.BadRequest));
+            await (
+                isGood
+                    ? WriteAsync(context, StatusCodes.Status200OK, MediaTypeNames.Text.Html, "ok"u8.ToArray())
+                    : RefuseAsync(context, EngineIoError.BadRequest)
+            );
         }
         finally
         {
@@ -251,9 +272,17 @@ internal sealed class SocketIoEndpoints(
         }
     }
 
-    private static async ValueTask<bool> ReceiveAsync(HttpContext context, EngineIoSession engine, ReadOnlyMemory<byte> body)
+    private static async ValueTask<bool> ReceiveAsync(
+        HttpContext context,
+        EngineIoSession engine,
+        ReadOnlyMemory<byte> body
+    )
     {
-        var isBinary = context.Request.ContentType?.StartsWith(MediaTypeNames.Application.Octet, StringComparison.OrdinalIgnoreCase) == true;
+        var isBinary =
+            context.Request.ContentType?.StartsWith(
+                MediaTypeNames.Application.Octet,
+                StringComparison.OrdinalIgnoreCase
+            ) == true;
         var reader = new EngineIoPayloadReader(engine.Version, body, isBinary);
         try
         {
@@ -284,7 +313,12 @@ internal sealed class SocketIoEndpoints(
     {
         try
         {
-            return await context.Request.Body.ReadAtLeastAsync(buffer, buffer.Length, throwOnEndOfStream: false, context.RequestAborted);
+            return await context.Request.Body.ReadAtLeastAsync(
+                buffer,
+                buffer.Length,
+                throwOnEndOfStream: false,
+                context.RequestAborted
+            );
         }
         catch (Exception e) when (e is IOException or OperationCanceledException && e is not BadHttpRequestException)
         {
@@ -300,20 +334,34 @@ internal sealed class SocketIoEndpoints(
 
         // On a socket that has left the server, the server's WebSocket would hold the request, and abort it.
         return stream.Socket is null
-            ? new EngineIoWebSocket(accepted, stream, new StreamFrameOutput(stream.Inner!, SocketEndpoints.AbortOf(context)), engines.MaxPayloadBytes)
+            ? new EngineIoWebSocket(
+                accepted,
+                stream,
+                new StreamFrameOutput(stream.Inner!, SocketEndpoints.AbortOf(context)),
+                engines.MaxPayloadBytes
+            )
             : new EngineIoWebSocket(
-                WebSocket.CreateFromStream(stream, new WebSocketCreationOptions { IsServer = true, KeepAliveInterval = Timeout.InfiniteTimeSpan }),
-                stream, new SocketFrameOutput(stream.Socket), engines.MaxPayloadBytes);
+                WebSocket.CreateFromStream(
+                    stream,
+                    new WebSocketCreationOptions { IsServer = true, KeepAliveInterval = Timeout.InfiniteTimeSpan }
+                ),
+                stream,
+                new SocketFrameOutput(stream.Socket),
+                engines.MaxPayloadBytes
+            );
     }
 
-    private static EngineIoVersion? VersionOf(HttpRequest request) => request.Query["EIO"].ToString() switch
-    {
-        "2" or "3" => EngineIoVersion.V3,
-        "4" => EngineIoVersion.V4,
-        _ => null,
-    };
+    private static EngineIoVersion? VersionOf(HttpRequest request) =>
+        request.Query["EIO"].ToString() switch
+        {
+            "2" or "3" => EngineIoVersion.V3,
+            "4" => EngineIoVersion.V4,
+            _ => null,
+        };
 
-    /// <summary>The page's origin, which is allowed, is echoed: its credentials may come too (Fetch Standard, CORS protocol).</summary>
+    /// <summary>
+    /// The page's origin, which is allowed, is echoed: its credentials may come too (Fetch Standard, CORS protocol).
+    /// </summary>
     private static void AllowOrigin(HttpContext context)
     {
         if (context.Request.Headers.Origin.ToString() is { Length: > 0 } origin)
@@ -338,7 +386,9 @@ internal sealed class SocketIoEndpoints(
         response.ContentType = type;
         response.ContentLength = body.Length;
         response.Headers.CacheControl = "no-store";
-        return HttpMethods.IsHead(context.Request.Method) ? Task.CompletedTask : response.Body.WriteAsync(body, context.RequestAborted).AsTask();
+        return HttpMethods.IsHead(context.Request.Method)
+            ? Task.CompletedTask
+            : response.Body.WriteAsync(body, context.RequestAborted).AsTask();
     }
 }
 
@@ -366,8 +416,11 @@ internal static class SocketIoRoutes
     {
         var services = routes.ServiceProvider;
         var endpoints = new SocketIoEndpoints(
-            services.GetRequiredService<EngineIoSessions>(), services.GetRequiredService<SocketSessions>(),
-            services.GetRequiredService<OriginCheck>(), services.GetRequiredService<Authentication>());
+            services.GetRequiredService<EngineIoSessions>(),
+            services.GetRequiredService<SocketSessions>(),
+            services.GetRequiredService<OriginCheck>(),
+            services.GetRequiredService<Authentication>()
+        );
         routes.Map("/socket.io", endpoints.HandleAsync).ExcludeFromDescription();
     }
 }

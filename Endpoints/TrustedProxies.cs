@@ -5,8 +5,8 @@ using Microsoft.Extensions.Options;
 namespace Dmb.Endpoints;
 
 /// <summary>
-/// <c>X-Forwarded-For</c>, <c>-Proto</c> and <c>-Host</c> of the proxies in <c>DMB_TRUSTED_PROXIES</c>: the framework's middleware applies them,
-/// to the requests of either way in.
+/// <c>X-Forwarded-For</c>, <c>-Proto</c> and <c>-Host</c> of the proxies in <c>DMB_TRUSTED_PROXIES</c>: the framework's
+/// middleware applies them, to the requests of either way in.
 /// </summary>
 internal sealed class TrustedProxies
 {
@@ -16,7 +16,11 @@ internal sealed class TrustedProxies
     {
         if (options.TrustedProxies.Length > 0)
         {
-            _middleware = new ForwardedHeadersMiddleware(static _ => Task.CompletedTask, loggers, Options.Create(Read(options.TrustedProxies)));
+            _middleware = new ForwardedHeadersMiddleware(
+                static _ => Task.CompletedTask,
+                loggers,
+                Options.Create(Read(options.TrustedProxies))
+            );
         }
     }
 
@@ -30,7 +34,8 @@ internal sealed class TrustedProxies
     {
         var forwarded = new ForwardedHeadersOptions
         {
-            ForwardedHeaders = ForwardedHeaders.XForwardedFor | ForwardedHeaders.XForwardedProto | ForwardedHeaders.XForwardedHost,
+            ForwardedHeaders =
+                ForwardedHeaders.XForwardedFor | ForwardedHeaders.XForwardedProto | ForwardedHeaders.XForwardedHost,
 
             // Through all that are trusted, to the first that isn't.
             ForwardLimit = null,

@@ -5,8 +5,17 @@ using StackExchange.Redis;
 
 namespace Dmb.Redis;
 
-/// <summary>What backends say over Redis: on <c>dmb:register</c>, and each on its own channel (docs/protocol.md §6).</summary>
-internal sealed class BackendInput(BackendServices backends, RedisBackendStore store, RoutingOptions options, BackendOptions lifetimes, RedisNode node, RedisConnection connection)
+/// <summary>
+/// What backends say over Redis: on <c>dmb:register</c>, and each on its own channel (docs/protocol.md §6).
+/// </summary>
+internal sealed class BackendInput(
+    BackendServices backends,
+    RedisBackendStore store,
+    RoutingOptions options,
+    BackendOptions lifetimes,
+    RedisNode node,
+    RedisConnection connection
+)
 {
     private readonly RedisChannels _channels = node.Channels;
 
@@ -25,7 +34,14 @@ internal sealed class BackendInput(BackendServices backends, RedisBackendStore s
                 await DisconnectAsync(members, hash, counts);
                 break;
             default:
-                await RefuseAsync(ReplyTo(members), "bk_connect_ack", Nonce(members), hash, counts, new RefusedException(ErrorCode.BadJson, "The member type is bk_connect or bk_disconnect."));
+                await RefuseAsync(
+                    ReplyTo(members),
+                    "bk_connect_ack",
+                    Nonce(members),
+                    hash,
+                    counts,
+                    new RefusedException(ErrorCode.BadJson, "The member type is bk_connect or bk_disconnect.")
+                );
                 break;
         }
     }
@@ -39,15 +55,23 @@ internal sealed class BackendInput(BackendServices backends, RedisBackendStore s
         {
             if (json.Length > options.MaxMessageBytes)
             {
-                throw new RefusedException(ErrorCode.TooBig, $"The message is larger than {options.MaxMessageBytes} bytes.");
+                throw new RefusedException(
+                    ErrorCode.TooBig,
+                    $"The message is larger than {options.MaxMessageBytes} bytes."
+                );
             }
 
             var members = JsonMembers.Read(json, options.MaxJsonDepth, ErrorCode.BadJson);
             id = BackendJson.Member("id", members.Raw("id").Span);
             var message = BackendMessage.Read(members, "to", ErrorCode.BadJson);
-            var claim = message.Key is { } key ? counts.ByCount(hash, store.RepliesTo(bkid, key)) : counts.ByCount(hash);
+            var claim = message.Key is { } key
+                ? counts.ByCount(hash, store.RepliesTo(bkid, key))
+                : counts.ByCount(hash);
             var ack = new Ack(
-                _channels.BackendAck(bkid), BackendJson.MessageAckStart(id), BackendJson.Refused("bk_message_ack", id, Backend.Unknown(bkid)));
+                _channels.BackendAck(bkid),
+                BackendJson.MessageAckStart(id),
+                BackendJson.Refused("bk_message_ack", id, Backend.Unknown(bkid))
+            );
             var envelope = backends.Address(bkid, message);
             using var publish = MessageSpans.Publish(envelope);
             if ((await store.SendAsync(bkid, envelope, message.To, claim, ack)).IsDuplicate)
@@ -71,9 +95,18 @@ internal sealed class BackendInput(BackendServices backends, RedisBackendStore s
             var backend = BackendServices.Name(members.Text("name"), members.Text("bkid"));
             var ack = new Ack(
                 ReplyTo(members) ?? _channels.RegisterAck(backend.Name),
-                BackendJson.ConnectAck(backend.Bkid, _channels.Backend(backend.Bkid), _channels.BackendAck(backend.Bkid), _channels.Uplink, lifetimes.BackendTtl, nonce),
-                BackendJson.Refused("bk_connect_ack", nonce, BackendServices.NotItsName(backend)));
-            var claim = nonce.Length > 0 ? counts.ByCount(hash, store.RepliesTo("register", hash)) : counts.ByCount(hash);
+                BackendJson.ConnectAck(
+                    backend.Bkid,
+                    _channels.Backend(backend.Bkid),
+                    _channels.BackendAck(backend.Bkid),
+                    _channels.Uplink,
+                    lifetimes.BackendTtl,
+                    nonce
+                ),
+                BackendJson.Refused("bk_connect_ack", nonce, BackendServices.NotItsName(backend))
+            );
+            var claim =
+                nonce.Length > 0 ? counts.ByCount(hash, store.RepliesTo("register", hash)) : counts.ByCount(hash);
             await store.RegisterAsync(backend, claim, ack);
             counts.Note(hash, claim.Seen);
         }
@@ -87,7 +120,14 @@ internal sealed class BackendInput(BackendServices backends, RedisBackendStore s
     {
         if (members.TextOrNull("bkid") is not { } bkid || !Backend.IsBkid(bkid))
         {
-            await RefuseAsync(ReplyTo(members), "bk_disconnect_ack", Nonce(members), hash, counts, Backend.Unknown(members.TextOrNull("bkid")));
+            await RefuseAsync(
+                ReplyTo(members),
+                "bk_disconnect_ack",
+                Nonce(members),
+                hash,
+                counts,
+                Backend.Unknown(members.TextOrNull("bkid"))
+            );
             return;
         }
 
@@ -96,31 +136,49 @@ internal sealed class BackendInput(BackendServices backends, RedisBackendStore s
         var ack = new Ack(
             ReplyTo(members) ?? _channels.BackendAck(bkid),
             BackendJson.Ack("bk_disconnect_ack", member),
-            BackendJson.Refused("bk_disconnect_ack", member, Backend.Unknown(bkid)));
+            BackendJson.Refused("bk_disconnect_ack", member, Backend.Unknown(bkid))
+        );
         await store.FreeAsync(bkid, claim, ack);
         counts.Note(hash, claim.Seen);
     }
 
     /// <summary>Says no, if no node did yet; where there is nowhere to say it, the input is only counted.</summary>
-    private async Task RefuseAsync(string? channel, string type, byte[] members, string hash, InputCounts counts, RefusedException refused)
+    private async Task RefuseAsync(
+        string? channel,
+        string type,
+        byte[] members,
+        string hash,
+        InputCounts counts,
+        RefusedException refused
+    )
     {
         if (channel is not null)
         {
             var claim = counts.ByCount(hash);
-            var answer = (RedisResult[])(await connection.RunAsync(
-                RedisScript.Answer, claim.Keys, [.. claim.Arguments, channel, BackendJson.Refused(type, members, refused)]))!;
+            var answer = (RedisResult[])
+                (
+                    await connection.RunAsync(
+                        RedisScript.Answer,
+                        claim.Keys,
+                        [.. claim.Arguments, channel, BackendJson.Refused(type, members, refused)]
+                    )
+                )!;
             counts.Note(hash, (long)answer[1]);
         }
 
         throw refused;
     }
 
-    /// <summary>The channel that a backend wants its answer on: what it says, or that of its name; null when neither is any.</summary>
+    /// <summary>
+    /// The channel that a backend wants its answer on: what it says, or that of its name; null when neither is any.
+    /// </summary>
     private string? ReplyTo(JsonMembers members) =>
         members.TextOrNull("reply_to") is { } channel && Names.IsChannel(channel) ? channel
         : members.TextOrNull("name") is { } name && Names.IsChannel(name) ? _channels.RegisterAck(name)
         : null;
 
     private static byte[] Nonce(JsonMembers members) =>
-        members.TextOrNull("nonce") is { } nonce && Names.IsId(nonce) ? BackendJson.Member("nonce", members.Raw("nonce").Span) : [];
+        members.TextOrNull("nonce") is { } nonce && Names.IsId(nonce)
+            ? BackendJson.Member("nonce", members.Raw("nonce").Span)
+            : [];
 }

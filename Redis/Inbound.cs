@@ -25,7 +25,9 @@ internal sealed record ReceivedLine(RedisLink Link, byte[] Body) : Received(Link
 /// <param name="Envelope">The message.</param>
 internal sealed record LocalMessage(Envelope Envelope) : Inbound;
 
-/// <summary>A message that this node published shortly before its link was lost, delivered if it was not received.</summary>
+/// <summary>
+/// A message that this node published shortly before its link was lost, delivered if it was not received.
+/// </summary>
 /// <param name="Message">The message.</param>
 internal sealed record OwnMessage(PendingPublish Message) : Inbound;
 

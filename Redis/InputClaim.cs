@@ -3,14 +3,23 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// The first keys and arguments of a script that begins with claim.lua: exactly one node processes an input that all nodes receive.
+/// The first keys and arguments of a script that begins with claim.lua: exactly one node processes an input that all
+/// nodes receive.
 /// </summary>
 internal sealed record InputClaim(RedisKey[] Keys, RedisValue[] Arguments)
 {
-    private InputClaim(RedisKey claim, RedisKey refused, ReplyCache replies, RedisValue count, TimeSpan life, long sinceMs)
-        : this([claim, refused, replies.Now, replies.Before], [replies.Id, count, (long)life.TotalMilliseconds, sinceMs, replies.LifeMs])
-    {
-    }
+    private InputClaim(
+        RedisKey claim,
+        RedisKey refused,
+        ReplyCache replies,
+        RedisValue count,
+        TimeSpan life,
+        long sinceMs
+    )
+        : this(
+            [claim, refused, replies.Now, replies.Before],
+            [replies.Id, count, (long)life.TotalMilliseconds, sinceMs, replies.LifeMs]
+        ) { }
 
     /// <summary>How often this node received the input, by the script's answer.</summary>
     public long Seen { get; set; }
@@ -20,14 +29,17 @@ internal sealed record InputClaim(RedisKey[] Keys, RedisValue[] Arguments)
     public static InputClaim Own(ReplyCache replies) => new(replies.Now, replies.Now, replies, "all", TimeSpan.Zero, 0);
 
     /// <summary>For an input that is claimed by its id alone.</summary>
-    public static InputClaim ById(string claim, TimeSpan life) => new(claim, claim, new ReplyCache(claim, claim, "", 0), "id", life, 0);
+    public static InputClaim ById(string claim, TimeSpan life) =>
+        new(claim, claim, new ReplyCache(claim, claim, "", 0), "id", life, 0);
 
     /// <summary>For an input that is claimed by how often an equal one was received.</summary>
     public static InputClaim ByCount(string claim, ReplyCache replies, long count, TimeSpan life, long sinceMs) =>
         new(claim, claim + ":refused", replies, count, life, sinceMs);
 }
 
-/// <summary>The replies to inputs of one kind that have ids, in two hashes by turns, so that old ones expire together.</summary>
+/// <summary>
+/// The replies to inputs of one kind that have ids, in two hashes by turns, so that old ones expire together.
+/// </summary>
 /// <param name="Now">The hash that is written.</param>
 /// <param name="Before">The hash of the window before.</param>
 /// <param name="Id">The input's id; empty for none.</param>
@@ -38,7 +50,12 @@ internal readonly record struct ReplyCache(RedisKey Now, RedisKey Before, string
     public static ReplyCache Of(string of, string id, RedisChannels channels, TimeSpan window, TimeProvider time)
     {
         var (turn, into) = Math.DivRem(time.GetUtcNow().ToUnixTimeMilliseconds(), (long)window.TotalMilliseconds);
-        return new ReplyCache(channels.Answered(of, turn), channels.Answered(of, turn + 1), id, (2 * (long)window.TotalMilliseconds) - into);
+        return new ReplyCache(
+            channels.Answered(of, turn),
+            channels.Answered(of, turn + 1),
+            id,
+            (2 * (long)window.TotalMilliseconds) - into
+        );
     }
 
     /// <summary>For an input without an id: the keys are there to be declared, and are not used.</summary>

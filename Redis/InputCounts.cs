@@ -4,8 +4,8 @@ using System.Text;
 namespace Dmb.Redis;
 
 /// <summary>
-/// Counts the equal inputs that this node received within the last minute, so that two sent on purpose are told apart from one that two
-/// nodes received; makes the claims. For one thread.
+/// Counts the equal inputs that this node received within the last minute, so that two sent on purpose are told apart
+/// from one that two nodes received; makes the claims. For one thread.
 /// </summary>
 internal sealed class InputCounts(RedisChannels channels, TimeProvider time)
 {
@@ -33,7 +33,8 @@ internal sealed class InputCounts(RedisChannels channels, TimeProvider time)
     /// <summary>The claim to an input with an id.</summary>
     /// <param name="hash">Its name.</param>
     /// <param name="replies">The replies to its id.</param>
-    public InputClaim ByCount(string hash, ReplyCache replies) => InputClaim.ByCount(channels.Claim(hash), replies, Before(hash), Window, ListensSinceMs);
+    public InputClaim ByCount(string hash, ReplyCache replies) =>
+        InputClaim.ByCount(channels.Claim(hash), replies, Before(hash), Window, ListensSinceMs);
 
     /// <summary>How often an equal input was received lately.</summary>
     public long Before(string hash)

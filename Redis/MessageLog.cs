@@ -4,8 +4,8 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// The log of what was published lately, and the place in it up to which this node received everything. The place is the entry of a
-/// probe: what was published before a probe is received before it. For one thread.
+/// The log of what was published lately, and the place in it up to which this node received everything. The place is
+/// the entry of a probe: what was published before a probe is received before it. For one thread.
 /// </summary>
 internal sealed class MessageLog(RedisOptions options, RedisNode node, TimeProvider time)
 {
@@ -24,12 +24,16 @@ internal sealed class MessageLog(RedisOptions options, RedisNode node, TimeProvi
     /// <summary>Whether a probe behind the place could not be written: messages may be missing there, too.</summary>
     private bool _hasHole;
 
-    /// <summary>Whether the place is an entry's, which is missing from the log only if later ones may be, too.</summary>
+    /// <summary>
+    /// Whether the place is an entry's, which is missing from the log only if later ones may be, too.
+    /// </summary>
     public bool IsProven { get; private set; }
 
     /// <summary>Notes a probe that was received.</summary>
     /// <param name="place">Its entry in the log; empty if there was no memory for it.</param>
-    /// <param name="isUpToDate">Whether everything before it was delivered; else the log is still read from the place before.</param>
+    /// <param name="isUpToDate">
+    /// Whether everything before it was delivered; else the log is still read from the place before.
+    /// </param>
     public void Note(string place, bool isUpToDate)
     {
         _isUnwritten = place.Length == 0;
@@ -75,7 +79,9 @@ internal sealed class MessageLog(RedisOptions options, RedisNode node, TimeProvi
         }
     }
 
-    /// <summary>Everything up to there was delivered. While there is still no memory, more may be missing behind it.</summary>
+    /// <summary>
+    /// Everything up to there was delivered. While there is still no memory, more may be missing behind it.
+    /// </summary>
     public void MoveTo(string last)
     {
         IsProven |= last != _place;
@@ -91,5 +97,6 @@ internal sealed class MessageLog(RedisOptions options, RedisNode node, TimeProvi
     }
 
     private async Task<RedisResult[]> PageAsync(RedisLink link, string from, string to) =>
-        (RedisResult[])(await link.RunAsync(_patience, redis => redis.ExecuteAsync("XRANGE", _key, from, to, "COUNT", Page)))!;
+        (RedisResult[])
+            (await link.RunAsync(_patience, redis => redis.ExecuteAsync("XRANGE", _key, from, to, "COUNT", Page)))!;
 }

@@ -5,7 +5,10 @@ using Dmb.Telemetry;
 
 namespace Dmb.Redis;
 
-/// <summary>A push from a program that has Redis and no HTTP: on <c>dmb:notify:{event}</c>, or a channel of <see cref="RedisOptions.NotifyChannels"/>.</summary>
+/// <summary>
+/// A push from a program that has Redis and no HTTP: on <c>dmb:notify:{event}</c>, or a channel of
+/// <see cref="RedisOptions.NotifyChannels"/>.
+/// </summary>
 internal sealed class NotifyInput(EventTable events, Publisher publisher, RedisNode node, RedisPublisher redis)
 {
     /// <summary>Publishes it, if no node did yet.</summary>
@@ -58,7 +61,12 @@ internal sealed class NotifyInput(EventTable events, Publisher publisher, RedisN
             {
                 var isId = JsonText.Is(ref reader, "id"u8) || (found is null && JsonText.Is(ref reader, "nonce"u8));
                 reader.Read();
-                if (isId && reader.TokenType == JsonTokenType.String && JsonText.Read(ref reader) is { } id && Names.IsId(id))
+                if (
+                    isId
+                    && reader.TokenType == JsonTokenType.String
+                    && JsonText.Read(ref reader) is { } id
+                    && Names.IsId(id)
+                )
                 {
                     found = id;
                 }

@@ -18,7 +18,9 @@ internal sealed class PublishCalls(BackendOptions options, RedisNode node, Redis
     /// <summary>How many messages the log keeps: fewer while there are large ones.</summary>
     public static long LogLength(byte[] body) => Math.Clamp(LogBytesMax / body.Length, LogMessagesMin, LogMessagesMax);
 
-    /// <summary>Publishes a message and notes its positions; false for a user's message to a backend that is not registered.</summary>
+    /// <summary>
+    /// Publishes a message and notes its positions; false for a user's message to a backend that is not registered.
+    /// </summary>
     /// <param name="link">Where.</param>
     /// <param name="message">The message.</param>
     /// <param name="isAgain">Whether it is marked as sent again.</param>
@@ -38,7 +40,11 @@ internal sealed class PublishCalls(BackendOptions options, RedisNode node, Redis
         var length = LogLength(body);
         if (message.UserMessage is not { } toBackend)
         {
-            await link.RunAsync(RedisScript.Publish, [_channels.Log], [length, body, .. message.Rooms.Select(room => (RedisValue)_channels.Room(room))]);
+            await link.RunAsync(
+                RedisScript.Publish,
+                [_channels.Log],
+                [length, body, .. message.Rooms.Select(room => (RedisValue)_channels.Room(room))]
+            );
             return true;
         }
 
@@ -48,22 +54,43 @@ internal sealed class PublishCalls(BackendOptions options, RedisNode node, Redis
             RedisScript.SendUserMessage,
             [_channels.Log, _channels.BackendUplink(bkid), _channels.Backend(bkid), _channels.Claim(id)],
             [
-                length, options.UplinkMessages, _channels.Room(message.Rooms[0]), _channels.Uplink, (long)options.BackendTtl.TotalMilliseconds,
-                body, start + 1, start + bytes, id, (long)UserMessageClaim.TotalMilliseconds,
-            ]);
+                length,
+                options.UplinkMessages,
+                _channels.Room(message.Rooms[0]),
+                _channels.Uplink,
+                (long)options.BackendTtl.TotalMilliseconds,
+                body,
+                start + 1,
+                start + bytes,
+                id,
+                (long)UserMessageClaim.TotalMilliseconds,
+            ]
+        );
         return (int)taken >= 0;
     }
 
     /// <summary>
-    /// Runs a script that begins with a claim and ends with publishing a message, unless its third answer is no; its last two are the
-    /// message's number and positions. Gives the answer, and whether it was published.
+    /// Runs a script that begins with a claim and ends with publishing a message, unless its third answer is no; its
+    /// last two are the message's number and positions. Gives the answer, and whether it was published.
     /// </summary>
     /// <exception cref="RedisUnavailableException">It is not known whether it was published.</exception>
     public async Task<(RedisResult[] Answer, bool IsPublished)> SendOnceAsync(
-        RedisLink link, PendingPublish message, RedisScript script, InputClaim claim, RedisKey[] keys, RedisValue[] arguments)
+        RedisLink link,
+        PendingPublish message,
+        RedisScript script,
+        InputClaim claim,
+        RedisKey[] keys,
+        RedisValue[] arguments
+    )
     {
-        var answer = (RedisResult[])(await link.RunAsync(
-            script, [.. claim.Keys, .. keys, .. history.Keys(message)], [.. claim.Arguments, .. arguments, .. history.Arguments(message, message.Body)]))!;
+        var answer = (RedisResult[])
+            (
+                await link.RunAsync(
+                    script,
+                    [.. claim.Keys, .. keys, .. history.Keys(message)],
+                    [.. claim.Arguments, .. arguments, .. history.Arguments(message, message.Body)]
+                )
+            )!;
         claim.Seen = (long)answer[1];
         var isPublished = (int)answer[0] == 1 && (int)answer[2] == 1;
         if (isPublished)

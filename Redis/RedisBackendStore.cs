@@ -4,7 +4,10 @@ using StackExchange.Redis;
 
 namespace Dmb.Redis;
 
-/// <summary>The backends of all nodes, in Redis: registrations, messages both ways; <see cref="RedisBackendUsers"/> has their users' sessions.</summary>
+/// <summary>
+/// The backends of all nodes, in Redis: registrations, messages both ways; <see cref="RedisBackendUsers"/> has their
+/// users' sessions.
+/// </summary>
 internal sealed class RedisBackendStore : IBackendStore
 {
     private const int Page = 200;
@@ -21,8 +24,17 @@ internal sealed class RedisBackendStore : IBackendStore
     private readonly TimeProvider _time;
 
     public RedisBackendStore(
-        BackendOptions options, RedisOptions redis, RoutingOptions routing, RedisNode node, RedisConnection connection, RedisPublisher publisher, RedisReceiver receiver, RedisBackendUsers users,
-        RoomTable rooms, TimeProvider time)
+        BackendOptions options,
+        RedisOptions redis,
+        RoutingOptions routing,
+        RedisNode node,
+        RedisConnection connection,
+        RedisPublisher publisher,
+        RedisReceiver receiver,
+        RedisBackendUsers users,
+        RoomTable rooms,
+        TimeProvider time
+    )
     {
         (_options, _redis, _routing, _node, _channels) = (options, redis, routing, node, node.Channels);
         (_connection, _publisher, _users, _rooms, _time) = (connection, publisher, users, rooms, time);
@@ -42,14 +54,21 @@ internal sealed class RedisBackendStore : IBackendStore
 
     /// <summary>Registers a backend; false if it has another name.</summary>
     /// <exception cref="RedisUnavailableException">It is not known whether it is registered.</exception>
-    public Task<bool> RegisterAsync(Backend backend, InputClaim claim, Ack? ack) => RunAsync(
-        RedisScript.RegisterBackend, claim, _channels.StoredOf(backend.Bkid), [backend.Name, Milliseconds(_options.BackendTtl), .. Arguments(ack)]);
+    public Task<bool> RegisterAsync(Backend backend, InputClaim claim, Ack? ack) =>
+        RunAsync(
+            RedisScript.RegisterBackend,
+            claim,
+            _channels.StoredOf(backend.Bkid),
+            [backend.Name, Milliseconds(_options.BackendTtl), .. Arguments(ack)]
+        );
 
     public async ValueTask TouchAsync(string bkid)
     {
         try
         {
-            if (!await _connection.RunAsync(redis => redis.KeyExpireAsync(_channels.Backend(bkid), _options.BackendTtl)))
+            if (
+                !await _connection.RunAsync(redis => redis.KeyExpireAsync(_channels.Backend(bkid), _options.BackendTtl))
+            )
             {
                 throw Backend.Unknown(bkid);
             }
@@ -72,9 +91,19 @@ internal sealed class RedisBackendStore : IBackendStore
     /// <exception cref="RedisUnavailableException">It is not known whether it is registered.</exception>
     public Task<bool> FreeAsync(string bkid, InputClaim claim, Ack? ack)
     {
-        RedisKey[] keys = [_channels.BackendRooms(bkid), .. _channels.StoredOf(bkid), _channels.Answered(bkid, 0), _channels.Answered(bkid, 1)];
+        RedisKey[] keys =
+        [
+            _channels.BackendRooms(bkid),
+            .. _channels.StoredOf(bkid),
+            _channels.Answered(bkid, 0),
+            _channels.Answered(bkid, 1),
+        ];
         return RunAsync(
-            RedisScript.FreeBackend, claim, keys, [_channels.Nodes, "freed " + bkid, .. Arguments(ack), _channels.History(""), _channels.Position("")]);
+            RedisScript.FreeBackend,
+            claim,
+            keys,
+            [_channels.Nodes, "freed " + bkid, .. Arguments(ack), _channels.History(""), _channels.Position("")]
+        );
     }
 
     public async ValueTask<Sent> SendAsync(string bkid, Envelope envelope, string? user, string? key)
@@ -97,15 +126,29 @@ internal sealed class RedisBackendStore : IBackendStore
     public ValueTask<Sent> SendAsync(string bkid, Envelope envelope, string? user, InputClaim claim, Ack ack) =>
         SendAsync(bkid, envelope, RedisFormat.Write(envelope, _node.Id), user, claim, ack);
 
-    private async ValueTask<Sent> SendAsync(string bkid, Envelope envelope, byte[] body, string? user, InputClaim claim, Ack? ack)
+    private async ValueTask<Sent> SendAsync(
+        string bkid,
+        Envelope envelope,
+        byte[] body,
+        string? user,
+        InputClaim claim,
+        Ack? ack
+    )
     {
         var answer = await _publisher.PublishOnceAsync(
             envelope,
             body,
             RedisScript.SendMessage,
             claim,
-            [_channels.Backend(bkid), _channels.BackendUsers(bkid), _channels.BackendSessions(bkid), _channels.BackendUplink(bkid), _channels.BackendRooms(bkid)],
-            [Milliseconds(_options.BackendTtl), user ?? "", .. Arguments(ack), envelope.Rooms[0]]);
+            [
+                _channels.Backend(bkid),
+                _channels.BackendUsers(bkid),
+                _channels.BackendSessions(bkid),
+                _channels.BackendUplink(bkid),
+                _channels.BackendRooms(bkid),
+            ],
+            [Milliseconds(_options.BackendTtl), user ?? "", .. Arguments(ack), envelope.Rooms[0]]
+        );
         if ((int)answer[0] == 0)
         {
             return new Sent(0, IsDuplicate: true);
@@ -118,7 +161,8 @@ internal sealed class RedisBackendStore : IBackendStore
     /// <summary>The replies to an input with an id.</summary>
     /// <param name="of">The bkid, or `register`.</param>
     /// <param name="id">The input's id.</param>
-    public ReplyCache RepliesTo(string of, string id) => ReplyCache.Of(of, id, _channels, _routing.IdempotencyWindow, _time);
+    public ReplyCache RepliesTo(string of, string id) =>
+        ReplyCache.Of(of, id, _channels, _routing.IdempotencyWindow, _time);
 
     public ValueTask ConnectAsync(BackendUser user) => _users.ConnectAsync(user);
 
@@ -137,12 +181,20 @@ internal sealed class RedisBackendStore : IBackendStore
     {
         var found = new List<StoredUplink>();
         var isAfter = after is null;
-        for (RedisValue from = "-"; ;)
+        for (RedisValue from = "-"; ; )
         {
-            var page = (RedisResult[])(await _connection.RunAsync(redis => redis.ExecuteAsync("XRANGE", _channels.BackendUplink(bkid), from, "+", "COUNT", Page)))!;
+            var page = (RedisResult[])
+                (
+                    await _connection.RunAsync(redis =>
+                        redis.ExecuteAsync("XRANGE", _channels.BackendUplink(bkid), from, "+", "COUNT", Page)
+                    )
+                )!;
             foreach (var entry in page)
             {
-                var (place, fields) = ((RedisValue)((RedisResult[])entry!)[0], (RedisValue[])((RedisResult[])entry!)[1]!);
+                var (place, fields) = (
+                    (RedisValue)((RedisResult[])entry!)[0],
+                    (RedisValue[])((RedisResult[])entry!)[1]!
+                );
                 from = "(" + place;
                 if (isAfter)
                 {
@@ -168,7 +220,8 @@ internal sealed class RedisBackendStore : IBackendStore
     /// <summary>Runs a script that begins with a claim; false when its third answer is no.</summary>
     private async Task<bool> RunAsync(RedisScript script, InputClaim claim, RedisKey[] keys, RedisValue[] arguments)
     {
-        var answer = (RedisResult[])(await _connection.RunAsync(script, [.. claim.Keys, .. keys], [.. claim.Arguments, .. arguments]))!;
+        var answer = (RedisResult[])
+            (await _connection.RunAsync(script, [.. claim.Keys, .. keys], [.. claim.Arguments, .. arguments]))!;
         claim.Seen = (long)answer[1];
         return (int)answer[0] == 0 || (int)answer[2] == 1;
     }

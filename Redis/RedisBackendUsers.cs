@@ -6,11 +6,17 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// The sessions of backends' users, in Redis. A session that ends while Redis is away is told to its backend when Redis is back, and the
-/// sessions of a node that died are removed by another.
+/// The sessions of backends' users, in Redis. A session that ends while Redis is away is told to its backend when Redis
+/// is back, and the sessions of a node that died are removed by another.
 /// </summary>
 internal sealed class RedisBackendUsers(
-    BackendOptions options, RedisOptions redis, RedisNode node, RedisConnection connection, HistoryPolicy policy, TimeProvider time)
+    BackendOptions options,
+    RedisOptions redis,
+    RedisNode node,
+    RedisConnection connection,
+    HistoryPolicy policy,
+    TimeProvider time
+)
 {
     private const int Batch = 256;
     private const int NodeLifeProbes = 3;
@@ -30,10 +36,15 @@ internal sealed class RedisBackendUsers(
     private long _touched = time.GetTimestamp();
     private int _sweeping;
 
-    /// <summary>Raised when a backend is not registered any more that has users here: it was freed, or has expired, during an outage.</summary>
+    /// <summary>
+    /// Raised when a backend is not registered any more that has users here: it was freed, or has expired, during an
+    /// outage.
+    /// </summary>
     public event Action<string>? BackendMissing;
 
-    /// <summary>How long a node is held to be alive after a probe, its sign of life: one or two may be missed.</summary>
+    /// <summary>
+    /// How long a node is held to be alive after a probe, its sign of life: one or two may be missed.
+    /// </summary>
     public static TimeSpan NodeLife(RedisOptions options) =>
         options.ProbeInterval * NodeLifeProbes is var life && life > NodeLifeMin ? life : NodeLifeMin;
 
@@ -42,7 +53,11 @@ internal sealed class RedisBackendUsers(
     public async ValueTask ConnectAsync(BackendUser user)
     {
         _users[user] = true;
-        foreach (var left in _pendingDisconnects.Keys.Where(left => left.Bkid == user.Bkid && left.Subscriber == user.Subscriber))
+        foreach (
+            var left in _pendingDisconnects.Keys.Where(left =>
+                left.Bkid == user.Bkid && left.Subscriber == user.Subscriber
+            )
+        )
         {
             await TellDisconnectAsync(left);
         }
@@ -69,7 +84,10 @@ internal sealed class RedisBackendUsers(
         await TellDisconnectAsync(user);
     }
 
-    /// <summary>Tells, on a new link, of all sessions that are here: of those that came meanwhile, and of all if Redis lost them, as its mark says.</summary>
+    /// <summary>
+    /// Tells, on a new link, of all sessions that are here: of those that came meanwhile, and of all if Redis lost
+    /// them, as its mark says.
+    /// </summary>
     /// <exception cref="RedisUnavailableException">Redis did not do it in time.</exception>
     public async Task AttachAsync(RedisLink link, string mark)
     {
@@ -91,7 +109,9 @@ internal sealed class RedisBackendUsers(
             foreach (var bkid in here.Select(user => user.Bkid).Distinct())
             {
                 // Its name is lost: the backend says it when it registers again.
-                await link.RunAsync(database => database.HashSetAsync(_channels.Backend(bkid), "name", "", When.NotExists));
+                await link.RunAsync(database =>
+                    database.HashSetAsync(_channels.Backend(bkid), "name", "", When.NotExists)
+                );
                 await link.RunAsync(database => database.KeyExpireAsync(_channels.Backend(bkid), options.BackendTtl));
             }
         }
@@ -108,7 +128,9 @@ internal sealed class RedisBackendUsers(
         _mark = mark;
     }
 
-    /// <summary>Retries pending disconnects, renews the life of backends that have users here, removes expired nodes.</summary>
+    /// <summary>
+    /// Retries pending disconnects, renews the life of backends that have users here, removes expired nodes.
+    /// </summary>
     public async Task SweepAsync()
     {
         if (Interlocked.Exchange(ref _sweeping, 1) == 1)
@@ -152,7 +174,10 @@ internal sealed class RedisBackendUsers(
         }
     }
 
-    /// <summary>Removes a node that gave no sign of life, with its sessions. Several nodes may do this at once: each session ends once.</summary>
+    /// <summary>
+    /// Removes a node that gave no sign of life, with its sessions. Several nodes may do this at once: each session
+    /// ends once.
+    /// </summary>
     private async Task RemoveExpiredAsync(string other)
     {
         if (await connection.RunAsync(database => database.KeyExistsAsync(_channels.NodeOf(other))))
@@ -160,11 +185,21 @@ internal sealed class RedisBackendUsers(
             return;
         }
 
-        foreach (var line in await connection.RunAsync(database => database.SetMembersAsync(_channels.NodeUsers(other))))
+        foreach (
+            var line in await connection.RunAsync(database => database.SetMembersAsync(_channels.NodeUsers(other)))
+        )
         {
             if (((string)line!).Split(' ', 3) is [var bkid, var session, var user])
             {
-                await RunAsync(await connection.RequiredAsync(), RedisScript.DisconnectUser, "disconnect", bkid, session, user, other);
+                await RunAsync(
+                    await connection.RequiredAsync(),
+                    RedisScript.DisconnectUser,
+                    "disconnect",
+                    bkid,
+                    session,
+                    user,
+                    other
+                );
             }
         }
 
@@ -191,22 +226,45 @@ internal sealed class RedisBackendUsers(
     private Task<long> DisconnectAsync(RedisLink link, BackendUser user) =>
         RunAsync(link, RedisScript.DisconnectUser, "disconnect", user.Bkid, user.Subscriber.Id, user.User, node.Id);
 
-    private async Task<long> RunAsync(RedisLink link, RedisScript script, string type, string bkid, string session, string user, string at)
+    private async Task<long> RunAsync(
+        RedisLink link,
+        RedisScript script,
+        string type,
+        string bkid,
+        string session,
+        string user,
+        string at
+    )
     {
         var id = MessageId.New(time);
         RedisKey[] keys =
         [
-            _channels.Log, _channels.BackendUplink(bkid), _channels.Backend(bkid), _channels.BackendSessions(bkid), _channels.BackendUsers(bkid),
-            _channels.NodeUsers(at), _channels.BackendRooms(bkid),
+            _channels.Log,
+            _channels.BackendUplink(bkid),
+            _channels.Backend(bkid),
+            _channels.BackendSessions(bkid),
+            _channels.BackendUsers(bkid),
+            _channels.NodeUsers(at),
+            _channels.BackendRooms(bkid),
         ];
         var end = RedisFormat.End(id, [Backend.UplinkRoom(bkid)], node.Id);
         string[] rooms = [Backend.UsersRoom(bkid), Backend.UserRoom(bkid, user)];
         var kept = policy.KeepsAny(rooms) ? rooms : ["", ""];
         RedisValue[] arguments =
         [
-            PublishCalls.LogLength(end), options.UplinkMessages, _channels.Room(Backend.UplinkRoom(bkid)), _channels.Uplink,
-            (long)options.BackendTtl.TotalMilliseconds, session, user, $"{bkid} {session} {user}", BackendJson.PresenceStart(type, bkid, user, session), id, end,
-            kept[0], kept[1],
+            PublishCalls.LogLength(end),
+            options.UplinkMessages,
+            _channels.Room(Backend.UplinkRoom(bkid)),
+            _channels.Uplink,
+            (long)options.BackendTtl.TotalMilliseconds,
+            session,
+            user,
+            $"{bkid} {session} {user}",
+            BackendJson.PresenceStart(type, bkid, user, session),
+            id,
+            end,
+            kept[0],
+            kept[1],
         ];
         return (long)await link.RunAsync(script, keys, arguments);
     }

@@ -5,28 +5,42 @@ namespace Dmb.Redis;
 
 /// <summary>The backplane over Redis.</summary>
 internal sealed class RedisBackplane(
-    RedisOptions options, RoutingOptions routing, RedisNode node, RedisConnection connection, RedisPublisher publisher, RedisRooms rooms, RedisHistory history, RoomCounts counts,
-    SharedEvents sharedEvents)
-    : IBackplane, IDisposable
+    RedisOptions options,
+    RoutingOptions routing,
+    RedisNode node,
+    RedisConnection connection,
+    RedisPublisher publisher,
+    RedisRooms rooms,
+    RedisHistory history,
+    RoomCounts counts,
+    SharedEvents sharedEvents
+) : IBackplane, IDisposable
 {
     /// <summary>
-    /// Histories read at a time. All clients of a node that died come at once, and the time within which Redis has to answer must not
-    /// pass while they wait for each other.
+    /// Histories read at a time. All clients of a node that died come at once, and the time within which Redis has to
+    /// answer must not pass while they wait for each other.
     /// </summary>
     private const int ReadsMax = 32;
 
     private readonly SemaphoreSlim _reading = new(ReadsMax);
 
     public async ValueTask<Taken> PublishAsync(Envelope envelope) =>
-        envelope.Rooms.Length == 0 ? Taken.Fully : await publisher.PublishAsync(envelope, RedisFormat.Write(envelope, node.Id));
+        envelope.Rooms.Length == 0
+            ? Taken.Fully
+            : await publisher.PublishAsync(envelope, RedisFormat.Write(envelope, node.Id));
 
     public ValueTask SubscribeAsync(string room) => rooms.SubscribeAsync(room);
 
     public ValueTask ShareEventAsync(string name) => sharedEvents.WriteAsync(name);
 
     public async ValueTask<IReadOnlyList<int>> CountKeptAsync(IReadOnlyList<string> rooms) =>
-        await Task.WhenAll(rooms.Select(room => connection.RunAsync(
-            async redis => (int)await redis.ExecuteAsync("XLEN", (RedisKey)node.Channels.History(room)))));
+        await Task.WhenAll(
+            rooms.Select(room =>
+                connection.RunAsync(async redis =>
+                    (int)await redis.ExecuteAsync("XLEN", (RedisKey)node.Channels.History(room))
+                )
+            )
+        );
 
     public async ValueTask ClearHistoryAsync(string room) =>
         await connection.RunAsync(redis => redis.KeyDeleteAsync(node.Channels.History(room)));
@@ -58,7 +72,9 @@ internal sealed class RedisBackplane(
         try
         {
             var name = node.Channels.Idempotency(key);
-            var isFirst = await connection.RunAsync(redis => redis.StringSetAsync(name, id, routing.IdempotencyWindow, When.NotExists));
+            var isFirst = await connection.RunAsync(redis =>
+                redis.StringSetAsync(name, id, routing.IdempotencyWindow, When.NotExists)
+            );
             return isFirst ? null : (string?)await connection.RunAsync(redis => redis.StringGetAsync(name));
         }
         catch (RedisUnavailableException)

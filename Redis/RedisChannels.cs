@@ -2,7 +2,9 @@ using StackExchange.Redis;
 
 namespace Dmb.Redis;
 
-/// <summary>Every channel and key in Redis, and what flows there (docs/protocol.md §6). All begin with the prefix.</summary>
+/// <summary>
+/// Every channel and key in Redis, and what flows there (docs/protocol.md §6). All begin with the prefix.
+/// </summary>
 internal sealed class RedisChannels(string prefix, string node)
 {
     private readonly string _room = prefix + "room:";
@@ -14,7 +16,9 @@ internal sealed class RedisChannels(string prefix, string node)
     /// <summary>Stream: what was published lately, read by a node whose connection was cut.</summary>
     public string Log { get; } = prefix + "log";
 
-    /// <summary>Channel: what is said to all nodes. Set: the nodes whose users are in <see cref="NodeUsers"/>.</summary>
+    /// <summary>
+    /// Channel: what is said to all nodes. Set: the nodes whose users are in <see cref="NodeUsers"/>.
+    /// </summary>
     public string Nodes { get; } = prefix + "nodes";
 
     /// <summary>Channel: the operator's questions to all nodes, a line `number asker question argument`.</summary>
@@ -26,7 +30,10 @@ internal sealed class RedisChannels(string prefix, string node)
     /// <summary>Channel: the answers to a node's questions, a line `number node answer` each.</summary>
     public string AnswersTo(string other) => prefix + "answers:" + other;
 
-    /// <summary>Hash: a `mark` that is another one when Redis has lost data, and the `count` of all messages with places; see epoch.lua.</summary>
+    /// <summary>
+    /// Hash: a `mark` that is another one when Redis has lost data, and the `count` of all messages with places; see
+    /// epoch.lua.
+    /// </summary>
     public string Epoch { get; } = prefix + "epoch";
 
     /// <summary>Channel: what comes to this node alone, its probes and the answers to its questions.</summary>
@@ -38,7 +45,9 @@ internal sealed class RedisChannels(string prefix, string node)
     /// <summary>Channel: the messages to one room.</summary>
     public string Room(string room) => _room + room;
 
-    /// <summary>Stream: what is kept of a room, an entry `seq-0` with the time `t` in ms, the `id` and the message `m`; expires.</summary>
+    /// <summary>
+    /// Stream: what is kept of a room, an entry `seq-0` with the time `t` in ms, the `id` and the message `m`; expires.
+    /// </summary>
     public string History(string room) => prefix + "history:" + room;
 
     /// <summary>Hash: a room's `seq`, its `epoch`, and the `mark` under which that began; expires.</summary>
@@ -50,7 +59,10 @@ internal sealed class RedisChannels(string prefix, string node)
     /// <summary>Key: the id of the first message with an idempotency key; expires.</summary>
     public string Idempotency(string key) => prefix + "idempotency:" + key;
 
-    /// <summary>Hashes, two by turns: what was answered to a backend's messages with ids, or, of `register`, to registrations with a nonce; expire.</summary>
+    /// <summary>
+    /// Hashes, two by turns: what was answered to a backend's messages with ids, or, of `register`, to registrations
+    /// with a nonce; expire.
+    /// </summary>
     public string Answered(string of, long turn) => $"{prefix}{of}:answered:{turn & 1}";
 
     /// <summary>Key: which node took a plain input; expires.</summary>
@@ -78,7 +90,8 @@ internal sealed class RedisChannels(string prefix, string node)
     public string RegisterAck(string name) => Register + ":" + name;
 
     /// <summary>All that is stored of a backend, its registration first.</summary>
-    public RedisKey[] StoredOf(string bkid) => [Backend(bkid), BackendSessions(bkid), BackendUsers(bkid), BackendUplink(bkid), BackendRooms(bkid)];
+    public RedisKey[] StoredOf(string bkid) =>
+        [Backend(bkid), BackendSessions(bkid), BackendUsers(bkid), BackendUplink(bkid), BackendRooms(bkid)];
 
     /// <summary>Stream: what users said to a backend, with the fields `id` and `message`; expires.</summary>
     public string BackendUplink(string bkid) => prefix + bkid + ":uplink";

@@ -82,8 +82,10 @@ internal sealed class RedisCluster(RedisNode node, RedisConnection connection, C
     /// <summary>A line is <c>number asker question argument</c>.</summary>
     private async Task AnswerAsync(RedisLink link, byte[] line)
     {
-        if (Encoding.UTF8.GetString(line).Split(' ', 4) is [var number, var asker, var question, var argument]
-            && await questions.AnswerAsync(question, argument) is { } answer)
+        if (
+            Encoding.UTF8.GetString(line).Split(' ', 4) is [var number, var asker, var question, var argument]
+            && await questions.AnswerAsync(question, argument) is { } answer
+        )
         {
             link.PublishUnanswered(_channels.AnswersTo(asker), $"{number} {node.Id} {Encoding.UTF8.GetString(answer)}");
         }
@@ -92,9 +94,11 @@ internal sealed class RedisCluster(RedisNode node, RedisConnection connection, C
     /// <summary>A line is <c>number node answer</c>; one that is late is ignored.</summary>
     private void Note(byte[] line)
     {
-        if (Encoding.UTF8.GetString(line).Split(' ', 3) is [var text, var other, var answer]
+        if (
+            Encoding.UTF8.GetString(line).Split(' ', 3) is [var text, var other, var answer]
             && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
-            && _questions.TryGetValue(number, out var question))
+            && _questions.TryGetValue(number, out var question)
+        )
         {
             question.Add(other, Encoding.UTF8.GetBytes(answer));
         }

@@ -8,7 +8,10 @@ internal sealed class RedisConnection(RedisOptions options)
     private readonly TaskCompletionSource _first = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile RedisLink? _link;
 
-    /// <summary>The link; null until it is up to date, and from the moment in which it is lost. <see cref="RedisPublisher"/> changes it.</summary>
+    /// <summary>
+    /// The link; null until it is up to date, and from the moment in which it is lost. <see cref="RedisPublisher"/>
+    /// changes it.
+    /// </summary>
     public RedisLink? Link
     {
         get => _link;
@@ -22,7 +25,9 @@ internal sealed class RedisConnection(RedisOptions options)
     /// <summary>The first attempt to connect has failed: from here on nothing waits for a link.</summary>
     public void NoteFailure() => _first.TrySetResult();
 
-    /// <summary>The link, or null. While the first one is being made it is waited for, at most as long as a publish may take.</summary>
+    /// <summary>
+    /// The link, or null. While the first one is being made it is waited for, at most as long as a publish may take.
+    /// </summary>
     public ValueTask<RedisLink?> GetAsync() => _link is { } link || _first.Task.IsCompleted ? new(_link) : WaitAsync();
 
     /// <summary>The link; while the first one is being made it is waited for.</summary>
@@ -31,11 +36,16 @@ internal sealed class RedisConnection(RedisOptions options)
         await GetAsync() ?? throw new RedisUnavailableException("there is no connection to Redis now");
 
     /// <summary>Runs a command within the timeout of a publish.</summary>
-    /// <exception cref="RedisUnavailableException">There is no link, or it is not known whether the command was executed.</exception>
-    public async Task<T> RunAsync<T>(Func<IDatabase, Task<T>> command) => await (await RequiredAsync()).RunAsync(command);
+    /// <exception cref="RedisUnavailableException">
+    /// There is no link, or it is not known whether the command was executed.
+    /// </exception>
+    public async Task<T> RunAsync<T>(Func<IDatabase, Task<T>> command) =>
+        await (await RequiredAsync()).RunAsync(command);
 
     /// <summary>Runs one of the scripts within the timeout of a publish.</summary>
-    /// <exception cref="RedisUnavailableException">There is no link, or it is not known whether the script was executed.</exception>
+    /// <exception cref="RedisUnavailableException">
+    /// There is no link, or it is not known whether the script was executed.
+    /// </exception>
     public async Task<RedisResult> RunAsync(RedisScript script, RedisKey[] keys, RedisValue[] arguments) =>
         await (await RequiredAsync()).RunAsync(script, keys, arguments);
 

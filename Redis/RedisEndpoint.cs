@@ -13,12 +13,22 @@ namespace Dmb.Redis;
 /// <param name="IsTls">Whether to speak TLS.</param>
 /// <param name="PasswordFile">A file that has the password, read at each attempt to connect; null for none.</param>
 internal sealed record RedisEndpoint(
-    string Host, int Port, string? Password = null, int Database = 0, bool IsTls = false, string? PasswordFile = null)
+    string Host,
+    int Port,
+    string? Password = null,
+    int Database = 0,
+    bool IsTls = false,
+    string? PasswordFile = null
+)
 {
     private static readonly TimeSpan Detection = TimeSpan.FromMilliseconds(300);
 
-    /// <summary>Where to connect, or null for a node that runs alone. Where nothing is set, <c>localhost:6379</c> is tried once.</summary>
-    /// <exception cref="FormatException">REDIS_URL is not one that can be used; the message says what is accepted.</exception>
+    /// <summary>
+    /// Where to connect, or null for a node that runs alone. Where nothing is set, <c>localhost:6379</c> is tried once.
+    /// </summary>
+    /// <exception cref="FormatException">
+    /// REDIS_URL is not one that can be used; the message says what is accepted.
+    /// </exception>
     public static async Task<RedisEndpoint?> FindAsync(RedisOptions options)
     {
         var file = options.RedisPasswordFile is { Length: > 0 } name ? name : null;
@@ -42,7 +52,11 @@ internal sealed record RedisEndpoint(
     internal static RedisEndpoint Read(string url)
     {
         const string Form = "redis://[:password@]host[:port][/database], or rediss:// for TLS";
-        if (!Uri.TryCreate(url, UriKind.Absolute, out var uri) || uri.Scheme is not ("redis" or "rediss") || uri.Host.Length == 0)
+        if (
+            !Uri.TryCreate(url, UriKind.Absolute, out var uri)
+            || uri.Scheme is not ("redis" or "rediss")
+            || uri.Host.Length == 0
+        )
         {
             throw new FormatException(Form);
         }
@@ -54,36 +68,61 @@ internal sealed record RedisEndpoint(
             throw new FormatException(Form);
         }
 
-        var (user, password) = uri.UserInfo.Split(':', 2) is [var name, var secret] ? (name, secret) : (uri.UserInfo, "");
+        var (user, password) = uri.UserInfo.Split(':', 2) is [var name, var secret]
+            ? (name, secret)
+            : (uri.UserInfo, "");
         if (user is not ("" or "default"))
         {
-            throw new FormatException("no user name but `default`, which may be restricted by rules of its own: the Redis client in use cannot send another");
+            throw new FormatException(
+                "no user name but `default`, which may be restricted by rules of its own: the Redis client in use "
+                    + "cannot send another"
+            );
         }
 
         return new RedisEndpoint(
-            WithoutBrackets(uri.Host), uri.Port > 0 ? uri.Port : 6379, password.Length > 0 ? Uri.UnescapeDataString(password) : null, database, uri.Scheme == "rediss");
+            WithoutBrackets(uri.Host),
+            uri.Port > 0 ? uri.Port : 6379,
+            password.Length > 0 ? Uri.UnescapeDataString(password) : null,
+            database,
+            uri.Scheme == "rediss"
+        );
     }
 
     /// <summary>The password, from its file if there is one; null for none.</summary>
     /// <exception cref="IOException">The file can't be read.</exception>
-    public string? ReadPassword() => PasswordFile is null ? Password : File.ReadAllText(PasswordFile).TrimEnd('\r', '\n');
+    public string? ReadPassword() =>
+        PasswordFile is null ? Password : File.ReadAllText(PasswordFile).TrimEnd('\r', '\n');
 
     /// <summary>How the client library connects.</summary>
-    /// <param name="address">Where: the address of <see cref="Host"/> that answered, since the library tries no IPv6 address of a name.</param>
+    /// <param name="address">
+    /// Where: the address of <see cref="Host"/> that answered, since the library tries no IPv6 address of a name.
+    /// </param>
     /// <param name="password">The password, or null.</param>
     public ConfigurationOptions ToOptions(IPEndPoint address, string? password)
     {
         // As tried out: a shorter connectTimeout loses subscriptions without a sign.
-        var options = ConfigurationOptions.Parse("abortConnect=false,connectTimeout=5000,syncTimeout=2000,keepAlive=10,connectRetry=1,allowAdmin=false");
+        var options = ConfigurationOptions.Parse(
+            "abortConnect=false,connectTimeout=5000,syncTimeout=2000,keepAlive=10,connectRetry=1,allowAdmin=false"
+        );
         options.EndPoints.Add(address);
         options.ClientName = "dmb";
-        (options.Password, options.DefaultDatabase, options.Ssl, options.SslHost) = (password, Database, IsTls, IsTls ? Host : null);
+        (options.Password, options.DefaultDatabase, options.Ssl, options.SslHost) = (
+            password,
+            Database,
+            IsTls,
+            IsTls ? Host : null
+        );
         return options;
     }
 
-    /// <summary>The URL without what may be a password: all before its last <c>@</c>, and all of one that is no URL and has none.</summary>
+    /// <summary>
+    /// The URL without what may be a password: all before its last <c>@</c>, and all of one that is no URL and has
+    /// none.
+    /// </summary>
     internal static string Masked(string url) =>
-        url.LastIndexOf('@') is >= 0 and var at ? "…" + url[at..] : Uri.TryCreate(url, UriKind.Absolute, out _) ? url : "…";
+        url.LastIndexOf('@') is >= 0 and var at ? "…" + url[at..]
+        : Uri.TryCreate(url, UriKind.Absolute, out _) ? url
+        : "…";
 
     private static string WithoutBrackets(string host) => host is ['[', .. var address, ']'] ? address : host;
 

@@ -7,10 +7,11 @@ using Dmb.Telemetry;
 namespace Dmb.Redis;
 
 /// <summary>
-/// What goes over a room's channel: <c>{"event":…,"data":…,"id":…,"rooms":[…],"from":node}</c>, the data as it came; what is
-/// sent again has <c>"again":true</c>, and what is kept has, from the script that keeps it, its place in each of its rooms, or null, and
-/// its number: <c>"pos":["k3f9:431",null],"n":7</c>; one of a sampled trace is written with <c>"traceparent":"00-…"</c> last. A reader needs event and data, and skips members that it doesn't know, so that nodes
-/// of different versions understand each other.
+/// What goes over a room's channel: <c>{"event":…,"data":…,"id":…,"rooms":[…],"from":node}</c>, the data as it came;
+/// what is sent again has <c>"again":true</c>, and what is kept has, from the script that keeps it, its place in each
+/// of its rooms, or null, and its number: <c>"pos":["k3f9:431",null],"n":7</c>; one of a sampled trace is written with
+/// <c>"traceparent":"00-…"</c> last. A reader needs event and data, and skips members that it doesn't know, so that
+/// nodes of different versions understand each other.
 /// </summary>
 internal static class RedisFormat
 {
@@ -21,7 +22,14 @@ internal static class RedisFormat
     public static byte[] Write(Envelope envelope, string node)
     {
         var name = JsonText.Quote(envelope.Event);
-        return [.. "{\"event\":"u8, .. name, .. DataMember, .. envelope.Data.Span, .. End(envelope.Id, envelope.Rooms, node, envelope.Traceparent)];
+        return
+        [
+            .. "{\"event\":"u8,
+            .. name,
+            .. DataMember,
+            .. envelope.Data.Span,
+            .. End(envelope.Id, envelope.Rooms, node, envelope.Traceparent),
+        ];
     }
 
     /// <summary>What follows the data.</summary>
@@ -44,7 +52,8 @@ internal static class RedisFormat
     }
 
     /// <summary>Where in a written message its data begins, in bytes.</summary>
-    public static int DataStart(string @event) => "{\"event\":"u8.Length + JsonText.Quote(@event).Length + DataMember.Length;
+    public static int DataStart(string @event) =>
+        "{\"event\":"u8.Length + JsonText.Quote(@event).Length + DataMember.Length;
 
     /// <summary>The same message, marked as sent again.</summary>
     public static byte[] MarkAgain(byte[] body) => [.. body.AsSpan(0, body.Length - 1), .. ",\"again\":true}"u8];
@@ -106,7 +115,10 @@ internal static class RedisFormat
             }
 
             isAgain |= isMark && reader.TokenType == JsonTokenType.True;
-            var text = (isEvent || isId || isTrace) && reader.TokenType == JsonTokenType.String ? JsonText.Read(ref reader) : null;
+            var text =
+                (isEvent || isId || isTrace) && reader.TokenType == JsonTokenType.String
+                    ? JsonText.Read(ref reader)
+                    : null;
             (name, id, traceparent) = (isEvent ? text : name, isId ? text : id, isTrace ? text : traceparent);
             reader.Skip();
             data = isData ? body.AsMemory(start..(int)reader.BytesConsumed) : data;
@@ -114,12 +126,24 @@ internal static class RedisFormat
 
         reader.Read();
         rooms ??= room is null ? null : [room];
-        if (name is null || data.IsEmpty || rooms is null || !Names.IsEvent(name) || !System.Text.Unicode.Utf8.IsValid(data.Span))
+        if (
+            name is null
+            || data.IsEmpty
+            || rooms is null
+            || !Names.IsEvent(name)
+            || !System.Text.Unicode.Utf8.IsValid(data.Span)
+        )
         {
             return null;
         }
 
-        return new Envelope(name, id is not null && Names.IsId(id) ? id : MessageId.New(time), rooms, data, isKept: true)
+        return new Envelope(
+            name,
+            id is not null && Names.IsId(id) ? id : MessageId.New(time),
+            rooms,
+            data,
+            isKept: true
+        )
         {
             Positions = positions?.Length == rooms.Length ? positions : null,
             Number = number,
@@ -133,7 +157,12 @@ internal static class RedisFormat
         var positions = new List<StreamPosition>();
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
         {
-            positions.Add(reader.TokenType == JsonTokenType.String && StreamPosition.TryParse(JsonText.Read(ref reader), out var position) ? position : default);
+            positions.Add(
+                reader.TokenType == JsonTokenType.String
+                && StreamPosition.TryParse(JsonText.Read(ref reader), out var position)
+                    ? position
+                    : default
+            );
             reader.Skip();
         }
 
@@ -145,7 +174,11 @@ internal static class RedisFormat
         var rooms = new List<string>();
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
         {
-            if (reader.TokenType == JsonTokenType.String && JsonText.Read(ref reader) is { } room && !rooms.Contains(room))
+            if (
+                reader.TokenType == JsonTokenType.String
+                && JsonText.Read(ref reader) is { } room
+                && !rooms.Contains(room)
+            )
             {
                 rooms.Add(room);
             }

@@ -7,24 +7,39 @@ using System.Text;
 namespace Dmb.Redis;
 
 /// <summary>
-/// Connects to Redis on a socket of its own before the client library does, and reads its answers to AUTH, PING and INFO: the library
-/// takes seconds to find out that a port is closed, and does not say what Redis answered.
+/// Connects to Redis on a socket of its own before the client library does, and reads its answers to AUTH, PING and
+/// INFO: the library takes seconds to find out that a port is closed, and does not say what Redis answered.
 /// </summary>
 internal static class RedisGreeting
 {
     /// <summary>Gives the address that answered.</summary>
     /// <exception cref="SocketException">There is no such host, or it refuses the connection.</exception>
     /// <exception cref="RedisAnswerException">Redis does not let this node in, or is none that it can use.</exception>
-    public static async Task<IPEndPoint> AskAsync(RedisEndpoint redis, string? password, CancellationToken cancellationToken)
+    public static async Task<IPEndPoint> AskAsync(
+        RedisEndpoint redis,
+        string? password,
+        CancellationToken cancellationToken
+    )
     {
         using var socket = await ConnectAsync(redis, cancellationToken);
         await using Stream stream = redis.IsTls ? new SslStream(new NetworkStream(socket)) : new NetworkStream(socket);
         if (stream is SslStream tls)
         {
-            await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions { TargetHost = redis.Host }, cancellationToken);
+            await tls.AuthenticateAsClientAsync(
+                new SslClientAuthenticationOptions { TargetHost = redis.Host },
+                cancellationToken
+            );
         }
 
-        await stream.WriteAsync(Encoding.UTF8.GetBytes((password is null ? "" : Command("AUTH", password)) + Command("PING") + Command("INFO", "replication") + Command("INFO", "cluster")), cancellationToken);
+        await stream.WriteAsync(
+            Encoding.UTF8.GetBytes(
+                (password is null ? "" : Command("AUTH", password))
+                    + Command("PING")
+                    + Command("INFO", "replication")
+                    + Command("INFO", "cluster")
+            ),
+            cancellationToken
+        );
         using var reader = new StreamReader(stream, Encoding.UTF8);
 
         // A password where none is needed does no harm.
@@ -42,7 +57,9 @@ internal static class RedisGreeting
 
         if ((await SectionAsync()).Contains("cluster_enabled:1"))
         {
-            throw new RedisAnswerException("CLUSTER cluster_enabled:1, it is a node of a Redis Cluster, which this broker can't use");
+            throw new RedisAnswerException(
+                "CLUSTER cluster_enabled:1, it is a node of a Redis Cluster, which this broker can't use"
+            );
         }
 
         return (IPEndPoint)socket.RemoteEndPoint!;
@@ -51,7 +68,13 @@ internal static class RedisGreeting
         async Task<List<string>> SectionAsync()
         {
             var lines = new List<string>();
-            for (var left = await LineAsync() is ['$', .. var length] ? int.Parse(length, CultureInfo.InvariantCulture) + 2 : 0; left > 0;)
+            for (
+                var left = await LineAsync() is ['$', .. var length]
+                    ? int.Parse(length, CultureInfo.InvariantCulture) + 2
+                    : 0;
+                left > 0;
+
+            )
             {
                 lines.Add(await LineAsync());
                 left -= lines[^1].Length + 2;
@@ -60,7 +83,9 @@ internal static class RedisGreeting
             return lines;
         }
 
-        async Task<string> LineAsync() => await reader.ReadLineAsync(cancellationToken) ?? throw new EndOfStreamException("the connection was closed");
+        async Task<string> LineAsync() =>
+            await reader.ReadLineAsync(cancellationToken)
+            ?? throw new EndOfStreamException("the connection was closed");
     }
 
     /// <summary>Tries the addresses of the host one after the other.</summary>
@@ -88,7 +113,9 @@ internal static class RedisGreeting
     }
 
     private static string Command(params string[] words) =>
-        string.Concat(words.Select(word => $"${Encoding.UTF8.GetByteCount(word)}\r\n{word}\r\n").Prepend($"*{words.Length}\r\n"));
+        string.Concat(
+            words.Select(word => $"${Encoding.UTF8.GetByteCount(word)}\r\n{word}\r\n").Prepend($"*{words.Length}\r\n")
+        );
 }
 
 /// <summary>Redis answered with an error.</summary>

@@ -4,8 +4,8 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// The histories of all rooms, in Redis: what a script that publishes is told of them, what is read of them, and whether the server
-/// still has all that this node has seen it count.
+/// The histories of all rooms, in Redis: what a script that publishes is told of them, what is read of them, and
+/// whether the server still has all that this node has seen it count.
 /// </summary>
 internal sealed class RedisHistory(RedisNode node, HistoryPolicy policy, HistoryOptions options, TimeProvider time)
 {
@@ -27,13 +27,19 @@ internal sealed class RedisHistory(RedisNode node, HistoryPolicy policy, History
     }
 
     /// <summary>
-    /// Gives the mark of the server's data: another one when it has lost them, or some of them that this node has seen. With the mark
-    /// all counts begin a new life.
+    /// Gives the mark of the server's data: another one when it has lost them, or some of them that this node has seen.
+    /// With the mark all counts begin a new life.
     /// </summary>
     public async Task<string> AttachAsync(RedisLink link)
     {
-        var answer = (string[])(await link.RunAsync(
-            RedisScript.Epoch, [_channels.Epoch], [StreamPosition.NewEpoch(), _mark, Volatile.Read(ref _seen), _run]))!;
+        var answer = (string[])
+            (
+                await link.RunAsync(
+                    RedisScript.Epoch,
+                    [_channels.Epoch],
+                    [StreamPosition.NewEpoch(), _mark, Volatile.Read(ref _seen), _run]
+                )
+            )!;
         if (_mark != answer[0])
         {
             Volatile.Write(ref _seen, 0);
@@ -45,26 +51,41 @@ internal sealed class RedisHistory(RedisNode node, HistoryPolicy policy, History
 
     /// <summary>The keys with which a script publishes a message (kept.lua).</summary>
     public RedisKey[] Keys(PendingPublish message) =>
-        [_channels.Log, _channels.Epoch, .. message.Rooms.SelectMany(room => policy.Keeps(room) ? Keys(room) : [_channels.Epoch, _channels.Epoch])];
+        [
+            _channels.Log,
+            _channels.Epoch,
+            .. message.Rooms.SelectMany(room => policy.Keeps(room) ? Keys(room) : [_channels.Epoch, _channels.Epoch]),
+        ];
 
     /// <summary>The arguments with which a script publishes a message.</summary>
     public RedisValue[] Arguments(PendingPublish message, byte[] body) =>
-    [
-        PublishCalls.LogLength(body), body, message.Id, StreamPosition.NewEpoch(), (long)options.PositionTtl.TotalMilliseconds, message.Positions,
-        .. message.Rooms.SelectMany(Arguments),
-    ];
+        [
+            PublishCalls.LogLength(body),
+            body,
+            message.Id,
+            StreamPosition.NewEpoch(),
+            (long)options.PositionTtl.TotalMilliseconds,
+            message.Positions,
+            .. message.Rooms.SelectMany(Arguments),
+        ];
 
     /// <summary>The positions of rooms, and what is kept of them behind the positions that are asked for.</summary>
     /// <exception cref="RedisUnavailableException">Redis did not answer within that time.</exception>
-    public async Task<IReadOnlyList<RoomHistory>> ReadAsync(RedisLink link, TimeSpan within, IReadOnlyList<RoomRequest> rooms)
+    public async Task<IReadOnlyList<RoomHistory>> ReadAsync(
+        RedisLink link,
+        TimeSpan within,
+        IReadOnlyList<RoomRequest> rooms
+    )
     {
         RedisKey[] keys = [_channels.Epoch, .. rooms.SelectMany(request => Keys(request.Room))];
         RedisValue[] arguments =
         [
-            StreamPosition.NewEpoch(), (long)options.PositionTtl.TotalMilliseconds,
+            StreamPosition.NewEpoch(),
+            (long)options.PositionTtl.TotalMilliseconds,
             .. rooms.SelectMany(request => (RedisValue[])[request.Since?.Epoch ?? "", request.Since?.Seq ?? 0]),
         ];
-        var answer = (RedisResult[])(await link.RunAsync(within, redis => RedisScript.ReadHistory.RunAsync(redis, keys, arguments)))!;
+        var answer = (RedisResult[])
+            (await link.RunAsync(within, redis => RedisScript.ReadHistory.RunAsync(redis, keys, arguments)))!;
         var now = (long)answer[0];
         return [.. rooms.Select((request, i) => Read(request.Room, (RedisResult[])answer[i + 1]!, now))];
     }

@@ -5,17 +5,26 @@ using Dmb.Telemetry;
 namespace Dmb.Redis;
 
 /// <summary>
-/// Inputs from programs that have Redis and no HTTP: pushes, and what backends say. Every node receives each of them, and one processes
-/// it; invalid ones are counted, and logged once a minute.
+/// Inputs from programs that have Redis and no HTTP: pushes, and what backends say. Every node receives each of them,
+/// and one processes it; invalid ones are counted, and logged once a minute.
 /// </summary>
 internal sealed partial class RedisInputs(
-    NotifyInput notify, BackendInput backends, RedisOptions options, RoutingOptions routing, RedisNode node, TimeProvider time, BrokerTelemetry telemetry, ILogger<RedisInputs> logger)
-    : BackgroundService
+    NotifyInput notify,
+    BackendInput backends,
+    RedisOptions options,
+    RoutingOptions routing,
+    RedisNode node,
+    TimeProvider time,
+    BrokerTelemetry telemetry,
+    ILogger<RedisInputs> logger
+) : BackgroundService
 {
     private const int InputsMax = 16_384;
     private static readonly TimeSpan WarningInterval = TimeSpan.FromMinutes(1);
 
-    private readonly Channel<Input> _inputs = Channel.CreateBounded<Input>(new BoundedChannelOptions(InputsMax) { SingleReader = true });
+    private readonly Channel<Input> _inputs = Channel.CreateBounded<Input>(
+        new BoundedChannelOptions(InputsMax) { SingleReader = true }
+    );
     private readonly InputCounts _counts = new(node.Channels, time);
     private long _refused;
     private long? _lastWarned;
@@ -40,13 +49,28 @@ internal sealed partial class RedisInputs(
         foreach (var pattern in (string[])[node.Channels.NotifyPattern, .. options.NotifyChannels])
         {
             // The event is what the * stands for.
-            var literal = pattern.IndexOf('*', StringComparison.Ordinal) is >= 0 and var star ? star : pattern.LastIndexOf(':') + 1;
-            await link.SubscribeAsync(pattern, (channel, body) => Take(Kind.Notify, channel[literal..], body), patience, isPattern: true);
+            var literal = pattern.IndexOf('*', StringComparison.Ordinal) is >= 0 and var star
+                ? star
+                : pattern.LastIndexOf(':') + 1;
+            await link.SubscribeAsync(
+                pattern,
+                (channel, body) => Take(Kind.Notify, channel[literal..], body),
+                patience,
+                isPattern: true
+            );
         }
 
-        await link.SubscribeAsync(node.Channels.Register, (channel, body) => Take(Kind.Register, channel, body), patience);
         await link.SubscribeAsync(
-            node.Channels.BackendPattern, (channel, body) => Take(Kind.Message, node.Channels.BackendOf(channel), body), patience, isPattern: true);
+            node.Channels.Register,
+            (channel, body) => Take(Kind.Register, channel, body),
+            patience
+        );
+        await link.SubscribeAsync(
+            node.Channels.BackendPattern,
+            (channel, body) => Take(Kind.Message, node.Channels.BackendOf(channel), body),
+            patience,
+            isPattern: true
+        );
     }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -116,7 +140,11 @@ internal sealed partial class RedisInputs(
         }
     }
 
-    [LoggerMessage(3030, LogLevel.Warning, "{Messages} inputs over Redis were refused; the last one, {Kind} '{Name}': {Why}")]
+    [LoggerMessage(
+        3030,
+        LogLevel.Warning,
+        "{Messages} inputs over Redis were refused; the last one, {Kind} '{Name}': {Why}"
+    )]
     private static partial void LogRefused(ILogger logger, long messages, Kind kind, string name, string why);
 
     [LoggerMessage(3031, LogLevel.Error, "Failed on an input over Redis, {Kind} '{Name}'.")]

@@ -6,9 +6,9 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// The two connections to Redis, one for commands and publishes, one for subscriptions. They are made together and given up together at
-/// the first sign of trouble, since the client library neither notices a hung peer nor keeps its subscriptions for sure. What the
-/// library throws leaves this class as <see cref="RedisUnavailableException"/>.
+/// The two connections to Redis, one for commands and publishes, one for subscriptions. They are made together and
+/// given up together at the first sign of trouble, since the client library neither notices a hung peer nor keeps its
+/// subscriptions for sure. What the library throws leaves this class as <see cref="RedisUnavailableException"/>.
 /// </summary>
 internal sealed class RedisLink : IDisposable
 {
@@ -37,14 +37,17 @@ internal sealed class RedisLink : IDisposable
         Watch(subscriptions, "subscriptions");
     }
 
-    /// <summary>Takes the messages of rooms that this link receives. Made once, so that a room can be unsubscribed.</summary>
+    /// <summary>
+    /// Takes the messages of rooms that this link receives. Made once, so that a room can be unsubscribed.
+    /// </summary>
     public Action<RedisChannel, RedisValue> OnMessage { get; set; } = static (_, _) => { };
 
     /// <summary>
-    /// Whether no gap is before what was received by now. The library reconnects by itself, and may say so only after it delivered what
-    /// it received then.
+    /// Whether no gap is before what was received by now. The library reconnects by itself, and may say so only after
+    /// it delivered what it received then.
     /// </summary>
-    public bool IsWhole => !_lost.Task.IsCompleted && _subscriptions.GetCounters().Subscription.SocketCount == _subscriptionSockets;
+    public bool IsWhole =>
+        !_lost.Task.IsCompleted && _subscriptions.GetCounters().Subscription.SocketCount == _subscriptionSockets;
 
     /// <summary>Completes with the reason when one of the connections is in trouble.</summary>
     public Task<string> Lost => _lost.Task;
@@ -56,14 +59,22 @@ internal sealed class RedisLink : IDisposable
     /// <param name="redis">Where.</param>
     /// <param name="timeout">How long a command may take.</param>
     /// <param name="cancellationToken">Gives up connecting.</param>
-    /// <exception cref="RedisUnavailableException">Redis can't be reached, doesn't answer, or doesn't let this node in.</exception>
-    public static async Task<RedisLink> ConnectAsync(RedisEndpoint redis, TimeSpan timeout, CancellationToken cancellationToken)
+    /// <exception cref="RedisUnavailableException">
+    /// Redis can't be reached, doesn't answer, or doesn't let this node in.
+    /// </exception>
+    public static async Task<RedisLink> ConnectAsync(
+        RedisEndpoint redis,
+        TimeSpan timeout,
+        CancellationToken cancellationToken
+    )
     {
         Task<ConnectionMultiplexer>[] connecting = [];
         try
         {
             var password = redis.ReadPassword();
-            var address = await RedisGreeting.AskAsync(redis, password, cancellationToken).WaitAsync(ConnectTimeout, TimeProvider.System, cancellationToken);
+            var address = await RedisGreeting
+                .AskAsync(redis, password, cancellationToken)
+                .WaitAsync(ConnectTimeout, TimeProvider.System, cancellationToken);
             var options = redis.ToOptions(address, password);
             connecting = [ConnectionMultiplexer.ConnectAsync(options), ConnectionMultiplexer.ConnectAsync(options)];
             var both = await Task.WhenAll(connecting).WaitAsync(ConnectTimeout, TimeProvider.System, cancellationToken);
@@ -82,7 +93,9 @@ internal sealed class RedisLink : IDisposable
         }
     }
 
-    /// <summary>Gives the link up; from here on each command fails at once, those that wait for their answer too.</summary>
+    /// <summary>
+    /// Gives the link up; from here on each command fails at once, those that wait for their answer too.
+    /// </summary>
     public void Lose(string why)
     {
         if (_lost.TrySetResult(why))
@@ -99,7 +112,10 @@ internal sealed class RedisLink : IDisposable
         try
         {
             return await _pipeline.ExecuteAsync(
-                static async (call, token) => await call.command(call.database).WaitAsync(token), (command, database: _database), Gone);
+                static async (call, token) => await call.command(call.database).WaitAsync(token),
+                (command, database: _database),
+                Gone
+            );
         }
         catch (Exception e) when (IsUnavailable(e))
         {
@@ -107,7 +123,9 @@ internal sealed class RedisLink : IDisposable
         }
     }
 
-    /// <summary>Runs a command that may take longer than a publish: one that reads much, or that is part of making the link.</summary>
+    /// <summary>
+    /// Runs a command that may take longer than a publish: one that reads much, or that is part of making the link.
+    /// </summary>
     /// <exception cref="RedisUnavailableException">It is not known whether it was executed.</exception>
     public async Task<T> RunAsync<T>(TimeSpan within, Func<IDatabase, Task<T>> command)
     {
@@ -128,9 +146,11 @@ internal sealed class RedisLink : IDisposable
         try
         {
             return await _pipeline.ExecuteAsync(
-                static async (call, token) => await call.script.RunAsync(call.database, call.keys, call.arguments).WaitAsync(token),
+                static async (call, token) =>
+                    await call.script.RunAsync(call.database, call.keys, call.arguments).WaitAsync(token),
                 (database: _database, script, keys, arguments),
-                Gone);
+                Gone
+            );
         }
         catch (Exception e) when (IsUnavailable(e))
         {
@@ -162,22 +182,45 @@ internal sealed class RedisLink : IDisposable
 
     /// <summary>Subscribes a channel, or, with a `*` in it or letters in brackets, a pattern.</summary>
     /// <exception cref="RedisUnavailableException">It is not known whether it was subscribed.</exception>
-    public Task SubscribeAsync(string channel, Action<string, byte[]> receive, TimeSpan within, bool isPattern = false) => WithinAsync(
-        within,
-        _subscriber.SubscribeAsync(
-            new RedisChannel(channel, isPattern ? RedisChannel.PatternMode.Pattern : RedisChannel.PatternMode.Literal), (from, body) => receive(from!, body!)));
+    public Task SubscribeAsync(
+        string channel,
+        Action<string, byte[]> receive,
+        TimeSpan within,
+        bool isPattern = false
+    ) =>
+        WithinAsync(
+            within,
+            _subscriber.SubscribeAsync(
+                new RedisChannel(
+                    channel,
+                    isPattern ? RedisChannel.PatternMode.Pattern : RedisChannel.PatternMode.Literal
+                ),
+                (from, body) => receive(from!, body!)
+            )
+        );
 
     /// <summary>Subscribes a room's channel; to be waited for by <see cref="WithinAsync"/>.</summary>
     public Task SubscribeRoomAsync(string channel) => _subscriber.SubscribeAsync(RoomChannel(channel), OnMessage);
 
-    /// <summary>Unsubscribes a room's channel, and gives the link up if that fails: else its messages would be received twice later.</summary>
+    /// <summary>
+    /// Unsubscribes a room's channel, and gives the link up if that fails: else its messages would be received twice
+    /// later.
+    /// </summary>
     public void UnsubscribeRoom(string channel) =>
-        _ = _subscriber.UnsubscribeAsync(RoomChannel(channel), OnMessage).ContinueWith(
-            static (task, link) => ((RedisLink)link!).Lose($"an unsubscribe failed: {task.Exception!.InnerException!.Message}"),
-            this, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+        _ = _subscriber
+            .UnsubscribeAsync(RoomChannel(channel), OnMessage)
+            .ContinueWith(
+                static (task, link) =>
+                    ((RedisLink)link!).Lose($"an unsubscribe failed: {task.Exception!.InnerException!.Message}"),
+                this,
+                CancellationToken.None,
+                TaskContinuationOptions.OnlyOnFaulted,
+                TaskScheduler.Default
+            );
 
     /// <summary>Publishes without waiting for Redis.</summary>
-    public void PublishUnanswered(string channel, string line) => _ = _database.PublishAsync(channel, line, CommandFlags.FireAndForget);
+    public void PublishUnanswered(string channel, string line) =>
+        _ = _database.PublishAsync(channel, line, CommandFlags.FireAndForget);
 
     /// <summary>Gives both up, elsewhere: the library waits for a hung peer.</summary>
     public void Dispose()
@@ -190,16 +233,25 @@ internal sealed class RedisLink : IDisposable
     private static RedisChannel RoomChannel(string channel) => new(channel, RedisChannel.PatternMode.Literal);
 
     private static bool IsUnavailable(Exception e) =>
-        e is RedisException or TimeoutException or BrokenCircuitException or TimeoutRejectedException or ObjectDisposedException or OperationCanceledException;
+        e
+            is RedisException
+                or TimeoutException
+                or BrokenCircuitException
+                or TimeoutRejectedException
+                or ObjectDisposedException
+                or OperationCanceledException;
 
-    private RedisUnavailableException Unavailable(Exception e) => new(Lost.IsCompletedSuccessfully ? Lost.Result : RedisReason.Of(e), e);
+    private RedisUnavailableException Unavailable(Exception e) =>
+        new(Lost.IsCompletedSuccessfully ? Lost.Result : RedisReason.Of(e), e);
 
     private static async Task DisposeAsync(Task<ConnectionMultiplexer> connecting)
     {
         await Task.WhenAny(connecting).ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
         if (connecting.IsCompletedSuccessfully)
         {
-            await connecting.Result.CloseAsync(allowCommandsToComplete: false).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await connecting
+                .Result.CloseAsync(allowCommandsToComplete: false)
+                .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             connecting.Result.Dispose();
         }
     }

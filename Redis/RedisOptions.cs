@@ -22,17 +22,25 @@ internal sealed class RedisOptions
     public string RedisUrl { get; set; } = "";
 
     [ConfigurationKeyName("REDIS_PASSWORD_FILE")]
-    [Description("File that has the password of Redis, read again at each attempt to connect; instead of one in REDIS_URL.")]
+    [Description(
+        "File that has the password of Redis, read again at each attempt to connect; instead of one in REDIS_URL."
+    )]
     public string RedisPasswordFile { get; set; } = "";
 
     [Description("What all channels and keys in Redis begin with; brokers with different prefixes don't meet.")]
     public string Prefix { get; set; } = "dmb:";
 
-    [Description("While Redis is away: `spool` delivers here and keeps for the others, `local` delivers here only, `reject` answers 503.")]
+    [Description(
+        "While Redis is away: `spool` delivers here and keeps for the others, `local` delivers here only, `reject` "
+            + "answers 503."
+    )]
     [AllowedValues("spool", "local", "reject")]
     public string Outage { get; set; } = "spool";
 
-    [Description("Patterns of Redis channels that take pushes besides dmb:notify:*, e.g. opensips:*; the event is what the * stands for.")]
+    [Description(
+        "Patterns of Redis channels that take pushes besides dmb:notify:*, e.g. opensips:*; the event is what the * "
+            + "stands for."
+    )]
     public string[] NotifyChannels { get; set; } = [];
 
     [Description("Messages kept while Redis is away.")]

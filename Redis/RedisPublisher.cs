@@ -7,13 +7,17 @@ namespace Dmb.Redis;
 
 /// <summary>
 /// Publishes to Redis, each message within a timeout. While Redis is away a publish is treated by the outage policy
-/// (docs/protocol.md §8), and what Redis said yes to shortly before is sent again when it is back, since Redis may have lost it.
+/// (docs/protocol.md §8), and what Redis said yes to shortly before is sent again when it is back, since Redis may have
+/// lost it.
 /// </summary>
 internal sealed partial class RedisPublisher
 {
     private const int FlushBatch = 256;
 
-    /// <summary>Bytes sent again before Redis's answer is waited for: more at once may be more than it lets wait for a subscriber.</summary>
+    /// <summary>
+    /// Bytes sent again before Redis's answer is waited for: more at once may be more than it lets wait for a
+    /// subscriber.
+    /// </summary>
     private const int FlushBytesMax = 32_768;
 
     /// <summary>How long Redis may still lose what it has said yes to, if it dies.</summary>
@@ -35,10 +39,24 @@ internal sealed partial class RedisPublisher
     private TaskCompletionSource? _flushed;
 
     public RedisPublisher(
-        RedisOptions options, RedisConnection connection, PublishCalls calls, RedisReceiver receiver, TimeProvider time, BrokerTelemetry telemetry,
-        ILogger<RedisPublisher> logger)
+        RedisOptions options,
+        RedisConnection connection,
+        PublishCalls calls,
+        RedisReceiver receiver,
+        TimeProvider time,
+        BrokerTelemetry telemetry,
+        ILogger<RedisPublisher> logger
+    )
     {
-        (_options, _connection, _calls, _receiver, _time, _telemetry, _logger) = (options, connection, calls, receiver, time, telemetry, logger);
+        (_options, _connection, _calls, _receiver, _time, _telemetry, _logger) = (
+            options,
+            connection,
+            calls,
+            receiver,
+            time,
+            telemetry,
+            logger
+        );
         _spool = new Spool(options.SpoolMessages, options.SpoolBytes, options.SpoolTime, time);
         _settling = new Spool(options.SpoolMessages, options.SpoolBytes, Unsettled, time);
         telemetry.Spooled = CountSpooled;
@@ -48,10 +66,14 @@ internal sealed partial class RedisPublisher
     /// <param name="envelope">The message.</param>
     /// <param name="body">The same, as it goes to Redis.</param>
     /// <param name="bkid">The backend that a user's message is for; null for any other message.</param>
-    /// <exception cref="RefusedException">Redis is away and the message is refused, or the backend is not registered.</exception>
+    /// <exception cref="RefusedException">
+    /// Redis is away and the message is refused, or the backend is not registered.
+    /// </exception>
     public async ValueTask<Taken> PublishAsync(Envelope envelope, byte[] body, string? bkid = null)
     {
-        var toBackend = bkid is null ? null : new UserMessage(bkid, envelope.Id, RedisFormat.DataStart(envelope.Event), envelope.Data.Length);
+        var toBackend = bkid is null
+            ? null
+            : new UserMessage(bkid, envelope.Id, RedisFormat.DataStart(envelope.Event), envelope.Data.Length);
         var message = new PendingPublish(envelope.Id, envelope.Rooms, body, toBackend) { Since = _time.GetTimestamp() };
         while (true)
         {
@@ -94,10 +116,18 @@ internal sealed partial class RedisPublisher
     public async Task<bool> PublishOnceAsync(Envelope envelope, byte[] body, InputClaim claim) =>
         (int)(await PublishOnceAsync(envelope, body, RedisScript.PublishOnce, claim, [], []))[0] == 1;
 
-    /// <summary>Publishes by a script that begins with a claim (<see cref="PublishCalls.SendOnceAsync"/>); gives its answer.</summary>
+    /// <summary>
+    /// Publishes by a script that begins with a claim (<see cref="PublishCalls.SendOnceAsync"/>); gives its answer.
+    /// </summary>
     /// <exception cref="RedisUnavailableException">It is not known whether it was published.</exception>
     public async Task<RedisResult[]> PublishOnceAsync(
-        Envelope envelope, byte[] body, RedisScript script, InputClaim claim, RedisKey[] keys, RedisValue[] arguments)
+        Envelope envelope,
+        byte[] body,
+        RedisScript script,
+        InputClaim claim,
+        RedisKey[] keys,
+        RedisValue[] arguments
+    )
     {
         var link = await _connection.RequiredAsync();
         var message = new PendingPublish(envelope.Id, envelope.Rooms, body) { Since = _time.GetTimestamp() };
@@ -111,8 +141,8 @@ internal sealed partial class RedisPublisher
     }
 
     /// <summary>
-    /// The link is lost: from here on publishes are kept. What Redis said yes to just now is delivered here before them.
-    /// Nothing happens when another link is in use meanwhile.
+    /// The link is lost: from here on publishes are kept. What Redis said yes to just now is delivered here before
+    /// them. Nothing happens when another link is in use meanwhile.
     /// </summary>
     public void Leave(RedisLink link, string why)
     {
@@ -188,7 +218,9 @@ internal sealed partial class RedisPublisher
         }
     }
 
-    /// <summary>Completes when nothing is kept for Redis any more, or after that time: what is kept then is lost, and told.</summary>
+    /// <summary>
+    /// Completes when nothing is kept for Redis any more, or after that time: what is kept then is lost, and told.
+    /// </summary>
     public async Task FlushAsync(TimeSpan max, CancellationToken cancellationToken)
     {
         lock (_lock)
@@ -234,7 +266,10 @@ internal sealed partial class RedisPublisher
             Expire();
             return _spool.TryAdd(message)
                 ? true
-                : throw new RefusedException(ErrorCode.BackplaneDown, "Redis is away, and no more messages can be kept.");
+                : throw new RefusedException(
+                    ErrorCode.BackplaneDown,
+                    "Redis is away, and no more messages can be kept."
+                );
         }
     }
 
@@ -297,18 +332,38 @@ internal sealed partial class RedisPublisher
     [LoggerMessage(3001, LogLevel.Warning, "Redis is away: {Why}. Publishes are treated by DMB_OUTAGE={Outage}.")]
     private static partial void LogDown(ILogger logger, string why, string outage);
 
-    [LoggerMessage(3002, LogLevel.Information, "Redis is back: {Settling} messages of the last seconds and {Spooled} kept ones were sent again.")]
+    [LoggerMessage(
+        3002,
+        LogLevel.Information,
+        "Redis is back: {Settling} messages of the last seconds and {Spooled} kept ones were sent again."
+    )]
     private static partial void LogUp(ILogger logger, int settling, int spooled);
 
-    [LoggerMessage(3004, LogLevel.Information, "Connected to Redis; {Spooled} messages that were kept for it were sent.")]
+    [LoggerMessage(
+        3004,
+        LogLevel.Information,
+        "Connected to Redis; {Spooled} messages that were kept for it were sent."
+    )]
     private static partial void LogConnected(ILogger logger, int spooled);
 
-    [LoggerMessage(3005, LogLevel.Warning, "{Messages} messages are kept for Redis: waiting up to {Seconds} s for it before this node stops.")]
+    [LoggerMessage(
+        3005,
+        LogLevel.Warning,
+        "{Messages} messages are kept for Redis: waiting up to {Seconds} s for it before this node stops."
+    )]
     private static partial void LogFlushing(ILogger logger, int messages, double seconds);
 
-    [LoggerMessage(3006, LogLevel.Error, "Redis did not come back: {Messages} messages that were kept for it are lost with this node.")]
+    [LoggerMessage(
+        3006,
+        LogLevel.Error,
+        "Redis did not come back: {Messages} messages that were kept for it are lost with this node."
+    )]
     private static partial void LogLost(ILogger logger, int messages);
 
-    [LoggerMessage(3003, LogLevel.Warning, "Dropped {Messages} messages that were kept for Redis for {Seconds} s: other nodes never got them.")]
+    [LoggerMessage(
+        3003,
+        LogLevel.Warning,
+        "Dropped {Messages} messages that were kept for Redis for {Seconds} s: other nodes never got them."
+    )]
     private static partial void LogExpired(ILogger logger, int messages, double seconds);
 }

@@ -11,16 +11,21 @@ internal static class RedisReason
     public const string Answered = "Redis answered ";
 
     /// <summary>The reason behind what was thrown.</summary>
-    public static string Of(Exception e) => e switch
-    {
-        RedisUnavailableException unavailable => unavailable.Why,
-        RedisAnswerException or RedisServerException => OfAnswer(e.Message),
-        SocketException { SocketErrorCode: SocketError.ConnectionRefused } => "connection refused",
-        SocketException { SocketErrorCode: SocketError.HostNotFound or SocketError.NoData or SocketError.TryAgain } => "no such host",
-        SocketException { SocketErrorCode: SocketError.TimedOut } or TimeoutException or TimeoutRejectedException => "no answer",
-        OperationCanceledException => "no answer, the connection was given up",
-        _ => e.Message.TrimEnd('.'),
-    };
+    public static string Of(Exception e) =>
+        e switch
+        {
+            RedisUnavailableException unavailable => unavailable.Why,
+            RedisAnswerException or RedisServerException => OfAnswer(e.Message),
+            SocketException { SocketErrorCode: SocketError.ConnectionRefused } => "connection refused",
+            SocketException
+            {
+                SocketErrorCode: SocketError.HostNotFound or SocketError.NoData or SocketError.TryAgain
+            } => "no such host",
+            SocketException { SocketErrorCode: SocketError.TimedOut } or TimeoutException or TimeoutRejectedException =>
+                "no answer",
+            OperationCanceledException => "no answer, the connection was given up",
+            _ => e.Message.TrimEnd('.'),
+        };
 
     private static string OfAnswer(string answer)
     {

@@ -7,13 +7,19 @@ using Dmb.Telemetry;
 namespace Dmb.Redis;
 
 /// <summary>
-/// Handles what is received from Redis, in its order. What Redis published while the connection was cut is read from the log before
-/// anything later is delivered.
+/// Handles what is received from Redis, in its order. What Redis published while the connection was cut is read from
+/// the log before anything later is delivered.
 /// </summary>
 internal sealed partial class RedisReceiver(
-    RoutingOptions options, MessageLog log, RedisNode node, RedisRooms rooms, RoomCounts counts, TimeProvider time, BrokerTelemetry telemetry,
-    ILogger<RedisReceiver> logger)
-    : BackgroundService
+    RoutingOptions options,
+    MessageLog log,
+    RedisNode node,
+    RedisRooms rooms,
+    RoomCounts counts,
+    TimeProvider time,
+    BrokerTelemetry telemetry,
+    ILogger<RedisReceiver> logger
+) : BackgroundService
 {
     private const int InboundMax = 65_536;
     private const int BatchMax = 1_000;
@@ -22,10 +28,15 @@ internal sealed partial class RedisReceiver(
     private const int WrappingMax = 1_024;
     private static readonly TimeSpan WarningInterval = TimeSpan.FromMinutes(1);
 
-    private readonly Channel<Inbound> _inbound = Channel.CreateBounded<Inbound>(new BoundedChannelOptions(InboundMax) { SingleReader = true });
+    private readonly Channel<Inbound> _inbound = Channel.CreateBounded<Inbound>(
+        new BoundedChannelOptions(InboundMax) { SingleReader = true }
+    );
     private readonly RedisChannels _channels = node.Channels;
 
-    /// <summary>Messages that were received after the connection was cut, until the log was read; null while there is no need to wait.</summary>
+    /// <summary>
+    /// Messages that were received after the connection was cut, until the log was read; null while there is no need to
+    /// wait.
+    /// </summary>
     private List<ReceivedMessage>? _held;
     private long? _lastWarned;
     private long _notUnderstood;
@@ -36,7 +47,9 @@ internal sealed partial class RedisReceiver(
     /// <summary>Raised for each probe that was received, with its number.</summary>
     public event Action<long>? ProbeReceived;
 
-    /// <summary>Subscribes all rooms on a new link. From here until <see cref="RecoverAsync"/> messages are held.</summary>
+    /// <summary>
+    /// Subscribes all rooms on a new link. From here until <see cref="RecoverAsync"/> messages are held.
+    /// </summary>
     /// <exception cref="RedisUnavailableException">Redis did not do it in time.</exception>
     public async Task AttachAsync(RedisLink link, TimeSpan patience)
     {
@@ -51,7 +64,9 @@ internal sealed partial class RedisReceiver(
     }
 
     /// <summary>Delivers what the log has since the last probe that was received, and then what was held.</summary>
-    /// <exception cref="RedisUnavailableException">The log can't be read; what is held stays held for the next link.</exception>
+    /// <exception cref="RedisUnavailableException">
+    /// The log can't be read; what is held stays held for the next link.
+    /// </exception>
     public async Task RecoverAsync(RedisLink link)
     {
         var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -81,7 +96,8 @@ internal sealed partial class RedisReceiver(
                 batch.Add(inbound);
             }
 
-            // Asked when they are here: one that came on another socket, past a gap, shows by now. The log has it, in order.
+            // Asked when they are here: one that came on another socket, past a gap, shows by now. The log has it, in
+            // order.
             (RedisLink? Link, bool IsWhole) asked = default;
             foreach (var inbound in batch)
             {
@@ -120,7 +136,8 @@ internal sealed partial class RedisReceiver(
             case LocalMessage local:
                 await rooms.DeliverAsync(local.Envelope);
                 break;
-            case OwnMessage { Message: var own } when rooms.IsMissing(own) && Parse(own.Body, room: null, isAgain: true) is { } envelope:
+            case OwnMessage { Message: var own }
+                when rooms.IsMissing(own) && Parse(own.Body, room: null, isAgain: true) is { } envelope:
                 await rooms.DeliverAsync(envelope);
                 break;
             case Hold:
@@ -132,7 +149,10 @@ internal sealed partial class RedisReceiver(
         }
     }
 
-    /// <summary>Delivers what was received. What can't be delivered on its link now is read from the log on the next, with all before it.</summary>
+    /// <summary>
+    /// Delivers what was received. What can't be delivered on its link now is read from the log on the next, with all
+    /// before it.
+    /// </summary>
     private async ValueTask DeliverAsync(ReceivedMessage message)
     {
         if (Parse(message.Body, message.Room) is not { } envelope)
@@ -158,14 +178,20 @@ internal sealed partial class RedisReceiver(
             var isMissingSome = await log.IsMissingSomeAsync(link);
             if (isMissingSome || !log.IsProven)
             {
-                // Read before the log, so that everything newer is in the log or is received; what only they have is older.
+                // Read before the log, so that everything newer is in the log or is received; what only they have is
+                // older.
                 histories = await rooms.ReadAsync(link);
             }
 
             var (bodies, last) = await log.ReadAsync(link);
             var logged = bodies.Select(body => Parse(body, room: null, isAgain: true)).OfType<Envelope>().ToArray();
             var first = logged.Select(message => message.Number).FirstOrDefault(number => number > 0);
-            await rooms.DeliverAsync(link, histories.SelectMany(room => room.History.Messages).Where(message => first == 0 || message.Number < first));
+            await rooms.DeliverAsync(
+                link,
+                histories
+                    .SelectMany(room => room.History.Messages)
+                    .Where(message => first == 0 || message.Number < first)
+            );
             foreach (var message in logged)
             {
                 await rooms.DeliverAsync(link, message);
@@ -197,7 +223,8 @@ internal sealed partial class RedisReceiver(
         }
         catch (RedisUnavailableException e)
         {
-            // What is still held stays held, and the log has the rest, behind the place that is known: there the next link begins.
+            // What is still held stays held, and the log has the rest, behind the place that is known: there the next
+            // link begins.
             done.SetException(e);
         }
     }
@@ -225,9 +252,10 @@ internal sealed partial class RedisReceiver(
     {
         switch (line.Split(' ', 4))
         {
-            case ["probe", var count, var place] when long.TryParse(count, NumberStyles.None, CultureInfo.InvariantCulture, out var number):
-                // While messages are held, those before this probe are still to be read from the log, holes and all; and so they are
-                // where one could not be delivered, for which the link was given up.
+            case ["probe", var count, var place]
+                when long.TryParse(count, NumberStyles.None, CultureInfo.InvariantCulture, out var number):
+                // While messages are held, those before this probe are still to be read from the log, holes and all;
+                // and so they are where one could not be delivered, for which the link was given up.
                 log.Note(place, isUpToDate: _held is null && from.IsWhole);
                 ProbeReceived?.Invoke(number);
                 break;
@@ -269,9 +297,17 @@ internal sealed partial class RedisReceiver(
         }
     }
 
-    [LoggerMessage(3010, LogLevel.Warning, "{Messages} messages from Redis were no messages; the last one, for '{Where}': {Why}.")]
+    [LoggerMessage(
+        3010,
+        LogLevel.Warning,
+        "{Messages} messages from Redis were no messages; the last one, for '{Where}': {Why}."
+    )]
     private static partial void LogNotUnderstood(ILogger logger, long messages, string where, string why);
 
-    [LoggerMessage(3011, LogLevel.Warning, "The log in Redis does not have all since the connection was cut: messages may be lost.")]
+    [LoggerMessage(
+        3011,
+        LogLevel.Warning,
+        "The log in Redis does not have all since the connection was cut: messages may be lost."
+    )]
     private static partial void LogGap(ILogger logger);
 }

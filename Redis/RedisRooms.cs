@@ -5,12 +5,21 @@ using Dmb.Telemetry;
 namespace Dmb.Redis;
 
 /// <summary>
-/// The rooms of this node over Redis: subscribes them, knows the position up to which each has received its messages, and delivers each
-/// message once, behind all that is missing before it.
+/// The rooms of this node over Redis: subscribes them, knows the position up to which each has received its messages,
+/// and delivers each message once, behind all that is missing before it.
 /// </summary>
 internal sealed partial class RedisRooms(
-    RedisOptions options, RoutingOptions routing, RedisNode node, FanOut fanOut, RoomTable local, RedisHistory history, HistoryPolicy policy, TimeProvider time,
-    BrokerTelemetry telemetry, ILogger<RedisRooms> logger)
+    RedisOptions options,
+    RoutingOptions routing,
+    RedisNode node,
+    FanOut fanOut,
+    RoomTable local,
+    RedisHistory history,
+    HistoryPolicy policy,
+    TimeProvider time,
+    BrokerTelemetry telemetry,
+    ILogger<RedisRooms> logger
+)
 {
     private const int SubscribeBatch = 1_000;
     private const int CatchUpBatch = 100;
@@ -24,7 +33,9 @@ internal sealed partial class RedisRooms(
     /// <summary>The link that the rooms are subscribed on; null while there is none.</summary>
     public RedisLink? Link => _link;
 
-    /// <summary>Completes when the room's messages are received, or when they will be filled in from the log later.</summary>
+    /// <summary>
+    /// Completes when the room's messages are received, or when they will be filled in from the log later.
+    /// </summary>
     public async ValueTask SubscribeAsync(string room)
     {
         var subscription = _rooms.GetOrAdd(room, static _ => new RoomSubscription());
@@ -53,8 +64,12 @@ internal sealed partial class RedisRooms(
         var found = new RoomHistory[rooms.Count];
         for (var i = 0; i < found.Length; i++)
         {
-            if (rooms[i].Since is not null || Link is not { IsWhole: true }
-                || !_rooms.TryGetValue(rooms[i].Room, out var subscription) || subscription.Received is not { IsNone: false } received)
+            if (
+                rooms[i].Since is not null
+                || Link is not { IsWhole: true }
+                || !_rooms.TryGetValue(rooms[i].Room, out var subscription)
+                || subscription.Received is not { IsNone: false } received
+            )
             {
                 return null;
             }
@@ -66,7 +81,8 @@ internal sealed partial class RedisRooms(
     }
 
     /// <summary>
-    /// Whether a message that Redis has published was not received yet, as far as its positions tell: each room counts that is subscribed.
+    /// Whether a message that Redis has published was not received yet, as far as its positions tell: each room counts
+    /// that is subscribed.
     /// </summary>
     public bool IsMissing(PendingPublish message)
     {
@@ -76,8 +92,11 @@ internal sealed partial class RedisRooms(
             if (message.PositionIn(i) is { IsNone: false } position)
             {
                 isUnknown = false;
-                if (_rooms.TryGetValue(message.Rooms[i], out var subscription)
-                    && Received(message.Rooms[i], subscription) is var received && (received.IsNone || position.IsAfter(received)))
+                if (
+                    _rooms.TryGetValue(message.Rooms[i], out var subscription)
+                    && Received(message.Rooms[i], subscription) is var received
+                    && (received.IsNone || position.IsAfter(received))
+                )
                 {
                     return true;
                 }
@@ -94,7 +113,10 @@ internal sealed partial class RedisRooms(
         _link = link;
         foreach (var batch in _rooms.ToArray().Chunk(SubscribeBatch))
         {
-            await link.WithinAsync(patience * 2, Task.WhenAll(batch.Select(room => room.Value.EnsureAsync(link, _channels.Room(room.Key)))));
+            await link.WithinAsync(
+                patience * 2,
+                Task.WhenAll(batch.Select(room => room.Value.EnsureAsync(link, _channels.Room(room.Key))))
+            );
         }
     }
 
@@ -124,10 +146,12 @@ internal sealed partial class RedisRooms(
     }
 
     /// <summary>
-    /// Delivers a message that was received on a link or read from its log, once. Messages of a link that is gone are not delivered: the next
-    /// link reads all of them from the log, in order.
+    /// Delivers a message that was received on a link or read from its log, once. Messages of a link that is gone are
+    /// not delivered: the next link reads all of them from the log, in order.
     /// </summary>
-    /// <exception cref="RedisUnavailableException">The link is gone, or what is missing before the message can't be read now.</exception>
+    /// <exception cref="RedisUnavailableException">
+    /// The link is gone, or what is missing before the message can't be read now.
+    /// </exception>
     public ValueTask DeliverAsync(RedisLink link, Envelope envelope)
     {
         if (Link != link)
@@ -144,7 +168,10 @@ internal sealed partial class RedisRooms(
         var found = new List<(RoomRequest, RoomHistory)>();
         foreach (var batch in _rooms.Where(room => policy.Keeps(room.Key)).Chunk(CatchUpBatch))
         {
-            var known = batch.Select(room => new RoomRequest(room.Key, Received(room.Key, room.Value))).Where(request => request.Since is { IsNone: false }).ToArray();
+            var known = batch
+                .Select(room => new RoomRequest(room.Key, Received(room.Key, room.Value)))
+                .Where(request => request.Since is { IsNone: false })
+                .ToArray();
             if (known.Length > 0)
             {
                 found.AddRange(known.Zip(await history.ReadAsync(link, _patience, known)));
@@ -163,14 +190,24 @@ internal sealed partial class RedisRooms(
         }
     }
 
-    /// <summary>Delivers a message with positions, behind all that is missing before it: that is read first, and what is kept no more is told.</summary>
+    /// <summary>
+    /// Delivers a message with positions, behind all that is missing before it: that is read first, and what is kept no
+    /// more is told.
+    /// </summary>
     private async ValueTask DeliverKeptAsync(RedisLink link, Envelope envelope)
     {
         var missing = Missing(envelope);
         if (missing.Length > 0)
         {
             var histories = await history.ReadAsync(link, _patience, missing);
-            await DeliverAsync(link, missing.Zip(histories).SelectMany(found => found.Second.Messages.Where(message => IsBefore(message, envelope, found.First.Room))));
+            await DeliverAsync(
+                link,
+                missing
+                    .Zip(histories)
+                    .SelectMany(found =>
+                        found.Second.Messages.Where(message => IsBefore(message, envelope, found.First.Room))
+                    )
+            );
             foreach (var (room, _) in missing)
             {
                 await TellGapAsync(room, envelope.PositionIn(room));
@@ -188,7 +225,8 @@ internal sealed partial class RedisRooms(
             isNew |= subscription.MoveTo(envelope.Positions![i]);
             if (envelope.Positions[i].IsNone)
             {
-                // The room keeps no history, or there was no memory to count: then its stream ended, and the next join asks for the new one.
+                // The room keeps no history, or there was no memory to count: then its stream ended, and the next join
+                // asks for the new one.
                 local.Find(envelope.Rooms[i])?.Forget();
             }
         }
@@ -196,8 +234,11 @@ internal sealed partial class RedisRooms(
         history.Saw(envelope.Number);
         if (isNew)
         {
-            // One that was delivered without its positions is not delivered again, but the rooms have received up to there.
-            await HandOverAsync(_seen.Add(envelope.Id, envelope.IsAgain) ? envelope : Silent(envelope.Rooms, envelope.Positions!));
+            // One that was delivered without its positions is not delivered again, but the rooms have received up to
+            // there.
+            await HandOverAsync(
+                _seen.Add(envelope.Id, envelope.IsAgain) ? envelope : Silent(envelope.Rooms, envelope.Positions!)
+            );
         }
     }
 
@@ -207,15 +248,21 @@ internal sealed partial class RedisRooms(
         await fanOut.DeliverAsync(envelope);
     }
 
-    /// <summary>The rooms of a message of which something is missing before it, and the positions that they have received.</summary>
+    /// <summary>
+    /// The rooms of a message of which something is missing before it, and the positions that they have received.
+    /// </summary>
     private RoomRequest[] Missing(Envelope envelope)
     {
         List<RoomRequest>? missing = null;
         for (var i = 0; i < envelope.Rooms.Length; i++)
         {
             var position = envelope.Positions![i];
-            if (!position.IsNone && _rooms.TryGetValue(envelope.Rooms[i], out var subscription)
-                && subscription.Received is { IsNone: false } received && position.Seq - 1 > (received.Epoch == position.Epoch ? received.Seq : 0))
+            if (
+                !position.IsNone
+                && _rooms.TryGetValue(envelope.Rooms[i], out var subscription)
+                && subscription.Received is { IsNone: false } received
+                && position.Seq - 1 > (received.Epoch == position.Epoch ? received.Seq : 0)
+            )
             {
                 (missing ??= []).Add(new RoomRequest(envelope.Rooms[i], received));
             }
@@ -224,7 +271,8 @@ internal sealed partial class RedisRooms(
         return missing is null ? [] : [.. missing];
     }
 
-    private static bool IsBefore(Envelope message, Envelope other, string room) => other.PositionIn(room).IsAfter(message.PositionIn(room));
+    private static bool IsBefore(Envelope message, Envelope other, string room) =>
+        other.PositionIn(room).IsAfter(message.PositionIn(room));
 
     /// <summary>Tells a room's sessions how many messages are missing before a position, if any are.</summary>
     public async ValueTask TellGapAsync(string room, StreamPosition before)
@@ -245,12 +293,20 @@ internal sealed partial class RedisRooms(
     }
 
     /// <summary>Moves the positions of rooms on, and is not delivered to sessions.</summary>
-    private static Envelope Silent(string[] rooms, StreamPosition[] positions) => new("", "", rooms, default, isKept: true) { Positions = positions };
+    private static Envelope Silent(string[] rooms, StreamPosition[] positions) =>
+        new("", "", rooms, default, isKept: true) { Positions = positions };
 
-    /// <summary>The position up to which a room has received its messages, or, before the first, the one at which its first session joined.</summary>
+    /// <summary>
+    /// The position up to which a room has received its messages, or, before the first, the one at which its first
+    /// session joined.
+    /// </summary>
     private StreamPosition Received(string room, RoomSubscription subscription) =>
         subscription.Received is { IsNone: false } received ? received : local.Find(room)?.Last ?? default;
 
-    [LoggerMessage(3013, LogLevel.Warning, "{Messages} messages of room {Room} were not received and are kept no more; its sessions are told.")]
+    [LoggerMessage(
+        3013,
+        LogLevel.Warning,
+        "{Messages} messages of room {Room} were not received and are kept no more; its sessions are told."
+    )]
     private static partial void LogLost(ILogger logger, long messages, string room);
 }

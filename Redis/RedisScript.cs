@@ -4,8 +4,9 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// A Lua script, which Redis executes in one step: a file of Scripts/, whose head says its keys, its arguments and what it returns. A
-/// log or a stream that can't be written, for want of memory, never stops a message. Each script has one caller.
+/// A Lua script, which Redis executes in one step: a file of Scripts/, whose head says its keys, its arguments and what
+/// it returns. A log or a stream that can't be written, for want of memory, never stops a message. Each script has one
+/// caller.
 /// </summary>
 internal sealed class RedisScript
 {

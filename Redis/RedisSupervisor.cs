@@ -6,15 +6,27 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// Keeps a link to Redis: connects, attaches all that use it, proves with a probe that what is published is received, delivers what was
-/// missed, sends what was kept; then sends a probe every interval, and begins again when two are not received. The start of the node
-/// does not wait for Redis.
+/// Keeps a link to Redis: connects, attaches all that use it, proves with a probe that what is published is received,
+/// delivers what was missed, sends what was kept; then sends a probe every interval, and begins again when two are not
+/// received. The start of the node does not wait for Redis.
 /// </summary>
 internal sealed partial class RedisSupervisor(
-    RedisEndpoint redis, RedisOptions options, RedisNode node, RedisHistory history, RedisRooms rooms, RedisReceiver receiver, RedisPublisher publisher,
-    SharedEvents sharedEvents, RedisConnection connection, RedisInputs inputs, RedisBackendUsers backendUsers, RedisCluster cluster, BackplaneState state,
-    TimeProvider time, ILogger<RedisSupervisor> logger)
-    : BackgroundService
+    RedisEndpoint redis,
+    RedisOptions options,
+    RedisNode node,
+    RedisHistory history,
+    RedisRooms rooms,
+    RedisReceiver receiver,
+    RedisPublisher publisher,
+    SharedEvents sharedEvents,
+    RedisConnection connection,
+    RedisInputs inputs,
+    RedisBackendUsers backendUsers,
+    RedisCluster cluster,
+    BackplaneState state,
+    TimeProvider time,
+    ILogger<RedisSupervisor> logger
+) : BackgroundService
 {
     /// <summary>How long a node that stops waits for Redis to come back, while messages are kept for it.</summary>
     public static readonly TimeSpan FlushMax = TimeSpan.FromSeconds(10);
@@ -27,22 +39,34 @@ internal sealed partial class RedisSupervisor(
     /// <summary>How long the log outlives the probe that should have come.</summary>
     private static readonly TimeSpan LogLife = TimeSpan.FromMinutes(1);
 
-    private readonly ResiliencePipeline<RedisLink> _connecting = new ResiliencePipelineBuilder<RedisLink> { TimeProvider = TimeProvider.System }
-        .AddRetry(new RetryStrategyOptions<RedisLink>
-        {
-            // A link that is lost while it is made cancels all that waits for it: only the node's own stop ends this.
-            ShouldHandle = static attempt => ValueTask.FromResult(
-                attempt.Outcome.Exception is not null && !attempt.Context.CancellationToken.IsCancellationRequested),
-            MaxRetryAttempts = int.MaxValue,
-            BackoffType = DelayBackoffType.Exponential,
-            Delay = TimeSpan.FromMilliseconds(100),
-            MaxDelay = TimeSpan.FromSeconds(2),
-            UseJitter = true,
-        })
+    private readonly ResiliencePipeline<RedisLink> _connecting = new ResiliencePipelineBuilder<RedisLink>
+    {
+        TimeProvider = TimeProvider.System,
+    }
+        .AddRetry(
+            new RetryStrategyOptions<RedisLink>
+            {
+                // A link that is lost while it is made cancels all that waits for it: only the node's own stop ends
+                // this.
+                ShouldHandle = static attempt =>
+                    ValueTask.FromResult(
+                        attempt.Outcome.Exception is not null
+                            && !attempt.Context.CancellationToken.IsCancellationRequested
+                    ),
+                MaxRetryAttempts = int.MaxValue,
+                BackoffType = DelayBackoffType.Exponential,
+                Delay = TimeSpan.FromMilliseconds(100),
+                MaxDelay = TimeSpan.FromSeconds(2),
+                UseJitter = true,
+            }
+        )
         .Build();
 
-    /// <summary>How long each step of making a link may take: the library can lose what it was asked before it was connected.</summary>
-    private readonly TimeSpan _patience = options.ProbeInterval * ProbesMissedMax < PatienceMax ? options.ProbeInterval * ProbesMissedMax : PatienceMax;
+    /// <summary>
+    /// How long each step of making a link may take: the library can lose what it was asked before it was connected.
+    /// </summary>
+    private readonly TimeSpan _patience =
+        options.ProbeInterval * ProbesMissedMax < PatienceMax ? options.ProbeInterval * ProbesMissedMax : PatienceMax;
 
     /// <summary>When each reason why Redis can't be used was warned of last.</summary>
     private readonly Dictionary<string, long> _warned = [];
@@ -51,7 +75,9 @@ internal sealed partial class RedisSupervisor(
     private long _sent;
     private long _received;
 
-    /// <summary>The server has stopped and publishes no more: what was kept for Redis is still sent, if Redis comes back soon.</summary>
+    /// <summary>
+    /// The server has stopped and publishes no more: what was kept for Redis is still sent, if Redis comes back soon.
+    /// </summary>
     public override async Task StopAsync(CancellationToken cancellationToken)
     {
         await publisher.FlushAsync(FlushMax, cancellationToken);
@@ -88,7 +114,9 @@ internal sealed partial class RedisSupervisor(
         {
             var why = link is { Lost.IsCompleted: true } ? await link.Lost : RedisReason.Of(e);
             WarnOnce(why);
-            state.Set(why.Contains(RedisReason.Answered, StringComparison.Ordinal) ? why : $"Redis can't be reached: {why}");
+            state.Set(
+                why.Contains(RedisReason.Answered, StringComparison.Ordinal) ? why : $"Redis can't be reached: {why}"
+            );
             link?.Lose(why);
             connection.NoteFailure();
             rooms.Detach();
@@ -113,14 +141,15 @@ internal sealed partial class RedisSupervisor(
         // Subscribed is what receives: the library may say so before it is true.
         await ProveAsync(link);
 
-        // What was missed is delivered, then what was held; then the publishes that were kept are sent, and publishes go to Redis again.
+        // What was missed is delivered, then what was held; then the publishes that were kept are sent, and publishes
+        // go to Redis again.
         await receiver.RecoverAsync(link);
         await publisher.ResumeAsync(link);
     }
 
     /// <summary>
-    /// Warns of a reason when it is another one than the last time, and of each at most once a minute. That a link was lost is logged
-    /// already: then only what Redis answers is new.
+    /// Warns of a reason when it is another one than the last time, and of each at most once a minute. That a link was
+    /// lost is logged already: then only what Redis answers is new.
     /// </summary>
     private void WarnOnce(string why)
     {
@@ -129,7 +158,10 @@ internal sealed partial class RedisSupervisor(
             return;
         }
 
-        if (why != _reason && (!_warned.TryGetValue(why, out var warned) || time.GetElapsedTime(warned) >= WarningInterval))
+        if (
+            why != _reason
+            && (!_warned.TryGetValue(why, out var warned) || time.GetElapsedTime(warned) >= WarningInterval)
+        )
         {
             // Reasons are few, but Redis words some of them.
             if (_warned.Count >= ReasonsMax)
@@ -196,10 +228,14 @@ internal sealed partial class RedisSupervisor(
         var number = ++_sent;
         RedisValue[] arguments =
         [
-            node.Channels.Node, number, (long)(options.ProbeInterval + LogLife).TotalMilliseconds, (long)RedisBackendUsers.NodeLife(options).TotalMilliseconds,
+            node.Channels.Node,
+            number,
+            (long)(options.ProbeInterval + LogLife).TotalMilliseconds,
+            (long)RedisBackendUsers.NodeLife(options).TotalMilliseconds,
         ];
-        return link.RunAsync(
-            options.ProbeInterval * ProbesMissedMax, redis => RedisScript.Probe.RunAsync(redis, [node.Channels.Log, node.Channels.Node], arguments));
+        return link.RunAsync(options.ProbeInterval * ProbesMissedMax, redis =>
+            RedisScript.Probe.RunAsync(redis, [node.Channels.Log, node.Channels.Node], arguments)
+        );
     }
 
     [LoggerMessage(3020, LogLevel.Warning, "Redis at {Host}:{Port} can't be used: {Why}. Trying on.")]

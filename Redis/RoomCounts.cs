@@ -5,7 +5,13 @@ using Dmb.Routing;
 namespace Dmb.Redis;
 
 /// <summary>Sessions in a room over all nodes: each is asked, and those that answer in time are added up.</summary>
-internal sealed partial class RoomCounts(RedisOptions options, RedisNode node, RedisConnection connection, RoomTable local, ILogger<RoomCounts> logger)
+internal sealed partial class RoomCounts(
+    RedisOptions options,
+    RedisNode node,
+    RedisConnection connection,
+    RoomTable local,
+    ILogger<RoomCounts> logger
+)
 {
     private readonly ConcurrentDictionary<long, Question> _questions = [];
     private long _lastQuestion;
@@ -41,9 +47,11 @@ internal sealed partial class RoomCounts(RedisOptions options, RedisNode node, R
     /// <summary>Notes a node's answer; one that is late, or is no number, is ignored.</summary>
     public void Note(string number, string sessions)
     {
-        if (long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var key)
+        if (
+            long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var key)
             && int.TryParse(sessions, NumberStyles.None, CultureInfo.InvariantCulture, out var count)
-            && _questions.TryGetValue(key, out var question))
+            && _questions.TryGetValue(key, out var question)
+        )
         {
             question.Note(count);
         }

@@ -2,7 +2,9 @@ using Dmb.Routing;
 
 namespace Dmb.Redis;
 
-/// <summary>One room's subscription: its link, when it was used last, and the position up to which it has received.</summary>
+/// <summary>
+/// One room's subscription: its link, when it was used last, and the position up to which it has received.
+/// </summary>
 internal sealed class RoomSubscription
 {
     private readonly Lock _lock = new();

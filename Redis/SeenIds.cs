@@ -1,8 +1,8 @@
 namespace Dmb.Redis;
 
 /// <summary>
-/// The ids delivered lately. A copy of a message, sent again or read from the log, is known by its id for at least a minute. A new message
-/// may bring an id anew once the idempotency window has passed. For one thread.
+/// The ids delivered lately. A copy of a message, sent again or read from the log, is known by its id for at least a
+/// minute. A new message may bring an id anew once the idempotency window has passed. For one thread.
 /// </summary>
 /// <param name="window">The idempotency window.</param>
 /// <param name="time">The clock.</param>
@@ -27,7 +27,10 @@ internal sealed class SeenIds(TimeSpan window, TimeProvider time)
             _since = time.GetTimestamp();
         }
 
-        if ((_now.TryGetValue(id, out var seen) || _before.TryGetValue(id, out seen)) && (isAgain || time.GetElapsedTime(seen) < window))
+        if (
+            (_now.TryGetValue(id, out var seen) || _before.TryGetValue(id, out seen))
+            && (isAgain || time.GetElapsedTime(seen) < window)
+        )
         {
             return false;
         }

@@ -13,7 +13,9 @@ internal sealed class SharedEvents(EventTable events, RedisNode node, RedisConne
     private readonly ConcurrentDictionary<string, bool> _unwritten = [];
     private readonly RedisChannels _channels = node.Channels;
 
-    /// <summary>Writes an event that was registered or removed on this node. Completes when Redis has it, or is away.</summary>
+    /// <summary>
+    /// Writes an event that was registered or removed on this node. Completes when Redis has it, or is away.
+    /// </summary>
     public async ValueTask WriteAsync(string name)
     {
         _unwritten[name] = true;

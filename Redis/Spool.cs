@@ -16,23 +16,31 @@ internal sealed record PendingPublish(string Id, string[] Rooms, byte[] Body, Us
     public required long Since { get; set; }
 
     /// <summary>
-    /// What is known of its having been published: empty for nothing; its position in each of its rooms, with commas between, empty in a
-    /// room that keeps no history; with a `?` at the end while a later publish of it is not answered. The script that publishes reads it.
+    /// What is known of its having been published: empty for nothing; its position in each of its rooms, with commas
+    /// between, empty in a room that keeps no history; with a `?` at the end while a later publish of it is not
+    /// answered. The script that publishes reads it.
     /// </summary>
     public string Positions { get; set; } = "";
 
     /// <summary>Notes that it was sent, and that Redis has not answered yet.</summary>
-    public void MarkSent() => Positions = Positions.EndsWith(Unknown, StringComparison.Ordinal) ? Positions : Positions + Unknown;
+    public void MarkSent() =>
+        Positions = Positions.EndsWith(Unknown, StringComparison.Ordinal) ? Positions : Positions + Unknown;
 
-    /// <summary>Its position in one of its rooms, by number; none if that is not known or the room keeps no history.</summary>
+    /// <summary>
+    /// Its position in one of its rooms, by number; none if that is not known or the room keeps no history.
+    /// </summary>
     public StreamPosition PositionIn(int room)
     {
         var positions = Positions.TrimEnd('?').Split(',');
-        return room < positions.Length && StreamPosition.TryParse(positions[room], out var position) ? position : default;
+        return room < positions.Length && StreamPosition.TryParse(positions[room], out var position)
+            ? position
+            : default;
     }
 }
 
-/// <summary>A user's message to a backend, within the body that is published: it is stored, and published to all backends.</summary>
+/// <summary>
+/// A user's message to a backend, within the body that is published: it is stored, and published to all backends.
+/// </summary>
 /// <param name="Bkid">The backend.</param>
 /// <param name="Id">The message id.</param>
 /// <param name="Start">Where in the body it begins, in bytes.</param>

@@ -78,10 +78,12 @@ internal struct Address
     private void AddIn(ref Utf8JsonReader reader)
     {
         InCount++;
-        if (InCount <= InMax
+        if (
+            InCount <= InMax
             && reader.TokenType == JsonTokenType.String
             && JsonText.Read(ref reader) is { } room
-            && Names.IsNotificationRoom(room))
+            && Names.IsNotificationRoom(room)
+        )
         {
             (In ??= []).Add(room);
             return;

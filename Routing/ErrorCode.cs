@@ -1,6 +1,8 @@
 namespace Dmb.Routing;
 
-/// <summary>Why something was refused: the codes that HTTP's problems and the sockets' errors share (docs/protocol.md §3).</summary>
+/// <summary>
+/// Why something was refused: the codes that HTTP's problems and the sockets' errors share (docs/protocol.md §3).
+/// </summary>
 internal static class ErrorCode
 {
     public const string BadJson = "bad_json";
@@ -39,7 +41,13 @@ internal class RefusedException(string code, string message, Exception? cause = 
 
     /// <summary>The <c>error</c> of an ack, members in the order of docs/protocol.md §4.</summary>
     public byte[] ToJson() =>
-    [
-        .. "{\"code\":"u8, .. JsonText.Quote(Code), .. ",\"message\":"u8, .. JsonText.Quote(Message), .. ",\"retry\":"u8, .. Retry ? "true"u8 : "false"u8, .. "}"u8,
-    ];
+        [
+            .. "{\"code\":"u8,
+            .. JsonText.Quote(Code),
+            .. ",\"message\":"u8,
+            .. JsonText.Quote(Message),
+            .. ",\"retry\":"u8,
+            .. Retry ? "true"u8 : "false"u8,
+            .. "}"u8,
+        ];
 }

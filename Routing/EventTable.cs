@@ -42,9 +42,12 @@ internal sealed class EventTable
     public IEnumerable<EventRegistration> All() => _events.Values.OrderBy(e => e.Event, StringComparer.Ordinal);
 
     /// <summary>The registration of an event, or null if it is not registered.</summary>
-    public EventRegistration? Find(ReadOnlySpan<char> name) => _byCharacters.TryGetValue(name, out var registration) ? registration : null;
+    public EventRegistration? Find(ReadOnlySpan<char> name) =>
+        _byCharacters.TryGetValue(name, out var registration) ? registration : null;
 
-    /// <summary>Registers an event, or replaces its default room. A default room that is no bus counts as none.</summary>
+    /// <summary>
+    /// Registers an event, or replaces its default room. A default room that is no bus counts as none.
+    /// </summary>
     /// <exception cref="RefusedException">The name is not an event's, or the table is full.</exception>
     public EventRegistration Register(string name, string? defaultRoom, out bool alreadyRegistered)
     {
@@ -69,14 +72,19 @@ internal sealed class EventTable
             alreadyRegistered = _events.ContainsKey(name);
             if (!alreadyRegistered && _events.Count >= _max)
             {
-                throw new RefusedException(ErrorCode.TooManyEvents, $"{_max} events are registered, which is the limit.");
+                throw new RefusedException(
+                    ErrorCode.TooManyEvents,
+                    $"{_max} events are registered, which is the limit."
+                );
             }
 
             return _events[name] = registration;
         }
     }
 
-    /// <summary>Forgets an event; one of the default table goes back to its default. False when it wasn't registered.</summary>
+    /// <summary>
+    /// Forgets an event; one of the default table goes back to its default. False when it wasn't registered.
+    /// </summary>
     public bool Remove(string name)
     {
         lock (_writing)
@@ -106,7 +114,11 @@ internal sealed class EventTable
 
         lock (_writing)
         {
-            if (Names.IsEvent(name) && !name.StartsWith(Reserved, StringComparison.Ordinal) && (_events.ContainsKey(name) || _events.Count < _max))
+            if (
+                Names.IsEvent(name)
+                && !name.StartsWith(Reserved, StringComparison.Ordinal)
+                && (_events.ContainsKey(name) || _events.Count < _max)
+            )
             {
                 _events[name] = new EventRegistration(name, BusOrNull(defaultRoom));
             }

@@ -16,12 +16,15 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTele
     /// <summary>Messages waiting for the loop before publishers wait too.</summary>
     private const int QueuedMax = 256;
 
-    /// <summary>What one round queues at a subscriber before it flushes: far from what would make it a slow consumer.</summary>
+    /// <summary>
+    /// What one round queues at a subscriber before it flushes: far from what would make it a slow consumer.
+    /// </summary>
     private readonly int _batchMessagesMax = Math.Clamp(options.MaxPendingMessages / 4, 1, 64);
     private readonly int _batchBytesMax = Math.Min(options.MaxPendingBytes / 4, 65_536);
 
-    private readonly Channel<Queued> _queue =
-        Channel.CreateBounded<Queued>(new BoundedChannelOptions(QueuedMax) { SingleReader = true });
+    private readonly Channel<Queued> _queue = Channel.CreateBounded<Queued>(
+        new BoundedChannelOptions(QueuedMax) { SingleReader = true }
+    );
 
     [ThreadStatic]
     private static Round? _round;
@@ -69,7 +72,8 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTele
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        // What was taken is delivered, also when the node stops: the server, and with it all publishers, has stopped before.
+        // What was taken is delivered, also when the node stops: the server, and with it all publishers, has stopped
+        // before.
         using var stopping = stoppingToken.Register(() => _queue.Writer.Complete());
         var reader = _queue.Reader;
         var round = new Round();
@@ -91,7 +95,9 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTele
         }
     }
 
-    /// <summary>The rooms with members on this node, how many members that is, and whether messages wait for one of them.</summary>
+    /// <summary>
+    /// The rooms with members on this node, how many members that is, and whether messages wait for one of them.
+    /// </summary>
     private Span<Room> Find(string[] names, Round round, out int members, out bool mustQueue)
     {
         (members, mustQueue) = (0, false);
@@ -121,7 +127,9 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTele
     /// <summary>A class, so that the channel's code is there before the node starts, and not compiled then.</summary>
     private sealed record Queued(Envelope Envelope, Room[] Rooms);
 
-    /// <summary>Messages delivered together, and the subscribers that are to be flushed after the last of them.</summary>
+    /// <summary>
+    /// Messages delivered together, and the subscribers that are to be flushed after the last of them.
+    /// </summary>
     private sealed class Round
     {
         private readonly HashSet<Subscriber> _reached = [];
@@ -142,7 +150,9 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTele
 
         /// <param name="envelope">What to deliver.</param>
         /// <param name="rooms">Where.</param>
-        /// <param name="isAlone">Nothing else is to be joined with it: it is written at once, while the subscriber is at hand.</param>
+        /// <param name="isAlone">
+        /// Nothing else is to be joined with it: it is written at once, while the subscriber is at hand.
+        /// </param>
         /// <param name="telemetry">Counts it.</param>
         public void Deliver(Envelope envelope, Span<Room> rooms, bool isAlone, BrokerTelemetry telemetry)
         {

@@ -10,10 +10,13 @@ internal static class Gap
 
     /// <summary>The data: how many messages of a room are missing, or null where that is unknown, and why.</summary>
     public static byte[] ToJson(string room, long? lost, string? why) =>
-    [
-        .. "{\"room\":"u8, .. JsonText.Quote(room), .. ",\"lost\":"u8, .. Encoding.ASCII.GetBytes(lost?.ToString(CultureInfo.InvariantCulture) ?? "null"),
-        .. why is null ? "}"u8 : [.. ",\"why\":"u8, .. JsonText.Quote(why), .. "}"u8],
-    ];
+        [
+            .. "{\"room\":"u8,
+            .. JsonText.Quote(room),
+            .. ",\"lost\":"u8,
+            .. Encoding.ASCII.GetBytes(lost?.ToString(CultureInfo.InvariantCulture) ?? "null"),
+            .. why is null ? "}"u8 : [.. ",\"why\":"u8, .. JsonText.Quote(why), .. "}"u8],
+        ];
 
     /// <summary>What is told in the place of messages of a room, the last of which was at a position.</summary>
     public static Envelope ToEnvelope(string room, long lost, StreamPosition last) =>

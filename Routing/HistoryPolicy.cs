@@ -7,7 +7,10 @@ namespace Dmb.Routing;
 /// <param name="Ttl">How long each of them.</param>
 internal readonly record struct HistoryLimits(int Size, TimeSpan Ttl);
 
-/// <summary>Which rooms keep a history: the first of <see cref="HistoryOptions.HistoryRooms"/> that fits, or else <see cref="HistoryOptions.HistorySize"/>.</summary>
+/// <summary>
+/// Which rooms keep a history: the first of <see cref="HistoryOptions.HistoryRooms"/> that fits, or else
+/// <see cref="HistoryOptions.HistorySize"/>.
+/// </summary>
 internal sealed class HistoryPolicy
 {
     private const int SizeMax = 10_000;
@@ -19,14 +22,21 @@ internal sealed class HistoryPolicy
     public HistoryPolicy(HistoryOptions options)
     {
         _default = Limits(options.HistorySize, options.HistoryTtl);
-        _patterns = [.. options.HistoryRooms.Select(entry => Read(entry, options.HistoryTtl) ?? throw new ArgumentException(entry))];
+        _patterns =
+        [
+            .. options.HistoryRooms.Select(entry =>
+                Read(entry, options.HistoryTtl) ?? throw new ArgumentException(entry)
+            ),
+        ];
         IsOn = _default.Size > 0 || Array.Exists(_patterns, pattern => pattern.Limits.Size > 0);
     }
 
     /// <summary>Whether any room keeps a history.</summary>
     public bool IsOn { get; }
 
-    /// <summary>Whether an entry is <c>room=size</c> or <c>room=size/seconds</c>; a room's last character may be a <c>*</c>.</summary>
+    /// <summary>
+    /// Whether an entry is <c>room=size</c> or <c>room=size/seconds</c>; a room's last character may be a <c>*</c>.
+    /// </summary>
     public static bool IsPattern(string entry) => Read(entry, TimeSpan.Zero) is not null;
 
     /// <summary>What a room keeps. What backends hear is stored elsewhere.</summary>
@@ -68,7 +78,8 @@ internal sealed class HistoryPolicy
         return false;
     }
 
-    private static HistoryLimits Limits(int size, TimeSpan ttl) => ttl > TimeSpan.Zero ? new HistoryLimits(size, ttl) : default;
+    private static HistoryLimits Limits(int size, TimeSpan ttl) =>
+        ttl > TimeSpan.Zero ? new HistoryLimits(size, ttl) : default;
 
     private static Pattern? Read(string entry, TimeSpan ttl)
     {
@@ -79,7 +90,11 @@ internal sealed class HistoryPolicy
         }
 
         var (name, numbers) = (entry[..equals], entry[(equals + 1)..].Split('/'));
-        if (numbers.Length > 2 || !TryNumber(numbers[0], SizeMax, out var size) || name.AsSpan(0, name.Length - 1).Contains('*'))
+        if (
+            numbers.Length > 2
+            || !TryNumber(numbers[0], SizeMax, out var size)
+            || name.AsSpan(0, name.Length - 1).Contains('*')
+        )
         {
             return null;
         }

@@ -16,19 +16,24 @@ internal enum Taken
 }
 
 /// <summary>
-/// The promise between nodes: an envelope reaches the subscribers of its rooms on every node, each once, one publisher's
-/// envelopes to one room in order.
+/// The promise between nodes: an envelope reaches the subscribers of its rooms on every node, each once, one
+/// publisher's envelopes to one room in order.
 /// </summary>
 internal interface IBackplane
 {
-    /// <summary>Hands an envelope to all nodes, this one included. Its data may be reused once this completes.</summary>
+    /// <summary>
+    /// Hands an envelope to all nodes, this one included. Its data may be reused once this completes.
+    /// </summary>
     /// <exception cref="RefusedException">The backplane is down, and the outage policy says to refuse.</exception>
     ValueTask<Taken> PublishAsync(Envelope envelope);
 
     /// <summary>Completes when what is published to the room from now on, on any node, comes to this one.</summary>
     ValueTask SubscribeAsync(string room);
 
-    /// <summary>The id of the message that came first with this key within <see cref="RoutingOptions.IdempotencyWindow"/>, on any node; null if it is this one.</summary>
+    /// <summary>
+    /// The id of the message that came first with this key within <see cref="RoutingOptions.IdempotencyWindow"/>, on
+    /// any node; null if it is this one.
+    /// </summary>
     ValueTask<string?> FirstIdAsync(string key, string id);
 
     /// <summary>Tells the other nodes that an event was registered or removed here.</summary>
@@ -85,8 +90,13 @@ internal sealed class BackplaneState
 {
     private volatile string? _why;
 
-    public BackplaneState(BrokerTelemetry telemetry) => telemetry.Meter.CreateObservableGauge(
-        "dmb.backplane.up", () => Why is null ? 1L : 0L, unit: null, "Whether messages go to and come from all nodes: 1 or 0.");
+    public BackplaneState(BrokerTelemetry telemetry) =>
+        telemetry.Meter.CreateObservableGauge(
+            "dmb.backplane.up",
+            () => Why is null ? 1L : 0L,
+            unit: null,
+            "Whether messages go to and come from all nodes: 1 or 0."
+        );
 
     /// <summary>Raised with true when the backplane came up, with false when it went down.</summary>
     public event Action<bool>? Changed;

@@ -1,6 +1,8 @@
 namespace Dmb.Routing;
 
-/// <summary>The keys of lately accepted messages and the ids they got: the same key again is the same message.</summary>
+/// <summary>
+/// The keys of lately accepted messages and the ids they got: the same key again is the same message.
+/// </summary>
 internal sealed class IdempotencyTable(RoutingOptions options, TimeProvider time)
 {
     private readonly Lock _lock = new();
@@ -8,8 +10,8 @@ internal sealed class IdempotencyTable(RoutingOptions options, TimeProvider time
     private readonly Queue<Entry> _byAge = new();
 
     /// <summary>
-    /// Takes a key. True for the first one, who then says in <paramref name="id"/> which id the message has, or why it was
-    /// refused; later callers find it there.
+    /// Takes a key. True for the first one, who then says in <paramref name="id"/> which id the message has, or why it
+    /// was refused; later callers find it there.
     /// </summary>
     public bool TryTake(string key, out TaskCompletionSource<string> id)
     {

@@ -96,7 +96,12 @@ internal sealed class JoinOperation(Subscriber subscriber, bool isHeld) : IAsync
     }
 
     private static JoinedRoom Outcome(
-        string room, StreamPosition since, StreamPosition position, int kept, bool isExpired)
+        string room,
+        StreamPosition since,
+        StreamPosition position,
+        int kept,
+        bool isExpired
+    )
     {
         if (since.Epoch != position.Epoch || since.Seq > position.Seq)
         {
@@ -116,10 +121,14 @@ internal sealed class JoinOperation(Subscriber subscriber, bool isHeld) : IAsync
         {
             for (var i = 0; i < envelope.Rooms.Length; i++)
             {
-                if (subscriber.Memberships.TryGetValue(envelope.Rooms[i], out var membership)
-                    && (envelope.Positions![i].IsNone
-                        ? withoutPosition
-                        : membership.Room.Reaches(membership, envelope.Positions[i])))
+                if (
+                    subscriber.Memberships.TryGetValue(envelope.Rooms[i], out var membership)
+                    && (
+                        envelope.Positions![i].IsNone
+                            ? withoutPosition
+                            : membership.Room.Reaches(membership, envelope.Positions[i])
+                    )
+                )
                 {
                     return true;
                 }

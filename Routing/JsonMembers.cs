@@ -3,7 +3,9 @@ using System.Text.Json;
 
 namespace Dmb.Routing;
 
-/// <summary>An object as it was sent, and its members; of one that comes twice the last counts, unknown ones are skipped.</summary>
+/// <summary>
+/// An object as it was sent, and its members; of one that comes twice the last counts, unknown ones are skipped.
+/// </summary>
 internal readonly struct JsonMembers
 {
     private readonly ReadOnlyMemory<byte> _json;
@@ -30,7 +32,9 @@ internal readonly struct JsonMembers
             var isObject = reader.TokenType == JsonTokenType.StartObject;
             reader.Skip();
             reader.Read();
-            return isObject ? new JsonMembers(json, options, code) : throw new RefusedException(code, "It is no object.");
+            return isObject
+                ? new JsonMembers(json, options, code)
+                : throw new RefusedException(code, "It is no object.");
         }
         catch (JsonException e)
         {
@@ -42,7 +46,11 @@ internal readonly struct JsonMembers
     /// <exception cref="RefusedException">It is of another type, or no text (an escaped lone surrogate).</exception>
     public string? Text(string name) =>
         TextOrNull(name)
-            ?? (Raw(name).Span is [] or [(byte)'n', ..] ? null : throw new RefusedException(_code, $"The member {name} is a string or a number."));
+        ?? (
+            Raw(name).Span is [] or [(byte)'n', ..]
+                ? null
+                : throw new RefusedException(_code, $"The member {name} is a string or a number.")
+        );
 
     /// <summary>A member's text, or null when it has none.</summary>
     public string? TextOrNull(string name)

@@ -16,13 +16,19 @@ internal static class JsonText
 
     private static ReadOnlySpan<byte> ByteOrderMark => [0xEF, 0xBB, 0xBF];
 
-    /// <summary>The string that the reader stands on, or null when it has no text (an escaped lone surrogate).</summary>
+    /// <summary>
+    /// The string that the reader stands on, or null when it has no text (an escaped lone surrogate).
+    /// </summary>
     public static string? Read(ref Utf8JsonReader reader) => HasText(ref reader) ? reader.GetString() : null;
 
     /// <summary>Whether the name or string that the reader stands on is this one.</summary>
-    public static bool Is(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8Text) => HasText(ref reader) && reader.ValueTextEquals(utf8Text);
+    public static bool Is(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8Text) =>
+        HasText(ref reader) && reader.ValueTextEquals(utf8Text);
 
-    /// <summary>Whether its escapes make text: the framework throws where they don't, which a client could make it do a thousand times.</summary>
+    /// <summary>
+    /// Whether its escapes make text: the framework throws where they don't, which a client could make it do a thousand
+    /// times.
+    /// </summary>
     private static bool HasText(ref Utf8JsonReader reader)
     {
         if (!reader.ValueIsEscaped)
@@ -34,7 +40,10 @@ internal static class JsonText
         var isHalf = false;
         for (var at = rest.IndexOf((byte)'\\'); at >= 0; at = rest.IndexOf((byte)'\\'))
         {
-            var unit = rest[at + 1] == 'u' && Utf8Parser.TryParse(rest.Slice(at + 2, 4), out ushort parsed, out _, 'x') ? (char)parsed : ' ';
+            var unit =
+                rest[at + 1] == 'u' && Utf8Parser.TryParse(rest.Slice(at + 2, 4), out ushort parsed, out _, 'x')
+                    ? (char)parsed
+                    : ' ';
             if (isHalf != char.IsLowSurrogate(unit) || (isHalf && at > 0))
             {
                 return false;
@@ -48,8 +57,9 @@ internal static class JsonText
     }
 
     /// <summary>What needs no escape, and is most ids and rooms.</summary>
-    private static readonly SearchValues<char> Plain =
-        SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:@+");
+    private static readonly SearchValues<char> Plain = SearchValues.Create(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:@+"
+    );
 
     /// <summary>Escapes what JSON has to (RFC 8259 §7), and leaves the plus of a phone number alone.</summary>
     public static readonly JavaScriptEncoder Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
@@ -63,7 +73,8 @@ internal static class JsonText
     }
 
     /// <summary>How many bytes <see cref="Quote(string)"/> gives.</summary>
-    public static int QuotedLength(string text) => 2 + (IsPlain(text) ? text.Length : JsonEncodedText.Encode(text, Encoder).EncodedUtf8Bytes.Length);
+    public static int QuotedLength(string text) =>
+        2 + (IsPlain(text) ? text.Length : JsonEncodedText.Encode(text, Encoder).EncodedUtf8Bytes.Length);
 
     /// <summary>Writes what <see cref="Quote(string)"/> gives, and counts its bytes.</summary>
     public static int Quote(string text, Span<byte> target)
@@ -114,8 +125,16 @@ internal static class JsonText
         return text;
     }
 
-    /// <summary>Several runs of bytes as one. (A collection expression adds spans to a list, byte after byte.)</summary>
-    public static byte[] Concat(ReadOnlySpan<byte> first, ReadOnlySpan<byte> second, ReadOnlySpan<byte> third, ReadOnlySpan<byte> fourth, ReadOnlySpan<byte> fifth)
+    /// <summary>
+    /// Several runs of bytes as one. (A collection expression adds spans to a list, byte after byte.)
+    /// </summary>
+    public static byte[] Concat(
+        ReadOnlySpan<byte> first,
+        ReadOnlySpan<byte> second,
+        ReadOnlySpan<byte> third,
+        ReadOnlySpan<byte> fourth,
+        ReadOnlySpan<byte> fifth
+    )
     {
         var all = new byte[first.Length + second.Length + third.Length + fourth.Length + fifth.Length];
         var rest = all.AsSpan();

@@ -1,10 +1,16 @@
 namespace Dmb.Routing;
 
 /// <summary>
-/// The histories of a node that runs alone, in its memory: counts and keeps what is published to rooms that keep a history, and hands
-/// it to the fan-out in the order of the count.
+/// The histories of a node that runs alone, in its memory: counts and keeps what is published to rooms that keep a
+/// history, and hands it to the fan-out in the order of the count.
 /// </summary>
-internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, RoomTable present, HistoryOptions options, TimeProvider time)
+internal sealed class LocalHistory(
+    HistoryPolicy policy,
+    FanOut fanOut,
+    RoomTable present,
+    HistoryOptions options,
+    TimeProvider time
+)
 {
     /// <summary>Rooms whose counts are remembered; past that the quiet ones are forgotten.</summary>
     private const int RoomsMax = 1_000_000;
@@ -24,7 +30,9 @@ internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, RoomTabl
     /// <summary>The life of counts that begin now: another one since any count was forgotten.</summary>
     private string _epoch = StreamPosition.NewEpoch();
 
-    /// <summary>Keeps a message and delivers it. Completes when it was delivered or has its place in the queue.</summary>
+    /// <summary>
+    /// Keeps a message and delivers it. Completes when it was delivered or has its place in the queue.
+    /// </summary>
     public ValueTask PublishAsync(Envelope envelope)
     {
         if (!policy.KeepsAny(envelope.Rooms))
@@ -125,14 +133,19 @@ internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, RoomTabl
         }
 
         Expire(entry, limits);
-        var messages = entry.Messages.Select(node => node.Value.Envelope)
-            .Where(envelope => envelope.PositionIn(request.Room) is var position && (position.Epoch != since.Epoch || position.Seq > since.Seq));
+        var messages = entry
+            .Messages.Select(node => node.Value.Envelope)
+            .Where(envelope =>
+                envelope.PositionIn(request.Room) is var position
+                && (position.Epoch != since.Epoch || position.Seq > since.Seq)
+            );
         return new RoomHistory(entry.Position, [.. messages], entry.IsLastExpired);
     }
 
     /// <summary>
-    /// Gives a message its places, and keeps it. A room with members takes its messages in turn, one after the other, so that a
-    /// subscriber gets them in the order of the count; a room without members does not wait: a later join asks where it stands after that.
+    /// Gives a message its places, and keeps it. A room with members takes its messages in turn, one after the other,
+    /// so that a subscriber gets them in the order of the count; a room without members does not wait: a later join
+    /// asks where it stands after that.
     /// </summary>
     private Entry[] Count(Envelope envelope)
     {
@@ -260,11 +273,16 @@ internal sealed class LocalHistory(HistoryPolicy policy, FanOut fanOut, RoomTabl
         _keptBytes -= node.Value.Bytes;
     }
 
-    /// <summary>Forgets the counts of rooms that have been quiet the longest, and all of those whose time is up.</summary>
+    /// <summary>
+    /// Forgets the counts of rooms that have been quiet the longest, and all of those whose time is up.
+    /// </summary>
     private void ForgetQuiet()
     {
         var quiet = _rooms.Where(room => room.Value.Messages.Count == 0).OrderBy(room => room.Value.Used).ToArray();
-        var forgotten = Math.Max(RoomsMax / 10, quiet.Count(room => time.GetElapsedTime(room.Value.Used) >= options.PositionTtl));
+        var forgotten = Math.Max(
+            RoomsMax / 10,
+            quiet.Count(room => time.GetElapsedTime(room.Value.Used) >= options.PositionTtl)
+        );
         foreach (var (room, entry) in quiet.Take(forgotten))
         {
             Forget(room, entry);

@@ -7,7 +7,10 @@ internal static class MessageId
 {
     private const int RandomBytes = 10;
 
-    /// <summary>Ids for which the system is asked for random bytes at once: asked for each, it would cost more than all the rest of an id.</summary>
+    /// <summary>
+    /// Ids for which the system is asked for random bytes at once: asked for each, it would cost more than all the rest
+    /// of an id.
+    /// </summary>
     private const int Ids = 256;
 
     [ThreadStatic]

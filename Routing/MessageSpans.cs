@@ -24,18 +24,39 @@ internal static class MessageSpans
     }
 
     /// <summary>A message of a sampled trace arrived at this node.</summary>
-    public static Activity? Receive(Envelope envelope) => IsTraced(envelope)
-        ? Carry(envelope, Start(
-            "receive", "receive", ActivityKind.Consumer, Parse(envelope.Traceparent), envelope, isLinked: true))
-        : null;
+    public static Activity? Receive(Envelope envelope) =>
+        IsTraced(envelope)
+            ? Carry(
+                envelope,
+                Start(
+                    "receive",
+                    "receive",
+                    ActivityKind.Consumer,
+                    Parse(envelope.Traceparent),
+                    envelope,
+                    isLinked: true
+                )
+            )
+            : null;
 
     /// <summary>A message of a sampled trace is handed to this node's sessions.</summary>
-    public static Activity? Deliver(Envelope envelope) => IsTraced(envelope)
-        ? Carry(envelope, Start(
-            "deliver", "process", ActivityKind.Consumer, Parse(envelope.Traceparent), envelope, isLinked: false))
-        : null;
+    public static Activity? Deliver(Envelope envelope) =>
+        IsTraced(envelope)
+            ? Carry(
+                envelope,
+                Start(
+                    "deliver",
+                    "process",
+                    ActivityKind.Consumer,
+                    Parse(envelope.Traceparent),
+                    envelope,
+                    isLinked: false
+                )
+            )
+            : null;
 
-    private static bool IsTraced(Envelope envelope) => envelope.Traceparent is not null && Tracing.Source.HasListeners();
+    private static bool IsTraced(Envelope envelope) =>
+        envelope.Traceparent is not null && Tracing.Source.HasListeners();
 
     private static ActivityContext Parse(string? traceparent) =>
         traceparent is not null && ActivityContext.TryParse(traceparent, null, isRemote: true, out var context)
@@ -43,15 +64,26 @@ internal static class MessageSpans
             : default;
 
     private static Activity? Start(
-        string name, string type, ActivityKind kind, ActivityContext parent, Envelope envelope, bool isLinked)
+        string name,
+        string type,
+        ActivityKind kind,
+        ActivityContext parent,
+        Envelope envelope,
+        bool isLinked
+    )
     {
         var room = Destination(envelope, 0);
         var span = Tracing.Source.StartActivity(
-            name == "deliver" ? name : $"{name} {room}", kind, parent, tags: null,
-            isLinked ? [new ActivityLink(parent)] : null);
+            name == "deliver" ? name : $"{name} {room}",
+            kind,
+            parent,
+            tags: null,
+            isLinked ? [new ActivityLink(parent)] : null
+        );
         if (span is { IsAllDataRequested: true })
         {
-            Tracing.Describe(span, name, type, room)
+            Tracing
+                .Describe(span, name, type, room)
                 .SetTag("messaging.message.id", envelope.Id)
                 .SetTag("messaging.message.body.size", envelope.Data.Length)
                 .SetTag("dmb.event", envelope.Event);

@@ -16,7 +16,8 @@ internal static class Names
     public const int MaxIdLength = 64;
 
     /// <summary>What an event's name looks like, for people.</summary>
-    public const string EventForm = "An event's name is 1 to 128 of A-Z a-z 0-9 _ . : -, and begins with a letter, a digit or _.";
+    public const string EventForm =
+        "An event's name is 1 to 128 of A-Z a-z 0-9 _ . : -, and begins with a letter, a digit or _.";
 
     /// <summary>What a room's name looks like, for people.</summary>
     public const string RoomForm = "A room's name is 1 to 200 bytes of UTF-8 without control characters, spaces or *.";
@@ -33,9 +34,7 @@ internal static class Names
 
     /// <summary><c>^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$</c></summary>
     public static bool IsEvent(ReadOnlySpan<char> name) =>
-        name.Length is > 0 and <= MaxEventLength
-        && Word.Contains(name[0])
-        && !name.ContainsAnyExcept(EventCharacters);
+        name.Length is > 0 and <= MaxEventLength && Word.Contains(name[0]) && !name.ContainsAnyExcept(EventCharacters);
 
     /// <summary>
     /// Names that Socket.IO clients use for events of their own: a client 4.x that is sent one drops the connection.
@@ -69,14 +68,18 @@ internal static class Names
     public static bool IsUser(ReadOnlySpan<char> user) =>
         user.Length is > 0 and <= MaxRoomBytes && Encoding.UTF8.GetByteCount(user) <= MaxRoomBytes && !HasControl(user);
 
-    /// <summary>A room of the form <c>type:key</c>: a valid one that matches <c>^\w+:</c> with ASCII's <c>\w</c>.</summary>
+    /// <summary>
+    /// A room of the form <c>type:key</c>: a valid one that matches <c>^\w+:</c> with ASCII's <c>\w</c>.
+    /// </summary>
     public static bool IsNotificationRoom(ReadOnlySpan<char> name)
     {
         var colon = name.IndexOf(':');
         return colon > 0 && !name[..colon].ContainsAnyExcept(Word) && IsRoom(name);
     }
 
-    /// <summary>A message id or idempotency key that a publisher brought: 1 to 64 characters, none a control character.</summary>
+    /// <summary>
+    /// A message id or idempotency key that a publisher brought: 1 to 64 characters, none a control character.
+    /// </summary>
     public static bool IsId(ReadOnlySpan<char> id) => id.Length is > 0 and <= MaxIdLength && !HasControl(id);
 
     private static bool HasControl(ReadOnlySpan<char> text)

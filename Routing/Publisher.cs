@@ -10,9 +10,16 @@ internal readonly record struct Published(string? Id, bool Duplicate, Taken Take
     public static readonly Published Ignored;
 }
 
-/// <summary>The one way in: reads where a message wants to go, addresses it, stamps it, and hands it to the backplane.</summary>
+/// <summary>
+/// The one way in: reads where a message wants to go, addresses it, stamps it, and hands it to the backplane.
+/// </summary>
 internal sealed class Publisher(
-    IBackplane backplane, IdempotencyTable idempotency, RoutingOptions options, TimeProvider time, BrokerTelemetry telemetry)
+    IBackplane backplane,
+    IdempotencyTable idempotency,
+    RoutingOptions options,
+    TimeProvider time,
+    BrokerTelemetry telemetry
+)
 {
     /// <summary>How a message's JSON is read: as RFC 8259 has it, no deeper than the limit.</summary>
     public JsonReaderOptions ReaderOptions { get; } = new() { MaxDepth = options.MaxJsonDepth };
@@ -47,7 +54,13 @@ internal sealed class Publisher(
     /// <param name="traceparent">The trace that it came with (W3C Trace Context), or null.</param>
     /// <exception cref="RefusedException">Its <c>_in</c> names too many rooms.</exception>
     public async ValueTask<Published> PublishAsync(
-        EventRegistration? registration, ReadOnlyMemory<byte> data, Address address, string? key, string? id, string? traceparent = null)
+        EventRegistration? registration,
+        ReadOnlyMemory<byte> data,
+        Address address,
+        string? key,
+        string? id,
+        string? traceparent = null
+    )
     {
         if (Prepare(registration, data, address, id) is not { } envelope)
         {
@@ -64,7 +77,9 @@ internal sealed class Publisher(
         return published;
     }
 
-    /// <summary>Checks and addresses a message as <see cref="PublishAsync"/> does; null when its event is not registered.</summary>
+    /// <summary>
+    /// Checks and addresses a message as <see cref="PublishAsync"/> does; null when its event is not registered.
+    /// </summary>
     public Envelope? Prepare(EventRegistration? registration, ReadOnlyMemory<byte> data, Address address, string? id)
     {
         if (registration is null)
@@ -75,7 +90,10 @@ internal sealed class Publisher(
 
         if (address.InCount > options.MaxIn)
         {
-            throw new RefusedException(ErrorCode.TooManyRooms, $"_in names {address.InCount} rooms; the limit is {options.MaxIn}.");
+            throw new RefusedException(
+                ErrorCode.TooManyRooms,
+                $"_in names {address.InCount} rooms; the limit is {options.MaxIn}."
+            );
         }
 
         if (address.LeftOut > 0)
@@ -84,7 +102,12 @@ internal sealed class Publisher(
         }
 
         telemetry.Published.Add(1);
-        return new Envelope(registration.Event, id ?? MessageId.New(time), Union(registration.DefaultRoom, address), data);
+        return new Envelope(
+            registration.Event,
+            id ?? MessageId.New(time),
+            Union(registration.DefaultRoom, address),
+            data
+        );
     }
 
     /// <summary>Publishes one of the broker's own events to rooms that it names; gives the message id.</summary>

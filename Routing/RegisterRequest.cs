@@ -5,7 +5,10 @@ namespace Dmb.Routing;
 /// <summary>The body of a registration: <c>{"event":…,"default_room":…?}</c>.</summary>
 internal readonly record struct RegisterRequest(string Event, string? DefaultRoom)
 {
-    /// <summary>Reads it from one JSON value; null when it is no object with a string <c>event</c>. A default room that is no string is none.</summary>
+    /// <summary>
+    /// Reads it from one JSON value; null when it is no object with a string <c>event</c>. A default room that is no
+    /// string is none.
+    /// </summary>
     public static RegisterRequest? Read(ReadOnlySpan<byte> json, JsonReaderOptions options)
     {
         string? name = null;

@@ -1,6 +1,8 @@
 namespace Dmb.Routing;
 
-/// <summary>Subscribers addressed together on this node. Joining and leaving cost the same in a room of any size.</summary>
+/// <summary>
+/// Subscribers addressed together on this node. Joining and leaving cost the same in a room of any size.
+/// </summary>
 internal sealed class Room(string name)
 {
     private readonly Lock _lock = new();
@@ -17,13 +19,20 @@ internal sealed class Room(string name)
     /// <summary>How many subscribers are in it now.</summary>
     public int Count => Volatile.Read(ref _count);
 
-    /// <summary>Whether messages to this room wait in <see cref="FanOut"/>: what comes later has to queue behind them.</summary>
+    /// <summary>
+    /// Whether messages to this room wait in <see cref="FanOut"/>: what comes later has to queue behind them.
+    /// </summary>
     public bool HasQueued => Volatile.Read(ref _queued) > 0;
 
-    /// <summary>Notes that messages to this room were queued, or, with less than none, that they were delivered.</summary>
+    /// <summary>
+    /// Notes that messages to this room were queued, or, with less than none, that they were delivered.
+    /// </summary>
     public void AddQueued(int messages) => Interlocked.Add(ref _queued, messages);
 
-    /// <summary>Up to where the room's messages were handed to its subscribers here; none until that is known, or in a room without history.</summary>
+    /// <summary>
+    /// Up to where the room's messages were handed to its subscribers here; none until that is known, or in a room
+    /// without history.
+    /// </summary>
     public StreamPosition Last
     {
         get
@@ -36,14 +45,18 @@ internal sealed class Room(string name)
     }
 
     /// <summary>
-    /// Puts a subscriber in: what comes behind <see cref="Last"/> reaches it. False when the room was taken out of the table meanwhile:
-    /// then look it up again.
+    /// Puts a subscriber in: what comes behind <see cref="Last"/> reaches it. False when the room was taken out of the
+    /// table meanwhile: then look it up again.
     /// </summary>
     public bool TryJoin(Subscriber subscriber, out Membership membership)
     {
         lock (_lock)
         {
-            membership = new Membership(this, subscriber) { Index = _count, After = _last.IsNone ? Membership.Unknown : _last.Seq };
+            membership = new Membership(this, subscriber)
+            {
+                Index = _count,
+                After = _last.IsNone ? Membership.Unknown : _last.Seq,
+            };
             if (_closed)
             {
                 return false;
@@ -61,8 +74,8 @@ internal sealed class Room(string name)
     }
 
     /// <summary>
-    /// Tells where the room's history stood after a subscriber had joined, which counts if it was unknown, and up to where it has the
-    /// messages already; gives the place from which on all reach it.
+    /// Tells where the room's history stood after a subscriber had joined, which counts if it was unknown, and up to
+    /// where it has the messages already; gives the place from which on all reach it.
     /// </summary>
     public StreamPosition Start(Membership membership, StreamPosition now, StreamPosition has)
     {
@@ -83,7 +96,10 @@ internal sealed class Room(string name)
                 membership.After = has.Seq;
             }
 
-            return _last with { Seq = membership.After };
+            return _last with
+            {
+                Seq = membership.After,
+            };
         }
     }
 
@@ -105,7 +121,9 @@ internal sealed class Room(string name)
         }
     }
 
-    /// <summary>Whether a message reaches a subscriber of this room because it is in it, and not by being replayed.</summary>
+    /// <summary>
+    /// Whether a message reaches a subscriber of this room because it is in it, and not by being replayed.
+    /// </summary>
     public bool Reaches(Membership membership, StreamPosition message)
     {
         lock (_lock)
@@ -133,8 +151,8 @@ internal sealed class Room(string name)
     }
 
     /// <summary>
-    /// Copies the subscribers to the front of <paramref name="target"/>, which grows as needed, and counts them. Of a message at a
-    /// position, those that lack it: none if it was handed out before.
+    /// Copies the subscribers to the front of <paramref name="target"/>, which grows as needed, and counts them. Of a
+    /// message at a position, those that lack it: none if it was handed out before.
     /// </summary>
     public int CopyTo(ref Subscriber[] target, StreamPosition position = default)
     {

@@ -1,12 +1,14 @@
 namespace Dmb.Routing;
 
 /// <summary>
-/// Puts subscribers in rooms, and gives those who come back what they missed (docs/protocol.md §7). What is live waits while what was
-/// missed is replayed; each message comes once, its positions deciding.
+/// Puts subscribers in rooms, and gives those who come back what they missed (docs/protocol.md §7). What is live waits
+/// while what was missed is replayed; each message comes once, its positions deciding.
 /// </summary>
 internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPolicy policy)
 {
-    /// <summary>Rooms up to which they are joined on the thread that saw the wish come; more would keep others waiting.</summary>
+    /// <summary>
+    /// Rooms up to which they are joined on the thread that saw the wish come; more would keep others waiting.
+    /// </summary>
     private const int InlineMax = 32;
 
     /// <summary>Puts a subscriber that missed nothing in rooms.</summary>
@@ -14,14 +16,22 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
         JoinAsync(subscriber, [.. names.Select(name => new RoomRequest(name))]);
 
     /// <summary>
-    /// Puts a subscriber in rooms. Completes when what is published to them from now on, on any node, reaches it. What it missed, and
-    /// then all that is live, comes when the operation is disposed.
+    /// Puts a subscriber in rooms. Completes when what is published to them from now on, on any node, reaches it. What
+    /// it missed, and then all that is live, comes when the operation is disposed.
     /// </summary>
     /// <param name="subscriber">Who.</param>
     /// <param name="requests">Where.</param>
-    /// <param name="isHeld">Whether all that comes from there waits for the replay, also for a session that missed nothing.</param>
-    /// <exception cref="RefusedException">What was missed can't be read now: then the subscriber is where it was before.</exception>
-    public async ValueTask<JoinOperation> JoinAsync(Subscriber subscriber, IReadOnlyList<RoomRequest> requests, bool isHeld = false)
+    /// <param name="isHeld">
+    /// Whether all that comes from there waits for the replay, also for a session that missed nothing.
+    /// </param>
+    /// <exception cref="RefusedException">
+    /// What was missed can't be read now: then the subscriber is where it was before.
+    /// </exception>
+    public async ValueTask<JoinOperation> JoinAsync(
+        Subscriber subscriber,
+        IReadOnlyList<RoomRequest> requests,
+        bool isHeld = false
+    )
     {
         if (requests.Count > InlineMax)
         {
@@ -29,13 +39,19 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
         }
 
         // Asked for together, so that many rooms wait as long as one.
-        foreach (var subscribing in requests.Select(request => backplane.SubscribeAsync(request.Room).Preserve()).ToArray())
+        foreach (
+            var subscribing in requests.Select(request => backplane.SubscribeAsync(request.Room).Preserve()).ToArray()
+        )
         {
             await subscribing;
         }
 
-        isHeld |= policy.IsOn && requests.Any(request =>
-            policy.Keeps(request.Room) && (request.Since is not null || rooms.Find(request.Room) is not { Last.IsNone: false }));
+        isHeld |=
+            policy.IsOn
+            && requests.Any(request =>
+                policy.Keeps(request.Room)
+                && (request.Since is not null || rooms.Find(request.Room) is not { Last.IsNone: false })
+            );
         if (isHeld)
         {
             subscriber.Hold();
@@ -65,14 +81,21 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
         }
     }
 
-    private async ValueTask RecoverAsync(JoinOperation join, IReadOnlyList<RoomRequest> requests, Membership[] memberships)
+    private async ValueTask RecoverAsync(
+        JoinOperation join,
+        IReadOnlyList<RoomRequest> requests,
+        Membership[] memberships
+    )
     {
         var histories = new RoomHistory[requests.Count];
         var unread = new List<int>();
         for (var i = 0; i < histories.Length; i++)
         {
             var (room, since) = (memberships[i].Room, requests[i].Since);
-            if (policy.Keeps(room.Name) && (room.Last.IsNone || (since is { } place && place != room.Start(memberships[i], default, default))))
+            if (
+                policy.Keeps(room.Name)
+                && (room.Last.IsNone || (since is { } place && place != room.Start(memberships[i], default, default)))
+            )
             {
                 unread.Add(i);
             }
@@ -95,7 +118,9 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
 
         for (var i = 0; i < histories.Length; i++)
         {
-            var position = policy.Keeps(requests[i].Room) ? memberships[i].Room.Start(memberships[i], default, default) : default;
+            var position = policy.Keeps(requests[i].Room)
+                ? memberships[i].Room.Start(memberships[i], default, default)
+                : default;
             join.Add(requests[i], position, histories[i]);
         }
     }

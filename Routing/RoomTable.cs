@@ -8,8 +8,13 @@ internal sealed class RoomTable
 {
     private readonly ConcurrentDictionary<string, Room> _rooms = [];
 
-    public RoomTable(BrokerTelemetry telemetry) => telemetry.Meter.CreateObservableUpDownCounter(
-        "dmb.rooms", () => (long)Count, "{room}", "Rooms that have subscribers on this node.");
+    public RoomTable(BrokerTelemetry telemetry) =>
+        telemetry.Meter.CreateObservableUpDownCounter(
+            "dmb.rooms",
+            () => (long)Count,
+            "{room}",
+            "Rooms that have subscribers on this node."
+        );
 
     /// <summary>How many rooms have members.</summary>
     public int Count => _rooms.Count;
@@ -20,7 +25,9 @@ internal sealed class RoomTable
     /// <summary>The room of that name, or null when it has no member.</summary>
     public Room? Find(string name) => _rooms.GetValueOrDefault(name);
 
-    /// <summary>Puts a subscriber in a room of this node; what is published after this reaches it. False if it was in it before.</summary>
+    /// <summary>
+    /// Puts a subscriber in a room of this node; what is published after this reaches it. False if it was in it before.
+    /// </summary>
     public bool Join(Subscriber subscriber, string name, out Membership membership)
     {
         lock (subscriber.Memberships)
@@ -45,7 +52,8 @@ internal sealed class RoomTable
     {
         lock (subscriber.Memberships)
         {
-            return subscriber.Memberships.Count + names.Distinct().Count(name => !subscriber.Memberships.ContainsKey(name));
+            return subscriber.Memberships.Count
+                + names.Distinct().Count(name => !subscriber.Memberships.ContainsKey(name));
         }
     }
 

@@ -20,7 +20,9 @@ internal abstract class Subscriber
     /// <param name="room">By which of the envelope's rooms it is reached.</param>
     public bool Deliver(Envelope envelope, int room) => !TryHold(envelope, room) && Queue(envelope, room);
 
-    /// <summary>Hands it an envelope behind which none comes at once, and starts writing it; never blocks, never throws.</summary>
+    /// <summary>
+    /// Hands it an envelope behind which none comes at once, and starts writing it; never blocks, never throws.
+    /// </summary>
     public void DeliverNow(Envelope envelope, int room)
     {
         if (!TryHold(envelope, room))
@@ -42,9 +44,7 @@ internal abstract class Subscriber
     protected virtual bool MayHold(int messages, long bytes) => true;
 
     /// <summary>One could not be held: the subscriber has to end.</summary>
-    protected virtual void OnHeldTooMany()
-    {
-    }
+    protected virtual void OnHeldTooMany() { }
 
     /// <summary>From here on what is delivered waits, until <see cref="Release"/>.</summary>
     public void Hold() => Volatile.Write(ref _held, new Held());
@@ -144,7 +144,10 @@ internal sealed class Membership(Room room, Subscriber subscriber)
     /// <summary>Where it stands in the room's array; guarded by the room.</summary>
     public int Index { get; set; }
 
-    /// <summary>The number, in the life of the room's count, of the last message that it does not need, or <see cref="Unknown"/>; guarded by the room.</summary>
+    /// <summary>
+    /// The number, in the life of the room's count, of the last message that it does not need, or
+    /// <see cref="Unknown"/>; guarded by the room.
+    /// </summary>
     public long After { get; set; }
 
     /// <summary>It is not known yet where the room's history stood when it joined.</summary>

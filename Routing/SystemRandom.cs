@@ -4,11 +4,15 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Dmb.Routing;
 
-/// <summary>Unpredictable random bytes of the operating system. The framework's own would load OpenSSL for them: 6 MB, and time at the start.</summary>
+/// <summary>
+/// Unpredictable random bytes of the operating system. The framework's own would load OpenSSL for them: 6 MB, and time
+/// at the start.
+/// </summary>
 internal static class SystemRandom
 {
-    private static readonly SafeFileHandle? Source =
-        OperatingSystem.IsWindows() ? null : File.OpenHandle("/dev/urandom", share: FileShare.ReadWrite);
+    private static readonly SafeFileHandle? Source = OperatingSystem.IsWindows()
+        ? null
+        : File.OpenHandle("/dev/urandom", share: FileShare.ReadWrite);
 
     /// <summary>Fills all of it.</summary>
     public static void Fill(Span<byte> bytes)

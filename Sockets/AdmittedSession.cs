@@ -20,4 +20,5 @@ internal readonly record struct AdmittedSession(
     IDisposable Lease,
     Wire Wire,
     string? Agent = null,
-    byte[]? Answer = null);
+    byte[]? Answer = null
+);

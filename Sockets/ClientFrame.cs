@@ -16,7 +16,11 @@ namespace Dmb.Sockets;
 /// or string. Empty when no answer was asked for.
 /// </param>
 internal readonly record struct ClientFrame(
-    string? Event, ReadOnlyMemory<byte> Data, Address Address, ReadOnlyMemory<byte> Ack)
+    string? Event,
+    ReadOnlyMemory<byte> Data,
+    Address Address,
+    ReadOnlyMemory<byte> Ack
+)
 {
     /// <summary>
     /// Ignores data of a shape that says nothing, unless an answer was asked for (docs/protocol.md §4).

@@ -39,7 +39,11 @@ internal sealed record CloseReason(int Code, string Text, bool Reconnect, int Af
     public static readonly CloseReason Silent = new(4101, "silent for too long", Reconnect: true);
 
     public static readonly CloseReason TooFast = new(
-        4102, "too many frames past the limits", Reconnect: true, AfterMs: 5_000);
+        4102,
+        "too many frames past the limits",
+        Reconnect: true,
+        AfterMs: 5_000
+    );
 
     public static readonly CloseReason TokenExpired = new(4103, "the token has expired", Reconnect: true);
 

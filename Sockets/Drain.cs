@@ -9,9 +9,12 @@ namespace Dmb.Sockets;
 /// sends away those there are, in random order over the window. Only then the server stops, and Redis is left after it.
 /// </summary>
 internal sealed partial class Drain(
-    SessionTable sessions, SocketOptions options, TimeProvider time, IHostApplicationLifetime lifetime,
-    ILogger<Drain> logger)
-    : IHostedLifecycleService, IDisposable
+    SessionTable sessions,
+    SocketOptions options,
+    TimeProvider time,
+    IHostApplicationLifetime lifetime,
+    ILogger<Drain> logger
+) : IHostedLifecycleService, IDisposable
 {
     /// <summary>Signals that came to end the process exit with this and their number.</summary>
     private const int ExitOfSignals = 128;
@@ -85,8 +88,11 @@ internal sealed partial class Drain(
         }
 
         // Those that come from now on are the second ones.
-        _signals = [PosixSignalRegistration.Create(
-            PosixSignal.SIGTERM, EndNow), PosixSignalRegistration.Create(PosixSignal.SIGINT, EndNow)];
+        _signals =
+        [
+            PosixSignalRegistration.Create(PosixSignal.SIGTERM, EndNow),
+            PosixSignalRegistration.Create(PosixSignal.SIGINT, EndNow),
+        ];
         LogStopping(sessions.Count, options.DrainDelay.TotalSeconds, options.DrainWindow.TotalSeconds);
 
         // Armed anew after each step, so that two never overlap.
@@ -149,9 +155,12 @@ internal sealed partial class Drain(
         Environment.Exit(ExitOfSignals + (context.Signal == PosixSignal.SIGINT ? 2 : 15));
     }
 
-    [LoggerMessage(4010, LogLevel.Information,
+    [LoggerMessage(
+        4010,
+        LogLevel.Information,
         "Stopping: {Sessions} sessions; serving on for {Delay} s, then closing them over {Window} s. "
-        + "A second signal ends it now.")]
+            + "A second signal ends it now."
+    )]
     private partial void LogStopping(int sessions, double delay, double window);
 
     [LoggerMessage(4011, LogLevel.Warning, "Ended by a second {Signal}: what was queued is lost.")]

@@ -38,9 +38,11 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
         {
             "dmb:reconnect" => await RegisterAsync(members.Text("name"), members.Text("bkid")),
             "dmb:broadcast" => await SendAsync(BackendMessage.Read(members, to: null, ErrorCode.BadFrame)),
-            "dmb:direct" => await SendAsync(BackendMessage.Read(members, to: "user", ErrorCode.BadFrame) is { To: not null } message
-                ? message
-                : throw new RefusedException(ErrorCode.BadFrame, "The member user is missing.")),
+            "dmb:direct" => await SendAsync(
+                BackendMessage.Read(members, to: "user", ErrorCode.BadFrame) is { To: not null } message
+                    ? message
+                    : throw new RefusedException(ErrorCode.BadFrame, "The member user is missing.")
+            ),
             "dmb:message" => await SendUplinkAsync(members.Text("service"), members.Raw("data")),
             _ => await DisconnectAsync(members.Text("service")),
         };
@@ -60,7 +62,9 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
         if (_services.Values.Any(user => !user.IsFreed))
         {
             throw new RefusedException(
-                ErrorCode.ForbiddenPublish, "This session is a user's; it can't be a backend as well.");
+                ErrorCode.ForbiddenPublish,
+                "This session is a user's; it can't be a backend as well."
+            );
         }
 
         broker.Rules.Demand(session.Caller, Operation.Register);
@@ -80,7 +84,9 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
         if (_bkid is null)
         {
             throw new RefusedException(
-                ErrorCode.ForbiddenPublish, "Only a backend sends this; dmb:reconnect makes a session one.");
+                ErrorCode.ForbiddenPublish,
+                "Only a backend sends this; dmb:reconnect makes a session one."
+            );
         }
 
         broker.Rules.Demand(session.Caller, Operation.Publish);
@@ -89,8 +95,11 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
         return BackendJson.Sent(id, sent);
     }
 
-    private async ValueTask<(
-        byte[] Data, JoinOperation Join)> ConnectAsync(string? service, string? user, ReadOnlyMemory<byte> since)
+    private async ValueTask<(byte[] Data, JoinOperation Join)> ConnectAsync(
+        string? service,
+        string? user,
+        ReadOnlyMemory<byte> since
+    )
     {
         if (_bkid is not null)
         {
@@ -105,7 +114,10 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
         broker.Rules.Demand(session.Caller, Operation.BeUser, user);
         broker.Limits.Join(session.Caller, address, 1);
         var connecting = new BackendUser(
-            service ?? throw new RefusedException(ErrorCode.BadFrame, "The member service is missing."), user, session);
+            service ?? throw new RefusedException(ErrorCode.BadFrame, "The member service is missing."),
+            user,
+            session
+        );
         RoomRequest[] rooms = [.. connecting.Rooms.Select(room => new RoomRequest(room, Since(since, room)))];
         if (_services.Remove(service, out var joined))
         {
@@ -136,12 +148,15 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
 
     private async ValueTask<byte[]> SendUplinkAsync(string? service, ReadOnlyMemory<byte> data)
     {
-        service ??= Only(_services.Values.Where(user => !user.IsFreed)) ?? Only(_services.Values)
+        service ??= Only(_services.Values.Where(user => !user.IsFreed))
+            ?? Only(_services.Values)
             ?? throw new RefusedException(ErrorCode.BadFrame, "The member service is missing.");
         if (!_services.TryGetValue(service, out var user))
         {
             throw new RefusedException(
-                ErrorCode.ForbiddenPublish, "This session has not joined that service; dmb:connect does.");
+                ErrorCode.ForbiddenPublish,
+                "This session has not joined that service; dmb:connect does."
+            );
         }
 
         if (user.IsFreed)

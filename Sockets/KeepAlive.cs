@@ -3,8 +3,9 @@ using Dmb.Routing;
 namespace Dmb.Sockets;
 
 /// <summary>One timer for all sessions: pings, and closes the silent ones.</summary>
-internal sealed class KeepAlive(
-    SessionTable sessions, BackplaneState backplane, TimeProvider time) : IHostedService, IDisposable
+internal sealed class KeepAlive(SessionTable sessions, BackplaneState backplane, TimeProvider time)
+    : IHostedService,
+        IDisposable
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
     private ITimer? _timer;

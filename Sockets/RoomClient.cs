@@ -124,7 +124,9 @@ internal sealed class RoomClient(Session session, SocketBroker broker, IPAddress
         if (rooms.Count > broker.Options.MaxRoomsPerSubscribe)
         {
             throw new RefusedException(
-                ErrorCode.TooManyRooms, $"One frame may name {broker.Options.MaxRoomsPerSubscribe} rooms.");
+                ErrorCode.TooManyRooms,
+                $"One frame may name {broker.Options.MaxRoomsPerSubscribe} rooms."
+            );
         }
 
         return rooms.TrueForAll(request => Names.IsRoom(request.Room))

@@ -27,7 +27,10 @@ internal static class RoomRequestReader
     /// for other data.
     /// </summary>
     public static (HashSet<string> Join, HashSet<string> Leave)? ReadBuses(
-        ReadOnlySpan<byte> data, JsonReaderOptions options, IEnumerable<string> configurable)
+        ReadOnlySpan<byte> data,
+        JsonReaderOptions options,
+        IEnumerable<string> configurable
+    )
     {
         var reader = new Utf8JsonReader(data, options);
         reader.Read();
@@ -41,8 +44,11 @@ internal static class RoomRequestReader
         {
             var bus = JsonText.Read(ref reader);
             reader.Read();
-            if (bus is not null
-                && reader.TokenType is JsonTokenType.True or JsonTokenType.False && configurable.Contains(bus))
+            if (
+                bus is not null
+                && reader.TokenType is JsonTokenType.True or JsonTokenType.False
+                && configurable.Contains(bus)
+            )
             {
                 var isJoin = reader.TokenType == JsonTokenType.True;
                 (isJoin ? join : leave).Add(bus);
@@ -85,7 +91,10 @@ internal static class RoomRequestReader
                 reader.Read();
                 var text = reader.TokenType == JsonTokenType.String ? JsonText.Read(ref reader) ?? "" : null;
                 room = isRoom ? text : room;
-                since = !isSince ? since : reader.TokenType == JsonTokenType.Null ? null : Position(text);
+                since =
+                    !isSince ? since
+                    : reader.TokenType == JsonTokenType.Null ? null
+                    : Position(text);
                 reader.Skip();
             }
         }
@@ -99,6 +108,7 @@ internal static class RoomRequestReader
     }
 
     private static StreamPosition Position(string? text) =>
-        StreamPosition.TryParse(
-            text, out var position) ? position : throw new RefusedException(ErrorCode.BadFrame, StreamPosition.Form);
+        StreamPosition.TryParse(text, out var position)
+            ? position
+            : throw new RefusedException(ErrorCode.BadFrame, StreamPosition.Form);
 }

@@ -112,9 +112,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     /// </summary>
     public void Flush()
     {
-        while (TryTake(out var batch, out var rented) && TryWrite(batch, rented))
-        {
-        }
+        while (TryTake(out var batch, out var rented) && TryWrite(batch, rented)) { }
     }
 
     /// <summary>

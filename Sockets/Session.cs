@@ -139,12 +139,14 @@ internal sealed partial class Session : Subscriber
     /// Queues one finished frame for this session alone; an empty one is skipped. True if the caller has to call <see
     /// cref="Flush"/>.
     /// </summary>
-    public bool Queue(byte[] frame) => frame.Length > 0 && _queue.Enqueue(frame) switch
-    {
-        Enqueued.BeginsWriting => true,
-        Enqueued.Full => BeginClose(CloseReason.SlowConsumer),
-        _ => false,
-    };
+    public bool Queue(byte[] frame) =>
+        frame.Length > 0
+        && _queue.Enqueue(frame) switch
+        {
+            Enqueued.BeginsWriting => true,
+            Enqueued.Full => BeginClose(CloseReason.SlowConsumer),
+            _ => false,
+        };
 
     /// <summary>
     /// Writes one finished frame at once if none waits, else behind those that wait; never blocks, never throws.
@@ -253,14 +255,17 @@ internal sealed partial class Session : Subscriber
 
     public override void Flush() => _queue.Flush();
 
-    private CloseReason? EndOfCredentials(Wire wire) => Caller switch
-    {
-        { ExpiresAt: { } end } when end <= _table.Time.GetUtcNow() => CloseReason.TokenExpired,
-        { Key: { } key } when !_table.Keys.Knows(key) => CloseReason.KeyGone,
-        { IsAnonymous: true } when wire.IsDuplex && !_table.Options.Anonymous
-            && _table.Time.GetElapsedTime(_opened) >= _table.Options.AuthTimeout => CloseReason.Unauthenticated,
-        _ => null,
-    };
+    private CloseReason? EndOfCredentials(Wire wire) =>
+        Caller switch
+        {
+            { ExpiresAt: { } end } when end <= _table.Time.GetUtcNow() => CloseReason.TokenExpired,
+            { Key: { } key } when !_table.Keys.Knows(key) => CloseReason.KeyGone,
+            { IsAnonymous: true }
+                when wire.IsDuplex
+                    && !_table.Options.Anonymous
+                    && _table.Time.GetElapsedTime(_opened) >= _table.Options.AuthTimeout => CloseReason.Unauthenticated,
+            _ => null,
+        };
 
     /// <summary>Records when closing began; false if it had begun before.</summary>
     private bool BeginClosing()
@@ -303,7 +308,10 @@ internal sealed partial class Session : Subscriber
         _table.Telemetry.Dropped("slow_consumer", messages);
     }
 
-    [LoggerMessage(4001, LogLevel.Warning,
-        "Closed session {SessionId}, a slow consumer: {Messages} messages, {Bytes} bytes were waiting.")]
+    [LoggerMessage(
+        4001,
+        LogLevel.Warning,
+        "Closed session {SessionId}, a slow consumer: {Messages} messages, {Bytes} bytes were waiting."
+    )]
     private static partial void LogSlowConsumer(ILogger logger, string sessionId, int messages, int bytes);
 }

@@ -8,8 +8,15 @@ namespace Dmb.Sockets;
 
 /// <summary>All sessions of this node, and what they share.</summary>
 internal sealed partial class SessionTable(
-    RoomTable rooms, HostKeys keys, Limits limits, SocketOptions options, RoutingOptions routing,
-    TimeProvider time, BrokerTelemetry telemetry, ILogger<SessionTable> logger)
+    RoomTable rooms,
+    HostKeys keys,
+    Limits limits,
+    SocketOptions options,
+    RoutingOptions routing,
+    TimeProvider time,
+    BrokerTelemetry telemetry,
+    ILogger<SessionTable> logger
+)
 {
     private readonly ConcurrentDictionary<Session, bool> _sessions = [];
     private int _leases;
@@ -53,13 +60,16 @@ internal sealed partial class SessionTable(
         {
             // Read after counting: a drain sees one or the other.
             return _draining
-                ? throw new RefusedException(
-                    ErrorCode.Draining, "This node is about to stop.")
-                { RetryAfter = DrainRest }
+                    ? throw new RefusedException(ErrorCode.Draining, "This node is about to stop.")
+                    {
+                        RetryAfter = DrainRest,
+                    }
                 : leases > options.MaxSessions
                     ? throw new RefusedException(
-                        ErrorCode.RateLimited, $"This node has {options.MaxSessions} sessions, which is the limit.")
-                    : new SessionLease(this, limits.Session(address));
+                        ErrorCode.RateLimited,
+                        $"This node has {options.MaxSessions} sessions, which is the limit."
+                    )
+                : new SessionLease(this, limits.Session(address));
         }
         catch
         {
@@ -107,12 +117,17 @@ internal sealed partial class SessionTable(
     public void AddGauges()
     {
         telemetry.Meter.CreateObservableGauge(
-            "dmb.session.queue", () => CountQueued().Sum, "{message}", "Messages that wait for this node's sessions.");
+            "dmb.session.queue",
+            () => CountQueued().Sum,
+            "{message}",
+            "Messages that wait for this node's sessions."
+        );
         telemetry.Meter.CreateObservableGauge(
             "dmb.session.queue.max",
             () => CountQueued().Max,
             "{message}",
-            "Messages that wait for the session that has most.");
+            "Messages that wait for the session that has most."
+        );
     }
 
     /// <summary>Messages that wait for all sessions, and the longest queue of one session.</summary>

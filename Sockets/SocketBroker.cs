@@ -6,9 +6,19 @@ namespace Dmb.Sockets;
 
 /// <summary>The parts of the broker that duplex clients use.</summary>
 internal sealed record SocketBroker(
-    IBackplane Backplane, RoomTable Rooms, RoomJoins Joins, EventTable Events, Publisher Publisher,
-    BackendServices Backends, AccessRules Rules, Credentials Credentials, Limits Limits, SocketOptions Options,
-    RoutingOptions Routing, TimeProvider Time)
+    IBackplane Backplane,
+    RoomTable Rooms,
+    RoomJoins Joins,
+    EventTable Events,
+    Publisher Publisher,
+    BackendServices Backends,
+    AccessRules Rules,
+    Credentials Credentials,
+    Limits Limits,
+    SocketOptions Options,
+    RoutingOptions Routing,
+    TimeProvider Time
+)
 {
     /// <summary>Refuses a join that would put a session in more rooms than it may be in.</summary>
     public void CheckRoomCount(Session session, IEnumerable<string> rooms)
@@ -16,7 +26,9 @@ internal sealed record SocketBroker(
         if (RoomTable.CountWith(session, rooms) > Options.MaxRoomsPerSession)
         {
             throw new RefusedException(
-                ErrorCode.TooManyRooms, $"A session may be in {Options.MaxRoomsPerSession} rooms.");
+                ErrorCode.TooManyRooms,
+                $"A session may be in {Options.MaxRoomsPerSession} rooms."
+            );
         }
     }
 }

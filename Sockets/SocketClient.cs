@@ -100,12 +100,21 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
                 return PublishToAsync("ping", broker.Routing.HostBuses, frame.Data, frame);
             case "shout":
                 byte[] shout = JsonText.Concat(
-                    "{\"id\":\""u8, Encoding.ASCII.GetBytes(session.Id), "\",\"data\":"u8, frame.Data.Span, "}"u8);
+                    "{\"id\":\""u8,
+                    Encoding.ASCII.GetBytes(session.Id),
+                    "\",\"data\":"u8,
+                    frame.Data.Span,
+                    "}"u8
+                );
                 return PublishToAsync("shouted", ["internal"], shout, frame);
             case "notify_users":
                 return PublishToAsync("notify", ["internal", "everyone"], frame.Data, frame);
-            case "dmb:reconnect" or "dmb:broadcast" or "dmb:direct"
-                or "dmb:connect" or "dmb:message" or "dmb:disconnect":
+            case "dmb:reconnect"
+            or "dmb:broadcast"
+            or "dmb:direct"
+            or "dmb:connect"
+            or "dmb:message"
+            or "dmb:disconnect":
                 return DuplexAsync(frame);
             default:
                 return PublishAsync(frame);
@@ -134,7 +143,9 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
         if (!before.IsAnonymous && caller.LimitKey != before.LimitKey)
         {
             throw new RefusedException(
-                ErrorCode.Unauthenticated, "A session stays who it is; open another one for another caller.");
+                ErrorCode.Unauthenticated,
+                "A session stays who it is; open another one for another caller."
+            );
         }
 
         session.Caller = caller;
@@ -191,12 +202,20 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
         // A socket's `endpoint` is data like any other (docs/protocol.md §2).
         var address = frame.Address with { Endpoint = null };
         var published = await broker.Publisher.PublishAsync(
-            broker.Events.Find(frame.Event!), frame.Data, address, key: null, id: null);
+            broker.Events.Find(frame.Event!),
+            frame.Data,
+            address,
+            key: null,
+            id: null
+        );
         if (!frame.Ack.IsEmpty)
         {
-            Acknowledge(frame, published.Id is { } id
-                ? ServerEvents.Id(id)
-                : throw new RefusedException(ErrorCode.UnknownEvent, "The event is not registered."));
+            Acknowledge(
+                frame,
+                published.Id is { } id
+                    ? ServerEvents.Id(id)
+                    : throw new RefusedException(ErrorCode.UnknownEvent, "The event is not registered.")
+            );
         }
     }
 

@@ -43,21 +43,28 @@ internal sealed class SocketOptions
     [Range(1, 60)]
     public TimeSpan CloseTimeout { get; set; } = TimeSpan.FromSeconds(5);
 
-    [Description("How long a node that was told to stop serves on as before, but is not ready; 5 behind a load balancer.")]
+    [Description(
+        "How long a node that was told to stop serves on as before, but is not ready; 5 behind a load balancer."
+    )]
     [Range(0, 300)]
     public TimeSpan DrainDelay { get; set; }
 
-    [Description("Over how long a node that stops closes its sessions, in random order; without sessions it doesn't wait.")]
+    [Description(
+        "Over how long a node that stops closes its sessions, in random order; without sessions it doesn't wait."
+    )]
     [Range(0, 3600)]
     public TimeSpan DrainWindow { get; set; } = TimeSpan.FromSeconds(5);
 
     [Description(
-        "Whether Socket.IO sessions can be recovered, which adds an argument to their events: for clients that ask, or all.")]
+        "Whether Socket.IO sessions can be recovered, which adds an argument to their events: for clients that ask, "
+            + "or all."
+    )]
     [AllowedValues("off", "asked", "on")]
     public string SocketioRecovery { get; set; } = "asked";
 
     [Description(
-        "What the sids of this node's Socket.IO sessions begin with, for proxies that route by it: letters and digits.")]
+        "What the sids of this node's Socket.IO sessions begin with, for proxies that route by it: letters and digits."
+    )]
     public string NodeName { get; set; } = "";
 
     [Description("Whether sockets may negotiate permessage-deflate.")]

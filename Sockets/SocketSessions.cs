@@ -33,7 +33,12 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
             }
 
             return new AdmittedSession(
-                caller, isAllowed ? refusal : CloseReason.Origin, address, lease, WebSocketWire.Plain);
+                caller,
+                isAllowed ? refusal : CloseReason.Origin,
+                address,
+                lease,
+                WebSocketWire.Plain
+            );
         }
         catch
         {
@@ -148,8 +153,17 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
         return true;
     }
 
-    private bool QueueWelcome(Session session) => session.Queue("welcome", ServerEvents.Welcome(
-        session.Id, BuildInfo.Version, session.Caller.IsAnonymous, broker.Options, broker.Routing));
+    private bool QueueWelcome(Session session) =>
+        session.Queue(
+            "welcome",
+            ServerEvents.Welcome(
+                session.Id,
+                BuildInfo.Version,
+                session.Caller.IsAnonymous,
+                broker.Options,
+                broker.Routing
+            )
+        );
 
     /// <summary>Joins the open bus and sends the queued welcome: a client that has read it is in the room.</summary>
     private async Task JoinOpenBusAsync(Session session, bool mustFlush)

@@ -18,10 +18,10 @@ namespace Dmb.Sockets;
 /// and <see cref="IsPerSession"/>: the session then calls it in the order of its queue, one call at a time.</item>
 /// <item>Give the session an <see cref="IFrameOutput"/>: <see cref="SocketFrameOutput"/> and
 /// <see cref="StreamFrameOutput"/> exist. <see cref="Session.SwapOutput"/> replaces it later.</item>
-/// <item>Read the client in an <see cref="IClientTransport"/>: turn each of its messages into a <see cref="ClientFrame"/>
-/// and hand it to <see cref="SocketClient.HandleAsync"/>. <see cref="ClientFrame.Ack"/> comes back unread in
-/// <see cref="Ack"/> or <see cref="Refusal"/>, so it may hold what the format needs to answer (an id, the shape of the
-/// answer). Call <see cref="Session.RecordActivity"/> for everything that arrives.</item>
+/// <item>Read the client in an <see cref="IClientTransport"/>: turn each of its messages into a
+/// <see cref="ClientFrame"/> and hand it to <see cref="SocketClient.HandleAsync"/>. <see cref="ClientFrame.Ack"/> comes
+/// back unread in <see cref="Ack"/> or <see cref="Refusal"/>, so it may hold what the format needs to answer (an id,
+/// the shape of the answer). Call <see cref="Session.RecordActivity"/> for everything that arrives.</item>
 /// <item>Run it with <see cref="SocketSessions.RunAsync"/>, which registers, welcomes and removes the session.
 /// <see cref="WebSocketWire"/> with <see cref="WebSocketSessions"/> is the example.</item>
 /// </list>

@@ -5,12 +5,21 @@ using System.Globalization;
 namespace Dmb.Telemetry;
 
 /// <summary>
-/// The meter <c>Dmb</c> (docs/protocol.md §11). What a message passes on its way is counted in a field and read when a listener asks, so that it
-/// costs the same with and without one.
+/// The meter <c>Dmb</c> (docs/protocol.md §11). What a message passes on its way is counted in a field and read when a
+/// listener asks, so that it costs the same with and without one.
 /// </summary>
 internal sealed class BrokerTelemetry : IDisposable
 {
-    private static readonly string[] Reasons = ["gap", "inputs_full", "not_understood", "reserved_event", "slow_consumer", "spool_expired", "spool_lost"];
+    private static readonly string[] Reasons =
+    [
+        "gap",
+        "inputs_full",
+        "not_understood",
+        "reserved_event",
+        "slow_consumer",
+        "spool_expired",
+        "spool_lost",
+    ];
     private static readonly TimeSpan LagMax = TimeSpan.FromHours(1);
 
     private readonly TimeProvider _time;
@@ -27,17 +36,47 @@ internal sealed class BrokerTelemetry : IDisposable
         Published = Counted("dmb.messages.published", "{message}", "Messages taken from publishers.");
         Delivered = Counted("dmb.messages.delivered", "{message}", "Copies queued for sessions.");
         Ignored = Counted("dmb.messages.ignored", "{message}", "Messages of events that nobody registered.");
-        Repaired = Counted("dmb.messages.repaired", "{message}", "Bodies with bytes that are not UTF-8, replaced by U+FFFD.");
-        RoomsLeftOut = Counted("dmb.rooms.left_out", "{room}", "Entries of `_in`, or an `endpoint`, that name no notification room.");
-        Meter.CreateObservableGauge("dmb.spool.messages", () => Spooled(), "{message}", "Messages kept while Redis is away.");
+        Repaired = Counted(
+            "dmb.messages.repaired",
+            "{message}",
+            "Bodies with bytes that are not UTF-8, replaced by U+FFFD."
+        );
+        RoomsLeftOut = Counted(
+            "dmb.rooms.left_out",
+            "{room}",
+            "Entries of `_in`, or an `endpoint`, that name no notification room."
+        );
+        Meter.CreateObservableGauge(
+            "dmb.spool.messages",
+            () => Spooled(),
+            "{message}",
+            "Messages kept while Redis is away."
+        );
         Sessions = new Count();
         Meter.CreateObservableUpDownCounter("dmb.sessions", () => Sessions.Value, "{session}", "Open sessions.");
         _dropped = Reasons.ToDictionary(reason => reason, _ => new Count());
         Meter.CreateObservableCounter(
-            "dmb.messages.dropped", () => _dropped.Select(entry => Measured(entry.Value, "reason", entry.Key)), "{message}", "Messages or copies not delivered, by reason.");
-        Meter.CreateObservableCounter("dmb.sessions.closed", ReadClosed, "{session}", "Sessions that the broker closed, by close code.");
-        _publishDuration = Timed("dmb.publish.duration", "From a message's address being known to the backplane having it.", [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]);
-        _deliveryLag = Timed("dmb.delivery.lag", "From a message's id being given, on any node, to its copies being queued on this one.", [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]);
+            "dmb.messages.dropped",
+            () => _dropped.Select(entry => Measured(entry.Value, "reason", entry.Key)),
+            "{message}",
+            "Messages or copies not delivered, by reason."
+        );
+        Meter.CreateObservableCounter(
+            "dmb.sessions.closed",
+            ReadClosed,
+            "{session}",
+            "Sessions that the broker closed, by close code."
+        );
+        _publishDuration = Timed(
+            "dmb.publish.duration",
+            "From a message's address being known to the backplane having it.",
+            [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
+        );
+        _deliveryLag = Timed(
+            "dmb.delivery.lag",
+            "From a message's id being given, on any node, to its copies being queued on this one.",
+            [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+        );
     }
 
     public Meter Meter { get; }
@@ -54,7 +93,9 @@ internal sealed class BrokerTelemetry : IDisposable
 
     public Count Sessions { get; }
 
-    /// <summary>Counts the messages kept while the backplane is away; set by the spool, 0 on a node without one.</summary>
+    /// <summary>
+    /// Counts the messages kept while the backplane is away; set by the spool, 0 on a node without one.
+    /// </summary>
     public Func<long> Spooled { get; set; } = static () => 0;
 
     /// <param name="reason">One of <see cref="Reasons"/>.</param>
@@ -91,14 +132,23 @@ internal sealed class BrokerTelemetry : IDisposable
     public void PublishedSince(long start) => _publishDuration.Record(Stopwatch.GetElapsedTime(start).TotalSeconds);
 
     /// <summary>
-    /// Notes how old a message is now that it is queued for sessions. An id that the publisher brought says nothing, unless it is a UUIDv7 of the
-    /// last hour. A clock that goes behind another's makes no lag negative.
+    /// Notes how old a message is now that it is queued for sessions. An id that the publisher brought says nothing,
+    /// unless it is a UUIDv7 of the last hour. A clock that goes behind another's makes no lag negative.
     /// </summary>
     public void DeliveredNow(string id)
     {
-        if (_deliveryLag.Enabled && id.Length == Guid.Empty.ToString().Length && id[14] == '7'
-            && long.TryParse(id.AsSpan(0, 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var high)
-            && long.TryParse(id.AsSpan(9, 4), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var low))
+        if (
+            _deliveryLag.Enabled
+            && id.Length == Guid.Empty.ToString().Length
+            && id[14] == '7'
+            && long.TryParse(
+                id.AsSpan(0, 8),
+                NumberStyles.AllowHexSpecifier,
+                CultureInfo.InvariantCulture,
+                out var high
+            )
+            && long.TryParse(id.AsSpan(9, 4), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var low)
+        )
         {
             var lag = TimeSpan.FromMilliseconds(_time.GetUtcNow().ToUnixTimeMilliseconds() - ((high << 16) | low));
             if (lag <= LagMax)
@@ -118,7 +168,13 @@ internal sealed class BrokerTelemetry : IDisposable
     }
 
     private Histogram<double> Timed(string name, string description, double[] boundaries) =>
-        Meter.CreateHistogram(name, "s", description, tags: null, new InstrumentAdvice<double> { HistogramBucketBoundaries = boundaries });
+        Meter.CreateHistogram(
+            name,
+            "s",
+            description,
+            tags: null,
+            new InstrumentAdvice<double> { HistogramBucketBoundaries = boundaries }
+        );
 
     private Measurement<long>[] ReadClosed()
     {
@@ -128,7 +184,8 @@ internal sealed class BrokerTelemetry : IDisposable
         }
     }
 
-    private static Measurement<long> Measured(Count count, string name, object value) => new(count.Value, KeyValuePair.Create<string, object?>(name, value));
+    private static Measurement<long> Measured(Count count, string name, object value) =>
+        new(count.Value, KeyValuePair.Create<string, object?>(name, value));
 }
 
 /// <summary>A number that many threads add to.</summary>

@@ -6,6 +6,7 @@ namespace Dmb.Telemetry;
 internal static class BuildInfo
 {
     /// <summary>The broker's version, as its assembly says it.</summary>
-    public static readonly string Version =
-        typeof(BuildInfo).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion;
+    public static readonly string Version = typeof(BuildInfo)
+        .Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!
+        .InformationalVersion;
 }

@@ -5,8 +5,8 @@ using System.Text;
 namespace Dmb.Telemetry;
 
 /// <summary>
-/// What GET /metrics says: this node's meters, and some of the runtime's and the server's, in Prometheus' text format 0.0.4 under the names
-/// that OpenTelemetry gives them there (unit and <c>_total</c> behind the name).
+/// What GET /metrics says: this node's meters, and some of the runtime's and the server's, in Prometheus' text format
+/// 0.0.4 under the names that OpenTelemetry gives them there (unit and <c>_total</c> behind the name).
 /// </summary>
 internal sealed class MetricsPage : IDisposable
 {
@@ -15,9 +15,17 @@ internal sealed class MetricsPage : IDisposable
     /// <summary>What is shown besides the meter <c>Dmb</c>.</summary>
     private static readonly string[] Others =
     [
-        "dotnet.gc.collections", "dotnet.gc.heap.total_allocated", "dotnet.gc.last_collection.heap.size", "dotnet.gc.pause.time",
-        "dotnet.process.cpu.time", "dotnet.process.memory.working_set", "dotnet.thread_pool.queue.length", "dotnet.exceptions",
-        "kestrel.active_connections", "kestrel.queued_connections", "kestrel.rejected_connections",
+        "dotnet.gc.collections",
+        "dotnet.gc.heap.total_allocated",
+        "dotnet.gc.last_collection.heap.size",
+        "dotnet.gc.pause.time",
+        "dotnet.process.cpu.time",
+        "dotnet.process.memory.working_set",
+        "dotnet.thread_pool.queue.length",
+        "dotnet.exceptions",
+        "kestrel.active_connections",
+        "kestrel.queued_connections",
+        "kestrel.rejected_connections",
     ];
 
     private readonly Lock _lock = new();
@@ -29,8 +37,10 @@ internal sealed class MetricsPage : IDisposable
         _listener.InstrumentPublished = (instrument, listener) =>
         {
             // Another node in the same process has a factory of its own; the runtime's meter has none.
-            if ((instrument.Meter.Scope is null || instrument.Meter.Scope == meters)
-                && (instrument.Meter.Name == "Dmb" || Others.Contains(instrument.Name)))
+            if (
+                (instrument.Meter.Scope is null || instrument.Meter.Scope == meters)
+                && (instrument.Meter.Name == "Dmb" || Others.Contains(instrument.Name))
+            )
             {
                 var family = new MetricFamily(instrument);
                 lock (_lock)
@@ -41,9 +51,15 @@ internal sealed class MetricsPage : IDisposable
                 listener.EnableMeasurementEvents(instrument, family);
             }
         };
-        _listener.SetMeasurementEventCallback<int>(static (_, value, tags, family) => ((MetricFamily)family!).Record(value, tags));
-        _listener.SetMeasurementEventCallback<long>(static (_, value, tags, family) => ((MetricFamily)family!).Record(value, tags));
-        _listener.SetMeasurementEventCallback<double>(static (_, value, tags, family) => ((MetricFamily)family!).Record(value, tags));
+        _listener.SetMeasurementEventCallback<int>(
+            static (_, value, tags, family) => ((MetricFamily)family!).Record(value, tags)
+        );
+        _listener.SetMeasurementEventCallback<long>(
+            static (_, value, tags, family) => ((MetricFamily)family!).Record(value, tags)
+        );
+        _listener.SetMeasurementEventCallback<double>(
+            static (_, value, tags, family) => ((MetricFamily)family!).Record(value, tags)
+        );
         _listener.Start();
     }
 
@@ -63,7 +79,9 @@ internal sealed class MetricsPage : IDisposable
         }
     }
 
-    /// <summary>The buckets of a histogram as they are now, one more than boundaries; of one that there is not, none.</summary>
+    /// <summary>
+    /// The buckets of a histogram as they are now, one more than boundaries; of one that there is not, none.
+    /// </summary>
     /// <param name="name">Its name on the page.</param>
     public (double[] Boundaries, long[] Buckets) ReadHistogram(string name)
     {
@@ -99,12 +117,20 @@ internal sealed class MetricFamily
     {
         var isCounter = IsOf(instrument, typeof(Counter<>), typeof(ObservableCounter<>));
         var isHistogram = IsOf(instrument, typeof(Histogram<>));
-        _type = isCounter ? "counter" : isHistogram ? "histogram" : "gauge";
+        _type =
+            isCounter ? "counter"
+            : isHistogram ? "histogram"
+            : "gauge";
         _isObserved = instrument.IsObservable;
         _boundaries = (instrument as Histogram<double>)?.Advice?.HistogramBucketBoundaries?.ToArray() ?? [];
         _help = instrument.Description ?? "";
         _plain = new Series(_boundaries.Length);
-        var unit = instrument.Unit switch { "s" => "_seconds", "By" => "_bytes", _ => "" };
+        var unit = instrument.Unit switch
+        {
+            "s" => "_seconds",
+            "By" => "_bytes",
+            _ => "",
+        };
         Name = instrument.Name.Replace('.', '_') + unit + (isCounter ? "_total" : "");
     }
 
@@ -148,7 +174,13 @@ internal sealed class MetricFamily
     {
         lock (_lock)
         {
-            page.Append("# HELP ").Append(Name).Append(' ').Append(_help.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal)).Append('\n');
+            page.Append("# HELP ")
+                .Append(Name)
+                .Append(' ')
+                .Append(
+                    _help.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal)
+                )
+                .Append('\n');
             page.Append("# TYPE ").Append(Name).Append(' ').Append(_type).Append('\n');
             if (_plain.Count > 0 || (_type == "histogram" && _series.Count == 0))
             {
@@ -249,20 +281,28 @@ internal sealed class MetricFamily
         foreach (var (name, value) in tags)
         {
             var text = Convert.ToString(value, CultureInfo.InvariantCulture) ?? "";
-            labels.Append(labels.Length == 0 ? "" : ",").Append(name.Replace('.', '_')).Append("=\"")
-                .Append(text.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal))
+            labels
+                .Append(labels.Length == 0 ? "" : ",")
+                .Append(name.Replace('.', '_'))
+                .Append("=\"")
+                .Append(
+                    text.Replace("\\", "\\\\", StringComparison.Ordinal)
+                        .Replace("\"", "\\\"", StringComparison.Ordinal)
+                        .Replace("\n", "\\n", StringComparison.Ordinal)
+                )
                 .Append('"');
         }
 
         return labels.ToString();
     }
 
-    private static string Text(double value) => value switch
-    {
-        double.PositiveInfinity => "+Inf",
-        double.NegativeInfinity => "-Inf",
-        _ => value.ToString("R", CultureInfo.InvariantCulture),
-    };
+    private static string Text(double value) =>
+        value switch
+        {
+            double.PositiveInfinity => "+Inf",
+            double.NegativeInfinity => "-Inf",
+            _ => value.ToString("R", CultureInfo.InvariantCulture),
+        };
 
     private static bool IsOf(Instrument instrument, params ReadOnlySpan<Type> types) =>
         types.Contains(instrument.GetType().GetGenericTypeDefinition());

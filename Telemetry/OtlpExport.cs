@@ -7,8 +7,8 @@ using OpenTelemetry.Trace;
 namespace Dmb.Telemetry;
 
 /// <summary>
-/// Traces, metrics and logs to a collector over OTLP, as the standard <c>OTEL_*</c> variables say; nothing without an endpoint. It begins once
-/// the node serves, and ends after all else, with what is left sent.
+/// Traces, metrics and logs to a collector over OTLP, as the standard <c>OTEL_*</c> variables say; nothing without an
+/// endpoint. It begins once the node serves, and ends after all else, with what is left sent.
 /// </summary>
 internal sealed class OtlpExport(ILoggerFactory loggers) : IHostedLifecycleService, IDisposable
 {
@@ -21,7 +21,10 @@ internal sealed class OtlpExport(ILoggerFactory loggers) : IHostedLifecycleServi
     public Task StartedAsync(CancellationToken cancellationToken)
     {
         var (traces, metrics, logs) = (Wants("TRACES"), Wants("METRICS"), Wants("LOGS"));
-        if ((traces || metrics || logs) && !string.Equals(Variable("OTEL_SDK_DISABLED"), "true", StringComparison.OrdinalIgnoreCase))
+        if (
+            (traces || metrics || logs)
+            && !string.Equals(Variable("OTEL_SDK_DISABLED"), "true", StringComparison.OrdinalIgnoreCase)
+        )
         {
             Start(traces, metrics, logs);
         }
@@ -50,7 +53,9 @@ internal sealed class OtlpExport(ILoggerFactory loggers) : IHostedLifecycleServi
         _sdk = OpenTelemetrySdk.Create(builder =>
         {
             // The variables say more than we do.
-            builder.ConfigureResource(resource => resource.AddService("dmb", serviceVersion: BuildInfo.Version).AddEnvironmentVariableDetector());
+            builder.ConfigureResource(resource =>
+                resource.AddService("dmb", serviceVersion: BuildInfo.Version).AddEnvironmentVariableDetector()
+            );
             builder.UseOtlpExporter();
             if (traces)
             {
@@ -59,7 +64,14 @@ internal sealed class OtlpExport(ILoggerFactory loggers) : IHostedLifecycleServi
 
             if (metrics)
             {
-                builder.WithMetrics(all => all.AddMeter("Dmb", "System.Runtime", "Microsoft.AspNetCore.Hosting", "Microsoft.AspNetCore.Server.Kestrel"));
+                builder.WithMetrics(all =>
+                    all.AddMeter(
+                        "Dmb",
+                        "System.Runtime",
+                        "Microsoft.AspNetCore.Hosting",
+                        "Microsoft.AspNetCore.Server.Kestrel"
+                    )
+                );
             }
         });
 
@@ -76,7 +88,8 @@ internal sealed class OtlpExport(ILoggerFactory loggers) : IHostedLifecycleServi
         (Variable("OTEL_EXPORTER_OTLP_ENDPOINT") ?? Variable($"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")) is not null
         && !string.Equals(Variable($"OTEL_{signal}_EXPORTER"), "none", StringComparison.OrdinalIgnoreCase);
 
-    private static string? Variable(string name) => Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : null;
+    private static string? Variable(string name) =>
+        Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : null;
 
     /// <summary>What the node logs goes to the collector too, each line with the trace in which it was said.</summary>
     private sealed class Logs(ILoggerFactory export) : ILoggerProvider

@@ -33,15 +33,16 @@ internal static class Tracing
     /// <summary>A publisher's trace, as a message carries it; null if it is invalid or not sampled.</summary>
     /// <param name="traceparent">As in W3C Trace Context, section 3.2.</param>
     public static string? Carried(string? traceparent) =>
-        traceparent is { Length: > 0 } && ActivityContext.TryParse(traceparent, null, out var context)
-            && context.TraceFlags.HasFlag(ActivityTraceFlags.Recorded)
+        traceparent is { Length: > 0 }
+        && ActivityContext.TryParse(traceparent, null, out var context)
+        && context.TraceFlags.HasFlag(ActivityTraceFlags.Recorded)
             ? $"00-{context.TraceId}-{context.SpanId}-01"
             : null;
 
     /// <summary>Sets the attributes that every span of messaging has.</summary>
-    public static Activity Describe(Activity span, string name, string type, string destination) => span
-        .SetTag("messaging.system", "dmb")
-        .SetTag("messaging.operation.name", name)
-        .SetTag("messaging.operation.type", type)
-        .SetTag("messaging.destination.name", destination);
+    public static Activity Describe(Activity span, string name, string type, string destination) =>
+        span.SetTag("messaging.system", "dmb")
+            .SetTag("messaging.operation.name", name)
+            .SetTag("messaging.operation.type", type)
+            .SetTag("messaging.destination.name", destination);
 }

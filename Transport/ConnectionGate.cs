@@ -31,18 +31,33 @@ internal sealed partial class ConnectionGate : IDisposable
     private long _warnedAt;
     private bool _hasWarned;
 
-    public ConnectionGate(TransportOptions options, BrokerTelemetry telemetry, TimeProvider time, ILogger<ConnectionGate> logger)
+    public ConnectionGate(
+        TransportOptions options,
+        BrokerTelemetry telemetry,
+        TimeProvider time,
+        ILogger<ConnectionGate> logger
+    )
     {
         (_time, _logger) = (time, logger);
         FilesMax = ReadFilesMax();
         _firstReserved = FilesMax - Math.Max(ReserveMin, FilesMax / 10);
         var limit = options.MaxConnectionsPerAddress;
-        _perAddress = limit == 0 ? null : PartitionedRateLimiter.Create<string, string>(address =>
-            RateLimitPartition.GetConcurrencyLimiter(address, _ => new ConcurrencyLimiterOptions { PermitLimit = limit }));
+        _perAddress =
+            limit == 0
+                ? null
+                : PartitionedRateLimiter.Create<string, string>(address =>
+                    RateLimitPartition.GetConcurrencyLimiter(address, _ => new ConcurrencyLimiterOptions
+                    {
+                        PermitLimit = limit,
+                    })
+                );
         telemetry.Meter.CreateObservableCounter(
             "dmb.connections.refused",
-            () => (Measurement<long>[])[new(_noFile.Value, Reason("files")), new(_fullAddress.Value, Reason("address"))],
-            "{connection}", "Connections closed as soon as they were accepted, by reason.");
+            () =>
+                (Measurement<long>[])[new(_noFile.Value, Reason("files")), new(_fullAddress.Value, Reason("address"))],
+            "{connection}",
+            "Connections closed as soon as they were accepted, by reason."
+        );
     }
 
     /// <summary>The process's limit of open files; <see cref="long.MaxValue"/> where it is not known.</summary>
@@ -101,9 +116,15 @@ internal sealed partial class ConnectionGate : IDisposable
         const string Line = "Max open files";
         try
         {
-            var line = File.ReadLines("/proc/self/limits").FirstOrDefault(line => line.StartsWith(Line, StringComparison.Ordinal)) ?? "";
-            var soft = line[Math.Min(Line.Length, line.Length)..].Split(' ', StringSplitOptions.RemoveEmptyEntries).FirstOrDefault();
-            return long.TryParse(soft, NumberStyles.None, CultureInfo.InvariantCulture, out var limit) ? limit : long.MaxValue;
+            var line = File.ReadLines("/proc/self/limits")
+                .FirstOrDefault(line => line.StartsWith(Line, StringComparison.Ordinal))
+                ?? "";
+            var soft = line[Math.Min(Line.Length, line.Length)..]
+                .Split(' ', StringSplitOptions.RemoveEmptyEntries)
+                .FirstOrDefault();
+            return long.TryParse(soft, NumberStyles.None, CultureInfo.InvariantCulture, out var limit)
+                ? limit
+                : long.MaxValue;
         }
         catch (IOException)
         {

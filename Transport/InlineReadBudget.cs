@@ -1,8 +1,9 @@
 namespace Dmb.Transport;
 
 /// <summary>
-/// What comes on connections, in turns. All is handled on the few threads that see it come, and a client that sends faster than it is
-/// served would keep one of them for as long as it likes: every so often the rest of its messages wait in the pool.
+/// What comes on connections, in turns. All is handled on the few threads that see it come, and a client that sends
+/// faster than it is served would keep one of them for as long as it likes: every so often the rest of its messages
+/// wait in the pool.
 /// </summary>
 internal static class InlineReadBudget
 {

@@ -9,7 +9,10 @@ namespace Dmb.Transport;
 /// <summary>One connection, as the server sees it.</summary>
 internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
 {
-    /// <summary>Received bytes that are unread are read before the socket is closed, up to so many times: a reset would overtake the last answer.</summary>
+    /// <summary>
+    /// Received bytes that are unread are read before the socket is closed, up to so many times: a reset would overtake
+    /// the last answer.
+    /// </summary>
     private const int LastReadsMax = 16;
     private const int LastReadBytes = 65_536;
 
@@ -37,7 +40,13 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
         }
 
         socket.Blocking = false;
-        (Socket, _listener, Lease, Since, Place) = (socket, listener, lease, since, new LinkedListNode<SocketConnection>(this));
+        (Socket, _listener, Lease, Since, Place) = (
+            socket,
+            listener,
+            lease,
+            since,
+            new LinkedListNode<SocketConnection>(this)
+        );
         (LocalEndPoint, RemoteEndPoint) = (socket.LocalEndPoint, socket.RemoteEndPoint);
         (_input, _output) = (new SocketReceiver(this), new SocketSender(this));
         Transport = this;
@@ -82,7 +91,10 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
         Exception why = error switch
         {
             SocketError.ConnectionReset or SocketError.Shutdown => new ConnectionResetException(cause.Message, cause),
-            SocketError.OperationAborted or SocketError.Interrupted => new ConnectionAbortedException(cause.Message, cause),
+            SocketError.OperationAborted or SocketError.Interrupted => new ConnectionAbortedException(
+                cause.Message,
+                cause
+            ),
             _ => new IOException(cause.Message, cause),
         };
         return Interlocked.CompareExchange(ref _lost, why, null) ?? why;
@@ -98,8 +110,8 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
     public void Watch() => _input.Watch();
 
     /// <summary>
-    /// The socket becomes the caller's, who closes it; the server, which goes on to end the request, does nothing to it any more.
-    /// Its answer so far has left, since a flush completes when all is sent.
+    /// The socket becomes the caller's, who closes it; the server, which goes on to end the request, does nothing to it
+    /// any more. Its answer so far has left, since a flush completes when all is sent.
     /// </summary>
     /// <returns>What had come already behind the request.</returns>
     public byte[] DetachSocket()
@@ -110,7 +122,8 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
     }
 
     /// <summary>The client is gone: who waits for that is told, on a thread of the pool.</summary>
-    public void Closed() => ThreadPool.UnsafeQueueUserWorkItem(static connection => connection._closed.Cancel(), this, preferLocal: false);
+    public void Closed() =>
+        ThreadPool.UnsafeQueueUserWorkItem(static connection => connection._closed.Cancel(), this, preferLocal: false);
 
     public override void Abort(ConnectionAbortedException abortReason)
     {
@@ -161,8 +174,12 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
         }
 
         var rest = new byte[LastReadBytes];
-        for (var i = 0; i < LastReadsMax && socket.Receive(rest, SocketFlags.None, out var error) > 0 && error == SocketError.Success; i++)
-        {
-        }
+        for (
+            var i = 0;
+            i < LastReadsMax
+                && socket.Receive(rest, SocketFlags.None, out var error) > 0
+                && error == SocketError.Success;
+            i++
+        ) { }
     }
 }

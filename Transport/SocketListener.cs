@@ -6,11 +6,16 @@ using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 namespace Dmb.Transport;
 
 /// <summary>
-/// Takes the connections for the server, in place of its own transport: what is read and written goes between the socket and the server
-/// without a pipe and its tasks, and a WebSocket takes its socket along and leaves the server behind (<see cref="SocketConnection.DetachSocket"/>).
+/// Takes the connections for the server, in place of its own transport: what is read and written goes between the
+/// socket and the server without a pipe and its tasks, and a WebSocket takes its socket along and leaves the server
+/// behind (<see cref="SocketConnection.DetachSocket"/>).
 /// </summary>
-internal sealed class SocketListenerFactory(ConnectionGate gate, TransportOptions options, TimeProvider time, ILogger<SocketListener> logger)
-    : IConnectionListenerFactory
+internal sealed class SocketListenerFactory(
+    ConnectionGate gate,
+    TransportOptions options,
+    TimeProvider time,
+    ILogger<SocketListener> logger
+) : IConnectionListenerFactory
 {
     /// <exception cref="AddressInUseException">Another socket listens there.</exception>
     /// <exception cref="SocketException">The address is not this machine's, or the port not this user's.</exception>
@@ -21,7 +26,9 @@ internal sealed class SocketListenerFactory(ConnectionGate gate, TransportOption
         {
             socket = SocketTransportOptions.CreateDefaultBoundListenSocket(endpoint);
             socket.Listen();
-            return new ValueTask<IConnectionListener>(new SocketListener(socket, gate, options.HeadersTimeout, time, logger));
+            return new ValueTask<IConnectionListener>(
+                new SocketListener(socket, gate, options.HeadersTimeout, time, logger)
+            );
         }
         catch (SocketException e)
         {
@@ -56,14 +63,21 @@ internal sealed partial class SocketListener : IConnectionListener
 
     /// <param name="socket">Listens already.</param>
     /// <param name="gate">Decides which connections are kept.</param>
-    /// <param name="firstByteMax">The server counts the time that headers take from their first byte; this is the time until then.</param>
+    /// <param name="firstByteMax">
+    /// The server counts the time that headers take from their first byte; this is the time until then.
+    /// </param>
     /// <param name="time">Tells it.</param>
     /// <param name="logger">Where to say that there are too many sockets.</param>
     public SocketListener(Socket socket, ConnectionGate gate, TimeSpan firstByteMax, TimeProvider time, ILogger logger)
     {
         (_socket, _gate, _firstByteMax, _time, _logger) = (socket, gate, firstByteMax, time, logger);
         EndPoint = socket.LocalEndPoint!;
-        _timer = time.CreateTimer(static listener => ((SocketListener)listener!).EndSilent(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _timer = time.CreateTimer(
+            static listener => ((SocketListener)listener!).EndSilent(),
+            this,
+            Timeout.InfiniteTimeSpan,
+            Timeout.InfiniteTimeSpan
+        );
     }
 
     public EndPoint EndPoint { get; }
@@ -84,11 +98,13 @@ internal sealed partial class SocketListener : IConnectionListener
                 // The client sees a connection that ends, and can come back; the descriptor is free at once.
                 socket.Close(0);
             }
-            catch (Exception e) when (e is ObjectDisposedException or SocketException { SocketErrorCode: SocketError.OperationAborted })
+            catch (Exception e)
+                when (e is ObjectDisposedException or SocketException { SocketErrorCode: SocketError.OperationAborted })
             {
                 return null;
             }
-            catch (SocketException e) when (e.SocketErrorCode is SocketError.TooManyOpenSockets or SocketError.NoBufferSpaceAvailable)
+            catch (SocketException e)
+                when (e.SocketErrorCode is SocketError.TooManyOpenSockets or SocketError.NoBufferSpaceAvailable)
             {
                 // Without the exception: its text takes files that can't be had either.
                 LogNoSocket(_logger);
@@ -102,8 +118,8 @@ internal sealed partial class SocketListener : IConnectionListener
     }
 
     /// <summary>
-    /// Takes no further connections. The server asks those there are to end when this completes, so it waits a little for requests that
-    /// are on their way: one that got no answer is sent again by libcurl.
+    /// Takes no further connections. The server asks those there are to end when this completes, so it waits a little
+    /// for requests that are on their way: one that got no answer is sent again by libcurl.
     /// </summary>
     public async ValueTask UnbindAsync(CancellationToken cancellationToken = default)
     {
@@ -176,7 +192,10 @@ internal sealed partial class SocketListener : IConnectionListener
         return connection;
     }
 
-    /// <summary>Closes the connections on which nothing came in time, or nothing at all. The server would keep them as long as those that wait for their next request.</summary>
+    /// <summary>
+    /// Closes the connections on which nothing came in time, or nothing at all. The server would keep them as long as
+    /// those that wait for their next request.
+    /// </summary>
     private void EndSilent()
     {
         while (NextTooLong() is { } connection)
@@ -216,6 +235,10 @@ internal sealed partial class SocketListener : IConnectionListener
         }
     }
 
-    [LoggerMessage(5001, LogLevel.Warning, "No socket for the next connection: raise the limit of open files (ulimit -n, LimitNOFILE=).")]
+    [LoggerMessage(
+        5001,
+        LogLevel.Warning,
+        "No socket for the next connection: raise the limit of open files (ulimit -n, LimitNOFILE=)."
+    )]
     private static partial void LogNoSocket(ILogger logger);
 }

@@ -6,8 +6,8 @@ using System.Threading.Tasks.Sources;
 namespace Dmb.Transport;
 
 /// <summary>
-/// What comes on a socket, received when it is asked for and not before, into one buffer that grows while a reader wants more than it
-/// holds. The read goes on where the socket said that something is there, on that thread.
+/// What comes on a socket, received when it is asked for and not before, into one buffer that grows while a reader
+/// wants more than it holds. The read goes on where the socket said that something is there, on that thread.
 /// </summary>
 internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>, IDisposable
 {
@@ -147,7 +147,8 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
     public void Dispose() => Complete();
 
     /// <summary>
-    /// Makes the connection's end seen (<see cref="SocketConnection.ConnectionClosed"/>) although nothing reads, until the next read. No buffer is held meanwhile.
+    /// Makes the connection's end seen (<see cref="SocketConnection.ConnectionClosed"/>) although nothing reads, until
+    /// the next read. No buffer is held meanwhile.
     /// </summary>
     public void Watch()
     {
@@ -179,7 +180,11 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
     ValueTaskSourceStatus IValueTaskSource<ReadResult>.GetStatus(short token) => _source.GetStatus(token);
 
     void IValueTaskSource<ReadResult>.OnCompleted(
-        Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) => _source.OnCompleted(continuation, state, token, flags);
+        Action<object?> continuation,
+        object? state,
+        short token,
+        ValueTaskSourceOnCompletedFlags flags
+    ) => _source.OnCompleted(continuation, state, token, flags);
 
     private async ValueTask<ReadResult> ReadLaterAsync(CancellationToken cancellationToken)
     {
@@ -190,7 +195,10 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         }
 
         cancellationToken.ThrowIfCancellationRequested();
-        await using var cancelled = cancellationToken.UnsafeRegister(static input => ((SocketReceiver)input!).CancelPendingRead(), this);
+        await using var cancelled = cancellationToken.UnsafeRegister(
+            static input => ((SocketReceiver)input!).CancelPendingRead(),
+            this
+        );
         var result = await ReadAsync(default);
         if (result.IsCanceled)
         {
@@ -200,7 +208,9 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         return result;
     }
 
-    /// <summary>Whether a read has its answer already: something that was not looked at, the end, or a cancellation.</summary>
+    /// <summary>
+    /// Whether a read has its answer already: something that was not looked at, the end, or a cancellation.
+    /// </summary>
     private bool HasResult() => _isCancelled || _isEnded || _end > _examined;
 
     private ReadResult Result()
@@ -219,7 +229,10 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         if (_buffer.Length - _end < FreeBytesMin)
         {
             var left = _end - _start;
-            var larger = left + FreeBytesMin <= _buffer.Length ? _buffer : ArrayPool<byte>.Shared.Rent(Math.Max(FirstBufferBytes, _buffer.Length * 2));
+            var larger =
+                left + FreeBytesMin <= _buffer.Length
+                    ? _buffer
+                    : ArrayPool<byte>.Shared.Rent(Math.Max(FirstBufferBytes, _buffer.Length * 2));
             _buffer.AsSpan(_start, left).CopyTo(larger);
             if (larger != _buffer)
             {
@@ -233,7 +246,9 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         return _buffer.AsMemory(_end);
     }
 
-    /// <summary>Begins to receive; true if something, or the end, was there already. Into no memory it only waits.</summary>
+    /// <summary>
+    /// Begins to receive; true if something, or the end, was there already. Into no memory it only waits.
+    /// </summary>
     private bool Receive(Memory<byte> free)
     {
         _isReceiving = true;

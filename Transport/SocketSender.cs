@@ -4,7 +4,10 @@ using System.Net.Sockets;
 
 namespace Dmb.Transport;
 
-/// <summary>What goes out on a socket: sent at once when it is flushed, without a thread or a task in between; what the socket doesn't take is waited for.</summary>
+/// <summary>
+/// What goes out on a socket: sent at once when it is flushed, without a thread or a task in between; what the socket
+/// doesn't take is waited for.
+/// </summary>
 internal sealed class SocketSender(SocketConnection connection) : PipeWriter
 {
     private const int FirstBufferBytes = 4_096;
@@ -64,15 +67,19 @@ internal sealed class SocketSender(SocketConnection connection) : PipeWriter
         return new ValueTask<FlushResult>(Flushed());
     }
 
-    /// <summary>Has no effect: a flush that waits ends when the client takes what is sent, or with the connection.</summary>
-    public override void CancelPendingFlush()
-    {
-    }
+    /// <summary>
+    /// Has no effect: a flush that waits ends when the client takes what is sent, or with the connection.
+    /// </summary>
+    public override void CancelPendingFlush() { }
 
-    /// <summary>Nothing more is sent. The buffer stays with the write or send that is under way: the next flush gives it back.</summary>
+    /// <summary>
+    /// Nothing more is sent. The buffer stays with the write or send that is under way: the next flush gives it back.
+    /// </summary>
     public override void Complete(Exception? exception = null) => _isCompleted = true;
 
-    /// <summary>Sends the rest. It is not given up halfway: what was begun is finished, or the connection ends.</summary>
+    /// <summary>
+    /// Sends the rest. It is not given up halfway: what was begun is finished, or the connection ends.
+    /// </summary>
     private async ValueTask<FlushResult> SendAsync(int sent)
     {
         try

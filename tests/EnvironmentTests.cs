@@ -12,10 +12,16 @@ public sealed class EnvironmentTests
     {
         await using var node = await NodeProcess.StartAsync(
             ("REDIS_HOST", "none"),
-            ("REDIS_PORT", "tcp://10.96.0.11:6379"), ("REDIS_PORT_6379_TCP", "tcp://10.96.0.11:6379"),
-            ("DMB_SERVICE_HOST", "10.96.0.12"), ("DMB_SERVICE_PORT", "80"), ("DMB_SERVICE_PORT_HTTP", "80"),
-            ("DMB_PORT_80_TCP", "tcp://10.96.0.12:80"), ("DMB_PORT_80_TCP_ADDR", "10.96.0.12"),
-            ("DMB_CONSOLE_SERVICE_HOST", "10.96.0.13"), ("DMB_CONSOLE_PORT", "tcp://10.96.0.13:80"));
+            ("REDIS_PORT", "tcp://10.96.0.11:6379"),
+            ("REDIS_PORT_6379_TCP", "tcp://10.96.0.11:6379"),
+            ("DMB_SERVICE_HOST", "10.96.0.12"),
+            ("DMB_SERVICE_PORT", "80"),
+            ("DMB_SERVICE_PORT_HTTP", "80"),
+            ("DMB_PORT_80_TCP", "tcp://10.96.0.12:80"),
+            ("DMB_PORT_80_TCP_ADDR", "10.96.0.12"),
+            ("DMB_CONSOLE_SERVICE_HOST", "10.96.0.13"),
+            ("DMB_CONSOLE_PORT", "tcp://10.96.0.13:80")
+        );
         await node.LogAsync("Next: ");
         Assert.DoesNotContain(node.Log, line => line.Contains("warn", StringComparison.Ordinal));
     }
@@ -24,8 +30,12 @@ public sealed class EnvironmentTests
     public async Task An_address_of_a_service_in_DMB_PORT_leaves_the_port_as_it_is()
     {
         await using var broker = ChildProcess.Start(
-            "dotnet", [Path.Combine(AppContext.BaseDirectory, "Dmb.dll")], AppContext.BaseDirectory,
-            ("DMB_PORT", "tcp://10.96.0.12:80"), ("PORT", "0"));
+            "dotnet",
+            [Path.Combine(AppContext.BaseDirectory, "Dmb.dll")],
+            AppContext.BaseDirectory,
+            ("DMB_PORT", "tcp://10.96.0.12:80"),
+            ("PORT", "0")
+        );
         await broker.LineAsync("listens on");
     }
 
@@ -61,7 +71,10 @@ public sealed class EnvironmentTests
             await File.WriteAllTextAsync(keys, "ops:sixteen-letters-or-more:admin");
             await File.WriteAllTextAsync(secret, Token.Secret + "\n");
             await using var node = await NodeProcess.StartAsync(
-                ("REDIS_HOST", "none"), ("DMB_KEYS_FILE", keys), ("DMB_JWT_SECRET_FILE", secret));
+                ("REDIS_HOST", "none"),
+                ("DMB_KEYS_FILE", keys),
+                ("DMB_JWT_SECRET_FILE", secret)
+            );
             var token = Token.Of("ann", TimeProvider.System.GetUtcNow().AddHours(1));
             Assert.Equal(HttpStatusCode.Forbidden, await StatusAsync(node, token));
 
@@ -107,7 +120,11 @@ public sealed class EnvironmentTests
             await using var process = NodeProcess.Run((name, file));
             Assert.Equal(2, await process.EndAsync());
             var line = Assert.Single(process.Lines);
-            Assert.StartsWith($"{name}: '{file}' is not accepted; it takes 32 bytes or more", line, StringComparison.Ordinal);
+            Assert.StartsWith(
+                $"{name}: '{file}' is not accepted; it takes 32 bytes or more",
+                line,
+                StringComparison.Ordinal
+            );
             Assert.DoesNotContain("too short", line, StringComparison.Ordinal);
         }
         finally
@@ -120,7 +137,10 @@ public sealed class EnvironmentTests
     public async Task Log_lines_have_their_date_and_zone()
     {
         await using var node = await NodeProcess.StartAsync(("REDIS_HOST", "none"));
-        Assert.Matches(@"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d info: ", await node.LogAsync("listens on"));
+        Assert.Matches(
+            @"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d info: ",
+            await node.LogAsync("listens on")
+        );
     }
 
     [Fact]
@@ -139,7 +159,10 @@ public sealed class EnvironmentTests
     public async Task What_a_person_asks_a_command_first_is_answered(string argument, string answer)
     {
         await using var process = ChildProcess.Start(
-            "dotnet", [Path.Combine(AppContext.BaseDirectory, "Dmb.dll"), argument], AppContext.BaseDirectory);
+            "dotnet",
+            [Path.Combine(AppContext.BaseDirectory, "Dmb.dll"), argument],
+            AppContext.BaseDirectory
+        );
         Assert.Equal(0, await process.EndAsync());
         Assert.Matches(answer, process.Lines[0]);
     }
@@ -149,7 +172,10 @@ public sealed class EnvironmentTests
     {
         using var taken = new TcpListener(IPAddress.Loopback, 0);
         taken.Start();
-        await using var process = NodeProcess.Run(("DMB_PORT", $"{((IPEndPoint)taken.LocalEndpoint).Port}"), ("REDIS_HOST", "none"));
+        await using var process = NodeProcess.Run(
+            ("DMB_PORT", $"{((IPEndPoint)taken.LocalEndpoint).Port}"),
+            ("REDIS_HOST", "none")
+        );
         Assert.Equal(1, await process.EndAsync());
         Assert.StartsWith("DMB_PORT: ", Assert.Single(process.Lines), StringComparison.Ordinal);
     }
@@ -158,10 +184,17 @@ public sealed class EnvironmentTests
     public async Task An_origin_with_letters_beyond_ASCII_is_allowed_as_browsers_send_it()
     {
         await using var node = await NodeProcess.StartAsync(
-            ("REDIS_HOST", "none"), ("DMB_ALLOWED_ORIGINS", "https://b\u00fccher.example:8443,https://plain.example"));
-        foreach (var (origin, status) in ((string, HttpStatusCode)[])
-            [("https://xn--bcher-kva.example:8443", HttpStatusCode.OK), ("https://plain.example", HttpStatusCode.OK),
-             ("https://xn--bcher-kva.example", HttpStatusCode.Forbidden)])
+            ("REDIS_HOST", "none"),
+            ("DMB_ALLOWED_ORIGINS", "https://b\u00fccher.example:8443,https://plain.example")
+        );
+        foreach (
+            var (origin, status) in ((string, HttpStatusCode)[])
+                [
+                    ("https://xn--bcher-kva.example:8443", HttpStatusCode.OK),
+                    ("https://plain.example", HttpStatusCode.OK),
+                    ("https://xn--bcher-kva.example", HttpStatusCode.Forbidden),
+                ]
+        )
         {
             using var request = new HttpRequestMessage(HttpMethod.Get, "/rooms/support");
             request.Headers.Add("Origin", origin);

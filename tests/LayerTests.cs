@@ -5,49 +5,83 @@ using System.Text.RegularExpressions;
 namespace Dmb.Tests;
 
 /// <summary>
-/// The order of the folders: a folder uses only itself and those before it in <see cref="Layers"/>, so that there are no
-/// circles. Types are read from the assembly (signatures and code), <c>using</c> lines and names in comments from the text.
+/// The order of the folders: a folder uses only itself and those before it in <see cref="Layers"/>, so that there are
+/// no circles. Types are read from the assembly (signatures and code), <c>using</c> lines and names in comments from
+/// the text.
 /// </summary>
 public sealed partial class LayerTests
 {
-    /// <summary>The folders from the bottom; the namespace is the folder's path behind <c>Dmb</c>, and the root is last.</summary>
+    /// <summary>
+    /// The folders from the bottom; the namespace is the folder's path behind <c>Dmb</c>, and the root is last.
+    /// </summary>
     private static readonly string[] Layers =
     [
-        "Telemetry", "Routing", "Access", "Backends", "Webhooks", "Transport", "Sockets", "Redis", "Endpoints", "Http", "",
+        "Telemetry",
+        "Routing",
+        "Access",
+        "Backends",
+        "Webhooks",
+        "Transport",
+        "Sockets",
+        "Redis",
+        "Endpoints",
+        "Http",
+        "",
     ];
 
     private const BindingFlags All =
-        BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Static | BindingFlags.Instance | BindingFlags.DeclaredOnly;
+        BindingFlags.Public
+        | BindingFlags.NonPublic
+        | BindingFlags.Static
+        | BindingFlags.Instance
+        | BindingFlags.DeclaredOnly;
 
-    private static readonly Dictionary<int, OpCode> Codes = typeof(OpCodes).GetFields()
-        .Select(field => (OpCode)field.GetValue(null)!).ToDictionary(code => code.Value & 0xFFFF);
+    private static readonly Dictionary<int, OpCode> Codes = typeof(OpCodes)
+        .GetFields()
+        .Select(field => (OpCode)field.GetValue(null)!)
+        .ToDictionary(code => code.Value & 0xFFFF);
 
     [Fact]
     public void A_type_uses_only_types_of_the_layers_below_its_own()
     {
-        var wrong = typeof(NodeOptions).Assembly.GetTypes()
+        var wrong = typeof(NodeOptions)
+            .Assembly.GetTypes()
             .Where(IsOurs)
-            .SelectMany(type => Used(type).SelectMany(Parts).Where(IsOurs)
-                .Where(used => LayerOf(used.Namespace!) > LayerOf(type.Namespace!))
-                .Select(used => $"{type.FullName} uses {used.FullName}"))
-            .Distinct().Order(StringComparer.Ordinal);
+            .SelectMany(type =>
+                Used(type)
+                    .SelectMany(Parts)
+                    .Where(IsOurs)
+                    .Where(used => LayerOf(used.Namespace!) > LayerOf(type.Namespace!))
+                    .Select(used => $"{type.FullName} uses {used.FullName}")
+            )
+            .Distinct()
+            .Order(StringComparer.Ordinal);
         Assert.Empty(wrong);
     }
 
     [Fact]
     public void A_file_names_only_namespaces_of_the_layers_below_its_own()
     {
-        var wrong = Layers.Where(layer => layer.Length > 0 && Directory.Exists(Path.Combine(Repository.Root, layer)))
-            .SelectMany(layer => Directory.EnumerateFiles(Path.Combine(Repository.Root, layer), "*.cs", SearchOption.AllDirectories)
-                .SelectMany(file => Namespace().Matches(File.ReadAllText(file))
-                    .Select(match => match.Value)
-                    .Where(name => LayerOf(name) > LayerOf($"Dmb.{layer}"))
-                    .Select(name => $"{Path.GetRelativePath(Repository.Root, file)} names {name}")))
+        var wrong = Layers
+            .Where(layer => layer.Length > 0 && Directory.Exists(Path.Combine(Repository.Root, layer)))
+            .SelectMany(layer =>
+                Directory
+                    .EnumerateFiles(Path.Combine(Repository.Root, layer), "*.cs", SearchOption.AllDirectories)
+                    .SelectMany(file =>
+                        Namespace()
+                            .Matches(File.ReadAllText(file))
+                            .Select(match => match.Value)
+                            .Where(name => LayerOf(name) > LayerOf($"Dmb.{layer}"))
+                            .Select(name => $"{Path.GetRelativePath(Repository.Root, file)} names {name}")
+                    )
+            )
             .Distinct();
         Assert.Empty(wrong);
     }
 
-    /// <summary>The check itself: the node's options, in the root, use those of the folders, and not the other way round.</summary>
+    /// <summary>
+    /// The check itself: the node's options, in the root, use those of the folders, and not the other way round.
+    /// </summary>
     [Fact]
     public void What_a_type_uses_is_found_in_its_members_and_its_code()
     {
@@ -56,12 +90,16 @@ public sealed partial class LayerTests
     }
 
     private static bool IsOurs(Type type) =>
-        type.Assembly == typeof(NodeOptions).Assembly && type.Namespace is { } name && (name == "Dmb" || name.StartsWith("Dmb.", StringComparison.Ordinal));
+        type.Assembly == typeof(NodeOptions).Assembly
+        && type.Namespace is { } name
+        && (name == "Dmb" || name.StartsWith("Dmb.", StringComparison.Ordinal));
 
     private static int LayerOf(string name)
     {
         var layer = Array.IndexOf(Layers, name.Split('.') is [_, var folder, ..] ? folder : "");
-        return layer >= 0 ? layer : throw new InvalidOperationException($"{name} is in no layer: add its folder to the list.");
+        return layer >= 0
+            ? layer
+            : throw new InvalidOperationException($"{name} is in no layer: add its folder to the list.");
     }
 
     /// <summary>A type, and those that it is made of: elements of arrays, arguments of generics.</summary>
@@ -73,10 +111,15 @@ public sealed partial class LayerTests
     private static IEnumerable<Type> Used(Type type)
     {
         var members = type.GetMembers(All);
-        return new[] { type.BaseType }.Concat(type.GetInterfaces())
+        return new[] { type.BaseType }
+            .Concat(type.GetInterfaces())
             .Concat(members.OfType<FieldInfo>().Select(field => field.FieldType))
             .Concat(type.GetCustomAttributesData().Select(attribute => attribute.AttributeType))
-            .Concat(members.SelectMany(member => member.GetCustomAttributesData()).Select(attribute => attribute.AttributeType))
+            .Concat(
+                members
+                    .SelectMany(member => member.GetCustomAttributesData())
+                    .Select(attribute => attribute.AttributeType)
+            )
             .Concat(members.OfType<MethodBase>().SelectMany(UsedBy))
             .OfType<Type>();
     }
@@ -99,7 +142,11 @@ public sealed partial class LayerTests
             yield return local.LocalType;
         }
 
-        foreach (var clause in body.ExceptionHandlingClauses.Where(clause => clause.Flags == ExceptionHandlingClauseOptions.Clause))
+        foreach (
+            var clause in body.ExceptionHandlingClauses.Where(clause =>
+                clause.Flags == ExceptionHandlingClauseOptions.Clause
+            )
+        )
         {
             yield return clause.CatchType;
         }
@@ -110,7 +157,11 @@ public sealed partial class LayerTests
             var ofMethod = method.IsGenericMethod ? method.GetGenericArguments() : null;
             var member = method.Module.ResolveMember(token, ofType, ofMethod)!;
             yield return member as Type ?? member.DeclaringType;
-            foreach (var argument in member is MethodInfo { IsGenericMethod: true } called ? called.GetGenericArguments() : [])
+            foreach (
+                var argument in member is MethodInfo { IsGenericMethod: true } called
+                    ? called.GetGenericArguments()
+                    : []
+            )
             {
                 yield return argument;
             }
@@ -120,11 +171,17 @@ public sealed partial class LayerTests
     /// <summary>The metadata tokens in a method's code (ECMA-335, III): of types, fields and methods.</summary>
     private static IEnumerable<int> Tokens(byte[] code)
     {
-        for (var i = 0; i < code.Length;)
+        for (var i = 0; i < code.Length; )
         {
             var opcode = code[i] == 0xFE ? Codes[0xFE00 | code[i + 1]] : Codes[code[i]];
             i += opcode.Size;
-            if (opcode.OperandType is OperandType.InlineField or OperandType.InlineMethod or OperandType.InlineTok or OperandType.InlineType)
+            if (
+                opcode.OperandType
+                is OperandType.InlineField
+                    or OperandType.InlineMethod
+                    or OperandType.InlineTok
+                    or OperandType.InlineType
+            )
             {
                 yield return BitConverter.ToInt32(code, i);
             }

@@ -70,12 +70,19 @@ public sealed class SettingsTests
     [InlineData("DMB_KEYS", "ops:never-shown-to-anyone:publish,write", "entry 1 has a scope")]
     [InlineData("DMB_KEYS", "ops:never-shown-to-anyone:", "entry 1 has a scope")]
     [InlineData("DMB_KEYS", "ops:never-shown-to-anyone:Admin", "entry 1 has a scope")]
-    [InlineData("DMB_KEYS", "ops:never-shown-to-anyone:read;ops:never-shown-to-many:publish", "entries 1 and 2 have the same name")]
+    [InlineData(
+        "DMB_KEYS",
+        "ops:never-shown-to-anyone:read;ops:never-shown-to-many:publish",
+        "entries 1 and 2 have the same name"
+    )]
     [InlineData("DMB_KEYS", "a:never-shown-to-anyone:read;;b:never-shown:read", "the secret of entry 2")]
     [InlineData("DMB_JWT_SECRET", "never-shown-31-bytes-of-a-secret", "32 bytes or more")]
     public async Task A_bad_secret_is_one_line_that_does_not_repeat_it(string name, string value, string why)
     {
-        await using var broker = Start([], (name, value.Replace("31-bytes-of-a-secret", "31-bytes-of-a-secre", StringComparison.Ordinal)));
+        await using var broker = Start(
+            [],
+            (name, value.Replace("31-bytes-of-a-secret", "31-bytes-of-a-secre", StringComparison.Ordinal))
+        );
         var error = await OnlyErrorAsync(broker, exitCode: 2);
         Assert.StartsWith($"{name}: '\u2026' is not accepted; it takes ", error, StringComparison.Ordinal);
         Assert.Contains(why, error, StringComparison.Ordinal);
@@ -89,7 +96,11 @@ public sealed class SettingsTests
     [InlineData("DMB_JWT_KEYS", "never-shown-to-anyone", "there is no key in it")]
     [InlineData("DMB_JWT_KEYS", "{\"never-shown\":", "a key in it can't be read")]
     [InlineData("DMB_JWT_KEYS", null, "Could not find")]
-    public async Task A_file_without_what_it_should_have_is_one_line_that_does_not_repeat_it(string name, string? text, string why)
+    public async Task A_file_without_what_it_should_have_is_one_line_that_does_not_repeat_it(
+        string name,
+        string? text,
+        string why
+    )
     {
         var directory = Directory.CreateTempSubdirectory("dmb");
         try
@@ -118,7 +129,11 @@ public sealed class SettingsTests
     public async Task Nobody_is_asked_and_everybody_is_asked_are_not_both_taken(string name, string value)
     {
         await using var broker = Start([], ("DMB_AUTH", "none"), (name, value));
-        Assert.StartsWith("DMB_AUTH: 'none' is not accepted; it takes nothing where there are keys or tokens", await OnlyErrorAsync(broker, exitCode: 2), StringComparison.Ordinal);
+        Assert.StartsWith(
+            "DMB_AUTH: 'none' is not accepted; it takes nothing where there are keys or tokens",
+            await OnlyErrorAsync(broker, exitCode: 2),
+            StringComparison.Ordinal
+        );
     }
 
     [Theory]
@@ -129,28 +144,52 @@ public sealed class SettingsTests
     [InlineData("--Dmb:Host=* --Dmb:Auth=none", 2_000, 1_000, 20)]
     [InlineData("--Dmb:Host=:: --Dmb:Auth=none --Dmb:PublishRate=0 --Dmb:JoinRate=7", 0, 7, 20)]
     [InlineData("--Dmb:Host=192.0.2.1 --Dmb:Auth=none --Dmb:HandshakeRate=0", 2_000, 1_000, 0)]
-    public void A_node_that_others_can_reach_has_limits_that_one_on_loopback_has_not(string arguments, int publishes, int joins, int handshakes)
+    public void A_node_that_others_can_reach_has_limits_that_one_on_loopback_has_not(
+        string arguments,
+        int publishes,
+        int joins,
+        int handshakes
+    )
     {
         using var configuration = new ConfigurationManager();
         var options = Settings.Read(configuration, arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries));
-        Assert.Equal((publishes, joins, handshakes), (options.Access.PublishRate, options.Access.JoinRate, options.Access.HandshakeRate));
+        Assert.Equal(
+            (publishes, joins, handshakes),
+            (options.Access.PublishRate, options.Access.JoinRate, options.Access.HandshakeRate)
+        );
         Assert.Equal(0, options.Access.MaxSessionsPerAddress);
     }
 
     [Fact]
     public async Task Whoever_pushes_too_fast_to_a_node_that_others_can_reach_is_told_so()
     {
-        await using var node = await NodeProcess.StartAsync(("DMB_HOST", "0.0.0.0"), ("DMB_AUTH", "none"), ("REDIS_HOST", "none"), ("DMB_MAX_BATCH_ITEMS", "10000"));
+        await using var node = await NodeProcess.StartAsync(
+            ("DMB_HOST", "0.0.0.0"),
+            ("DMB_AUTH", "none"),
+            ("REDIS_HOST", "none"),
+            ("DMB_MAX_BATCH_ITEMS", "10000")
+        );
         using var batch = new StringContent($"[{string.Join(',', Enumerable.Repeat("{\"event\":\"call\"}", 10_000))}]");
-        using var answer = await node.Http.PostAsync(new UriBuilder(node.Url) { Host = "127.0.0.1", Path = "/_notify" }.Uri, batch);
-        Assert.Contains("\"code\":\"rate_limited\"", await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        using var answer = await node.Http.PostAsync(
+            new UriBuilder(node.Url) { Host = "127.0.0.1", Path = "/_notify" }.Uri,
+            batch
+        );
+        Assert.Contains(
+            "\"code\":\"rate_limited\"",
+            await answer.Content.ReadAsStringAsync(),
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
     public async Task A_bad_value_of_the_command_line_is_told_the_same_way()
     {
         await using var broker = Start(["--Dmb:Port=abc"]);
-        Assert.StartsWith("DMB_PORT: 'abc' is not accepted; it takes 0 to 65535", await OnlyErrorAsync(broker, exitCode: 2), StringComparison.Ordinal);
+        Assert.StartsWith(
+            "DMB_PORT: 'abc' is not accepted; it takes 0 to 65535",
+            await OnlyErrorAsync(broker, exitCode: 2),
+            StringComparison.Ordinal
+        );
     }
 
     [Theory]
@@ -222,7 +261,9 @@ public sealed class SettingsTests
         Assert.Matches(@"DMB_PORT +[^\n]+\n +0 to 65535; default 8082\n", output);
         Assert.Matches(@"DMB_MAX_MESSAGE_BYTES +[^\n]+\n +64 to 16777216; default 262144\n", output);
         Assert.Matches(@"DMB_PING_INTERVAL +[^\n]+\n +1 to 3600 seconds; default 25\n", output);
-        var settings = typeof(NodeOptions).GetProperties().Sum(part => part.PropertyType.GetProperties().Count(property => property.CanWrite));
+        var settings = typeof(NodeOptions)
+            .GetProperties()
+            .Sum(part => part.PropertyType.GetProperties().Count(property => property.CanWrite));
         Assert.Equal(settings, Regex.Count(output, "(?m)^(DMB|REDIS)_"));
     }
 
@@ -244,7 +285,11 @@ public sealed class SettingsTests
     [InlineData("PORT=0", "")]
     [InlineData("DMB_PORT=0 DMB_HOST=localhost", "")]
     [InlineData("DMB_PORT=0 DMB_HOST=0.0.0.0 DMB_AUTH=none", "")]
-    [InlineData("DMB_PORT=0 DMB_HOST=0.0.0.0 DMB_KEYS=ops:sixteen-letters-or-more:publish,register;other:sixteen-letters-or-more:read", "")]
+    [InlineData(
+        "DMB_PORT=0 DMB_HOST=0.0.0.0 "
+            + "DMB_KEYS=ops:sixteen-letters-or-more:publish,register;other:sixteen-letters-or-more:read",
+        ""
+    )]
     [InlineData("DMB_PORT=0 DMB_HOST=0.0.0.0 DMB_JWT_SECRET=thirty-two-bytes-of-secret-text!", "")]
     [InlineData("DMB_PORT=0 REDIS_HOST=none", "")]
     [InlineData("DMB_PORT=99999", "--Dmb:Port=0")]
@@ -284,16 +329,25 @@ public sealed class SettingsTests
         {
             await File.WriteAllTextAsync(
                 Path.Combine(directory.FullName, "appsettings.json"),
-                """{"Dmb":{"Port":"99999","AllowedOrigins":["https://a.example"],"Events":{"a":"calls","b":""}}}""");
+                """{"Dmb":{"Port":"99999","AllowedOrigins":["https://a.example"],"Events":{"a":"calls","b":""}}}"""
+            );
             await using var refused = StartIn(directory.FullName, []);
-            Assert.StartsWith("DMB_PORT: '99999' is not accepted", await OnlyErrorAsync(refused, exitCode: 2), StringComparison.Ordinal);
+            Assert.StartsWith(
+                "DMB_PORT: '99999' is not accepted",
+                await OnlyErrorAsync(refused, exitCode: 2),
+                StringComparison.Ordinal
+            );
 
             await using var taken = StartIn(directory.FullName, [], ("DMB_PORT", "0"));
             await ReadHelloAsync(taken);
 
             // A list in the file gives way too.
             await using var origins = StartIn(directory.FullName, [], ("DMB_PORT", "0"), ("DMB_ALLOWED_ORIGINS", "b"));
-            Assert.StartsWith("DMB_ALLOWED_ORIGINS: 'b' is not accepted", await OnlyErrorAsync(origins, exitCode: 2), StringComparison.Ordinal);
+            Assert.StartsWith(
+                "DMB_ALLOWED_ORIGINS: 'b' is not accepted",
+                await OnlyErrorAsync(origins, exitCode: 2),
+                StringComparison.Ordinal
+            );
         }
         finally
         {

@@ -9,8 +9,15 @@ namespace Dmb.Endpoints;
 
 /// <summary>What this node answers to the operator's questions and does at the operator's commands.</summary>
 internal sealed class NodeAnswers(
-    SessionTable sessions, RoomTable rooms, SocketBroker broker, Drain drain, BackplaneState backplane,
-    StatsSampler stats, ICluster cluster, TimeProvider time)
+    SessionTable sessions,
+    RoomTable rooms,
+    SocketBroker broker,
+    Drain drain,
+    BackplaneState backplane,
+    StatsSampler stats,
+    ICluster cluster,
+    TimeProvider time
+)
 {
     private readonly DateTimeOffset _started = time.GetUtcNow();
 
@@ -37,13 +44,16 @@ internal sealed class NodeAnswers(
     {
         questions.Add(Node, _ => Write(Show(), ApiJson.Wire.NodeEntry));
         questions.Add(Sessions, query =>
-            Write(List(Read(query, ApiJson.Wire.SessionQuery)), ApiJson.Wire.SessionEntryArray));
+            Write(List(Read(query, ApiJson.Wire.SessionQuery)), ApiJson.Wire.SessionEntryArray)
+        );
         questions.Add(Rooms, query => Write(List(Read(query, ApiJson.Wire.RoomQuery)), ApiJson.Wire.RoomEntryArray));
         questions.Add(Stats, _ => Write(stats.Read(), ApiJson.Wire.StatsEntryArray));
         questions.Add(Close, command =>
-            Write(Do(Read(command, ApiJson.Wire.CloseCommand)), ApiJson.Wire.CommandAnswer));
+            Write(Do(Read(command, ApiJson.Wire.CloseCommand)), ApiJson.Wire.CommandAnswer)
+        );
         questions.Add(Move, async command =>
-            Bytes(await DoAsync(Read(command, ApiJson.Wire.MoveCommand)), ApiJson.Wire.CommandAnswer));
+            Bytes(await DoAsync(Read(command, ApiJson.Wire.MoveCommand)), ApiJson.Wire.CommandAnswer)
+        );
     }
 
     /// <summary>Where a list goes on behind a session: later sessions come first.</summary>
@@ -53,10 +63,21 @@ internal sealed class NodeAnswers(
     private NodeEntry Show()
     {
         var (publishes, deliveries) = stats.Rates();
-        var state = drain.IsStopping ? "draining" : backplane.Why is null ? "ready" : "degraded";
+        var state =
+            drain.IsStopping ? "draining"
+            : backplane.Why is null ? "ready"
+            : "degraded";
         return new NodeEntry(
-            cluster.NodeId, BuildInfo.Version, _started, Environment.MachineName, sessions.Count, rooms.Count, state,
-            publishes, deliveries);
+            cluster.NodeId,
+            BuildInfo.Version,
+            _started,
+            Environment.MachineName,
+            sessions.Count,
+            rooms.Count,
+            state,
+            publishes,
+            deliveries
+        );
     }
 
     private SessionEntry[] List(SessionQuery query)
@@ -129,7 +150,8 @@ internal sealed class NodeAnswers(
             names,
             session.Queued,
             session.Received,
-            session.Delivered);
+            session.Delivered
+        );
     }
 
     /// <summary>By name, since a room has no age; rooms that no client can join are left out.</summary>
@@ -139,8 +161,11 @@ internal sealed class NodeAnswers(
         var found = new PriorityQueue<Room, string>(last);
         foreach (var room in rooms.All)
         {
-            if (room.Name.StartsWith(query.Prefix, StringComparison.Ordinal) && Names.IsRoom(room.Name)
-                && (query.After is null || string.CompareOrdinal(room.Name, query.After) > 0))
+            if (
+                room.Name.StartsWith(query.Prefix, StringComparison.Ordinal)
+                && Names.IsRoom(room.Name)
+                && (query.After is null || string.CompareOrdinal(room.Name, query.After) > 0)
+            )
             {
                 found.Enqueue(room, room.Name);
                 if (found.Count > query.Limit)
@@ -156,9 +181,11 @@ internal sealed class NodeAnswers(
     private CommandAnswer Do(CloseCommand command)
     {
         var reason = CloseReason.Kicked(command.Code, command.Reason);
-        var found = sessions.All
-            .Where(session => !session.IsClosing && (session.Id == command.Session
-                || (command.User is not null && session.Caller.Name == command.User)))
+        var found = sessions
+            .All.Where(session =>
+                !session.IsClosing
+                && (session.Id == command.Session || (command.User is not null && session.Caller.Name == command.User))
+            )
             .ToArray();
         foreach (var session in found)
         {

@@ -14,8 +14,16 @@ namespace Dmb.Endpoints;
 /// <param name="PublishesS">Messages a second that it took from publishers, over the last seconds.</param>
 /// <param name="DeliveriesS">Copies a second that it queued for sessions, over the last seconds.</param>
 internal sealed record NodeEntry(
-    string Id, string Version, DateTimeOffset Started, string Host, long Sessions, int Rooms, string State,
-    double PublishesS, double DeliveriesS);
+    string Id,
+    string Version,
+    DateTimeOffset Started,
+    string Host,
+    long Sessions,
+    int Rooms,
+    string State,
+    double PublishesS,
+    double DeliveriesS
+);
 
 /// <summary>The nodes, the youngest first.</summary>
 /// <param name="Items">The nodes.</param>
@@ -47,7 +55,8 @@ internal sealed record PresenceEntry(
     string? User,
     string Node,
     DateTimeOffset Since,
-    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Address);
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Address
+);
 
 /// <summary>Who is in a room, the newest session first.</summary>
 /// <param name="Items">The sessions.</param>
@@ -68,8 +77,18 @@ internal sealed record PresenceAnswer(IReadOnlyList<PresenceEntry> Items, string
 /// <param name="Sent">Frames that it has sent.</param>
 /// <param name="Delivered">Frames that were queued for it.</param>
 internal sealed record SessionEntry(
-    string Session, string? User, string Node, string? Address, string Transport, string? Agent, DateTimeOffset Since,
-    IReadOnlyList<string> Rooms, int Queued, long Sent, long Delivered);
+    string Session,
+    string? User,
+    string Node,
+    string? Address,
+    string Transport,
+    string? Agent,
+    DateTimeOffset Since,
+    IReadOnlyList<string> Rooms,
+    int Queued,
+    long Sent,
+    long Delivered
+);
 
 /// <summary>Sessions, the newest first.</summary>
 /// <param name="Items">The sessions.</param>

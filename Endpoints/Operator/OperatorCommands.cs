@@ -21,19 +21,22 @@ internal static partial class OperatorCommands
 
     public static void MapOperatorCommands(this IEndpointRouteBuilder routes)
     {
-        routes.MapDelete("/sessions/{id}", CloseAsync)
+        routes
+            .MapDelete("/sessions/{id}", CloseAsync)
             .WithTags(OperatorEndpoints.Tag)
             .WithName("closeSession")
             .WithSummary("Close a session, whatever node it is connected to.")
             .WithMetadata(new RouteExample("id", SessionExample))
             .WithMetadata(
                 new QueryParameter("code", "The close code: 4001, or 4000 to 4099."),
-                new QueryParameter("reason", "What the client is told: `kicked`, or at most 123 bytes."))
+                new QueryParameter("reason", "What the client is told: `kicked`, or at most 123 bytes.")
+            )
             .Produces(StatusCodes.Status204NoContent)
             .ProducesProblems(400, 401, 403, 404, 503)
             .Requires(Operation.Administer);
 
-        routes.MapDelete("/users/{user}/sessions", CloseAllAsync)
+        routes
+            .MapDelete("/users/{user}/sessions", CloseAllAsync)
             .WithTags(OperatorEndpoints.Tag)
             .WithName("closeUserSessions")
             .WithSummary("Close all sessions of a user, by the name of its key or token.")
@@ -42,7 +45,8 @@ internal static partial class OperatorCommands
             .ProducesProblems(401, 403, 503)
             .Requires(Operation.Administer);
 
-        routes.MapPut("/sessions/{id}/rooms/{room}", JoinAsync)
+        routes
+            .MapPut("/sessions/{id}/rooms/{room}", JoinAsync)
             .WithTags(OperatorEndpoints.Tag)
             .WithName("joinSession")
             .WithSummary("Make a session join a room; it is told `joined`.")
@@ -51,7 +55,8 @@ internal static partial class OperatorCommands
             .ProducesProblems(400, 401, 403, 404, 503)
             .Requires(Operation.Administer);
 
-        routes.MapDelete("/sessions/{id}/rooms/{room}", LeaveAsync)
+        routes
+            .MapDelete("/sessions/{id}/rooms/{room}", LeaveAsync)
             .WithTags(OperatorEndpoints.Tag)
             .WithName("leaveSession")
             .WithSummary("Make a session leave a room; it is told `left`.")
@@ -60,19 +65,22 @@ internal static partial class OperatorCommands
             .ProducesProblems(400, 401, 403, 404, 503)
             .Requires(Operation.Administer);
 
-        routes.MapGet("/rooms/{room}/history", HistoryAsync)
+        routes
+            .MapGet("/rooms/{room}/history", HistoryAsync)
             .WithTags("Rooms")
             .WithName("readHistory")
             .WithSummary("Read what is kept of a room, in the order in which it was published.")
             .WithDescription(
-                "For callers that may join the room. Without `since` the newest are given, with it the first behind it.")
+                "For callers that may join the room. Without `since` the newest are given, with it the first behind it."
+            )
             .WithMetadata(new RouteExample("room", "support"))
             .WithMetadata(new QueryParameter("since", "A position: only what came after it."), OperatorEndpoints.Limit)
             .Produces<HistoryAnswer>()
             .ProducesProblems(400, 401, 403, 503)
             .Requires(Operation.Join);
 
-        routes.MapDelete("/rooms/{room}/history", ClearAsync)
+        routes
+            .MapDelete("/rooms/{room}/history", ClearAsync)
             .WithTags(OperatorEndpoints.Tag)
             .WithName("clearHistory")
             .WithSummary("Delete what is kept of a room; its count goes on.")
@@ -83,8 +91,13 @@ internal static partial class OperatorCommands
     }
 
     private static async Task<IResult> CloseAsync(
-        HttpContext context, string id, ICluster cluster, ILogger<NodeAnswers> logger,
-        int? code = null, string? reason = null)
+        HttpContext context,
+        string id,
+        ICluster cluster,
+        ILogger<NodeAnswers> logger,
+        int? code = null,
+        string? reason = null
+    )
     {
         var (closeCode, text) = (code ?? CloseReason.KickedCode, reason ?? CloseReason.Kicked().Text);
         if (closeCode is < CloseCodeMin or > CloseCodeMax || Encoding.UTF8.GetByteCount(text) > ReasonBytesMax)
@@ -93,13 +106,22 @@ internal static partial class OperatorCommands
         }
 
         await DoAsync(
-            cluster, NodeAnswers.Close, new CloseCommand(id, null, closeCode, text), ApiJson.Wire.CloseCommand, id);
+            cluster,
+            NodeAnswers.Close,
+            new CloseCommand(id, null, closeCode, text),
+            ApiJson.Wire.CloseCommand,
+            id
+        );
         LogClosed(logger, context.Caller().Name, id, closeCode, text);
         return Results.NoContent();
     }
 
     private static async Task<IResult> CloseAllAsync(
-        HttpContext context, string user, ICluster cluster, ILogger<NodeAnswers> logger)
+        HttpContext context,
+        string user,
+        ICluster cluster,
+        ILogger<NodeAnswers> logger
+    )
     {
         var command = new CloseCommand(null, user, CloseReason.KickedCode, CloseReason.Kicked().Text);
         var answers = await AskAsync(cluster, NodeAnswers.Close, command, ApiJson.Wire.CloseCommand);
@@ -109,15 +131,29 @@ internal static partial class OperatorCommands
     }
 
     private static Task<IResult> JoinAsync(
-        HttpContext context, string id, string room, ICluster cluster, ILogger<NodeAnswers> logger) =>
-        MoveAsync(context, id, room, isJoin: true, cluster, logger);
+        HttpContext context,
+        string id,
+        string room,
+        ICluster cluster,
+        ILogger<NodeAnswers> logger
+    ) => MoveAsync(context, id, room, isJoin: true, cluster, logger);
 
     private static Task<IResult> LeaveAsync(
-        HttpContext context, string id, string room, ICluster cluster, ILogger<NodeAnswers> logger) =>
-        MoveAsync(context, id, room, isJoin: false, cluster, logger);
+        HttpContext context,
+        string id,
+        string room,
+        ICluster cluster,
+        ILogger<NodeAnswers> logger
+    ) => MoveAsync(context, id, room, isJoin: false, cluster, logger);
 
     private static async Task<IResult> MoveAsync(
-        HttpContext context, string id, string room, bool isJoin, ICluster cluster, ILogger<NodeAnswers> logger)
+        HttpContext context,
+        string id,
+        string room,
+        bool isJoin,
+        ICluster cluster,
+        ILogger<NodeAnswers> logger
+    )
     {
         room = RoomRoute.NameOf(context, room);
         await DoAsync(cluster, NodeAnswers.Move, new MoveCommand(id, room, isJoin), ApiJson.Wire.MoveCommand, id);
@@ -126,8 +162,14 @@ internal static partial class OperatorCommands
     }
 
     private static async Task<IResult> HistoryAsync(
-        HttpContext context, string room, IBackplane backplane, HistoryPolicy policy, AccessRules rules,
-        string? since = null, int? limit = null)
+        HttpContext context,
+        string room,
+        IBackplane backplane,
+        HistoryPolicy policy,
+        AccessRules rules,
+        string? since = null,
+        int? limit = null
+    )
     {
         room = RoomRoute.NameOf(context, room);
         rules.Demand(context.Caller(), Operation.Join, room);
@@ -137,7 +179,8 @@ internal static partial class OperatorCommands
         }
 
         var position = (await backplane.ReadHistoryAsync([new RoomRequest(room)]))[0].Position;
-        var from = since is null ? position with { Seq = 0 }
+        var from =
+            since is null ? position with { Seq = 0 }
             : StreamPosition.TryParse(since, out var parsed) ? parsed
             : throw new RefusedException(ErrorCode.BadName, StreamPosition.Form);
         var history = (await backplane.ReadHistoryAsync([new RoomRequest(room, from)]))[0];
@@ -146,13 +189,21 @@ internal static partial class OperatorCommands
         HistoryEntry[] items =
         [
             .. (since is null ? messages.TakeLast(max) : messages.Take(max)).Select(message => new HistoryEntry(
-                message.Event, JsonElement.Parse(message.Data.Span), message.Id, message.PositionIn(room).ToString())),
+                message.Event,
+                JsonElement.Parse(message.Data.Span),
+                message.Id,
+                message.PositionIn(room).ToString()
+            )),
         ];
         return Results.Json(new HistoryAnswer(items, history.Position.ToString()), ApiJson.Wire.HistoryAnswer);
     }
 
     private static async Task<IResult> ClearAsync(
-        HttpContext context, string room, IBackplane backplane, ILogger<NodeAnswers> logger)
+        HttpContext context,
+        string room,
+        IBackplane backplane,
+        ILogger<NodeAnswers> logger
+    )
     {
         room = RoomRoute.NameOf(context, room);
         await backplane.ClearHistoryAsync(room);
@@ -173,7 +224,11 @@ internal static partial class OperatorCommands
     }
 
     private static async Task<CommandAnswer[]> AskAsync<T>(
-        ICluster cluster, string name, T command, JsonTypeInfo<T> type)
+        ICluster cluster,
+        string name,
+        T command,
+        JsonTypeInfo<T> type
+    )
     {
         var asked = await cluster.AskAsync(name, JsonSerializer.Serialize(command, type));
         return [.. asked.Answers.Select(answer => JsonSerializer.Deserialize(answer, ApiJson.Wire.CommandAnswer)!)];

@@ -24,7 +24,8 @@ internal static class OperatorEndpoints
         var answers = routes.ServiceProvider.GetRequiredService<NodeAnswers>();
         answers.AddTo(routes.ServiceProvider.GetRequiredService<ClusterQuestions>());
 
-        routes.MapGet("/nodes", NodesAsync)
+        routes
+            .MapGet("/nodes", NodesAsync)
             .WithTags(Tag)
             .WithName("listNodes")
             .WithSummary("List the nodes of the cluster.")
@@ -32,7 +33,8 @@ internal static class OperatorEndpoints
             .ProducesProblems(401, 403)
             .Requires(Operation.Administer);
 
-        routes.MapGet("/stats", StatsAsync)
+        routes
+            .MapGet("/stats", StatsAsync)
             .WithTags(Tag)
             .WithName("showStats")
             .WithSummary("The last 15 minutes of the cluster in steps of 5 seconds, the oldest first.")
@@ -40,7 +42,8 @@ internal static class OperatorEndpoints
             .ProducesProblems(401, 403)
             .Requires(Operation.Administer);
 
-        routes.MapGet("/rooms", RoomsAsync)
+        routes
+            .MapGet("/rooms", RoomsAsync)
             .WithTags(Tag)
             .WithName("listRooms")
             .WithSummary("List the rooms that have sessions, by name.")
@@ -49,7 +52,8 @@ internal static class OperatorEndpoints
             .ProducesProblems(401, 403)
             .Requires(Operation.Administer);
 
-        routes.MapGet("/rooms/{room}/sessions", PresenceAsync)
+        routes
+            .MapGet("/rooms/{room}/sessions", PresenceAsync)
             .WithTags("Rooms")
             .WithName("listPresence")
             .WithSummary("List the sessions in a room, the newest first.")
@@ -60,7 +64,8 @@ internal static class OperatorEndpoints
             .ProducesProblems(400, 401, 403)
             .Requires(Operation.Join);
 
-        routes.MapGet("/sessions", SessionsAsync)
+        routes
+            .MapGet("/sessions", SessionsAsync)
             .WithTags(Tag)
             .WithName("listSessions")
             .WithSummary("List sessions, the newest first.")
@@ -69,7 +74,8 @@ internal static class OperatorEndpoints
                 new QueryParameter("room", "Only those in a room."),
                 new QueryParameter("address", "Only those from an address."),
                 Limit,
-                After)
+                After
+            )
             .Produces<SessionsAnswer>()
             .ProducesProblems(401, 403)
             .Requires(Operation.Administer);
@@ -81,27 +87,36 @@ internal static class OperatorEndpoints
         var nodes = asked.Answers.Select(answer => JsonSerializer.Deserialize(answer, ApiJson.Wire.NodeEntry)!);
         return Results.Json(
             new NodesAnswer([.. nodes.OrderByDescending(node => node.Started)], null, asked.Missing),
-            ApiJson.Wire.NodesAnswer);
+            ApiJson.Wire.NodesAnswer
+        );
     }
 
     private static async Task<IResult> StatsAsync(ICluster cluster)
     {
         var asked = await cluster.AskAsync(NodeAnswers.Stats, "");
         var entries = asked.Answers.SelectMany(answer =>
-            JsonSerializer.Deserialize(answer, ApiJson.Wire.StatsEntryArray)!);
+            JsonSerializer.Deserialize(answer, ApiJson.Wire.StatsEntryArray)!
+        );
         return Results.Json(
             new StatsAnswer((int)StatsSampler.Step.TotalSeconds, StatsSampler.Sum(entries), asked.Missing),
-            ApiJson.Wire.StatsAnswer);
+            ApiJson.Wire.StatsAnswer
+        );
     }
 
     private static async Task<IResult> RoomsAsync(
-        ICluster cluster, IBackplane backplane, HistoryPolicy policy,
-        string? prefix = null, int? limit = null, string? after = null)
+        ICluster cluster,
+        IBackplane backplane,
+        HistoryPolicy policy,
+        string? prefix = null,
+        int? limit = null,
+        string? after = null
+    )
     {
         var max = LimitOf(limit);
         var query = new RoomQuery(prefix ?? "", max + 1, after);
         var asked = await cluster.AskAsync(NodeAnswers.Rooms, JsonSerializer.Serialize(query, ApiJson.Wire.RoomQuery));
-        var rooms = asked.Answers.SelectMany(answer => JsonSerializer.Deserialize(answer, ApiJson.Wire.RoomEntryArray)!)
+        var rooms = asked
+            .Answers.SelectMany(answer => JsonSerializer.Deserialize(answer, ApiJson.Wire.RoomEntryArray)!)
             .GroupBy(room => room.Room)
             .OrderBy(room => room.Key, StringComparer.Ordinal)
             .Select(room => new RoomEntry(room.Key, room.Sum(part => part.Sessions)))
@@ -110,12 +125,16 @@ internal static class OperatorEndpoints
         var items = await WithHistoryAsync(rooms[..Math.Min(max, rooms.Length)], backplane, policy);
         return Results.Json(
             new RoomsAnswer(items, rooms.Length > max ? items[^1].Room : null, asked.Missing),
-            ApiJson.Wire.RoomsAnswer);
+            ApiJson.Wire.RoomsAnswer
+        );
     }
 
     /// <summary>Adds what the backplane knows of rooms that keep a history; nothing while it is down.</summary>
     private static async Task<RoomEntry[]> WithHistoryAsync(
-        RoomEntry[] rooms, IBackplane backplane, HistoryPolicy policy)
+        RoomEntry[] rooms,
+        IBackplane backplane,
+        HistoryPolicy policy
+    )
     {
         var keeping = rooms.Where(room => policy.Keeps(room.Room)).Select(room => room.Room).ToArray();
         if (keeping.Length == 0)
@@ -127,9 +146,18 @@ internal static class OperatorEndpoints
         {
             var histories = await backplane.ReadHistoryAsync([.. keeping.Select(room => new RoomRequest(room))]);
             var kept = await backplane.CountKeptAsync(keeping);
-            return [.. rooms.Select(room => Array.IndexOf(keeping, room.Room) is >= 0 and var i
-                ? room with { Pos = histories[i].Position.ToString(), Kept = kept[i] }
-                : room)];
+            return
+            [
+                .. rooms.Select(room =>
+                    Array.IndexOf(keeping, room.Room) is >= 0 and var i
+                        ? room with
+                        {
+                            Pos = histories[i].Position.ToString(),
+                            Kept = kept[i],
+                        }
+                        : room
+                ),
+            ];
         }
         catch (RefusedException away) when (away.Code == ErrorCode.BackplaneDown)
         {
@@ -138,38 +166,61 @@ internal static class OperatorEndpoints
     }
 
     private static async Task<IResult> PresenceAsync(
-        HttpContext context, string room, ICluster cluster, AccessRules rules, int? limit = null, string? after = null)
+        HttpContext context,
+        string room,
+        ICluster cluster,
+        AccessRules rules,
+        int? limit = null,
+        string? after = null
+    )
     {
         room = RoomRoute.NameOf(context, room);
         rules.Demand(context.Caller(), Operation.Join, room);
         var isOperator = rules.May(context.Caller(), Operation.Administer);
         var (items, next, missing) = await FindAsync(
-            cluster, new SessionQuery(null, room, null, LimitOf(limit), after));
+            cluster,
+            new SessionQuery(null, room, null, LimitOf(limit), after)
+        );
         PresenceEntry[] present =
         [
-            .. items.Select(item =>
-                new PresenceEntry(item.Session, item.User, item.Node, item.Since, isOperator ? item.Address : null)),
+            .. items.Select(item => new PresenceEntry(
+                item.Session,
+                item.User,
+                item.Node,
+                item.Since,
+                isOperator ? item.Address : null
+            )),
         ];
         return Results.Json(new PresenceAnswer(present, next, missing), ApiJson.Wire.PresenceAnswer);
     }
 
     private static async Task<IResult> SessionsAsync(
         ICluster cluster,
-        string? user = null, string? room = null, string? address = null, int? limit = null, string? after = null)
+        string? user = null,
+        string? room = null,
+        string? address = null,
+        int? limit = null,
+        string? after = null
+    )
     {
         var (items, next, missing) = await FindAsync(
-            cluster, new SessionQuery(user, room, address, LimitOf(limit), after));
+            cluster,
+            new SessionQuery(user, room, address, LimitOf(limit), after)
+        );
         return Results.Json(new SessionsAnswer(items, next, missing), ApiJson.Wire.SessionsAnswer);
     }
 
     private static async Task<(SessionEntry[] Items, string? Next, IReadOnlyList<string> Missing)> FindAsync(
-        ICluster cluster, SessionQuery query)
+        ICluster cluster,
+        SessionQuery query
+    )
     {
         var asked = await cluster.AskAsync(
             NodeAnswers.Sessions,
-            JsonSerializer.Serialize(query with { Limit = query.Limit + 1 }, ApiJson.Wire.SessionQuery));
-        var found = asked.Answers.SelectMany(
-            answer => JsonSerializer.Deserialize(answer, ApiJson.Wire.SessionEntryArray)!)
+            JsonSerializer.Serialize(query with { Limit = query.Limit + 1 }, ApiJson.Wire.SessionQuery)
+        );
+        var found = asked
+            .Answers.SelectMany(answer => JsonSerializer.Deserialize(answer, ApiJson.Wire.SessionEntryArray)!)
             .OrderByDescending(NodeAnswers.CursorOf, StringComparer.Ordinal)
             .Take(query.Limit + 1)
             .ToArray();

@@ -16,8 +16,16 @@ namespace Dmb.Endpoints;
 /// <param name="LagP99Ms">The same of 99 in 100.</param>
 /// <param name="RedisUp">Whether messages go to and come from all nodes.</param>
 internal sealed record StatsEntry(
-    DateTimeOffset Time, long Publishes, long Deliveries, long Sessions, long Drops,
-    IReadOnlyDictionary<string, long> Closes, double? LagP50Ms, double? LagP99Ms, bool RedisUp);
+    DateTimeOffset Time,
+    long Publishes,
+    long Deliveries,
+    long Sessions,
+    long Drops,
+    IReadOnlyDictionary<string, long> Closes,
+    double? LagP50Ms,
+    double? LagP99Ms,
+    bool RedisUp
+);
 
 /// <summary>The last 15 minutes, the oldest step first.</summary>
 /// <param name="StepS">Seconds of one step.</param>
@@ -27,8 +35,11 @@ internal sealed record StatsAnswer(int StepS, IReadOnlyList<StatsEntry> Items, I
 
 /// <summary>Samples the counters of this node every five seconds, and keeps what came of it for 15 minutes.</summary>
 internal sealed class StatsSampler(
-    BrokerTelemetry telemetry, MetricsPage metrics, BackplaneState backplane, TimeProvider time)
-    : IHostedService, IDisposable
+    BrokerTelemetry telemetry,
+    MetricsPage metrics,
+    BackplaneState backplane,
+    TimeProvider time
+) : IHostedService, IDisposable
 {
     /// <summary>Time between two samples.</summary>
     public static readonly TimeSpan Step = TimeSpan.FromSeconds(5);
@@ -64,19 +75,24 @@ internal sealed class StatsSampler(
     /// The same steps of several nodes as one: sums, the largest lag, and Redis up where all have it.
     /// </summary>
     public static IReadOnlyList<StatsEntry> Sum(IEnumerable<StatsEntry> entries) =>
-    [
-        .. entries.GroupBy(entry => entry.Time).OrderBy(step => step.Key).Select(step => new StatsEntry(
-            step.Key,
-            step.Sum(entry => entry.Publishes),
-            step.Sum(entry => entry.Deliveries),
-            step.Sum(entry => entry.Sessions),
-            step.Sum(entry => entry.Drops),
-            step.SelectMany(entry => entry.Closes).GroupBy(close => close.Key)
-                .ToDictionary(close => close.Key, close => close.Sum(one => one.Value)),
-            step.Max(entry => entry.LagP50Ms),
-            step.Max(entry => entry.LagP99Ms),
-            step.All(entry => entry.RedisUp))),
-    ];
+        [
+            .. entries
+                .GroupBy(entry => entry.Time)
+                .OrderBy(step => step.Key)
+                .Select(step => new StatsEntry(
+                    step.Key,
+                    step.Sum(entry => entry.Publishes),
+                    step.Sum(entry => entry.Deliveries),
+                    step.Sum(entry => entry.Sessions),
+                    step.Sum(entry => entry.Drops),
+                    step.SelectMany(entry => entry.Closes)
+                        .GroupBy(close => close.Key)
+                        .ToDictionary(close => close.Key, close => close.Sum(one => one.Value)),
+                    step.Max(entry => entry.LagP50Ms),
+                    step.Max(entry => entry.LagP99Ms),
+                    step.All(entry => entry.RedisUp)
+                )),
+        ];
 
     public Task StartAsync(CancellationToken cancellationToken)
     {
@@ -96,22 +112,31 @@ internal sealed class StatsSampler(
         lock (_lock)
         {
             var now = new Totals(
-                telemetry.Published.Value, telemetry.Delivered.Value, telemetry.DroppedTotal,
-                telemetry.ClosedByCode(), buckets);
+                telemetry.Published.Value,
+                telemetry.Delivered.Value,
+                telemetry.DroppedTotal,
+                telemetry.ClosedByCode(),
+                buckets
+            );
             var lags = buckets.Select((count, i) => count - (i < _last.Lags.Length ? _last.Lags[i] : 0)).ToArray();
             var ticks = time.GetUtcNow().UtcTicks + (Step.Ticks / 2);
-            _samples.Enqueue(new StatsEntry(
-                new DateTimeOffset(ticks - (ticks % Step.Ticks), TimeSpan.Zero),
-                now.Published - _last.Published,
-                now.Delivered - _last.Delivered,
-                telemetry.Sessions.Value,
-                now.Dropped - _last.Dropped,
-                now.Closed.Where(close => close.Value > _last.Closed.GetValueOrDefault(close.Key))
-                    .ToDictionary(
-                        close => $"{close.Key}", close => close.Value - _last.Closed.GetValueOrDefault(close.Key)),
-                PercentileMs(boundaries, lags, 0.5),
-                PercentileMs(boundaries, lags, 0.99),
-                backplane.Why is null));
+            _samples.Enqueue(
+                new StatsEntry(
+                    new DateTimeOffset(ticks - (ticks % Step.Ticks), TimeSpan.Zero),
+                    now.Published - _last.Published,
+                    now.Delivered - _last.Delivered,
+                    telemetry.Sessions.Value,
+                    now.Dropped - _last.Dropped,
+                    now.Closed.Where(close => close.Value > _last.Closed.GetValueOrDefault(close.Key))
+                        .ToDictionary(
+                            close => $"{close.Key}",
+                            close => close.Value - _last.Closed.GetValueOrDefault(close.Key)
+                        ),
+                    PercentileMs(boundaries, lags, 0.5),
+                    PercentileMs(boundaries, lags, 0.99),
+                    backplane.Why is null
+                )
+            );
             if (_samples.Count > SamplesMax)
             {
                 _samples.Dequeue();
@@ -143,5 +168,10 @@ internal sealed class StatsSampler(
     }
 
     private sealed record Totals(
-        long Published, long Delivered, long Dropped, Dictionary<int, long> Closed, long[] Lags);
+        long Published,
+        long Delivered,
+        long Dropped,
+        Dictionary<int, long> Closed,
+        long[] Lags
+    );
 }

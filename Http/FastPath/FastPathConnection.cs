@@ -13,16 +13,24 @@ namespace Dmb.Http.FastPath;
 /// <summary>One connection, until it ends or becomes Kestrel's.</summary>
 internal sealed class FastPathConnection(FastPathMiddleware fastPath, ConnectionContext connection)
 {
-    /// <summary>How long a kept connection waits for its next request: libcurl repeats a push when its idle connection was closed.</summary>
+    /// <summary>
+    /// How long a kept connection waits for its next request: libcurl repeats a push when its idle connection was
+    /// closed.
+    /// </summary>
     public static readonly TimeSpan KeepAliveTimeout = TimeSpan.FromMinutes(10);
 
     /// <summary>How long a client may leave answers unread, as in Kestrel.</summary>
     public static readonly TimeSpan TakeTimeout = TimeSpan.FromSeconds(5);
 
-    /// <summary>Limit of what is missing of a body, in bytes, up to which the fast path waits for it. Kestrel waits for more.</summary>
+    /// <summary>
+    /// Limit of what is missing of a body, in bytes, up to which the fast path waits for it. Kestrel waits for more.
+    /// </summary>
     private const int MissingBytesMax = 4_096;
 
-    /// <summary>Limit of a push in bytes up to which it is handled on the socket engine's thread, which serves other connections too.</summary>
+    /// <summary>
+    /// Limit of a push in bytes up to which it is handled on the socket engine's thread, which serves other connections
+    /// too.
+    /// </summary>
     private const int InlineBytesMax = 16_384;
 
     private readonly PipeReader _input = connection.Transport.Input;
@@ -105,7 +113,8 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
                 connection.Features.Set(new AdmittedPush());
             }
 
-            // Kestrel's first request takes a tenth of a second to prepare; other connections of this thread do not wait for it.
+            // Kestrel's first request takes a tenth of a second to prepare; other connections of this thread do not
+            // wait for it.
             await Task.Yield();
             await kestrel(connection);
         }
@@ -176,7 +185,11 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
 
     /// <summary>Admits a push at the end of its head, and publishes it when its body is complete.</summary>
     private async ValueTask<(Next Next, int Used)> AnswerAsync(
-        ReadOnlyMemory<byte> received, EventRegistration? registration, IPAddress? address, int missing)
+        ReadOnlyMemory<byte> received,
+        EventRegistration? registration,
+        IPAddress? address,
+        int missing
+    )
     {
         ObservedRequest? observed = null;
         var isLast = _head.IsLast || fastPath.IsDraining;
@@ -200,7 +213,12 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
             }
 
             var push = new PushRequest(
-                registration, received[_head.HeadLength.._head.Length], TextOrNull(_head.IdempotencyKey), TextOrNull(_head.TraceParent), caller);
+                registration,
+                received[_head.HeadLength.._head.Length],
+                TextOrNull(_head.IdempotencyKey),
+                TextOrNull(_head.TraceParent),
+                caller
+            );
             status = fastPath.Responses.Write(_output, await fastPath.Pushes.PublishAsync(push), isLast);
         }
         catch (RefusedException refused)
@@ -209,7 +227,9 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
             fastPath.Unfinished.Hold(ref _held, 0);
 
             // As Kestrel's way: a body that is not going to be read ends the connection.
-            isLast |= _head.BodyLength > 0 && Problems.StatusOf(refused) is StatusCodes.Status401Unauthorized or StatusCodes.Status403Forbidden;
+            isLast |=
+                _head.BodyLength > 0
+                && Problems.StatusOf(refused) is StatusCodes.Status401Unauthorized or StatusCodes.Status403Forbidden;
             observed ??= Observe();
             status = fastPath.Responses.Write(_output, refused, isLast);
         }
@@ -247,7 +267,10 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
         return isEvent;
     }
 
-    /// <summary>The address of the client, behind proxies that are trusted; false if the request names a host that is not served.</summary>
+    /// <summary>
+    /// The address of the client, behind proxies that are trusted; false if the request names a host that is not
+    /// served.
+    /// </summary>
     private bool IsServed(out IPAddress? address)
     {
         address = _peer?.Address;
@@ -256,7 +279,10 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
             return false;
         }
 
-        if (!fastPath.Proxies.IsOn || (_head.ForwardedFor.IsEmpty && _head.ForwardedProto.IsEmpty && _head.ForwardedHost.IsEmpty))
+        if (
+            !fastPath.Proxies.IsOn
+            || (_head.ForwardedFor.IsEmpty && _head.ForwardedProto.IsEmpty && _head.ForwardedHost.IsEmpty)
+        )
         {
             return true;
         }
@@ -302,10 +328,12 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
         {
             // Not before the first byte, for which the listener waits.
             _isTimed = true;
-            connection.Features.GetRequiredFeature<IConnectionHeartbeatFeature>()
+            connection
+                .Features.GetRequiredFeature<IConnectionHeartbeatFeature>()
                 .OnHeartbeat(static self => ((FastPathConnection)self).Tick(), this);
-            _closing = connection.Features.GetRequiredFeature<IConnectionLifetimeNotificationFeature>().ConnectionClosedRequested
-                .UnsafeRegister(static self => ((FastPathConnection)self!).Close(), this);
+            _closing = connection
+                .Features.GetRequiredFeature<IConnectionLifetimeNotificationFeature>()
+                .ConnectionClosedRequested.UnsafeRegister(static self => ((FastPathConnection)self!).Close(), this);
         }
 
         Volatile.Write(ref _since, fastPath.Time.GetTimestamp());
@@ -339,8 +367,11 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
         }
     }
 
-    /// <summary>Ends the read, on the pool: Kestrel may have to register for ticks, which is not possible during a tick.</summary>
-    private void Wake() => ThreadPool.UnsafeQueueUserWorkItem(static input => input.CancelPendingRead(), _input, preferLocal: false);
+    /// <summary>
+    /// Ends the read, on the pool: Kestrel may have to register for ticks, which is not possible during a tick.
+    /// </summary>
+    private void Wake() =>
+        ThreadPool.UnsafeQueueUserWorkItem(static input => input.CancelPendingRead(), _input, preferLocal: false);
 
     private void Close()
     {
@@ -348,5 +379,6 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
         _input.CancelPendingRead();
     }
 
-    private static string? TextOrNull(ReadOnlySpan<byte> header) => header.IsEmpty ? null : FastPathMiddleware.Text(header);
+    private static string? TextOrNull(ReadOnlySpan<byte> header) =>
+        header.IsEmpty ? null : FastPathMiddleware.Text(header);
 }

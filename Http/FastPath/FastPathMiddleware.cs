@@ -9,13 +9,22 @@ using Microsoft.AspNetCore.Connections;
 namespace Dmb.Http.FastPath;
 
 /// <summary>
-/// Connection middleware in front of Kestrel that answers pushes (<see cref="PushRequestParser"/>). The first other request makes the
-/// connection Kestrel's for good, with that request unread.
+/// Connection middleware in front of Kestrel that answers pushes (<see cref="PushRequestParser"/>). The first other
+/// request makes the connection Kestrel's for good, with that request unread.
 /// </summary>
 internal sealed class FastPathMiddleware(
-    PushHandler pushes, Authentication authentication, AccessRules rules, HostCheck hosts, TrustedProxies proxies,
-    UnfinishedBodies unfinished, PushResponseWriter responses,
-    RequestTelemetry telemetry, SessionTable sessions, TimeProvider time, ILogger<FastPathMiddleware> logger)
+    PushHandler pushes,
+    Authentication authentication,
+    AccessRules rules,
+    HostCheck hosts,
+    TrustedProxies proxies,
+    UnfinishedBodies unfinished,
+    PushResponseWriter responses,
+    RequestTelemetry telemetry,
+    SessionTable sessions,
+    TimeProvider time,
+    ILogger<FastPathMiddleware> logger
+)
 {
     public PushHandler Pushes => pushes;
 
@@ -42,9 +51,10 @@ internal sealed class FastPathMiddleware(
 
     /// <summary>The caller of a push.</summary>
     /// <exception cref="RefusedException"><c>unauthenticated</c> or <c>token_expired</c>.</exception>
-    public ValueTask<Caller> FindCallerAsync(PushRequestParser head, IPAddress? address) => !rules.IsOn
-        ? new(Caller.TrustedHost)
-        : authentication.FindAsync(new ShownCredentials(Text(head.Authorization), Text(head.ApiKey)), address);
+    public ValueTask<Caller> FindCallerAsync(PushRequestParser head, IPAddress? address) =>
+        !rules.IsOn
+            ? new(Caller.TrustedHost)
+            : authentication.FindAsync(new ShownCredentials(Text(head.Authorization), Text(head.ApiKey)), address);
 
     /// <summary>The text of a header; empty if there is none.</summary>
     public static string Text(ReadOnlySpan<byte> header) => Encoding.ASCII.GetString(header);

@@ -21,10 +21,14 @@ internal enum PushReading
 }
 
 /// <summary>
-/// Reads the heads of pushes, <c>POST /_notify/{event}</c> of HTTP/1.1 (RFC 9112) with a <c>Content-Length</c>. Kestrel's own parser judges
-/// the syntax; this class adds an allow-list of headers. A request outside the list goes to Kestrel unread.
+/// Reads the heads of pushes, <c>POST /_notify/{event}</c> of HTTP/1.1 (RFC 9112) with a <c>Content-Length</c>.
+/// Kestrel's own parser judges the syntax; this class adds an allow-list of headers. A request outside the list goes to
+/// Kestrel unread.
 /// </summary>
-/// <remarks>The only class that uses Kestrel's <c>Internal.Http</c> namespace. Values are valid until the next <see cref="Read"/>.</remarks>
+/// <remarks>
+/// The only class that uses Kestrel's <c>Internal.Http</c> namespace. Values are valid until the next
+/// <see cref="Read"/>.
+/// </remarks>
 internal sealed class PushRequestParser
 {
     /// <summary>Bytes of a head; Kestrel accepts more.</summary>
@@ -33,8 +37,9 @@ internal sealed class PushRequestParser
     private static readonly HttpParser<Handler> Syntax = new(showErrorDetails: false);
 
     /// <summary>A host name or IPv4 address, and a port.</summary>
-    private static readonly SearchValues<byte> HostCharacters =
-        SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-."u8);
+    private static readonly SearchValues<byte> HostCharacters = SearchValues.Create(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-."u8
+    );
 
     private ReadOnlyMemory<byte> _received;
     private Headers _seen;
@@ -51,7 +56,9 @@ internal sealed class PushRequestParser
     private Range _forwardedProto;
     private Range _forwardedHost;
 
-    /// <summary>Headers that change the answer: each is taken once. A second one of a name is Kestrel's to judge.</summary>
+    /// <summary>
+    /// Headers that change the answer: each is taken once. A second one of a name is Kestrel's to judge.
+    /// </summary>
     [Flags]
     private enum Headers
     {
@@ -119,7 +126,9 @@ internal sealed class PushRequestParser
     public static ReadOnlySpan<byte> Prefix => "POST /_notify/"u8;
 
     /// <summary>Reads the head at the front.</summary>
-    /// <param name="received">From the first byte of a request on. While the head is a part, the same bytes and more are read again.</param>
+    /// <param name="received">
+    /// From the first byte of a request on. While the head is a part, the same bytes and more are read again.
+    /// </param>
     /// <param name="bodyBytesMax">Limit of <c>Content-Length</c>; a larger body is Kestrel's to refuse.</param>
     public PushReading Read(ReadOnlyMemory<byte> received, int bodyBytesMax)
     {
@@ -139,7 +148,13 @@ internal sealed class PushRequestParser
         _received = received;
         HeadLength = end + 4;
         (_seen, _isAllowed, IsLast, BodyLength) = (Headers.None, true, false, 0);
-        (_authorization, _apiKey, _idempotencyKey, _traceParent, _traceState) = (default, default, default, default, default);
+        (_authorization, _apiKey, _idempotencyKey, _traceParent, _traceState) = (
+            default,
+            default,
+            default,
+            default,
+            default
+        );
         (_userAgent, _forwardedFor, _forwardedProto, _forwardedHost) = (default, default, default, default);
         return IsPush() && BodyLength <= bodyBytesMax ? PushReading.Head : PushReading.Kestrels;
     }
@@ -147,7 +162,8 @@ internal sealed class PushRequestParser
     /// <summary>Whether Kestrel's parser accepts the head, all of it, and the allow-list does.</summary>
     private bool IsPush()
     {
-        // Kestrel's parser takes a line feed alone as the end of a line; what stands between this node and a client may not.
+        // Kestrel's parser takes a line feed alone as the end of a line; what stands between this node and a client may
+        // not.
         var head = _received.Span[..HeadLength];
         if (head.Count((byte)'\n') != head.Count("\r\n"u8))
         {
@@ -157,9 +173,12 @@ internal sealed class PushRequestParser
         var reader = new SequenceReader<byte>(new ReadOnlySequence<byte>(_received[..HeadLength]));
         try
         {
-            return Syntax.ParseRequestLine(new Handler(this), ref reader) && _isAllowed
-                && Syntax.ParseHeaders(new Handler(this), ref reader) && _isAllowed
-                && reader.Consumed == HeadLength && _seen.HasFlag(Headers.Host | Headers.ContentLength);
+            return Syntax.ParseRequestLine(new Handler(this), ref reader)
+                && _isAllowed
+                && Syntax.ParseHeaders(new Handler(this), ref reader)
+                && _isAllowed
+                && reader.Consumed == HeadLength
+                && _seen.HasFlag(Headers.Host | Headers.ContentLength);
         }
         catch (BadHttpRequestException)
         {
@@ -167,9 +186,15 @@ internal sealed class PushRequestParser
         }
     }
 
-    private void OnStartLine(HttpVersionAndMethod versionAndMethod, TargetOffsetPathLength target, ReadOnlySpan<byte> line)
+    private void OnStartLine(
+        HttpVersionAndMethod versionAndMethod,
+        TargetOffsetPathLength target,
+        ReadOnlySpan<byte> line
+    )
     {
-        _isAllowed = versionAndMethod is { Method: HttpMethod.Post, Version: HttpVersion.Http11 } && !target.IsEncoded
+        _isAllowed =
+            versionAndMethod is { Method: HttpMethod.Post, Version: HttpVersion.Http11 }
+            && !target.IsEncoded
             && target.Offset + target.Length == line.Length;
         _event = Prefix.Length..line.Length;
     }
@@ -188,7 +213,8 @@ internal sealed class PushRequestParser
                 _isAllowed &= Take(Headers.Host, value, ref _host) && IsHost(value);
                 break;
             case 14 when Is(name, "Content-Length"u8):
-                _isAllowed &= IsFirst(Headers.ContentLength)
+                _isAllowed &=
+                    IsFirst(Headers.ContentLength)
                     && int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var length)
                     && (BodyLength = length) >= 0;
                 break;
@@ -229,22 +255,25 @@ internal sealed class PushRequestParser
         }
     }
 
-    /// <summary>Headers that SIP servers, libraries, browsers and proxies send and that have no effect on a push.</summary>
-    private static bool IsIgnored(ReadOnlySpan<byte> name) => name.Length switch
-    {
-        3 => Is(name, "DNT"u8) || Is(name, "Via"u8),
-        6 => Is(name, "Accept"u8) || Is(name, "Cookie"u8) || Is(name, "Pragma"u8),
-        7 => Is(name, "Sec-GPC"u8) || Is(name, "baggage"u8),
-        8 => Is(name, "Priority"u8) || Is(name, "X-Scheme"u8),
-        9 => Is(name, "Forwarded"u8) || Is(name, "X-Real-IP"u8),
-        12 => Is(name, "Content-Type"u8) || Is(name, "X-Request-Id"u8),
-        13 => Is(name, "Cache-Control"u8),
-        14 => Is(name, "Sec-Fetch-Mode"u8) || Is(name, "Sec-Fetch-Site"u8) || Is(name, "Sec-Fetch-Dest"u8),
-        15 => Is(name, "Accept-Encoding"u8) || Is(name, "Accept-Language"u8) || Is(name, "X-Amzn-Trace-Id"u8),
-        16 => Is(name, "X-Forwarded-Port"u8) || Is(name, "X-Correlation-Id"u8),
-        18 => Is(name, "X-Forwarded-Server"u8),
-        _ => false,
-    };
+    /// <summary>
+    /// Headers that SIP servers, libraries, browsers and proxies send and that have no effect on a push.
+    /// </summary>
+    private static bool IsIgnored(ReadOnlySpan<byte> name) =>
+        name.Length switch
+        {
+            3 => Is(name, "DNT"u8) || Is(name, "Via"u8),
+            6 => Is(name, "Accept"u8) || Is(name, "Cookie"u8) || Is(name, "Pragma"u8),
+            7 => Is(name, "Sec-GPC"u8) || Is(name, "baggage"u8),
+            8 => Is(name, "Priority"u8) || Is(name, "X-Scheme"u8),
+            9 => Is(name, "Forwarded"u8) || Is(name, "X-Real-IP"u8),
+            12 => Is(name, "Content-Type"u8) || Is(name, "X-Request-Id"u8),
+            13 => Is(name, "Cache-Control"u8),
+            14 => Is(name, "Sec-Fetch-Mode"u8) || Is(name, "Sec-Fetch-Site"u8) || Is(name, "Sec-Fetch-Dest"u8),
+            15 => Is(name, "Accept-Encoding"u8) || Is(name, "Accept-Language"u8) || Is(name, "X-Amzn-Trace-Id"u8),
+            16 => Is(name, "X-Forwarded-Port"u8) || Is(name, "X-Correlation-Id"u8),
+            18 => Is(name, "X-Forwarded-Server"u8),
+            _ => false,
+        };
 
     private bool Take(Headers header, ReadOnlySpan<byte> value, ref Range range)
     {
@@ -265,17 +294,25 @@ internal sealed class PushRequestParser
     {
         var colon = value.IndexOf((byte)':');
         var name = colon < 0 ? value : value[..colon];
-        return !name.IsEmpty && !name.ContainsAnyExcept(HostCharacters)
-            && (colon < 0 || ushort.TryParse(value[(colon + 1)..], NumberStyles.None, CultureInfo.InvariantCulture, out _));
+        return !name.IsEmpty
+            && !name.ContainsAnyExcept(HostCharacters)
+            && (
+                colon < 0
+                || ushort.TryParse(value[(colon + 1)..], NumberStyles.None, CultureInfo.InvariantCulture, out _)
+            );
     }
 
-    private static bool Is(ReadOnlySpan<byte> value, ReadOnlySpan<byte> expected) => Ascii.EqualsIgnoreCase(value, expected);
+    private static bool Is(ReadOnlySpan<byte> value, ReadOnlySpan<byte> expected) =>
+        Ascii.EqualsIgnoreCase(value, expected);
 
     /// <summary>A structure, so that the parser is compiled for it and calls it directly.</summary>
     private readonly struct Handler(PushRequestParser parser) : IHttpRequestLineHandler, IHttpHeadersHandler
     {
-        public void OnStartLine(HttpVersionAndMethod versionAndMethod, TargetOffsetPathLength targetPath, Span<byte> startLine) =>
-            parser.OnStartLine(versionAndMethod, targetPath, startLine);
+        public void OnStartLine(
+            HttpVersionAndMethod versionAndMethod,
+            TargetOffsetPathLength targetPath,
+            Span<byte> startLine
+        ) => parser.OnStartLine(versionAndMethod, targetPath, startLine);
 
         public void OnHeader(ReadOnlySpan<byte> name, ReadOnlySpan<byte> value) => parser.OnHeader(name, value);
 

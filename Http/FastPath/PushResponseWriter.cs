@@ -37,13 +37,24 @@ internal sealed class PushResponseWriter(TimeProvider time)
     public int WriteFailure(IBufferWriter<byte> output, bool isLast)
     {
         const int Status = StatusCodes.Status500InternalServerError;
-        Write(output, Status, Problems.ContentType, Problems.Write(Status, ErrorCode.Internal, Problems.FailureDetail), isLast);
+        Write(
+            output,
+            Status,
+            Problems.ContentType,
+            Problems.Write(Status, ErrorCode.Internal, Problems.FailureDetail),
+            isLast
+        );
         return Status;
     }
 
     private void Write(
-        IBufferWriter<byte> output, int status, string contentType, ReadOnlySpan<byte> body, bool isLast,
-        (string Name, string Value)? header = null)
+        IBufferWriter<byte> output,
+        int status,
+        string contentType,
+        ReadOnlySpan<byte> body,
+        bool isLast,
+        (string Name, string Value)? header = null
+    )
     {
         var all = output.GetSpan(HeadBytesMax + body.Length);
         var rest = all;
@@ -82,13 +93,17 @@ internal sealed class PushResponseWriter(TimeProvider time)
         var date = _date;
         if (date.Second != second)
         {
-            _date = date = new DateText(second, Encoding.ASCII.GetBytes(now.ToString("R", CultureInfo.InvariantCulture)));
+            _date = date = new DateText(
+                second,
+                Encoding.ASCII.GetBytes(now.ToString("R", CultureInfo.InvariantCulture))
+            );
         }
 
         return date.Text;
     }
 
-    private static void Put(string text, ref Span<byte> target) => target = target[Encoding.ASCII.GetBytes(text, target)..];
+    private static void Put(string text, ref Span<byte> target) =>
+        target = target[Encoding.ASCII.GetBytes(text, target)..];
 
     private sealed record DateText(long Second, byte[] Text);
 }

@@ -6,8 +6,8 @@ using Dmb.Endpoints;
 namespace Dmb.Http.FastPath;
 
 /// <summary>
-/// Spans and metrics of pushes on the fast path: the same names, attributes and instruments that ASP.NET Core has for a request
-/// (OpenTelemetry's HTTP conventions). Nothing is made while nothing listens.
+/// Spans and metrics of pushes on the fast path: the same names, attributes and instruments that ASP.NET Core has for a
+/// request (OpenTelemetry's HTTP conventions). Nothing is made while nothing listens.
 /// </summary>
 internal sealed class RequestTelemetry(IMeterFactory meters)
 {
@@ -17,14 +17,26 @@ internal sealed class RequestTelemetry(IMeterFactory meters)
 
     private static readonly ActivitySource Spans = new("Microsoft.AspNetCore");
 
-    private readonly UpDownCounter<long> _active = meters.Create(MeterName).CreateUpDownCounter<long>(
-        "http.server.active_requests", "{request}", "Number of active HTTP server requests.");
+    private readonly UpDownCounter<long> _active = meters
+        .Create(MeterName)
+        .CreateUpDownCounter<long>(
+            "http.server.active_requests",
+            "{request}",
+            "Number of active HTTP server requests."
+        );
 
-    private readonly Histogram<double> _duration = meters.Create(MeterName).CreateHistogram(
-        "http.server.request.duration", "s", "Duration of HTTP server requests.", tags: null, new InstrumentAdvice<double>
-        {
-            HistogramBucketBoundaries = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10],
-        });
+    private readonly Histogram<double> _duration = meters
+        .Create(MeterName)
+        .CreateHistogram(
+            "http.server.request.duration",
+            "s",
+            "Duration of HTTP server requests.",
+            tags: null,
+            new InstrumentAdvice<double>
+            {
+                HistogramBucketBoundaries = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10],
+            }
+        );
 
     /// <summary>Whether a listener observes requests.</summary>
     public bool IsObserved => _active.Enabled || _duration.Enabled || Spans.HasListeners();

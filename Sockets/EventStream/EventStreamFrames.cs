@@ -29,9 +29,10 @@ internal static class EventStreamFrames
     /// </summary>
     public static byte[] Message(Envelope envelope, int room)
     {
-        var id = envelope.Positions is { } positions && !positions[room].IsNone
-            ? StreamCursor.Entry(envelope.Rooms[room], positions[room])
-            : envelope.Id;
+        var id =
+            envelope.Positions is { } positions && !positions[room].IsNone
+                ? StreamCursor.Entry(envelope.Rooms[room], positions[room])
+                : envelope.Id;
         return [.. Head(envelope.Event, envelope.Data.Span), .. Id(id)];
     }
 

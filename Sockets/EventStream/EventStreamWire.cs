@@ -38,8 +38,9 @@ internal class EventStreamWire(bool hasHeartbeat) : Wire
 
     /// <summary>When to come back.</summary>
     public override byte[] Close(CloseReason reason) =>
-        reason.Reconnect ? EventStreamRetry.StreamAfter(
-            TimeSpan.FromMilliseconds(reason.DrainMs + reason.AfterMs)) : [];
+        reason.Reconnect
+            ? EventStreamRetry.StreamAfter(TimeSpan.FromMilliseconds(reason.DrainMs + reason.AfterMs))
+            : [];
 }
 
 /// <summary>The same for one stream whose id lines say how far it has come in its rooms.</summary>

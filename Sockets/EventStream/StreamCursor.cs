@@ -43,7 +43,8 @@ internal sealed class StreamCursor
                 ? place
                 : throw new RefusedException(
                     ErrorCode.BadName,
-                    $"Last-Event-ID is an id line of the stream: room=pos, joined by &. {StreamPosition.Form}");
+                    $"Last-Event-ID is an id line of the stream: room=pos, joined by &. {StreamPosition.Form}"
+                );
         }
 
         return places;

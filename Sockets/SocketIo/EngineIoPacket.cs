@@ -3,7 +3,9 @@ namespace Dmb.Sockets;
 /// <summary>The generations of Engine.IO that are served.</summary>
 internal enum EngineIoVersion
 {
-    /// <summary>Protocol 3 (and 2, which differs in nothing that a server sees): Socket.IO clients 1.x and 2.x.</summary>
+    /// <summary>
+    /// Protocol 3 (and 2, which differs in nothing that a server sees): Socket.IO clients 1.x and 2.x.
+    /// </summary>
     V3 = 3,
 
     /// <summary>Protocol 4: Socket.IO clients 3.x and 4.x.</summary>

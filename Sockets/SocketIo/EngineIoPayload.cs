@@ -19,7 +19,9 @@ internal static class EngineIoPayload
     /// <summary>What separates packets in protocol 4.</summary>
     public const byte Separator = 0x1E;
 
-    /// <summary>Makes a response of finished WebSocket frames: what is queued for a socket can be polled as it is.</summary>
+    /// <summary>
+    /// Makes a response of finished WebSocket frames: what is queued for a socket can be polled as it is.
+    /// </summary>
     /// <param name="version">The protocol.</param>
     /// <param name="frames">Whole frames as a server sends them (RFC 6455 §5.2). Control frames are left out.</param>
     /// <param name="taken">How many bytes of them are in the response.</param>
@@ -28,7 +30,7 @@ internal static class EngineIoPayload
     {
         var payload = new List<byte>(Math.Min(frames.Length, BytesMax) + PacketsMax);
         taken = 0;
-        for (var packets = 0; taken < frames.Length && packets < PacketsMax;)
+        for (var packets = 0; taken < frames.Length && packets < PacketsMax; )
         {
             var packet = Packet(frames[taken..], out var length, out var isText);
             if (packets > 0 && payload.Count + packet.Length > BytesMax)

@@ -14,7 +14,10 @@ internal sealed class EngineIoPayloadReader
 
     private const byte LengthEnd = 0xFF;
 
-    private static readonly UTF8Encoding Strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+    private static readonly UTF8Encoding Strict = new(
+        encoderShouldEmitUTF8Identifier: false,
+        throwOnInvalidBytes: true
+    );
 
     private readonly EngineIoVersion _version;
     private readonly bool _isBinary;
@@ -41,7 +44,9 @@ internal sealed class EngineIoPayloadReader
         }
     }
 
-    /// <summary>Whether the body is no payload, or what was read last is no packet: then there is no next one.</summary>
+    /// <summary>
+    /// Whether the body is no payload, or what was read last is no packet: then there is no next one.
+    /// </summary>
     public bool IsMalformed { get; private set; }
 
     /// <summary>Reads the next packet; false at the end and at what is malformed.</summary>
@@ -53,7 +58,8 @@ internal sealed class EngineIoPayloadReader
             return false;
         }
 
-        var isGood = _version == EngineIoVersion.V4 ? ReadSeparated(out packet)
+        var isGood =
+            _version == EngineIoVersion.V4 ? ReadSeparated(out packet)
             : _isBinary ? ReadBinary(out packet)
             : ReadCounted(out packet);
         IsMalformed = !isGood;

@@ -4,7 +4,8 @@ using Dmb.Access;
 namespace Dmb.Sockets;
 
 /// <summary>
-/// One session of Engine.IO: by polling, by a socket, or on its way from one to the other (Engine.IO Protocol, "Transports").
+/// One session of Engine.IO: by polling, by a socket, or on its way from one to the other (Engine.IO Protocol,
+/// "Transports").
 /// </summary>
 internal sealed class EngineIoSession : IClientTransport
 {
@@ -20,10 +21,25 @@ internal sealed class EngineIoSession : IClientTransport
     private volatile EngineIoWebSocket? _socket;
 
     public EngineIoSession(
-        EngineIoSessions table, Session session, string sid, EngineIoVersion version, SocketIoConnection connection,
-        PollingOutput? polling, EngineIoWebSocket? socket, IPAddress? address)
+        EngineIoSessions table,
+        Session session,
+        string sid,
+        EngineIoVersion version,
+        SocketIoConnection connection,
+        PollingOutput? polling,
+        EngineIoWebSocket? socket,
+        IPAddress? address
+    )
     {
-        (_table, _session, Sid, Version, _connection, _polling, _socket) = (table, session, sid, version, connection, polling, socket);
+        (_table, _session, Sid, Version, _connection, _polling, _socket) = (
+            table,
+            session,
+            sid,
+            version,
+            connection,
+            polling,
+            socket
+        );
         (_owner, _address) = (session.Caller.LimitKey, address);
     }
 
@@ -43,7 +59,9 @@ internal sealed class EngineIoSession : IClientTransport
     /// <summary>Completes when the session has ended and its connection is closed.</summary>
     public Task Running { get; set; } = Task.CompletedTask;
 
-    /// <summary>Whether a request comes from who opened the session: the same key or user, or else the same address.</summary>
+    /// <summary>
+    /// Whether a request comes from who opened the session: the same key or user, or else the same address.
+    /// </summary>
     public bool BelongsTo(Caller caller, IPAddress? address) =>
         _owner is null ? caller.LimitKey is null && Equals(address, _address) : caller.LimitKey == _owner;
 
@@ -131,9 +149,11 @@ internal sealed class EngineIoSession : IClientTransport
         }
         else
         {
-            _session.Finish(isClosedByClient
-                ? WebSocketFrames.Close((int)System.Net.WebSockets.WebSocketCloseStatus.NormalClosure, "")
-                : []);
+            _session.Finish(
+                isClosedByClient
+                    ? WebSocketFrames.Close((int)System.Net.WebSockets.WebSocketCloseStatus.NormalClosure, "")
+                    : []
+            );
         }
 
         _gone.TrySetResult();

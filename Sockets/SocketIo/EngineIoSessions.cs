@@ -11,7 +11,8 @@ internal sealed class EngineIoSessions(SocketSessions sessions, SessionTable tab
     private readonly ConcurrentDictionary<string, EngineIoSession> _sessions = [];
     private readonly SocketIoWire _wire3 = new(EngineIoVersion.V3, table.Telemetry);
     private readonly SocketIoWire _wire4 = new(EngineIoVersion.V4, table.Telemetry);
-    private readonly string _node = table.Options.NodeName.Length > 0 ? table.Options.NodeName : Guid.NewGuid().ToString("N")[..8];
+    private readonly string _node =
+        table.Options.NodeName.Length > 0 ? table.Options.NodeName : Guid.NewGuid().ToString("N")[..8];
 
     /// <summary>Bytes of a POST body, and of a message on a socket.</summary>
     public int MaxPayloadBytes => table.Routing.MaxMessageBytes;
@@ -23,14 +24,20 @@ internal sealed class EngineIoSessions(SocketSessions sessions, SessionTable tab
     public EngineIoSession? Find(string sid) => _sessions.GetValueOrDefault(sid);
 
     /// <summary>The wire of a session that can be recovered.</summary>
-    public SocketIoWire RecoverableWire(SocketIoOffset offset) => new RecoverableSocketIoWire(EngineIoVersion.V4, table.Telemetry, offset);
+    public SocketIoWire RecoverableWire(SocketIoOffset offset) =>
+        new RecoverableSocketIoWire(EngineIoVersion.V4, table.Telemetry, offset);
 
     /// <summary>Opens a session. Its first packets are sent, and its client's are taken, from now on.</summary>
     /// <param name="version">The protocol of the client.</param>
     /// <param name="admitted">The admitted session.</param>
     /// <param name="socket">The socket that it is opened on; null for polling.</param>
     /// <param name="isRecoveryAsked">Whether the query asks for recovery.</param>
-    public EngineIoSession Open(EngineIoVersion version, AdmittedSession admitted, EngineIoWebSocket? socket, bool isRecoveryAsked)
+    public EngineIoSession Open(
+        EngineIoVersion version,
+        AdmittedSession admitted,
+        EngineIoWebSocket? socket,
+        bool isRecoveryAsked
+    )
     {
         var polling = socket is null ? new PollingOutput(version) : null;
         var sid = $"{_node}-{Guid.NewGuid():N}";
@@ -39,9 +46,11 @@ internal sealed class EngineIoSessions(SocketSessions sessions, SessionTable tab
         if (version == EngineIoVersion.V3)
         {
             // Clients take the sid for the id of their socket.
-            answer = [.. answer, .. WebSocketFrames.Text(refusal is null
-                ? "40"u8
-                : [.. "44"u8, .. JsonText.Quote(refusal.Text)])];
+            answer =
+            [
+                .. answer,
+                .. WebSocketFrames.Text(refusal is null ? "40"u8 : [.. "44"u8, .. JsonText.Quote(refusal.Text)]),
+            ];
         }
 
         admitted = admitted with
@@ -50,8 +59,20 @@ internal sealed class EngineIoSessions(SocketSessions sessions, SessionTable tab
             Answer = answer,
             Refusal = version == EngineIoVersion.V3 ? refusal : null,
         };
-        var session = sessions.Open(admitted, (IFrameOutput?)polling ?? socket!.Output, version == EngineIoVersion.V3 ? sid : null);
-        var connection = new SocketIoConnection(session, version, sessions.Broker, this, admitted.Address, refusal, isRecoveryAsked);
+        var session = sessions.Open(
+            admitted,
+            (IFrameOutput?)polling ?? socket!.Output,
+            version == EngineIoVersion.V3 ? sid : null
+        );
+        var connection = new SocketIoConnection(
+            session,
+            version,
+            sessions.Broker,
+            this,
+            admitted.Address,
+            refusal,
+            isRecoveryAsked
+        );
         var engine = new EngineIoSession(this, session, sid, version, connection, polling, socket, admitted.Address);
         _sessions[sid] = engine;
         engine.Running = sessions.RunAsync(session, engine, admitted);
@@ -61,8 +82,10 @@ internal sealed class EngineIoSessions(SocketSessions sessions, SessionTable tab
     /// <summary>Forgets a session that has ended.</summary>
     public void Remove(EngineIoSession engine) => _sessions.TryRemove(engine.Sid, out _);
 
-    private string Opening(string sid, bool isSocket) => string.Create(
-        CultureInfo.InvariantCulture,
-        $"0{{\"sid\":\"{sid}\",\"upgrades\":[{(isSocket ? "" : "\"websocket\"")}],\"pingInterval\":{table.Options.PingInterval.TotalMilliseconds},"
-        + $"\"pingTimeout\":{(table.Options.SilentTimeout - table.Options.PingInterval).TotalMilliseconds},\"maxPayload\":{MaxPayloadBytes}}}");
+    private string Opening(string sid, bool isSocket) =>
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"0{{\"sid\":\"{sid}\",\"upgrades\":[{(isSocket ? "" : "\"websocket\"")}],\"pingInterval\":{table.Options.PingInterval.TotalMilliseconds},"
+                + $"\"pingTimeout\":{(table.Options.SilentTimeout - table.Options.PingInterval).TotalMilliseconds},\"maxPayload\":{MaxPayloadBytes}}}"
+        );
 }

@@ -46,8 +46,8 @@ internal sealed class EngineIoWebSocket(WebSocket webSocket, SharedStream stream
     }
 
     /// <summary>
-    /// Reads the probe of a client that polls, and after its upgrade the session's packets. Closes the socket if there is
-    /// no upgrade; the session goes on.
+    /// Reads the probe of a client that polls, and after its upgrade the session's packets. Closes the socket if there
+    /// is no upgrade; the session goes on.
     /// </summary>
     public async Task ProbeAsync(EngineIoSession engine, TimeProvider time)
     {
@@ -104,7 +104,10 @@ internal sealed class EngineIoWebSocket(WebSocket webSocket, SharedStream stream
         }
 
         polling.SetProbing(true);
-        if (await ReadMessageAsync() is not { IsBinary: false, Type: EngineIoPacket.Upgrade } || engine.Session.IsClosing)
+        if (
+            await ReadMessageAsync() is not { IsBinary: false, Type: EngineIoPacket.Upgrade }
+            || engine.Session.IsClosing
+        )
         {
             return false;
         }
@@ -135,7 +138,9 @@ internal sealed class EngineIoWebSocket(WebSocket webSocket, SharedStream stream
                 return;
             }
 
-            engine.Session.Finish(WebSocketFrames.Close((int)(webSocket.CloseStatus ?? WebSocketCloseStatus.NormalClosure), ""));
+            engine.Session.Finish(
+                WebSocketFrames.Close((int)(webSocket.CloseStatus ?? WebSocketCloseStatus.NormalClosure), "")
+            );
         }
         catch (Exception e) when (IsLost(e))
         {
@@ -143,14 +148,17 @@ internal sealed class EngineIoWebSocket(WebSocket webSocket, SharedStream stream
         }
     }
 
-    /// <summary>The next message as a packet, in a buffer that is reused; null at the client's close frame, or when it is too big.</summary>
+    /// <summary>
+    /// The next message as a packet, in a buffer that is reused; null at the client's close frame, or when it is too
+    /// big.
+    /// </summary>
     private async Task<EngineIoPacket?> ReadMessageAsync()
     {
         // No buffer is held while nothing arrives.
         ReleaseBuffer();
         var result = await webSocket.ReceiveAsync(Memory<byte>.Empty, CancellationToken.None);
         _buffer = ArrayPool<byte>.Shared.Rent(FirstBufferBytes);
-        for (var length = 0; ;)
+        for (var length = 0; ; )
         {
             if (result.MessageType == WebSocketMessageType.Close)
             {
@@ -199,6 +207,10 @@ internal sealed class EngineIoWebSocket(WebSocket webSocket, SharedStream stream
     }
 
     private static bool IsLost(Exception e) =>
-        e is WebSocketException or IOException or OperationCanceledException or ObjectDisposedException
-            or System.Net.Sockets.SocketException;
+        e
+            is WebSocketException
+                or IOException
+                or OperationCanceledException
+                or ObjectDisposedException
+                or System.Net.Sockets.SocketException;
 }

@@ -5,7 +5,8 @@ using Dmb.Routing;
 namespace Dmb.Sockets;
 
 /// <summary>
-/// The Socket.IO layer of one session: its CONNECT, its events, and the attachments that are dropped (Socket.IO Protocol
+/// The Socket.IO layer of one session: its CONNECT, its events, and the attachments that are dropped (Socket.IO
+/// Protocol
 /// 4 and 5; docs/protocol.md §5).
 /// </summary>
 /// <param name="session">The session of the client.</param>
@@ -16,14 +17,24 @@ namespace Dmb.Sockets;
 /// <param name="refusal">Why the credentials of the handshake are refused; null if they are not.</param>
 /// <param name="isRecoveryAsked">Whether the query of the handshake asks for recovery.</param>
 internal sealed class SocketIoConnection(
-    Session session, EngineIoVersion version, SocketBroker broker, EngineIoSessions table, IPAddress? address,
-    CloseReason? refusal, bool isRecoveryAsked)
+    Session session,
+    EngineIoVersion version,
+    SocketBroker broker,
+    EngineIoSessions table,
+    IPAddress? address,
+    CloseReason? refusal,
+    bool isRecoveryAsked
+)
 {
     private const int PidLengthMax = 64;
     private static readonly byte[] InvalidNamespace = "\"Invalid namespace\""u8.ToArray();
 
-    private readonly TaskCompletionSource<ReadOnlyMemory<byte>?> _connect = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly TaskCompletionSource<SocketClient> _client = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<ReadOnlyMemory<byte>?> _connect = new(
+        TaskCreationOptions.RunContinuationsAsynchronously
+    );
+    private readonly TaskCompletionSource<SocketClient> _client = new(
+        TaskCreationOptions.RunContinuationsAsynchronously
+    );
 
     /// <summary>The packet whose attachments are awaited, and how many.</summary>
     private SocketIoPacket _incomplete;
@@ -88,7 +99,9 @@ internal sealed class SocketIoConnection(
             case var _ when version == EngineIoVersion.V4 && !_connect.Task.IsCompleted:
                 return CloseAsync();
             case SocketIoType.Disconnect:
-                session.Finish(WebSocketFrames.Close((int)System.Net.WebSockets.WebSocketCloseStatus.NormalClosure, ""));
+                session.Finish(
+                    WebSocketFrames.Close((int)System.Net.WebSockets.WebSocketCloseStatus.NormalClosure, "")
+                );
                 return ValueTask.CompletedTask;
             case SocketIoType.BinaryEvent or SocketIoType.BinaryAck when packet.Attachments > 0:
                 _attachments = packet.Attachments;
@@ -110,7 +123,9 @@ internal sealed class SocketIoConnection(
             return CloseAsync();
         }
 
-        return --_attachments > 0 || _incomplete.Type == SocketIoType.BinaryAck ? ValueTask.CompletedTask : HandleAsync(_incomplete);
+        return --_attachments > 0 || _incomplete.Type == SocketIoType.BinaryAck
+            ? ValueTask.CompletedTask
+            : HandleAsync(_incomplete);
     }
 
     private async ValueTask HandleAsync(SocketIoPacket packet)
@@ -138,7 +153,10 @@ internal sealed class SocketIoConnection(
 
         if (packet.Type == SocketIoType.BinaryEvent)
         {
-            client.Refuse(frame, new RefusedException(ErrorCode.BadFrame, "Binary data has no JSON form and is not taken."));
+            client.Refuse(
+                frame,
+                new RefusedException(ErrorCode.BadFrame, "Binary data has no JSON form and is not taken.")
+            );
             return;
         }
 
@@ -150,10 +168,17 @@ internal sealed class SocketIoConnection(
         JsonMembers members;
         try
         {
-            members = JsonMembers.Read(json.IsEmpty ? JsonText.EmptyObject : json, broker.Routing.MaxJsonDepth, ErrorCode.BadFrame);
+            members = JsonMembers.Read(
+                json.IsEmpty ? JsonText.EmptyObject : json,
+                broker.Routing.MaxJsonDepth,
+                ErrorCode.BadFrame
+            );
             if (refusal is not null)
             {
-                return Refuse(refusal.Code == CloseReason.TokenExpired.Code ? ErrorCode.TokenExpired : ErrorCode.Unauthenticated, refusal.Text);
+                return Refuse(
+                    refusal.Code == CloseReason.TokenExpired.Code ? ErrorCode.TokenExpired : ErrorCode.Unauthenticated,
+                    refusal.Text
+                );
             }
 
             if (members.TextOrNull("token") is { } token && session.Caller.IsAnonymous)
@@ -180,7 +205,9 @@ internal sealed class SocketIoConnection(
         return await RecoverAsync(members.TextOrNull("pid"), SocketIoOffset.Read(members.TextOrNull("offset")));
     }
 
-    /// <summary>Joins the rooms of a client that comes back. It keeps its <c>pid</c> only if all of them recover.</summary>
+    /// <summary>
+    /// Joins the rooms of a client that comes back. It keeps its <c>pid</c> only if all of them recover.
+    /// </summary>
     private async ValueTask<ClientOpening> RecoverAsync(string? pid, List<RoomRequest>? rooms)
     {
         JoinOperation? join = null;
@@ -202,12 +229,18 @@ internal sealed class SocketIoConnection(
             }
         }
 
-        var offset = new SocketIoOffset(rooms?.Where(room => room.Since is not null).ToDictionary(room => room.Room, room => room.Since!.Value) ?? [])
+        var offset = new SocketIoOffset(
+            rooms?.Where(room => room.Since is not null).ToDictionary(room => room.Room, room => room.Since!.Value)
+                ?? []
+        )
         {
             Session = session,
         };
         var isKept = isRecovered && pid is { Length: > 0 and <= PidLengthMax } && pid.All(char.IsAsciiLetterOrDigit);
-        return Opened(session.SwapWire(table.RecoverableWire(offset), Connected(isKept ? pid : Guid.NewGuid().ToString("N"))), join);
+        return Opened(
+            session.SwapWire(table.RecoverableWire(offset), Connected(isKept ? pid : Guid.NewGuid().ToString("N"))),
+            join
+        );
     }
 
     private static ClientOpening Opened(bool mustFlush, JoinOperation? recovered = null) =>
@@ -215,23 +248,42 @@ internal sealed class SocketIoConnection(
 
     private ClientOpening Refuse(string code, string message)
     {
-        session.Send(Error(default, [.. "{\"message\":"u8, .. JsonText.Quote(message), .. ",\"data\":{\"code\":"u8, .. JsonText.Quote(code), .. "}}"u8]));
+        session.Send(
+            Error(
+                default,
+                [
+                    .. "{\"message\":"u8,
+                    .. JsonText.Quote(message),
+                    .. ",\"data\":{\"code\":"u8,
+                    .. JsonText.Quote(code),
+                    .. "}}"u8,
+                ]
+            )
+        );
         session.Close(code == ErrorCode.TokenExpired ? CloseReason.TokenExpired : CloseReason.BadCredentials);
         return default;
     }
 
-    private byte[] Connected(string? pid) => WebSocketFrames.Text([
-        .. "40{\"sid\":"u8, .. JsonText.Quote(session.Id),
-        .. pid is null ? [] : (byte[])[.. ",\"pid\":"u8, .. JsonText.Quote(pid)],
-        .. "}"u8]);
+    private byte[] Connected(string? pid) =>
+        WebSocketFrames.Text([
+            .. "40{\"sid\":"u8,
+            .. JsonText.Quote(session.Id),
+            .. pid is null ? [] : (byte[])[.. ",\"pid\":"u8, .. JsonText.Quote(pid)],
+            .. "}"u8,
+        ]);
 
     private ValueTask RefuseNamespaceAsync(in SocketIoPacket packet)
     {
         if (packet.Type == SocketIoType.Connect)
         {
-            session.Send(Error(packet.Namespace.Span, version == EngineIoVersion.V3
-                ? InvalidNamespace
-                : [.. "{\"message\":"u8, .. InvalidNamespace, .. "}"u8]));
+            session.Send(
+                Error(
+                    packet.Namespace.Span,
+                    version == EngineIoVersion.V3
+                        ? InvalidNamespace
+                        : [.. "{\"message\":"u8, .. InvalidNamespace, .. "}"u8]
+                )
+            );
             return ValueTask.CompletedTask;
         }
 

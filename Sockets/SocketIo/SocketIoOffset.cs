@@ -42,7 +42,9 @@ internal sealed class SocketIoOffset(Dictionary<string, StreamPosition> position
                 return null;
             }
 
-            rooms.Add(new RoomRequest(room, StreamPosition.TryParse(values.ToString(), out var position) ? position : null));
+            rooms.Add(
+                new RoomRequest(room, StreamPosition.TryParse(values.ToString(), out var position) ? position : null)
+            );
         }
 
         return rooms;
@@ -85,7 +87,10 @@ internal sealed class SocketIoOffset(Dictionary<string, StreamPosition> position
                     position = membership.Room.StartOf(membership);
                 }
 
-                text.Append(text[^1] == '?' ? "" : "&").Append(Escape(room)).Append('=').Append(position.IsNone ? "" : position.ToString());
+                text.Append(text[^1] == '?' ? "" : "&")
+                    .Append(Escape(room))
+                    .Append('=')
+                    .Append(position.IsNone ? "" : position.ToString());
             }
 
             foreach (var room in positions.Keys.Where(room => !memberships.ContainsKey(room)).ToArray())
@@ -97,5 +102,6 @@ internal sealed class SocketIoOffset(Dictionary<string, StreamPosition> position
         return text.Length > LengthMax ? NoneArgument : Encoding.ASCII.GetBytes(text.Append("\"]").ToString());
     }
 
-    private static string Escape(string room) => Uri.EscapeDataString(room).Replace("%3A", ":", StringComparison.Ordinal);
+    private static string Escape(string room) =>
+        Uri.EscapeDataString(room).Replace("%3A", ":", StringComparison.Ordinal);
 }

@@ -27,7 +27,12 @@ internal enum SocketIoType
 /// <param name="Id">The digits of its id; empty if it has none.</param>
 /// <param name="Json">The rest, unread; empty if there is none.</param>
 internal readonly record struct SocketIoPacket(
-    SocketIoType Type, int Attachments, ReadOnlyMemory<byte> Namespace, ReadOnlyMemory<byte> Id, ReadOnlyMemory<byte> Json)
+    SocketIoType Type,
+    int Attachments,
+    ReadOnlyMemory<byte> Namespace,
+    ReadOnlyMemory<byte> Id,
+    ReadOnlyMemory<byte> Json
+)
 {
     /// <summary>Binary messages that may belong to one packet.</summary>
     private const int AttachmentsMax = 10;
@@ -85,9 +90,14 @@ internal readonly record struct SocketIoPacket(
         try
         {
             var reader = new Utf8JsonReader(Json.Span, options with { MaxDepth = options.MaxDepth + 1 });
-            if (!reader.Read() || reader.TokenType != JsonTokenType.StartArray
-                || !reader.Read() || reader.TokenType != JsonTokenType.String
-                || JsonText.Read(ref reader) is not { } name || Names.IsReservedByClients(name))
+            if (
+                !reader.Read()
+                || reader.TokenType != JsonTokenType.StartArray
+                || !reader.Read()
+                || reader.TokenType != JsonTokenType.String
+                || JsonText.Read(ref reader) is not { } name
+                || Names.IsReservedByClients(name)
+            )
             {
                 return false;
             }
@@ -107,13 +117,21 @@ internal readonly record struct SocketIoPacket(
             }
 
             reader.Read();
-            frame = new ClientFrame(name, data, address, Id.IsEmpty ? default : SocketIoAck.Of(name, data.Span, Id.Span));
+            frame = new ClientFrame(
+                name,
+                data,
+                address,
+                Id.IsEmpty ? default : SocketIoAck.Of(name, data.Span, Id.Span)
+            );
             return true;
         }
         catch (JsonException)
         {
             return ClientFrameReader.IsJson(Json.Span)
-                ? throw new RefusedException(ErrorCode.TooBig, $"The data is nested deeper than {options.MaxDepth} levels.")
+                ? throw new RefusedException(
+                    ErrorCode.TooBig,
+                    $"The data is nested deeper than {options.MaxDepth} levels."
+                )
                 : false;
         }
     }

@@ -5,8 +5,8 @@ using Dmb.Telemetry;
 namespace Dmb.Sockets;
 
 /// <summary>
-/// The format of Socket.IO: <c>42["event",data]</c> in WebSocket text frames, the same for both generations of Engine.IO
-/// (Socket.IO Protocol, "Packet encoding"). <see cref="PollingOutput"/> takes the packets out of the frames.
+/// The format of Socket.IO: <c>42["event",data]</c> in WebSocket text frames, the same for both generations of
+/// Engine.IO (Socket.IO Protocol, "Packet encoding"). <see cref="PollingOutput"/> takes the packets out of the frames.
 /// </summary>
 internal class SocketIoWire(EngineIoVersion version, BrokerTelemetry telemetry) : Wire
 {
@@ -21,23 +21,30 @@ internal class SocketIoWire(EngineIoVersion version, BrokerTelemetry telemetry) 
 
     public override byte[] Event(string @event, ReadOnlySpan<byte> data) => Frame(@event, data, []);
 
-    public override byte[] Ack(ReadOnlySpan<byte> ack, ReadOnlySpan<byte> data) => WebSocketFrames.Text(SocketIoAck.HasData(ack)
-        ? JsonText.Concat("43"u8, SocketIoAck.Id(ack), "[true,"u8, data, "]"u8)
-        : JsonText.Concat("43"u8, SocketIoAck.Id(ack), "[true]"u8, [], []));
+    public override byte[] Ack(ReadOnlySpan<byte> ack, ReadOnlySpan<byte> data) =>
+        WebSocketFrames.Text(
+            SocketIoAck.HasData(ack)
+                ? JsonText.Concat("43"u8, SocketIoAck.Id(ack), "[true,"u8, data, "]"u8)
+                : JsonText.Concat("43"u8, SocketIoAck.Id(ack), "[true]"u8, [], [])
+        );
 
     public override byte[] Refusal(ReadOnlySpan<byte> ack, RefusedException refused) =>
         WebSocketFrames.Text(JsonText.Concat("43"u8, SocketIoAck.Id(ack), "[false,"u8, refused.ToJson(), "]"u8));
 
     /// <summary>
-    /// After a lost connection every client comes back, after <c>41</c> none: so <c>41</c> is for those that should not.
-    /// The close frame ends a socket; polling leaves it out.
+    /// After a lost connection every client comes back, after <c>41</c> none: so <c>41</c> is for those that should
+    /// not. The close frame ends a socket; polling leaves it out.
     /// </summary>
     public override byte[] Close(CloseReason reason) =>
         [.. reason.Reconnect ? [] : DisconnectPacket, .. WebSocketFrames.Close(reason.Code, reason.Text)];
 
-    /// <summary>The packet of an event, with one argument behind the data if <paramref name="last"/> is not empty.</summary>
-    protected static byte[] Frame(string @event, ReadOnlySpan<byte> data, ReadOnlySpan<byte> last) => WebSocketFrames.Text(
-        JsonText.Concat("42[\""u8, Encoding.ASCII.GetBytes(@event), "\","u8, data, last.IsEmpty ? "]"u8 : last));
+    /// <summary>
+    /// The packet of an event, with one argument behind the data if <paramref name="last"/> is not empty.
+    /// </summary>
+    protected static byte[] Frame(string @event, ReadOnlySpan<byte> data, ReadOnlySpan<byte> last) =>
+        WebSocketFrames.Text(
+            JsonText.Concat("42[\""u8, Encoding.ASCII.GetBytes(@event), "\","u8, data, last.IsEmpty ? "]"u8 : last)
+        );
 
     /// <summary>Whether clients can be sent an event of that name; counted if not.</summary>
     protected bool CanCarry(Envelope envelope)

@@ -24,7 +24,9 @@ internal static class ClientFrameReader
         {
             throw IsJson(text.Span)
                 ? new RefusedException(
-                    ErrorCode.TooBig, $"The data is nested deeper than {dataOptions.MaxDepth} levels.")
+                    ErrorCode.TooBig,
+                    $"The data is nested deeper than {dataOptions.MaxDepth} levels."
+                )
                 : new RefusedException(ErrorCode.BadFrame, $"The frame is not JSON: {e.Message}");
         }
     }
@@ -101,8 +103,11 @@ internal static class ClientFrameReader
             _ => false,
         };
         return !isGood
-            ? throw new RefusedException(ErrorCode.BadFrame, "An ack is a number or a string of at most 64 characters.")
-            : reader.TokenType == JsonTokenType.Null ? default : text[(
-                int)reader.TokenStartIndex..(int)reader.BytesConsumed];
+                ? throw new RefusedException(
+                    ErrorCode.BadFrame,
+                    "An ack is a number or a string of at most 64 characters."
+                )
+            : reader.TokenType == JsonTokenType.Null ? default
+            : text[(int)reader.TokenStartIndex..(int)reader.BytesConsumed];
     }
 }

@@ -117,8 +117,9 @@ internal sealed class SharedStream : Stream
             return new ValueTask<int>(early.Length);
         }
 
-        return InlineReadBudget.IsSpent(
-            this, ref _received) ? ReceiveLaterAsync(_receiving, buffer) : _receiving.ReceiveAsync(buffer);
+        return InlineReadBudget.IsSpent(this, ref _received)
+            ? ReceiveLaterAsync(_receiving, buffer)
+            : _receiving.ReceiveAsync(buffer);
     }
 
     private async ValueTask<int> ReadInnerAsync(Memory<byte> buffer, CancellationToken cancellationToken)
@@ -154,7 +155,11 @@ internal sealed class SharedStream : Stream
         return ValueTask.CompletedTask;
     }
 
-    private static async ValueTask SendAsync(Socket socket, ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken)
+    private static async ValueTask SendAsync(
+        Socket socket,
+        ReadOnlyMemory<byte> buffer,
+        CancellationToken cancellationToken
+    )
     {
         while (buffer.Length > 0)
         {
@@ -208,8 +213,9 @@ internal sealed class SharedStream : Stream
     /// One receive, used again for the next. A connection that is lost ends like any other: that is no exception, which
     /// would cost more than the session.
     /// </summary>
-    private sealed class Receiving(
-        SharedStream stream, Socket socket) : SocketAsyncEventArgs(true), IValueTaskSource<int>
+    private sealed class Receiving(SharedStream stream, Socket socket)
+        : SocketAsyncEventArgs(true),
+            IValueTaskSource<int>
     {
         private ManualResetValueTaskSourceCore<int> _source;
 
@@ -222,8 +228,9 @@ internal sealed class SharedStream : Stream
             try
             {
                 SetBuffer(buffer);
-                return socket.ReceiveAsync(
-                    this) ? new ValueTask<int>(this, _source.Version) : new ValueTask<int>(Received());
+                return socket.ReceiveAsync(this)
+                    ? new ValueTask<int>(this, _source.Version)
+                    : new ValueTask<int>(Received());
             }
             catch (ObjectDisposedException)
             {
@@ -238,8 +245,11 @@ internal sealed class SharedStream : Stream
         ValueTaskSourceStatus IValueTaskSource<int>.GetStatus(short token) => _source.GetStatus(token);
 
         void IValueTaskSource<int>.OnCompleted(
-            Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
-            _source.OnCompleted(continuation, state, token, flags);
+            Action<object?> continuation,
+            object? state,
+            short token,
+            ValueTaskSourceOnCompletedFlags flags
+        ) => _source.OnCompleted(continuation, state, token, flags);
 
         private int Received()
         {

@@ -113,7 +113,11 @@ internal static class WebSocketFrames
     private static void Put(ArrayBufferWriter<byte> target, StreamPosition position)
     {
         Utf8.TryWrite(
-            target.GetSpan(64), CultureInfo.InvariantCulture, $"\"{position.Epoch}:{position.Seq}\"", out var written);
+            target.GetSpan(64),
+            CultureInfo.InvariantCulture,
+            $"\"{position.Epoch}:{position.Seq}\"",
+            out var written
+        );
         target.Advance(written);
     }
 
@@ -127,7 +131,10 @@ internal static class WebSocketFrames
     }
 
     private static int MessageLength(Envelope envelope, byte[] place) =>
-        "{'event':'','data':}".Length + envelope.Event.Length + envelope.Data.Length + place.Length
+        "{'event':'','data':}".Length
+        + envelope.Event.Length
+        + envelope.Data.Length
+        + place.Length
         + (envelope.Id.Length > 0 ? ",'id':".Length + JsonText.QuotedLength(envelope.Id) : 0);
 
     private static void WriteMessage(Envelope envelope, byte[] place, Span<byte> target)
@@ -148,7 +155,12 @@ internal static class WebSocketFrames
 
     private static byte[] Header(byte first, int length, out int start)
     {
-        start = length switch { < 126 => 2, <= ushort.MaxValue => 4, _ => 10 };
+        start = length switch
+        {
+            < 126 => 2,
+            <= ushort.MaxValue => 4,
+            _ => 10,
+        };
         var frame = new byte[start + length];
         frame[0] = first;
         switch (start)

@@ -14,14 +14,18 @@ internal static class WebSocketSessions
         this SocketSessions sessions,
         SharedStream stream,
         WebSocketDeflateOptions? deflate,
-        in AdmittedSession admitted)
+        in AdmittedSession admitted
+    )
     {
-        var webSocket = WebSocket.CreateFromStream(stream, new WebSocketCreationOptions
-        {
-            IsServer = true,
-            KeepAliveInterval = Timeout.InfiniteTimeSpan,
-            DangerousDeflateOptions = deflate,
-        });
+        var webSocket = WebSocket.CreateFromStream(
+            stream,
+            new WebSocketCreationOptions
+            {
+                IsServer = true,
+                KeepAliveInterval = Timeout.InfiniteTimeSpan,
+                DangerousDeflateOptions = deflate,
+            }
+        );
         return sessions.ServeAsync(stream, webSocket, new SocketFrameOutput(stream.Socket!), admitted);
     }
 
@@ -36,19 +40,23 @@ internal static class WebSocketSessions
         SharedStream stream,
         WebSocket webSocket,
         Action abort,
-        in AdmittedSession admitted) =>
-        sessions.ServeAsync(stream, webSocket, new StreamFrameOutput(stream.Inner!, abort), admitted);
+        in AdmittedSession admitted
+    ) => sessions.ServeAsync(stream, webSocket, new StreamFrameOutput(stream.Inner!, abort), admitted);
 
     private static Task ServeAsync(
         this SocketSessions sessions,
         SharedStream stream,
         WebSocket webSocket,
         IFrameOutput output,
-        in AdmittedSession admitted)
+        in AdmittedSession admitted
+    )
     {
         var session = sessions.Open(admitted, output);
         stream.Session = session;
         return sessions.RunAsync(
-            session, new WebSocketTransport(webSocket, stream, session, sessions.Broker), admitted);
+            session,
+            new WebSocketTransport(webSocket, stream, session, sessions.Broker),
+            admitted
+        );
     }
 }

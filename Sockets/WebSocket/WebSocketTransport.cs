@@ -39,8 +39,8 @@ internal sealed class WebSocketTransport(WebSocket webSocket, SharedStream strea
             // A close frame is answered with its own code (RFC 6455 §5.5.1), one without a code with 1000.
             session.Finish(WebSocketFrames.Close((int)webSocket.CloseStatus!.Value, ""));
         }
-        catch (Exception e) when (
-            e is WebSocketException or IOException or OperationCanceledException or ObjectDisposedException)
+        catch (Exception e)
+            when (e is WebSocketException or IOException or OperationCanceledException or ObjectDisposedException)
         {
             // Gone without a close frame, or broke the protocol: then the framework has sent its close frame already.
             session.Finish([]);

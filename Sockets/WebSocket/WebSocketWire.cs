@@ -22,15 +22,18 @@ internal class WebSocketWire : Wire
     public override byte[] Message(Envelope envelope, int room) =>
         envelope.Frame(_slot, room) ??= Encode(envelope, room);
 
-    public override byte[] Event(string @event, ReadOnlySpan<byte> data) => WebSocketFrames.Text(
-        JsonText.Concat("{\"event\":\""u8, Encoding.ASCII.GetBytes(@event), "\",\"data\":"u8, data, "}"u8));
+    public override byte[] Event(string @event, ReadOnlySpan<byte> data) =>
+        WebSocketFrames.Text(
+            JsonText.Concat("{\"event\":\""u8, Encoding.ASCII.GetBytes(@event), "\",\"data\":"u8, data, "}"u8)
+        );
 
     public override byte[] Ack(ReadOnlySpan<byte> ack, ReadOnlySpan<byte> data) =>
         WebSocketFrames.Text(JsonText.Concat("{\"ack\":"u8, ack, ",\"ok\":true,\"data\":"u8, data, "}"u8));
 
     public override byte[] Refusal(ReadOnlySpan<byte> ack, RefusedException refused) =>
         WebSocketFrames.Text(
-            JsonText.Concat("{\"ack\":"u8, ack, ",\"ok\":false,\"error\":"u8, refused.ToJson(), "}"u8));
+            JsonText.Concat("{\"ack\":"u8, ack, ",\"ok\":false,\"error\":"u8, refused.ToJson(), "}"u8)
+        );
 
     public override byte[] Close(CloseReason reason) => WebSocketFrames.Close(reason.Code, reason.Text);
 

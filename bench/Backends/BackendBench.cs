@@ -7,7 +7,9 @@ using Dmb.Bench.Peers;
 
 namespace Dmb.Bench.Backends;
 
-/// <summary>Messages between a backend and browsers: latency and CPU, beside Redis's own PUBLISH and SUBSCRIBE in the same run.</summary>
+/// <summary>
+/// Messages between a backend and browsers: latency and CPU, beside Redis's own PUBLISH and SUBSCRIBE in the same run.
+/// </summary>
 internal static class BackendBench
 {
     public const int InFlightMax = 32;
@@ -17,10 +19,18 @@ internal static class BackendBench
 
     /// <summary>One run of one way. Latency and CPU time a message in µs.</summary>
     private readonly record struct Figures(
-        double P50, double P99, double Max, double Server, double Redis, double PerSecond, int Lost, int Doubled)
+        double P50,
+        double P99,
+        double Max,
+        double Server,
+        double Redis,
+        double PerSecond,
+        int Lost,
+        int Doubled
+    )
     {
         public override string ToString() =>
-            $"p50 {P50,7:N0}  p99 {P99,7:N0}  max {Max,8:N0}  server {(Server > 0 ? $"{Server:N1}" : "-"),7}  Redis {Redis,6:N1}  {PerSecond,7:N0}/s  lost {Lost}  doubled {Doubled}";
+            $"p50 {P50, 7:N0}  p99 {P99, 7:N0}  max {Max, 8:N0}  server {(Server > 0 ? $"{Server:N1}" : "-"), 7}  Redis {Redis, 6:N1}  {PerSecond, 7:N0}/s  lost {Lost}  doubled {Doubled}";
     }
 
     /// <summary>Prints each run, and then the medians; gives whether nothing was lost or doubled.</summary>
@@ -30,7 +40,11 @@ internal static class BackendBench
         var (messages, nodes) = (5_000, 1);
         for (var i = 0; i < options.Length; i += 2)
         {
-            var value = options.Length > i + 1 && int.TryParse(options[i + 1], NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : 0;
+            var value =
+                options.Length > i + 1
+                && int.TryParse(options[i + 1], NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+                    ? number
+                    : 0;
             switch (options[i])
             {
                 case "--messages" when value > 0:
@@ -61,7 +75,13 @@ internal static class BackendBench
             () => new HttpDownlinkWay(server.PublishAt, server.SubscribeAt, bkid),
             () => new UplinkWay(redis, server.SubscribeAt, bkid),
         ];
-        return Run(ways, messages, server, redis, $"{nodes} node(s), {messages:N0} messages a run, load average before: {load}");
+        return Run(
+            ways,
+            messages,
+            server,
+            redis,
+            $"{nodes} node(s), {messages:N0} messages a run, load average before: {load}"
+        );
     }
 
     private static bool Run(Func<Way>[] ways, int messages, ServerProcess server, RedisProcess redis, string title)
@@ -84,7 +104,7 @@ internal static class BackendBench
                     using var way = open();
                     var figures = Measure(way, inFlight, messages);
                     runs.Add((way.Name, inFlight, figures));
-                    Console.WriteLine($"{round}  {inFlight,2} in flight  {way.Name,-36} {figures}");
+                    Console.WriteLine($"{round}  {inFlight, 2} in flight  {way.Name, -36} {figures}");
                 }
             }
         }
@@ -94,9 +114,16 @@ internal static class BackendBench
         {
             Figures[] figures = [.. group];
             var median = new Figures(
-                Median(figures, f => f.P50), Median(figures, f => f.P99), figures.Max(f => f.Max), Median(figures, f => f.Server),
-                Median(figures, f => f.Redis), Median(figures, f => f.PerSecond), figures.Sum(f => f.Lost), figures.Sum(f => f.Doubled));
-            Console.WriteLine($"   {group.Key.InFlight,2} in flight  {group.Key.Way,-36} {median}");
+                Median(figures, f => f.P50),
+                Median(figures, f => f.P99),
+                figures.Max(f => f.Max),
+                Median(figures, f => f.Server),
+                Median(figures, f => f.Redis),
+                Median(figures, f => f.PerSecond),
+                figures.Sum(f => f.Lost),
+                figures.Sum(f => f.Doubled)
+            );
+            Console.WriteLine($"   {group.Key.InFlight, 2} in flight  {group.Key.Way, -36} {median}");
         }
 
         return runs.TrueForAll(run => run.Figures is { Lost: 0, Doubled: 0 });
@@ -108,8 +135,15 @@ internal static class BackendBench
             var elapsed = Stopwatch.GetElapsedTime(start);
             number += count + 1;
             return new Figures(
-                times.Percentile(0.5), times.Percentile(0.99), times.Max / 1e3, way is BareWay ? 0 : (server.CpuTime() - cpu).TotalMicroseconds / count,
-                (redis.CpuTime() - before).TotalMicroseconds / count, count / elapsed.TotalSeconds, lost, doubled);
+                times.Percentile(0.5),
+                times.Percentile(0.99),
+                times.Max / 1e3,
+                way is BareWay ? 0 : (server.CpuTime() - cpu).TotalMicroseconds / count,
+                (redis.CpuTime() - before).TotalMicroseconds / count,
+                count / elapsed.TotalSeconds,
+                lost,
+                doubled
+            );
         }
     }
 
@@ -159,7 +193,8 @@ internal static class BackendBench
         return (times, came.AsSpan(0, count).Count(false), doubled);
     }
 
-    private static double Median(Figures[] figures, Func<Figures, double> of) => figures.Select(of).Order().ElementAt(figures.Length / 2);
+    private static double Median(Figures[] figures, Func<Figures, double> of) =>
+        figures.Select(of).Order().ElementAt(figures.Length / 2);
 
     private static string Register(ServerProcess server)
     {

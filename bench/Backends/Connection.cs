@@ -4,12 +4,19 @@ using System.Text;
 
 namespace Dmb.Bench.Backends;
 
-/// <summary>A connection that sends at once, and waits for what comes, for some seconds at most: then a <see cref="SocketException"/>.</summary>
+/// <summary>
+/// A connection that sends at once, and waits for what comes, for some seconds at most: then a
+/// <see cref="SocketException"/>.
+/// </summary>
 internal class Connection : IDisposable
 {
     private const int PatienceMs = 5_000;
 
-    private readonly Socket _socket = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true, ReceiveTimeout = PatienceMs };
+    private readonly Socket _socket = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+    {
+        NoDelay = true,
+        ReceiveTimeout = PatienceMs,
+    };
     private readonly byte[] _buffer = new byte[64 * 1024];
     private int _start;
     private int _end;

@@ -14,8 +14,12 @@ internal sealed class HttpConnection(IPEndPoint server) : Connection(server)
 
     public void Post(string path, string json)
     {
-        Send(Encoding.UTF8.GetBytes(
-            $"POST {path} HTTP/1.1\r\nHost: {_server}\r\nContent-Type: application/json\r\nContent-Length: {Encoding.UTF8.GetByteCount(json)}\r\n\r\n{json}"));
+        Send(
+            Encoding.UTF8.GetBytes(
+                $"POST {path} HTTP/1.1\r\nHost: {_server}\r\nContent-Type: application/json\r\nContent-Length: "
+                    + $"{Encoding.UTF8.GetByteCount(json)}\r\n\r\n{json}"
+            )
+        );
         IsUnderWay = true;
     }
 
@@ -35,7 +39,9 @@ internal sealed class HttpConnection(IPEndPoint server) : Connection(server)
 
         IsUnderWay = false;
         var body = length >= 0 ? Encoding.UTF8.GetString(Read(length)) : ReadChunks();
-        return status.StartsWith("HTTP/1.1 20", StringComparison.Ordinal) ? body : throw new IOException($"{status}: {body}");
+        return status.StartsWith("HTTP/1.1 20", StringComparison.Ordinal)
+            ? body
+            : throw new IOException($"{status}: {body}");
     }
 
     private string ReadChunks()

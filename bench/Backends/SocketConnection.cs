@@ -14,9 +14,12 @@ internal sealed class SocketConnection : Connection
     public SocketConnection(IPEndPoint server)
         : base(server)
     {
-        Send(Encoding.ASCII.GetBytes(
-            $"GET /ws HTTP/1.1\r\nHost: {server}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"));
+        Send(
+            Encoding.ASCII.GetBytes(
+                $"GET /ws HTTP/1.1\r\nHost: {server}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                    + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            )
+        );
         while (ReadLine() != "")
         {
             // The answer to the handshake.
@@ -33,12 +36,14 @@ internal sealed class SocketConnection : Connection
         {
             var opcode = ReadByte() & 15;
             int length = ReadByte();
-            var payload = Read(length switch
-            {
-                126 => BinaryPrimitives.ReadUInt16BigEndian(Read(2)),
-                127 => (int)BinaryPrimitives.ReadUInt64BigEndian(Read(8)),
-                _ => length,
-            });
+            var payload = Read(
+                length switch
+                {
+                    126 => BinaryPrimitives.ReadUInt16BigEndian(Read(2)),
+                    127 => (int)BinaryPrimitives.ReadUInt64BigEndian(Read(8)),
+                    _ => length,
+                }
+            );
             switch (opcode)
             {
                 case Text:
@@ -55,9 +60,10 @@ internal sealed class SocketConnection : Connection
     private void Send(int opcode, byte[] payload)
     {
         // A client must mask; with a mask of zeros the payload stays as it is.
-        byte[] head = payload.Length < 126
-            ? [(byte)(0x80 | opcode), (byte)(0x80 | payload.Length), 0, 0, 0, 0]
-            : [(byte)(0x80 | opcode), 0x80 | 126, (byte)(payload.Length >> 8), (byte)payload.Length, 0, 0, 0, 0];
+        byte[] head =
+            payload.Length < 126
+                ? [(byte)(0x80 | opcode), (byte)(0x80 | payload.Length), 0, 0, 0, 0]
+                : [(byte)(0x80 | opcode), 0x80 | 126, (byte)(payload.Length >> 8), (byte)payload.Length, 0, 0, 0, 0];
         Send([.. head, .. payload]);
     }
 }

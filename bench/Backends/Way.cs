@@ -31,7 +31,12 @@ internal abstract class Way(string name) : IDisposable
     protected static long NumberIn(string message)
     {
         var start = message.IndexOf(Number, StringComparison.Ordinal);
-        return start < 0 ? -1 : long.Parse(message.AsSpan(start + Number.Length, message.AsSpan(start).IndexOf(',') - Number.Length), CultureInfo.InvariantCulture);
+        return start < 0
+            ? -1
+            : long.Parse(
+                message.AsSpan(start + Number.Length, message.AsSpan(start).IndexOf(',') - Number.Length),
+                CultureInfo.InvariantCulture
+            );
     }
 }
 
@@ -61,13 +66,17 @@ internal sealed class BareWay : Way
 }
 
 /// <summary>A <c>bk_message</c> over Redis to a browser's socket.</summary>
-internal sealed class RedisDownlinkWay(RedisProcess redis, IPEndPoint node, string bkid) : Way("bk_message over Redis to browser")
+internal sealed class RedisDownlinkWay(RedisProcess redis, IPEndPoint node, string bkid)
+    : Way("bk_message over Redis to browser")
 {
     private readonly RedisConnection _backend = new(redis);
     private readonly User _user = new(node, bkid, "redis");
 
     public override void Send(long number) =>
-        _backend.Publish("dmb:" + bkid, $$"""{"type":"bk_message","id":"r{{number}}","to":"redis","data":{{Data(number)}}}""");
+        _backend.Publish(
+            "dmb:" + bkid,
+            $$"""{"type":"bk_message","id":"r{{number}}","to":"redis","data":{{Data(number)}}}"""
+        );
 
     public override long Receive() => NumberIn(_user.Socket.Next());
 
@@ -79,9 +88,13 @@ internal sealed class RedisDownlinkWay(RedisProcess redis, IPEndPoint node, stri
 }
 
 /// <summary>A <c>bk_message</c> over HTTP to a browser's socket.</summary>
-internal sealed class HttpDownlinkWay(IPEndPoint backendNode, IPEndPoint userNode, string bkid) : Way("bk_message over HTTP to browser")
+internal sealed class HttpDownlinkWay(IPEndPoint backendNode, IPEndPoint userNode, string bkid)
+    : Way("bk_message over HTTP to browser")
 {
-    private readonly HttpConnection[] _backend = [.. Enumerable.Range(0, BackendBench.InFlightMax).Select(_ => new HttpConnection(backendNode))];
+    private readonly HttpConnection[] _backend =
+    [
+        .. Enumerable.Range(0, BackendBench.InFlightMax).Select(_ => new HttpConnection(backendNode)),
+    ];
     private readonly User _user = new(userNode, bkid, "http");
 
     public override void Send(long number)
@@ -128,7 +141,8 @@ internal sealed class UplinkWay : Way
         _backend.Subscribe("dmb:uplink");
     }
 
-    public override void Send(long number) => _user.Socket.Say($$$"""{"event":"dmb:message","data":{"data":{{{Data(number)}}}}}""");
+    public override void Send(long number) =>
+        _user.Socket.Say($$$"""{"event":"dmb:message","data":{"data":{{{Data(number)}}}}}""");
 
     public override long Receive() => NumberIn(_backend.Next());
 
@@ -150,8 +164,7 @@ internal sealed class User : IDisposable
         do
         {
             answer = Socket.Next();
-        }
-        while (!answer.StartsWith("{\"ack\":1,", StringComparison.Ordinal));
+        } while (!answer.StartsWith("{\"ack\":1,", StringComparison.Ordinal));
 
         if (!answer.Contains("\"ok\":true", StringComparison.Ordinal))
         {

@@ -23,19 +23,24 @@ internal sealed partial class Comparison : IDisposable
 
     private Comparison(CompareOptions options) => _options = options;
 
-    /// <summary>Prints the tables, and writes them where the options say; gives whether our own servers did all that was asked.</summary>
+    /// <summary>
+    /// Prints the tables, and writes them where the options say; gives whether our own servers did all that was asked.
+    /// </summary>
     public static bool Run(CompareOptions options)
     {
         using var comparison = new Comparison(options);
         var servers = comparison.Prepare();
         comparison.Measure(servers);
-        var tables = new Tables(options, [.. servers.Where(server => !server.Bare)], comparison._samples).ToMarkdown(Machine());
+        var tables = new Tables(options, [.. servers.Where(server => !server.Bare)], comparison._samples).ToMarkdown(
+            Machine()
+        );
         Console.WriteLine(tables);
         comparison.Write(tables);
         return !comparison._failed && comparison._samples.All(sample => sample.Wrong == 0 || !IsOurs(sample.Server));
     }
 
-    private static bool IsOurs(string server) => Servers.All.FirstOrDefault(s => s.Name == server) is not { SaysReady: false };
+    private static bool IsOurs(string server) =>
+        Servers.All.FirstOrDefault(s => s.Name == server) is not { SaysReady: false };
 
     private List<Server> Prepare()
     {
@@ -113,13 +118,24 @@ internal sealed partial class Comparison : IDisposable
         {
             if (work.Unit == Unit.Start)
             {
-                Keep(new Sample(round, work.Name, server.Name) { StartMs = running.FirstAnswer.TotalMilliseconds, Bytes = running.FirstRss });
+                Keep(
+                    new Sample(round, work.Name, server.Name)
+                    {
+                        StartMs = running.FirstAnswer.TotalMilliseconds,
+                        Bytes = running.FirstRss,
+                    }
+                );
             }
             else if (round > 0)
             {
                 using var generator = new Generator(Load(server, crowd, work), running);
                 generator.Connect();
-                Keep(new Sample(round, work.Name, server.Name) { Bytes = (running.Rss() - before) / (double)crowd.Subscribers });
+                Keep(
+                    new Sample(round, work.Name, server.Name)
+                    {
+                        Bytes = (running.Rss() - before) / (double)crowd.Subscribers,
+                    }
+                );
             }
         }
     }
@@ -177,15 +193,16 @@ internal sealed partial class Comparison : IDisposable
         }
     }
 
-    private static LoadOptions Load(Server server, Crowd crowd, Work work) => new()
-    {
-        Server = server,
-        Subscribers = crowd.Subscribers,
-        RoomsOfOne = crowd.RoomsOfOne,
-        InFlight = work.InFlight,
-        Rate = work.Rate,
-        TimeLimit = TimeSpan.FromSeconds(20),
-    };
+    private static LoadOptions Load(Server server, Crowd crowd, Work work) =>
+        new()
+        {
+            Server = server,
+            Subscribers = crowd.Subscribers,
+            RoomsOfOne = crowd.RoomsOfOne,
+            InFlight = work.InFlight,
+            Rate = work.Rate,
+            TimeLimit = TimeSpan.FromSeconds(20),
+        };
 
     /// <summary>More than there is time for, few enough to keep count of.</summary>
     private static int PublishesMax(Work work) =>
@@ -211,7 +228,10 @@ internal sealed partial class Comparison : IDisposable
         if (_options.Name is { } name)
         {
             var results = Directory.CreateDirectory(Path.Combine(Build.Repository, "bench/results")).FullName;
-            File.WriteAllLines(Path.Combine(results, $"{name}.txt"), _lines.Select(line => Spaces().Replace(line.Trim(), " ")));
+            File.WriteAllLines(
+                Path.Combine(results, $"{name}.txt"),
+                _lines.Select(line => Spaces().Replace(line.Trim(), " "))
+            );
         }
 
         if (_options.Full)
@@ -222,9 +242,11 @@ internal sealed partial class Comparison : IDisposable
 
     private static string Machine()
     {
-        var model = File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal));
+        var model = File.ReadLines("/proc/cpuinfo")
+            .FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal));
         return $"{TimeProvider.System.GetUtcNow():yyyy-MM-dd HH:mm} UTC, {Environment.ProcessorCount} cores "
-            + $"({model?.Split(':')[1].Trim()}), Linux {Environment.OSVersion.Version.ToString(2)}, {RuntimeInformation.FrameworkDescription}, "
+            + $"({model?.Split(':')[1].Trim()}), Linux {Environment.OSVersion.Version.ToString(2)}, "
+            + $"{RuntimeInformation.FrameworkDescription}, "
             + $"load average {File.ReadAllText("/proc/loadavg").Split(' ')[0]}";
     }
 

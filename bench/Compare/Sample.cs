@@ -3,10 +3,13 @@ using Dmb.Bench.Load;
 
 namespace Dmb.Bench.Compare;
 
-/// <summary>What one server did in one round of one work. "Us" is microseconds; CPU is user and system, by the work's unit.</summary>
+/// <summary>
+/// What one server did in one round of one work. "Us" is microseconds; CPU is user and system, by the work's unit.
+/// </summary>
 internal sealed record Sample(int Round, string Work, string Server)
 {
-    public const string Header = "round work           server              cpu_us  redis_us    gen_us     p50_us     p99_us     max_us"
+    public const string Header =
+        "round work           server              cpu_us  redis_us    gen_us     p50_us     p99_us     max_us"
         + "   per_sec publishes deliveries lost doubled misrouted disorder      bytes       ms load";
 
     public double CpuUs { get; init; }
@@ -51,17 +54,23 @@ internal sealed record Sample(int Round, string Work, string Server)
         };
     }
 
-    public Sample With(Usage usage, long count) => this with
-    {
-        CpuUs = usage.Server.TotalMicroseconds / count,
-        RedisUs = usage.Redis.TotalMicroseconds / count,
-        GeneratorUs = usage.Generator.TotalMicroseconds / count,
-        PerSecond = count / usage.Elapsed.TotalSeconds,
-    };
+    public Sample With(Usage usage, long count) =>
+        this with
+        {
+            CpuUs = usage.Server.TotalMicroseconds / count,
+            RedisUs = usage.Redis.TotalMicroseconds / count,
+            GeneratorUs = usage.Generator.TotalMicroseconds / count,
+            PerSecond = count / usage.Elapsed.TotalSeconds,
+        };
 
-    public string ToLine() => string.Create(CultureInfo.InvariantCulture,
-        $"{Round,5} {Work,-14} {Server,-16} {CpuUs,9:F2} {RedisUs,9:F2} {GeneratorUs,9:F2} {P50Us,10:F0} {P99Us,10:F0} {MaxUs,10:F0}"
-        + $" {PerSecond,9:F0} {Publishes,9} {Deliveries,10} {Lost,4} {Doubled,7} {Misrouted,9} {OutOfOrder,8} {Bytes,10:F0} {StartMs,8:F1} {LoadAverage}");
+    public string ToLine() =>
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"{Round, 5} {Work, -14} {Server, -16} {CpuUs, 9:F2} {RedisUs, 9:F2} {GeneratorUs, 9:F2} {P50Us, 10:F0} "
+                + $"{P99Us, 10:F0} {MaxUs, 10:F0}"
+                + $" {PerSecond, 9:F0} {Publishes, 9} {Deliveries, 10} {Lost, 4} {Doubled, 7} {Misrouted, 9} "
+                + $"{OutOfOrder, 8} {Bytes, 10:F0} {StartMs, 8:F1} {LoadAverage}"
+        );
 
     /// <summary>The median of each figure, and the sums of what went wrong.</summary>
     public static Sample Median(IReadOnlyCollection<Sample> samples)

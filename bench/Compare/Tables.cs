@@ -4,7 +4,9 @@ using Dmb.Bench.Peers;
 
 namespace Dmb.Bench.Compare;
 
-/// <summary>The medians as Markdown: what it costs, how long it takes, what went wrong, and whether the targets are met.</summary>
+/// <summary>
+/// The medians as Markdown: what it costs, how long it takes, what went wrong, and whether the targets are met.
+/// </summary>
 internal sealed class Tables(CompareOptions options, IReadOnlyList<Server> servers, IReadOnlyList<Sample> samples)
 {
     private const string Begin = "<!-- bench compare: begin -->";
@@ -17,8 +19,14 @@ internal sealed class Tables(CompareOptions options, IReadOnlyList<Server> serve
 
     /// <summary>A figure of ours that has to be within a factor of another's, or within a number.</summary>
     private sealed record Target(
-        string Title, string Work, Func<Sample, double> Figure, double Factor, string? Than = null, string Ours = "dmb",
-        bool AtLeast = false);
+        string Title,
+        string Work,
+        Func<Sample, double> Figure,
+        double Factor,
+        string? Than = null,
+        string Ours = "dmb",
+        bool AtLeast = false
+    );
 
     private static readonly Target[] Targets =
     [
@@ -30,7 +38,14 @@ internal sealed class Tables(CompareOptions options, IReadOnlyList<Server> serve
         new("5,000 subscribers, 8 in flight: at most 1.6 × limit, batch", "fanout5000x8", Cpu, 1.6, "limit-batch"),
         new("rooms of one: at most 1.5 × limit", "rooms", Cpu, 1.5, "limit"),
         new("the same: below nchan", "rooms", Cpu, 1, "nchan"),
-        new("rooms of one over Redis: at most nchan + Redis, Redis included", "rooms", Cpu, 1, "nchan-redis", "dmb-redis"),
+        new(
+            "rooms of one over Redis: at most nchan + Redis, Redis included",
+            "rooms",
+            Cpu,
+            1,
+            "nchan-redis",
+            "dmb-redis"
+        ),
         new("nobody listening: at most 2 × limit", "nobody", Cpu, 2, "limit"),
         new("500/s, CPU: at most 2 × limit", "rate500", Cpu, 2, "limit"),
         new("500/s, p99: at most 1.3 × limit", "rate500", s => s.P99Us, 1.3, "limit"),
@@ -44,20 +59,30 @@ internal sealed class Tables(CompareOptions options, IReadOnlyList<Server> serve
     public string ToMarkdown(string machine)
     {
         var text = new StringBuilder();
-        text.AppendLine(CultureInfo.InvariantCulture, $"Measured {machine} at the end; medians of {options.Rounds}. {Build.Ours}");
+        text.AppendLine(
+            CultureInfo.InvariantCulture,
+            $"Measured {machine} at the end; medians of {options.Rounds}. {Build.Ours}"
+        );
         text.AppendLine().AppendLine("### CPU, and the rest").AppendLine();
         Table(text, Rows());
         text.AppendLine().AppendLine("### Latency: p50 / p99 / max").AppendLine();
-        Table(text, options.Works.Where(work => work.Unit is Unit.Publish or Unit.Delivery)
-            .Select(work => (work.Title, (Func<Server, string>)(server => Cell(work.Name, server, Latency)))));
+        Table(
+            text,
+            options
+                .Works.Where(work => work.Unit is Unit.Publish or Unit.Delivery)
+                .Select(work => (work.Title, (Func<Server, string>)(server => Cell(work.Name, server, Latency))))
+        );
         text.AppendLine().AppendLine("### What went wrong, in all rounds").AppendLine();
-        Table(text, [
-            ("deliveries", server => Sum(server, s => s.Deliveries)),
-            ("lost", server => Sum(server, s => s.Lost)),
-            ("doubled", server => Sum(server, s => s.Doubled)),
-            ("to the wrong subscriber", server => Sum(server, s => s.Misrouted)),
-            ("out of order", server => Sum(server, s => s.OutOfOrder)),
-        ]);
+        Table(
+            text,
+            [
+                ("deliveries", server => Sum(server, s => s.Deliveries)),
+                ("lost", server => Sum(server, s => s.Lost)),
+                ("doubled", server => Sum(server, s => s.Doubled)),
+                ("to the wrong subscriber", server => Sum(server, s => s.Misrouted)),
+                ("out of order", server => Sum(server, s => s.OutOfOrder)),
+            ]
+        );
         text.AppendLine().AppendLine("### Targets").AppendLine();
         text.AppendLine("| target | DMB | the other | ratio | met |").AppendLine("|---|---|---|---|---|");
         foreach (var target in Targets)
@@ -89,7 +114,11 @@ internal sealed class Tables(CompareOptions options, IReadOnlyList<Server> serve
             switch (work.Unit)
             {
                 case Unit.Publish or Unit.Delivery:
-                    yield return Of(work, $"µs of CPU per {(work.Unit == Unit.Publish ? "publish" : "delivery")}", CpuWithRedis);
+                    yield return Of(
+                        work,
+                        $"µs of CPU per {(work.Unit == Unit.Publish ? "publish" : "delivery")}",
+                        CpuWithRedis
+                    );
                     break;
                 case Unit.Handshake:
                     yield return Of(work, "a second", s => Number(s.PerSecond));
@@ -111,7 +140,10 @@ internal sealed class Tables(CompareOptions options, IReadOnlyList<Server> serve
 
     private void Table(StringBuilder text, IEnumerable<(string Title, Func<Server, string> Cell)> rows)
     {
-        text.AppendLine(CultureInfo.InvariantCulture, $"| | {string.Join(" | ", servers.Select(server => server.Title))} |");
+        text.AppendLine(
+            CultureInfo.InvariantCulture,
+            $"| | {string.Join(" | ", servers.Select(server => server.Title))} |"
+        );
         text.AppendLine(CultureInfo.InvariantCulture, $"|---|{string.Concat(servers.Select(_ => "---|"))}");
         foreach (var (title, cell) in rows)
         {
@@ -137,8 +169,10 @@ internal sealed class Tables(CompareOptions options, IReadOnlyList<Server> serve
         var ratio = figure / than;
         var bound = other is null ? 1 : target.Factor;
         var met = target.AtLeast ? ratio >= bound : ratio <= bound;
-        text.AppendLine(CultureInfo.InvariantCulture,
-            $"| {target.Title} | {Number(figure)} | {(other is null ? None : Number(than))} | {ratio:F2} | {(met ? "yes" : "**no**")} |");
+        text.AppendLine(
+            CultureInfo.InvariantCulture,
+            $"| {target.Title} | {Number(figure)} | {(other is null ? None : Number(than))} | {ratio:F2} | {(met ? "yes" : "**no**")} |"
+        );
     }
 
     private string Cell(string work, Server server, Func<Sample, string> text) =>
@@ -158,5 +192,10 @@ internal sealed class Tables(CompareOptions options, IReadOnlyList<Server> serve
     private static string Time(double us) => us < 1_000 ? $"{us:F0} µs" : $"{Number(us / 1_000)} ms";
 
     private static string Number(double value) =>
-        value.ToString(value < 9.95 ? "F2" : value < 99.5 ? "F1" : "N0", CultureInfo.InvariantCulture);
+        value.ToString(
+            value < 9.95 ? "F2"
+                : value < 99.5 ? "F1"
+                : "N0",
+            CultureInfo.InvariantCulture
+        );
 }

@@ -6,7 +6,14 @@ namespace Dmb.Bench.Compare;
 internal readonly record struct Crowd(int Subscribers, bool RoomsOfOne = false, bool Fresh = false);
 
 /// <summary>What a work's figures are about.</summary>
-internal enum Unit { Publish, Delivery, Handshake, IdleConnection, Start }
+internal enum Unit
+{
+    Publish,
+    Delivery,
+    Handshake,
+    IdleConnection,
+    Start,
+}
 
 /// <summary>One thing that is asked of every server in the same way.</summary>
 internal sealed record Work(string Name, string Title, Unit Unit, Crowd Crowd, int InFlight = 1, int Rate = 0)
@@ -29,12 +36,17 @@ internal sealed record Work(string Name, string Title, Unit Unit, Crowd Crowd, i
     ];
 
     /// <summary>Whether a quick comparison does it too.</summary>
-    public bool Quick => Name is "start" or "idle" or "nobody" or "rooms" or "rate500" or "fanout1000" or "fanout1000x8";
+    public bool Quick =>
+        Name is "start" or "idle" or "nobody" or "rooms" or "rate500" or "fanout1000" or "fanout1000x8";
 
-    /// <summary>Whether it is asked of a server: not what a bare one can't do, nor what Redis has little part in.</summary>
+    /// <summary>
+    /// Whether it is asked of a server: not what a bare one can't do, nor what Redis has little part in.
+    /// </summary>
     public bool IsFor(Server server)
     {
-        return server.Bare ? Unit == Unit.Start : !server.Redis || Crowd.RoomsOfOne || Crowd.Subscribers is 0 or >= 1_000;
+        return server.Bare
+            ? Unit == Unit.Start
+            : !server.Redis || Crowd.RoomsOfOne || Crowd.Subscribers is 0 or >= 1_000;
     }
 
     private static Work[] FanOut(int subscribers)

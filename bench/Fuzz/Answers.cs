@@ -12,7 +12,10 @@ internal static class Answers
     private const int Close = 8;
     private const int OurFault = 1011;
 
-    /// <summary>Null, or what is wrong with these bytes, the first of a connection; and the status or the close code that they tell.</summary>
+    /// <summary>
+    /// Null, or what is wrong with these bytes, the first of a connection; and the status or the close code that they
+    /// tell.
+    /// </summary>
     public static string? Fault(ReadOnlySpan<byte> bytes, bool isSocket, out string word)
     {
         word = bytes.Length < 12 ? "nothing" : Encoding.Latin1.GetString(bytes[9..12]);
@@ -41,7 +44,12 @@ internal static class Answers
         while (bytes.Length >= 2)
         {
             var (opcode, isDeflated) = (bytes[0] & 15, (bytes[0] & 0x40) != 0);
-            var header = bytes[1] switch { 126 => 4, 127 => 10, _ => 2 };
+            var header = bytes[1] switch
+            {
+                126 => 4,
+                127 => 10,
+                _ => 2,
+            };
             if (bytes.Length < header)
             {
                 return null;
@@ -108,5 +116,6 @@ internal static class Answers
         }
     }
 
-    private static string Shown(ReadOnlySpan<byte> bytes) => Encoding.Latin1.GetString(bytes[..Math.Min(bytes.Length, 300)]).ReplaceLineEndings(" ");
+    private static string Shown(ReadOnlySpan<byte> bytes) =>
+        Encoding.Latin1.GetString(bytes[..Math.Min(bytes.Length, 300)]).ReplaceLineEndings(" ");
 }

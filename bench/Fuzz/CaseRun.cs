@@ -15,7 +15,10 @@ internal static class CaseRun
     /// <summary>What a broker must never do, or null, and how it answered, in a word.</summary>
     public static async Task<(string? Fault, string Answer)> RunAsync(FuzzCase sent, IPEndPoint node)
     {
-        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+        {
+            NoDelay = true,
+        };
         var answer = new byte[16 * 1024];
         var length = 0;
         var ended = false;
@@ -25,12 +28,23 @@ internal static class CaseRun
             await socket.ConnectAsync(node, patience.Token);
             var readsToEnd = sent.Leaving is Leaving.End or Leaving.EndAfterAnswer;
             var receiving = ReceiveAsync(readsToEnd);
-            await SendAsync(socket, sent, () => answer.AsSpan(0, Volatile.Read(ref length)).IndexOf("\r\n\r\n"u8) >= 0 || Volatile.Read(ref ended), patience.Token);
+            await SendAsync(
+                socket,
+                sent,
+                () =>
+                    answer.AsSpan(0, Volatile.Read(ref length)).IndexOf("\r\n\r\n"u8) >= 0 || Volatile.Read(ref ended),
+                patience.Token
+            );
             if (readsToEnd)
             {
                 var before = 0;
-                for (var moments = sent.Leaving == Leaving.End ? MomentsMax : 0;
-                    moments < MomentsMax && !receiving.IsCompleted && (before == 0 || before != Volatile.Read(ref length)); moments++)
+                for (
+                    var moments = sent.Leaving == Leaving.End ? MomentsMax : 0;
+                    moments < MomentsMax
+                        && !receiving.IsCompleted
+                        && (before == 0 || before != Volatile.Read(ref length));
+                    moments++
+                )
                 {
                     before = Volatile.Read(ref length);
                     await Task.Delay(TimeSpan.FromMilliseconds(MomentMs), TimeProvider.System, patience.Token);
@@ -43,7 +57,10 @@ internal static class CaseRun
             {
                 if (sent.Leaving == Leaving.ResetAfterAnswer)
                 {
-                    await Task.WhenAny(receiving, Task.Delay(TimeSpan.FromMilliseconds(20), TimeProvider.System, patience.Token));
+                    await Task.WhenAny(
+                        receiving,
+                        Task.Delay(TimeSpan.FromMilliseconds(20), TimeProvider.System, patience.Token)
+                    );
                 }
 
                 socket.LingerState = new LingerOption(enable: true, seconds: 0);
@@ -53,7 +70,10 @@ internal static class CaseRun
         }
         catch (OperationCanceledException)
         {
-            return ($"the connection is still open {Patience.TotalSeconds} s after the client said that nothing more comes", "open");
+            return (
+                $"the connection is still open {Patience.TotalSeconds} s after the client said that nothing more comes",
+                "open"
+            );
         }
 
         var fault = Answers.Fault(answer.AsSpan(0, length), sent.IsSocket, out var word);
@@ -102,7 +122,7 @@ internal static class CaseRun
         {
             for (var i = 0; i < sent.Pieces.Length; i++)
             {
-                for (var left = sent.Pieces[i].AsMemory(); left.Length > 0;)
+                for (var left = sent.Pieces[i].AsMemory(); left.Length > 0; )
                 {
                     left = left[await socket.SendAsync(left, patience)..];
                 }

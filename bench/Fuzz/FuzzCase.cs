@@ -24,7 +24,18 @@ internal enum Leaving
 /// <param name="Leaving">How it goes.</param>
 internal sealed record FuzzCase(int Number, string Kind, byte[][] Pieces, bool AwaitsHead, Leaving Leaving)
 {
-    public static readonly string[] Kinds = ["http", "publish", "batch", "register", "backend", "events", "handshake", "frames", "deflate"];
+    public static readonly string[] Kinds =
+    [
+        "http",
+        "publish",
+        "batch",
+        "register",
+        "backend",
+        "events",
+        "handshake",
+        "frames",
+        "deflate",
+    ];
 
     // Frames are where the broker has most of its own code.
     private static readonly string[] Drawn = [.. Kinds, "frames", "frames", "frames"];
@@ -39,16 +50,23 @@ internal sealed record FuzzCase(int Number, string Kind, byte[][] Pieces, bool A
         var kind = KindOf(noise);
         var (first, then) = kind switch
         {
-            "handshake" => (SocketCases.Handshake(noise), noise.Chance(50) ? SocketCases.Frames(noise, deflates: false) : ""),
+            "handshake" => (
+                SocketCases.Handshake(noise),
+                noise.Chance(50) ? SocketCases.Frames(noise, deflates: false) : ""
+            ),
             "frames" => (SocketCases.GoodHandshake(noise, deflates: false), SocketCases.Frames(noise, deflates: false)),
             "deflate" => (SocketCases.GoodHandshake(noise, deflates: true), SocketCases.Frames(noise, deflates: true)),
             _ => (HttpCases.Requests(noise, kind), ""),
         };
         var awaits = kind is "frames" or "deflate" && noise.Chance(60);
-        var leaving = noise.Next(20) switch { < 15 => Leaving.EndAfterAnswer, < 18 => Leaving.End, 18 => Leaving.ResetAfterAnswer, _ => Leaving.Reset };
-        byte[][] pieces = awaits
-            ? [Noise.ToBytes(first), .. Cut(noise, then)]
-            : [.. Cut(noise, first + then)];
+        var leaving = noise.Next(20) switch
+        {
+            < 15 => Leaving.EndAfterAnswer,
+            < 18 => Leaving.End,
+            18 => Leaving.ResetAfterAnswer,
+            _ => Leaving.Reset,
+        };
+        byte[][] pieces = awaits ? [Noise.ToBytes(first), .. Cut(noise, then)] : [.. Cut(noise, first + then)];
         return new FuzzCase(number, kind, pieces, awaits, leaving);
     }
 

@@ -41,8 +41,16 @@ internal sealed record FuzzOptions
             {
                 "--seconds" => options with { Time = TimeSpan.FromSeconds(Number(name, value)) },
                 "--seed" => options with { Seed = Number(name, value) },
-                "--only" when value.Split('-') is [var one] => options with { First = Number(name, one), Last = Number(name, one) },
-                "--only" when value.Split('-') is [var from, var to] => options with { First = Number(name, from), Last = Number(name, to) },
+                "--only" when value.Split('-') is [var one] => options with
+                {
+                    First = Number(name, one),
+                    Last = Number(name, one),
+                },
+                "--only" when value.Split('-') is [var from, var to] => options with
+                {
+                    First = Number(name, from),
+                    Last = Number(name, to),
+                },
                 "--kind" when FuzzCase.Kinds.Contains(value) => options with { Kind = value },
                 _ => throw new FormatException($"{name} {value} is not accepted.\n{Usage}"),
             };

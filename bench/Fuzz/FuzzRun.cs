@@ -7,8 +7,8 @@ using Dmb.Bench.Peers;
 namespace Dmb.Bench.Fuzz;
 
 /// <summary>
-/// Sends cases, a few at a time, to a node of its own. After each round the node must be there, must not have said that something went
-/// wrong inside it, and must deliver to an honest client beside the others.
+/// Sends cases, a few at a time, to a node of its own. After each round the node must be there, must not have said that
+/// something went wrong inside it, and must deliver to an honest client beside the others.
 /// </summary>
 internal sealed class FuzzRun : IDisposable
 {
@@ -75,9 +75,15 @@ internal sealed class FuzzRun : IDisposable
             Report(before, late);
         }
 
-        Console.WriteLine($"seed {_options.Seed}, numbers {_options.First} to {next - 1}: {_sent.Values.Sum():N0} cases in {Stopwatch.GetElapsedTime(start).TotalSeconds:F0} s; the node's memory {rss >> 20} MiB before, {_node.Rss >> 20} MiB after");
+        Console.WriteLine(
+            $"seed {_options.Seed}, numbers {_options.First} to {next - 1}: {_sent.Values.Sum():N0} cases in "
+                + $"{Stopwatch.GetElapsedTime(start).TotalSeconds:F0} s; the node's memory {rss >> 20} MiB before, "
+                + $"{_node.Rss >> 20} MiB after"
+        );
         Console.WriteLine(string.Join(", ", _sent.Select(kind => $"{kind.Key} {kind.Value:N0}")));
-        Console.WriteLine($"answered: {string.Join(", ", _answers.OrderByDescending(answer => answer.Value).Select(answer => $"{answer.Key} {answer.Value:N0}"))}");
+        Console.WriteLine(
+            $"answered: {string.Join(", ", _answers.OrderByDescending(answer => answer.Value).Select(answer => $"{answer.Key} {answer.Value:N0}"))}"
+        );
         Console.WriteLine(_failures == 0 ? "nothing failed" : $"{_failures} failed");
         return _failures == 0;
     }
@@ -100,21 +106,24 @@ internal sealed class FuzzRun : IDisposable
     private (string? Failure, FuzzCase? Case) Send(FuzzCase[] round)
     {
         (string? failure, FuzzCase? failed) = (null, null);
-        Parallel.ForEachAsync(round, new ParallelOptions { MaxDegreeOfParallelism = AtOnce }, async (sent, _) =>
-        {
-            if (_options.Show)
+        Parallel
+            .ForEachAsync(round, new ParallelOptions { MaxDegreeOfParallelism = AtOnce }, async (sent, _) =>
             {
-                Show(sent);
-            }
+                if (_options.Show)
+                {
+                    Show(sent);
+                }
 
-            var (fault, answer) = await CaseRun.RunAsync(sent, _node.Address);
-            _answers.AddOrUpdate(answer, 1, (_, count) => count + 1);
-            if (fault is not null)
-            {
-                failed = sent;
-                failure = $"{sent.Kind} {sent.Number}: {fault}";
-            }
-        }).GetAwaiter().GetResult();
+                var (fault, answer) = await CaseRun.RunAsync(sent, _node.Address);
+                _answers.AddOrUpdate(answer, 1, (_, count) => count + 1);
+                if (fault is not null)
+                {
+                    failed = sent;
+                    failure = $"{sent.Kind} {sent.Number}: {fault}";
+                }
+            })
+            .GetAwaiter()
+            .GetResult();
         foreach (var sent in round)
         {
             _sent[sent.Kind] = _sent.GetValueOrDefault(sent.Kind) + 1;
@@ -155,12 +164,15 @@ internal sealed class FuzzRun : IDisposable
             }
         }
 
-        Console.WriteLine($"  none of the cases does it alone; together: {Command($"{suspects.Min(suspect => suspect.Number)}-{suspects[^1].Number}")}");
+        Console.WriteLine(
+            $"  none of the cases does it alone; together: {Command($"{suspects.Min(suspect => suspect.Number)}-{suspects[^1].Number}")}"
+        );
         Renew();
     }
 
     private string Command(string numbers) =>
-        $"dotnet run -c Release --project bench -- fuzz --seed {_options.Seed} --only {numbers} --show{(_options.Redis ? " --redis" : "")}";
+        $"dotnet run -c Release --project bench -- fuzz --seed {_options.Seed} --only {numbers} "
+        + $"--show{(_options.Redis ? " --redis" : "")}";
 
     private void Renew()
     {
@@ -177,13 +189,20 @@ internal sealed class FuzzRun : IDisposable
         start.Environment["REDIS_PORT"] = $"{_redis?.Port ?? 6379}";
 
         // As much of the broker as can be had at once.
-        var node = Victim.Start(start, ("DMB_WS_COMPRESSION", "true"), ("DMB_ALLOWED_ORIGINS", "https://desk.example.com"), ("DMB_TRUSTED_PROXIES", "127.0.0.1"));
+        var node = Victim.Start(
+            start,
+            ("DMB_WS_COMPRESSION", "true"),
+            ("DMB_ALLOWED_ORIGINS", "https://desk.example.com"),
+            ("DMB_TRUSTED_PROXIES", "127.0.0.1")
+        );
         return (node, new HonestPair(node.Address));
     }
 
     private static void Show(FuzzCase sent)
     {
-        Console.WriteLine($"{sent.Kind} {sent.Number}, {sent.Leaving}{(sent.AwaitsHead ? ", waits for the head" : "")}:");
+        Console.WriteLine(
+            $"{sent.Kind} {sent.Number}, {sent.Leaving}{(sent.AwaitsHead ? ", waits for the head" : "")}:"
+        );
         foreach (var piece in sent.Pieces)
         {
             Console.WriteLine($"  {piece.Length} bytes: {Escaped(piece.AsSpan(0, Math.Min(piece.Length, 2000)))}");
@@ -195,7 +214,12 @@ internal sealed class FuzzRun : IDisposable
         var text = new StringBuilder();
         foreach (var b in bytes)
         {
-            text.Append(b is >= 32 and < 127 ? $"{(char)b}" : b == '\r' ? "\\r" : b == '\n' ? "\\n" : $"\\x{b:x2}");
+            text.Append(
+                b is >= 32 and < 127 ? $"{(char)b}"
+                : b == '\r' ? "\\r"
+                : b == '\n' ? "\\n"
+                : $"\\x{b:x2}"
+            );
         }
 
         return text.ToString();

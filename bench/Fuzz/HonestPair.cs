@@ -4,7 +4,9 @@ using Dmb.Bench.Backends;
 
 namespace Dmb.Bench.Fuzz;
 
-/// <summary>Somebody who publishes over a connection that it keeps, and somebody who listens: neither does anything odd.</summary>
+/// <summary>
+/// Somebody who publishes over a connection that it keeps, and somebody who listens: neither does anything odd.
+/// </summary>
 internal sealed class HonestPair : IDisposable
 {
     private const string Room = "honest:1";

@@ -12,7 +12,9 @@ internal sealed partial class Victim : IDisposable
 
     private readonly Process _process;
     private readonly List<string> _log = [];
-    private readonly TaskCompletionSource<IPEndPoint> _address = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<IPEndPoint> _address = new(
+        TaskCreationOptions.RunContinuationsAsynchronously
+    );
 
     private Victim(ProcessStartInfo start)
     {
@@ -58,7 +60,9 @@ internal sealed partial class Victim : IDisposable
         }
     }
 
-    /// <summary>The lines that say that something went wrong inside, from one on, and how many lines there are by now.</summary>
+    /// <summary>
+    /// The lines that say that something went wrong inside, from one on, and how many lines there are by now.
+    /// </summary>
     public (string[] Lines, int Next) Complaints(int from)
     {
         lock (_log)

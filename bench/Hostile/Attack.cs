@@ -31,7 +31,8 @@ internal sealed class Target(IPEndPoint node)
         return attacker;
     }
 
-    public void Count(string outcome, long times = 1) => _outcomes.AddOrUpdate(outcome, times, (_, before) => before + times);
+    public void Count(string outcome, long times = 1) =>
+        _outcomes.AddOrUpdate(outcome, times, (_, before) => before + times);
 
     /// <summary>Counts how it ended, unless it is the attack that is over.</summary>
     public void CountEnded(Attacker attacker)
@@ -51,6 +52,9 @@ internal sealed class Target(IPEndPoint node)
             attacker.Dispose();
         }
 
-        return string.Join(", ", _outcomes.OrderByDescending(outcome => outcome.Value).Select(outcome => $"{outcome.Value:N0} {outcome.Key}"));
+        return string.Join(
+            ", ",
+            _outcomes.OrderByDescending(outcome => outcome.Value).Select(outcome => $"{outcome.Value:N0} {outcome.Key}")
+        );
     }
 }

@@ -14,7 +14,10 @@ internal sealed class Attacker : IDisposable
     private const int TailBytes = 256;
     private static readonly byte[] Bye = "{\"event\":\"bye\",\"data\":{\"code\":"u8.ToArray();
 
-    private readonly Socket _socket = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+    private readonly Socket _socket = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+    {
+        NoDelay = true,
+    };
     private readonly List<byte> _head = [];
     private byte[] _tail = [];
 
@@ -31,7 +34,9 @@ internal sealed class Attacker : IDisposable
 
     public bool IsOpen => Outcome == Open;
 
-    /// <summary>Completes when the broker has ended the connection; nothing is read before it is awaited the first time.</summary>
+    /// <summary>
+    /// Completes when the broker has ended the connection; nothing is read before it is awaited the first time.
+    /// </summary>
     public Task? Reading { get; private set; }
 
     public static async Task<Attacker> ConnectAsync(IPEndPoint node, CancellationToken end, int receiveBytes = 0)
@@ -50,7 +55,12 @@ internal sealed class Attacker : IDisposable
     }
 
     /// <summary>A session of /ws whose handshake was answered.</summary>
-    public static async Task<Attacker> OpenAsync(IPEndPoint node, CancellationToken end, string headers = "", int receiveBytes = 0)
+    public static async Task<Attacker> OpenAsync(
+        IPEndPoint node,
+        CancellationToken end,
+        string headers = "",
+        int receiveBytes = 0
+    )
     {
         var attacker = await ConnectAsync(node, end, receiveBytes);
         await attacker.SendAsync(Encoding.ASCII.GetBytes(Handshake(node, headers)), end);
@@ -59,15 +69,28 @@ internal sealed class Attacker : IDisposable
     }
 
     public static string Handshake(IPEndPoint node, string headers = "") =>
-        $"GET /ws HTTP/1.1\r\nHost: {node}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{headers}\r\n";
+        $"GET /ws HTTP/1.1\r\nHost: {node}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: "
+        + $"13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{headers}\r\n";
 
     /// <summary>A client's frame; its mask is zero, so that the payload stays as it is.</summary>
     public static byte[] Frame(byte first, ReadOnlySpan<byte> payload)
     {
-        var header = payload.Length switch { < 126 => 2, <= ushort.MaxValue => 4, _ => 10 };
+        var header = payload.Length switch
+        {
+            < 126 => 2,
+            <= ushort.MaxValue => 4,
+            _ => 10,
+        };
         var frame = new byte[header + 4 + payload.Length];
         frame[0] = first;
-        frame[1] = (byte)(0x80 | (header == 2 ? payload.Length : header == 4 ? 126 : 127));
+        frame[1] = (byte)(
+            0x80
+            | (
+                header == 2 ? payload.Length
+                : header == 4 ? 126
+                : 127
+            )
+        );
         if (header == 4)
         {
             BinaryPrimitives.WriteUInt16BigEndian(frame.AsSpan(2), (ushort)payload.Length);
@@ -203,7 +226,9 @@ internal sealed class Attacker : IDisposable
         {
             if (_tail[at] == 0x88 && _tail[at + 1] == _tail.Length - at - 2)
             {
-                return BinaryPrimitives.ReadUInt16BigEndian(_tail.AsSpan(at + 2)).ToString(CultureInfo.InvariantCulture);
+                return BinaryPrimitives
+                    .ReadUInt16BigEndian(_tail.AsSpan(at + 2))
+                    .ToString(CultureInfo.InvariantCulture);
             }
         }
 

@@ -15,28 +15,118 @@ internal static partial class Attacks
 
     public static readonly Attack[] All =
     [
-        new("slow-headers", "1,000 requests that send a byte of their headers a second", "408 after `DMB_HEADERS_TIMEOUT`",
-            (target, end) => DripAsync(target, 1_000, $"GET /healthz HTTP/1.1\r\nHost: {target.Node}\r\nX-Slow: ", end)) { Length = TimeSpan.FromSeconds(15) },
-        new("slow-handshake", "1,000 handshakes of `/ws` that send a byte a second", "408 after `DMB_HEADERS_TIMEOUT`",
-            (target, end) => DripAsync(target, 1_000, Attacker.Handshake(target.Node, "X-Slow: ")[..^2], end)) { Length = TimeSpan.FromSeconds(15) },
-        new("slow-body", "1,000 pushes that send a byte of their body a second", "408 once a body has come slower than 240 bytes a second for 5 s",
-            (target, end) => DripAsync(target, 1_000, $"POST /_notify/trace HTTP/1.1\r\nHost: {target.Node}\r\nContent-Length: 100000\r\n\r\n", end)) { Length = TimeSpan.FromSeconds(15) },
-        new("idle", "9,000 connections that say nothing", "closed after `DMB_HEADERS_TIMEOUT`", IdleAsync) { Length = TimeSpan.FromSeconds(25) },
-        new("never-read", "500 sockets that never read, in a room with 200 messages of 16 KiB a second", "4100 once 1,024 messages or 1 MiB wait", NeverReadAsync),
-        new("tiny-frames", "1,000,000 tiny frames on 4 sockets", "takes them as fast as it can, each socket's in turn", TinyFramesAsync),
-        new("bad-frames", "frames that are no JSON, as fast as they are taken, on 4 sockets that come back", "4002 at the tenth", BadFramesAsync),
-        new("deep-json", "pushes of 256 KiB nested 131,072 levels, on 8 connections", "400 at level 65", (target, end) => PushAsync(target, Deep(), end)),
-        new("wide-json", "pushes of 256 KiB of 37,000 small members, on 8 connections", "takes them: they are messages like others", (target, end) => PushAsync(target, Wide(), end)),
-        new("room-names", "100,000 rooms with names of one length and prefix, on 100 sockets", "1,000 rooms a session; hashing is randomized", RoomNamesAsync),
-        new("event-names", "12,000 events with names of one length and prefix, on 100 sockets", "10,000 events; `too_many_events`", EventNamesAsync),
-        new("gzip-bomb", "pushes of 1 MiB that inflate to 1 GiB, on 4 connections", "413 after 256 KiB; no more is inflated", GzipBombAsync),
-        new("deflate-bomb", "frames of 64 KiB that inflate to 64 MiB, on 4 sockets that come back, with `DMB_WS_COMPRESSION`", "1009 after 256 KiB; the rest is read and forgotten until the goodbye", DeflateBombAsync)
+        new(
+            "slow-headers",
+            "1,000 requests that send a byte of their headers a second",
+            "408 after `DMB_HEADERS_TIMEOUT`",
+            (target, end) => DripAsync(target, 1_000, $"GET /healthz HTTP/1.1\r\nHost: {target.Node}\r\nX-Slow: ", end)
+        )
+        {
+            Length = TimeSpan.FromSeconds(15),
+        },
+        new(
+            "slow-handshake",
+            "1,000 handshakes of `/ws` that send a byte a second",
+            "408 after `DMB_HEADERS_TIMEOUT`",
+            (target, end) => DripAsync(target, 1_000, Attacker.Handshake(target.Node, "X-Slow: ")[..^2], end)
+        )
+        {
+            Length = TimeSpan.FromSeconds(15),
+        },
+        new(
+            "slow-body",
+            "1,000 pushes that send a byte of their body a second",
+            "408 once a body has come slower than 240 bytes a second for 5 s",
+            (target, end) =>
+                DripAsync(
+                    target,
+                    1_000,
+                    $"POST /_notify/trace HTTP/1.1\r\nHost: {target.Node}\r\nContent-Length: 100000\r\n\r\n",
+                    end
+                )
+        )
+        {
+            Length = TimeSpan.FromSeconds(15),
+        },
+        new("idle", "9,000 connections that say nothing", "closed after `DMB_HEADERS_TIMEOUT`", IdleAsync)
+        {
+            Length = TimeSpan.FromSeconds(25),
+        },
+        new(
+            "never-read",
+            "500 sockets that never read, in a room with 200 messages of 16 KiB a second",
+            "4100 once 1,024 messages or 1 MiB wait",
+            NeverReadAsync
+        ),
+        new(
+            "tiny-frames",
+            "1,000,000 tiny frames on 4 sockets",
+            "takes them as fast as it can, each socket's in turn",
+            TinyFramesAsync
+        ),
+        new(
+            "bad-frames",
+            "frames that are no JSON, as fast as they are taken, on 4 sockets that come back",
+            "4002 at the tenth",
+            BadFramesAsync
+        ),
+        new(
+            "deep-json",
+            "pushes of 256 KiB nested 131,072 levels, on 8 connections",
+            "400 at level 65",
+            (target, end) => PushAsync(target, Deep(), end)
+        ),
+        new(
+            "wide-json",
+            "pushes of 256 KiB of 37,000 small members, on 8 connections",
+            "takes them: they are messages like others",
+            (target, end) => PushAsync(target, Wide(), end)
+        ),
+        new(
+            "room-names",
+            "100,000 rooms with names of one length and prefix, on 100 sockets",
+            "1,000 rooms a session; hashing is randomized",
+            RoomNamesAsync
+        ),
+        new(
+            "event-names",
+            "12,000 events with names of one length and prefix, on 100 sockets",
+            "10,000 events; `too_many_events`",
+            EventNamesAsync
+        ),
+        new(
+            "gzip-bomb",
+            "pushes of 1 MiB that inflate to 1 GiB, on 4 connections",
+            "413 after 256 KiB; no more is inflated",
+            GzipBombAsync
+        ),
+        new(
+            "deflate-bomb",
+            "frames of 64 KiB that inflate to 64 MiB, on 4 sockets that come back, with `DMB_WS_COMPRESSION`",
+            "1009 after 256 KiB; the rest is read and forgotten until the goodbye",
+            DeflateBombAsync
+        )
         {
             Settings = [("DMB_WS_COMPRESSION", "true")],
         },
-        new("ping-flood", "RFC 6455 pings as fast as they are taken, on 4 sockets that read the pongs and 4 that don't", "pongs; 4100 to those that don't read them", PingFloodAsync),
-        new("join-storm", "100 sockets that join and leave rooms as fast as they are taken", "joins and leaves", JoinStormAsync),
-        new("reconnect-storm", "20,000 sockets that open, read the welcome and are reset, 64 at a time", "a session each, gone at once", ReconnectStormAsync),
+        new(
+            "ping-flood",
+            "RFC 6455 pings as fast as they are taken, on 4 sockets that read the pongs and 4 that don't",
+            "pongs; 4100 to those that don't read them",
+            PingFloodAsync
+        ),
+        new(
+            "join-storm",
+            "100 sockets that join and leave rooms as fast as they are taken",
+            "joins and leaves",
+            JoinStormAsync
+        ),
+        new(
+            "reconnect-storm",
+            "20,000 sockets that open, read the welcome and are reset, 64 at a time",
+            "a session each, gone at once",
+            ReconnectStormAsync
+        ),
     ];
 
     /// <summary>Sends the beginning, and then a byte every second.</summary>
@@ -61,7 +151,11 @@ internal static partial class Attacks
 
     private static async Task IdleAsync(Target target, CancellationToken end)
     {
-        foreach (var attacker in await OpenAsync(9_000, async () => target.Hold(await Attacker.ConnectAsync(target.Node, end))))
+        foreach (
+            var attacker in await OpenAsync(9_000, async () =>
+                target.Hold(await Attacker.ConnectAsync(target.Node, end))
+            )
+        )
         {
             attacker.Read(end);
         }
@@ -95,7 +189,8 @@ internal static partial class Attacks
         {
             // Nobody reads what it is closed with: the broker has counted.
             using var http = new HttpClient();
-            var closed = ClosedAsSlow().Match(await http.GetStringAsync(new Uri($"http://{target.Node}/metrics"), CancellationToken.None));
+            var closed = ClosedAsSlow()
+                .Match(await http.GetStringAsync(new Uri($"http://{target.Node}/metrics"), CancellationToken.None));
             target.Count("4100", closed.Success ? int.Parse(closed.Groups[1].Value, CultureInfo.InvariantCulture) : 0);
             sockets.ForEach(socket => socket.Dispose());
         }
@@ -103,7 +198,8 @@ internal static partial class Attacks
 
     private static Task TinyFramesAsync(Target target, CancellationToken end)
     {
-        const int Sockets = 4, Batch = 1_000;
+        const int Sockets = 4,
+            Batch = 1_000;
         byte[] frames = [.. Enumerable.Repeat(Attacker.Text("""{"event":"x"}"""), Batch).SelectMany(frame => frame)];
         return AtOnceAsync(Sockets, async () =>
         {
@@ -137,7 +233,9 @@ internal static partial class Attacks
 
     private static async Task RoomNamesAsync(Target target, CancellationToken end)
     {
-        const int Sockets = 100, Rooms = 1_000, AFrame = 100;
+        const int Sockets = 100,
+            Rooms = 1_000,
+            AFrame = 100;
         var number = 0;
         await OpenAsync(Sockets, async () =>
         {
@@ -146,7 +244,10 @@ internal static partial class Attacks
             for (var i = 0; i < Rooms; i += AFrame)
             {
                 var first = Interlocked.Add(ref number, AFrame);
-                var rooms = string.Join(',', Enumerable.Range(first, AFrame).Select(n => $"\"number:1500555{n:D150}\""));
+                var rooms = string.Join(
+                    ',',
+                    Enumerable.Range(first, AFrame).Select(n => $"\"number:1500555{n:D150}\"")
+                );
                 await attacker.SendAsync(Attacker.Text($$"""{"event":"subscribe","data":[{{rooms}}]}"""), end);
             }
 
@@ -157,12 +258,14 @@ internal static partial class Attacks
 
     private static async Task EventNamesAsync(Target target, CancellationToken end)
     {
-        const int Sockets = 100, Events = 12_000;
+        const int Sockets = 100,
+            Events = 12_000;
         var attackers = await OpenAsync(Sockets, async () => target.Hold(await Attacker.OpenAsync(target.Node, end)));
         attackers.ForEach(attacker => attacker.Read(end));
         for (var i = 0; i < Events; i++)
         {
-            await attackers[i % Sockets].SendAsync(Attacker.Text($$$"""{"event":"register","data":{"event":"an_event_{{{i:D100}}}"}}"""), end);
+            await attackers[i % Sockets]
+                .SendAsync(Attacker.Text($$$"""{"event":"register","data":{"event":"an_event_{{{i:D100}}}"}}"""), end);
         }
 
         await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, end);
@@ -173,8 +276,12 @@ internal static partial class Attacks
         var bomb = Compressed(1 << 30, stream => new GZipStream(stream, CompressionLevel.Optimal));
         byte[] push =
         [
-            .. Encoding.ASCII.GetBytes($"POST /_notify/trace HTTP/1.1\r\nHost: {target.Node}\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n{bomb.Length:x}\r\n"),
-            .. bomb, .. "\r\n0\r\n\r\n"u8,
+            .. Encoding.ASCII.GetBytes(
+                $"POST /_notify/trace HTTP/1.1\r\nHost: {target.Node}\r\nContent-Encoding: "
+                    + $"gzip\r\nTransfer-Encoding: chunked\r\n\r\n{bomb.Length:x}\r\n"
+            ),
+            .. bomb,
+            .. "\r\n0\r\n\r\n"u8,
         ];
         return AtOnceAsync(4, async () =>
         {
@@ -192,7 +299,9 @@ internal static partial class Attacks
     private static Task DeflateBombAsync(Target target, CancellationToken end)
     {
         byte[] bomb = [.. Compressed(64 << 20, stream => new DeflateStream(stream, CompressionLevel.Optimal)), 0];
-        return AtOnceAsync(4, () => ComeBackAsync(target, "Sec-WebSocket-Extensions: permessage-deflate\r\n", Attacker.Frame(0xC1, bomb), end));
+        return AtOnceAsync(4, () =>
+            ComeBackAsync(target, "Sec-WebSocket-Extensions: permessage-deflate\r\n", Attacker.Frame(0xC1, bomb), end)
+        );
     }
 
     private static Task PingFloodAsync(Target target, CancellationToken end)
@@ -235,8 +344,7 @@ internal static partial class Attacks
                 }
 
                 target.Count("joins and leaves taken", 40);
-            }
-            while (await attacker.SendAsync(frames.ToArray(), end));
+            } while (await attacker.SendAsync(frames.ToArray(), end));
         });
     }
 
@@ -279,8 +387,10 @@ internal static partial class Attacks
         }
     }
 
-    private static byte[] Post(Target target, string body) => Encoding.ASCII.GetBytes(
-        $"POST /_notify/trace HTTP/1.1\r\nHost: {target.Node}\r\nContent-Length: {body.Length}\r\n\r\n{body}");
+    private static byte[] Post(Target target, string body) =>
+        Encoding.ASCII.GetBytes(
+            $"POST /_notify/trace HTTP/1.1\r\nHost: {target.Node}\r\nContent-Length: {body.Length}\r\n\r\n{body}"
+        );
 
     private static string Deep() => new string('[', 131_072) + new string(']', 131_072);
 

@@ -8,8 +8,8 @@ using Dmb.Bench.Load;
 namespace Dmb.Bench.Hostile;
 
 /// <summary>
-/// One who publishes 50 messages a second over a connection that it keeps, and some who listen. What counts is the time from when a
-/// message was due, so that one that waits behind another waits too.
+/// One who publishes 50 messages a second over a connection that it keeps, and some who listen. What counts is the time
+/// from when a message was due, so that one that waits behind another waits too.
 /// </summary>
 internal sealed class HonestLoad : IDisposable
 {

@@ -6,7 +6,10 @@ using Dmb.Bench.Peers;
 
 namespace Dmb.Bench.Hostile;
 
-/// <summary>Attacks a node of its own, one way after the other, and measures what an honest client beside it notices, for docs/hostile.md.</summary>
+/// <summary>
+/// Attacks a node of its own, one way after the other, and measures what an honest client beside it notices, for
+/// docs/hostile.md.
+/// </summary>
 internal static class HostileRun
 {
     public const string Usage = "bench hostile [--only NAME]";
@@ -33,8 +36,13 @@ internal static class HostileRun
         var attacks = options switch
         {
             [] => Attacks.All,
-            ["--only", var name] when Attacks.All.Any(attack => attack.Name == name) => [.. Attacks.All.Where(attack => attack.Name == name)],
-            _ => throw new FormatException($"{Usage}\nattacks: {string.Join(' ', Attacks.All.Select(attack => attack.Name))}"),
+            ["--only", var name] when Attacks.All.Any(attack => attack.Name == name) =>
+            [
+                .. Attacks.All.Where(attack => attack.Name == name),
+            ],
+            _ => throw new FormatException(
+                $"{Usage}\nattacks: {string.Join(' ', Attacks.All.Select(attack => attack.Name))}"
+            ),
         };
         var server = Servers.Find("dmb");
         server.Prepare();
@@ -72,24 +80,35 @@ internal static class HostileRun
         using var end = new CancellationTokenSource(attack.Length);
         var attacking = Task.Run(() => AttackAsync(attack, target, end.Token));
         var peak = rssBefore;
-        while (Stopwatch.GetElapsedTime(start) is var elapsed && (elapsed < attack.Length || !attacking.IsCompleted) && elapsed < attack.Length + Patience)
+        while (
+            Stopwatch.GetElapsedTime(start) is var elapsed
+            && (elapsed < attack.Length || !attacking.IsCompleted)
+            && elapsed < attack.Length + Patience
+        )
         {
             peak = Math.Max(peak, node.Rss);
             Wait(Sampling);
         }
 
         var seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
-        var (cpuShare, ownShare) = ((node.CpuTime - cpu).TotalSeconds / seconds, (Linux.CpuTime(Environment.ProcessId) - own).TotalSeconds / seconds);
+        var (cpuShare, ownShare) = (
+            (node.CpuTime - cpu).TotalSeconds / seconds,
+            (Linux.CpuTime(Environment.ProcessId) - own).TotalSeconds / seconds
+        );
         honest.Begin();
         var outcomes = target.End();
         Wait(After);
         honest.End();
         Wait(Sampling);
         var (complaints, _) = node.Complaints(0);
-        var fault = node.HasEnded ? "the node ended" : honest.Fault ?? (honest.Missing > 0 ? $"{honest.Missing} copies missing" : complaints.FirstOrDefault());
+        var fault = node.HasEnded
+            ? "the node ended"
+            : honest.Fault ?? (honest.Missing > 0 ? $"{honest.Missing} copies missing" : complaints.FirstOrDefault());
         isGood &= fault is null;
-        return string.Create(CultureInfo.InvariantCulture,
-            $"| `{attack.Name}`: {attack.Title} | {Times(before)} | {Times(during)}{(fault is null ? "" : $" **{fault}**")} | {Mebibytes(rssBefore)}, {Mebibytes(peak)}, {Mebibytes(node.Rss)} MiB | {cpuShare:P0} | {ownShare:P0} | {outcomes} | {attack.Answer} |\n");
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"| `{attack.Name}`: {attack.Title} | {Times(before)} | {Times(during)}{(fault is null ? "" : $" **{fault}**")} | {Mebibytes(rssBefore)}, {Mebibytes(peak)}, {Mebibytes(node.Rss)} MiB | {cpuShare:P0} | {ownShare:P0} | {outcomes} | {attack.Answer} |\n"
+        );
     }
 
     private static async Task AttackAsync(Attack attack, Target target, CancellationToken end)
@@ -108,12 +127,18 @@ internal static class HostileRun
     {
         var path = Path.Combine(Build.Repository, "docs", "hostile.md");
         var text = File.ReadAllText(path);
-        var (start, end) = (text.IndexOf(Begin, StringComparison.Ordinal) + Begin.Length, text.IndexOf(End, StringComparison.Ordinal));
+        var (start, end) = (
+            text.IndexOf(Begin, StringComparison.Ordinal) + Begin.Length,
+            text.IndexOf(End, StringComparison.Ordinal)
+        );
         File.WriteAllText(path, text[..start] + table + text[end..]);
     }
 
     private static string Times(Histogram times) =>
-        string.Create(CultureInfo.InvariantCulture, $"{Ms(times.Percentile(0.5))} / {Ms(times.Percentile(0.99))} / {Ms(times.Max / 1e3)} ms");
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"{Ms(times.Percentile(0.5))} / {Ms(times.Percentile(0.99))} / {Ms(times.Max / 1e3)} ms"
+        );
 
     private static string Ms(double us) => (us / 1e3).ToString(us < 10_000 ? "F1" : "F0", CultureInfo.InvariantCulture);
 

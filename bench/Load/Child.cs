@@ -11,8 +11,11 @@ internal static class Child
     private static readonly TimeSpan StartTimeMax = TimeSpan.FromSeconds(20);
     private static readonly ConcurrentDictionary<int, Process> Started = [];
     private static readonly PosixSignalRegistration[] Signals =
-        [.. new[] { PosixSignal.SIGTERM, PosixSignal.SIGINT, PosixSignal.SIGHUP }
-            .Select(signal => PosixSignalRegistration.Create(signal, EndAll))];
+    [
+        .. new[] { PosixSignal.SIGTERM, PosixSignal.SIGINT, PosixSignal.SIGHUP }.Select(signal =>
+            PosixSignalRegistration.Create(signal, EndAll)
+        ),
+    ];
 
     /// <summary>Starts it and awaits the line. What else it prints is read and forgotten.</summary>
     /// <exception cref="IOException">It ended before it printed the line.</exception>

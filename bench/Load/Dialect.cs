@@ -3,7 +3,9 @@ namespace Dmb.Bench.Load;
 /// <summary>What a server speaks: how to subscribe and publish, and what a delivered message looks like.</summary>
 internal sealed record Dialect
 {
-    /// <summary>Digits of a message's number, which is the first member of its data: <c>{"n":"0000000001",…}</c>.</summary>
+    /// <summary>
+    /// Digits of a message's number, which is the first member of its data: <c>{"n":"0000000001",…}</c>.
+    /// </summary>
     public const int NumberLength = 10;
 
     /// <summary>What is published: an event of DMB's default table, whose bus is <c>support</c>.</summary>
@@ -38,23 +40,26 @@ internal sealed record Dialect
     public string Accepted { get; init; } = "";
 
     /// <summary>DMB's own: one path for everybody, rooms joined by frames, the address in the data.</summary>
-    public static Dialect Dmb { get; } = new()
-    {
-        Subscribe = _ => "/ws",
-        Publish = _ => $"/_notify/{Event}",
-        MessageStart = $"{{\"event\":\"{Event}\",\"data\":{{\"n\":\"",
-        Join = room => [new($"{{\"event\":\"subscribe\",\"data\":\"{room}\",\"ack\":1}}", "{\"ack\":1,\"ok\":true")],
-        Accepted = "\"ok\":true",
-    };
+    public static Dialect Dmb { get; } =
+        new()
+        {
+            Subscribe = _ => "/ws",
+            Publish = _ => $"/_notify/{Event}",
+            MessageStart = $"{{\"event\":\"{Event}\",\"data\":{{\"n\":\"",
+            Join = room =>
+                [new($"{{\"event\":\"subscribe\",\"data\":\"{room}\",\"ack\":1}}", "{\"ack\":1,\"ok\":true")],
+            Accepted = "\"ok\":true",
+        };
 
     /// <summary>DMB's server-sent events.</summary>
-    public static Dialect DmbEvents { get; } = Dmb with
-    {
-        Subscribe = room => $"/events?room={room}",
-        MessageStart = "data: {\"n\":\"",
-        Join = _ => [],
-        EventStream = true,
-    };
+    public static Dialect DmbEvents { get; } =
+        Dmb with
+        {
+            Subscribe = room => $"/events?room={room}",
+            MessageStart = "data: {\"n\":\"",
+            Join = _ => [],
+            EventStream = true,
+        };
 
     /// <summary>A path for each room; the data is the frame.</summary>
     public static Dialect Plain { get; } = new() { Subscribe = room => $"/sub/{room}" };
@@ -63,25 +68,30 @@ internal sealed record Dialect
     public static Dialect PlainEvents { get; } = Plain with { MessageStart = "data: {\"n\":\"", EventStream = true };
 
     /// <summary>Socket.IO 4 on a WebSocket from the start; a <c>subscribe</c> event with an ack joins.</summary>
-    public static Dialect SocketIo { get; } = new()
-    {
-        Subscribe = _ => "/socket.io/?EIO=4&transport=websocket",
-        MessageStart = $"42[\"{Event}\",{{\"n\":\"",
-        Join = room => [new("", "0{"), new("40", "40"), new($"420[\"subscribe\",\"{room}\"]", "430")],
-        Ping = [.. "2"u8],
-        Pong = [.. "3"u8],
-    };
+    public static Dialect SocketIo { get; } =
+        new()
+        {
+            Subscribe = _ => "/socket.io/?EIO=4&transport=websocket",
+            MessageStart = $"42[\"{Event}\",{{\"n\":\"",
+            Join = room => [new("", "0{"), new("40", "40"), new($"420[\"subscribe\",\"{room}\"]", "430")],
+            Ping = [.. "2"u8],
+            Pong = [.. "3"u8],
+        };
 
     /// <summary>SignalR's JSON protocol without negotiation; the hub's method <c>Join</c> joins.</summary>
-    public static Dialect SignalR { get; } = new()
-    {
-        Subscribe = _ => "/hub",
-        MessageStart = $"{{\"type\":1,\"target\":\"{Event}\",\"arguments\":[{{\"n\":\"",
-        Join = room =>
-        [
-            new("{\"protocol\":\"json\",\"version\":1}\u001e", "{}"),
-            new($"{{\"type\":1,\"invocationId\":\"1\",\"target\":\"Join\",\"arguments\":[\"{room}\"]}}\u001e", "{\"type\":3"),
-        ],
-        Separator = 0x1e,
-    };
+    public static Dialect SignalR { get; } =
+        new()
+        {
+            Subscribe = _ => "/hub",
+            MessageStart = $"{{\"type\":1,\"target\":\"{Event}\",\"arguments\":[{{\"n\":\"",
+            Join = room =>
+                [
+                    new("{\"protocol\":\"json\",\"version\":1}\u001e", "{}"),
+                    new(
+                        $"{{\"type\":1,\"invocationId\":\"1\",\"target\":\"Join\",\"arguments\":[\"{room}\"]}}\u001e",
+                        "{\"type\":3"
+                    ),
+                ],
+            Separator = 0x1e,
+        };
 }

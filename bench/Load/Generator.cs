@@ -46,8 +46,10 @@ internal sealed class Generator : IDisposable
             Turn(nothing, IdleWaitMs);
             if (_subscribers.Closed > 0 || Stopwatch.GetTimestamp() > deadline)
             {
-                throw new IOException($"Only {_subscribers.Live} of {_subscribers.Count} subscribers have joined; "
-                    + $"{_subscribers.Closed} were closed, the last with code {_subscribers.LastCloseCode}.");
+                throw new IOException(
+                    $"Only {_subscribers.Live} of {_subscribers.Count} subscribers have joined; "
+                        + $"{_subscribers.Closed} were closed, the last with code {_subscribers.LastCloseCode}."
+                );
             }
         }
 
@@ -122,9 +124,7 @@ internal sealed class Generator : IDisposable
     public void Drain(Tally tally)
     {
         var deadline = Stopwatch.GetTimestamp() + Ticks(_options.TimeLimit);
-        while (Turn(tally, DrainWaitMs) > 0 && Stopwatch.GetTimestamp() < deadline)
-        {
-        }
+        while (Turn(tally, DrainWaitMs) > 0 && Stopwatch.GetTimestamp() < deadline) { }
     }
 
     private int Turn(Tally tally, int milliseconds)

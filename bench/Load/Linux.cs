@@ -50,7 +50,9 @@ internal static partial class Linux
     public static int Receive(int socket, Span<byte> buffer)
     {
         var n = recv(socket, ref MemoryMarshal.GetReference(buffer), buffer.Length, DontWait);
-        return n >= 0 ? (int)n : Marshal.GetLastPInvokeError() == TryAgain ? -1 : 0;
+        return n >= 0 ? (int)n
+            : Marshal.GetLastPInvokeError() == TryAgain ? -1
+            : 0;
     }
 
     /// <summary>Sends all of it at once.</summary>
@@ -94,7 +96,9 @@ internal static partial class Linux
     /// <summary>The processes, as far as they can be looked at, that listen on a TCP port.</summary>
     public static int[] ProcessesListeningOn(int port)
     {
-        var sockets = Directory.GetFiles("/proc/net", "tcp*").SelectMany(File.ReadLines)
+        var sockets = Directory
+            .GetFiles("/proc/net", "tcp*")
+            .SelectMany(File.ReadLines)
             .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
             .Where(field => field[3] == "0A" && field[1].EndsWith($":{port:X4}", StringComparison.Ordinal))
             .Select(field => $"socket:[{field[9]}]")
@@ -104,7 +108,8 @@ internal static partial class Linux
 
     private static IEnumerable<int> ProcessIds()
     {
-        return Directory.GetDirectories("/proc")
+        return Directory
+            .GetDirectories("/proc")
             .Select(path => int.TryParse(Path.GetFileName(path), out var id) ? id : 0)
             .Where(id => id > 0);
     }

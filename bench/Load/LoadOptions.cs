@@ -90,8 +90,10 @@ internal sealed partial record LoadOptions
 
     private static int Number(string name, string value, int min, int max)
     {
-        return int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
-            && number >= min && number <= max
+        return
+            int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+            && number >= min
+            && number <= max
             ? number
             : throw new FormatException($"{name}: '{value}' is not accepted; {min} to {max}.");
     }
@@ -101,8 +103,11 @@ internal sealed partial record LoadOptions
 
     private static Uri Loopback(string value)
     {
-        return Uri.TryCreate(value, UriKind.Absolute, out var url) && url.Scheme == "http"
-            && IPAddress.TryParse(url.DnsSafeHost, out var address) && IPAddress.IsLoopback(address)
+        return
+            Uri.TryCreate(value, UriKind.Absolute, out var url)
+            && url.Scheme == "http"
+            && IPAddress.TryParse(url.DnsSafeHost, out var address)
+            && IPAddress.IsLoopback(address)
             && address.AddressFamily == AddressFamily.InterNetwork
             ? url
             : throw new FormatException($"--url: '{value}' is not accepted; only http:// and an address 127.*.");

@@ -51,7 +51,8 @@ internal sealed class Publishers : IDisposable
         var path = dialect.Publish(options.RoomsOfOne ? Subscribers.RoomOf(0) : options.Room);
         _request = Encoding.ASCII.GetBytes(
             $"POST {path} HTTP/1.1\r\nHost: {server}\r\n"
-            + $"Content-Type: application/json\r\nContent-Length: {data.Length}\r\n\r\n{data}");
+                + $"Content-Type: application/json\r\nContent-Length: {data.Length}\r\n\r\n{data}"
+        );
         _numberAt = _request.Length - data.Length + "{\"n\":\"".Length;
         if (options.RoomsOfOne)
         {
@@ -110,8 +111,10 @@ internal sealed class Publishers : IDisposable
 
         if (read == 0 || _publish[connection] == None || _answered[connection])
         {
-            throw new IOException($"The server closed a publisher's connection, or sent what nobody asked for: "
-                + Encoding.ASCII.GetString(part.AsSpan(0, _partLength[connection] + Math.Max(0, read))));
+            throw new IOException(
+                $"The server closed a publisher's connection, or sent what nobody asked for: "
+                    + Encoding.ASCII.GetString(part.AsSpan(0, _partLength[connection] + Math.Max(0, read)))
+            );
         }
 
         _partLength[connection] += read;
@@ -154,8 +157,10 @@ internal sealed class Publishers : IDisposable
     private static string Data(LoadOptions options)
     {
         var number = new string('0', Dialect.NumberLength);
-        var address = options.RoomsOfOne ? $",\"endpoint\":\"{NoRoom}\""
-            : options.Room.Contains(':', StringComparison.Ordinal) ? $",\"_in\":\"{options.Room}\"" : "";
+        var address =
+            options.RoomsOfOne ? $",\"endpoint\":\"{NoRoom}\""
+            : options.Room.Contains(':', StringComparison.Ordinal) ? $",\"_in\":\"{options.Room}\""
+            : "";
         var start = $"{{\"n\":\"{number}\"{address},\"pad\":\"";
         return start + new string('x', Math.Max(0, options.PayloadBytes - start.Length - 2)) + "\"}";
     }

@@ -31,7 +31,9 @@ internal sealed partial class RedisProcess : IDisposable
 
     public long Rss() => Linux.Rss(_process.Id);
 
-    /// <summary>Sends commands without binary arguments, on a connection of its own; gives all answers as they come.</summary>
+    /// <summary>
+    /// Sends commands without binary arguments, on a connection of its own; gives all answers as they come.
+    /// </summary>
     public string Command(params string[] commands)
     {
         using var client = new TcpClient("127.0.0.1", Port);
@@ -41,7 +43,10 @@ internal sealed partial class RedisProcess : IDisposable
 
     /// <summary>A number of <c>INFO stats</c>.</summary>
     public long Stat(string name) =>
-        long.Parse(Regex.Match(Command("INFO stats"), $@"\b{name}:(\d+)").Groups[1].Value, CultureInfo.InvariantCulture);
+        long.Parse(
+            Regex.Match(Command("INFO stats"), $@"\b{name}:(\d+)").Groups[1].Value,
+            CultureInfo.InvariantCulture
+        );
 
     public void Dispose()
     {

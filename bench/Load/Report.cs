@@ -6,9 +6,18 @@ namespace Dmb.Bench.Load;
 /// <summary>What was measured. "Us" is microseconds of CPU time, user and system, or of latency.</summary>
 internal sealed class Report(LoadOptions options, string loadAverage, Tally tally, Usage connecting, Usage publishing)
 {
-    public string Server => options.Server.Title + (options.Url is not null ? ", as it runs" : options.Server.Redis ? ", over Redis" : "");
+    public string Server =>
+        options.Server.Title
+        + (
+            options.Url is not null ? ", as it runs"
+            : options.Server.Redis ? ", over Redis"
+            : ""
+        );
     public int Subscribers => options.Subscribers;
-    public string Room => options.Subscribers == 0 ? "none" : options.RoomsOfOne ? "rooms of one" : options.Room;
+    public string Room =>
+        options.Subscribers == 0 ? "none"
+        : options.RoomsOfOne ? "rooms of one"
+        : options.Room;
     public int InFlight => options.InFlight;
     public int Rate => options.Rate;
     public int PayloadBytes => options.PayloadBytes;
@@ -56,8 +65,8 @@ internal sealed class Report(LoadOptions options, string loadAverage, Tally tall
 
     /// <summary>Everything was answered and delivered, once and in order, and nobody was thrown out.</summary>
     [JsonIgnore]
-    public bool Complete => tally.Complete
-        && Refused == 0 && Doubled == 0 && Misrouted == 0 && OutOfOrder == 0 && Closed == 0;
+    public bool Complete =>
+        tally.Complete && Refused == 0 && Doubled == 0 && Misrouted == 0 && OutOfOrder == 0 && Closed == 0;
 
     public string ToJson() => JsonSerializer.Serialize(this, JsonSerializerOptions.Web);
 

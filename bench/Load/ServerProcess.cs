@@ -73,7 +73,9 @@ internal sealed class ServerProcess : IDisposable
 
     public TimeSpan CpuTime() => _ids.Aggregate(TimeSpan.Zero, (sum, id) => sum + Linux.CpuTime(id));
 
-    /// <summary>Memory that was in RAM when the first publish was answered, on each node by that node, in bytes.</summary>
+    /// <summary>
+    /// Memory that was in RAM when the first publish was answered, on each node by that node, in bytes.
+    /// </summary>
     public long FirstRss { get; private set; }
 
     /// <summary>Memory that is in RAM, in bytes.</summary>
@@ -83,9 +85,11 @@ internal sealed class ServerProcess : IDisposable
     public void AwaitRest()
     {
         var start = Stopwatch.GetTimestamp();
-        for (var (before, now) = (TimeSpan.MinValue, CpuTime());
+        for (
+            var (before, now) = (TimeSpan.MinValue, CpuTime());
             now > before + (Rest / 20) && Stopwatch.GetElapsedTime(start) < RestTimeMax;
-            (before, now) = (now, CpuTime()))
+            (before, now) = (now, CpuTime())
+        )
         {
             Wait(Rest);
         }

@@ -18,7 +18,13 @@ internal sealed class Subscribers : IDisposable
     private const int Ping = 9;
     private const int Pong = 10;
 
-    private enum State : byte { Upgrading, Joining, Live, Closed }
+    private enum State : byte
+    {
+        Upgrading,
+        Joining,
+        Live,
+        Closed,
+    }
 
     private readonly Dialect _dialect;
     private readonly IPEndPoint _server;
@@ -70,8 +76,12 @@ internal sealed class Subscribers : IDisposable
                 ? "Accept: text/event-stream\r\n\r\n"
                 : "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
                     + "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
-            Linux.Send(_sockets[_opened], Encoding.ASCII.GetBytes(
-                $"GET {_dialect.Subscribe(_room(_opened))} HTTP/1.1\r\nHost: {_server}\r\n{upgrade}"));
+            Linux.Send(
+                _sockets[_opened],
+                Encoding.ASCII.GetBytes(
+                    $"GET {_dialect.Subscribe(_room(_opened))} HTTP/1.1\r\nHost: {_server}\r\n{upgrade}"
+                )
+            );
         }
     }
 
@@ -93,8 +103,7 @@ internal sealed class Subscribers : IDisposable
             {
                 End(subscriber);
             }
-        }
-        while (read == free);
+        } while (read == free);
     }
 
     private void Take(int subscriber, ReadOnlySpan<byte> bytes, Tally tally)
@@ -186,7 +195,12 @@ internal sealed class Subscribers : IDisposable
             return false;
         }
 
-        header = bytes[1] switch { 126 => 4, 127 => 10, _ => 2 };
+        header = bytes[1] switch
+        {
+            126 => 4,
+            127 => 10,
+            _ => 2,
+        };
         if (bytes.Length < header)
         {
             return false;
@@ -209,8 +223,10 @@ internal sealed class Subscribers : IDisposable
             payload = payload[Math.Max(0, payload.IndexOf("data: "u8))..];
         }
 
-        if (payload.StartsWith(_messageStart)
-            && Utf8Parser.TryParse(payload.Slice(_messageStart.Length, Dialect.NumberLength), out long number, out _))
+        if (
+            payload.StartsWith(_messageStart)
+            && Utf8Parser.TryParse(payload.Slice(_messageStart.Length, Dialect.NumberLength), out long number, out _)
+        )
         {
             tally.Arrive(subscriber, number, now);
         }

@@ -16,6 +16,7 @@ internal sealed class Tally
     private readonly long[] _startedAt;
     private readonly byte[] _connection;
     private readonly int[] _awaited;
+
     // One bit for each delivery; those of one publish side by side, since they arrive one after the other.
     private readonly ulong[] _arrived;
     private readonly int _wordsPerPublish;

@@ -8,12 +8,18 @@ internal readonly record struct Usage(TimeSpan Elapsed, TimeSpan Server, TimeSpa
     public static Usage Now(ServerProcess server)
     {
         return new Usage(
-            Stopwatch.GetElapsedTime(0), server.CpuTime(), server.Redis?.CpuTime() ?? TimeSpan.Zero,
-            Linux.CpuTime(Environment.ProcessId));
+            Stopwatch.GetElapsedTime(0),
+            server.CpuTime(),
+            server.Redis?.CpuTime() ?? TimeSpan.Zero,
+            Linux.CpuTime(Environment.ProcessId)
+        );
     }
 
     public static Usage operator -(Usage end, Usage start) =>
         new Usage(
-            end.Elapsed - start.Elapsed, end.Server - start.Server, end.Redis - start.Redis,
-            end.Generator - start.Generator);
+            end.Elapsed - start.Elapsed,
+            end.Server - start.Server,
+            end.Redis - start.Redis,
+            end.Generator - start.Generator
+        );
 }

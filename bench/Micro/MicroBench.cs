@@ -10,8 +10,8 @@ internal static class MicroBench
     /// <summary>0 when every chosen benchmark has run.</summary>
     public static int Run(string[] args)
     {
-        var config = DefaultConfig.Instance
-            .AddDiagnoser(MemoryDiagnoser.Default)
+        var config = DefaultConfig
+            .Instance.AddDiagnoser(MemoryDiagnoser.Default)
             .WithArtifactsPath(Path.Combine(AppContext.BaseDirectory, "BenchmarkDotNet.Artifacts"));
         string[] choice = args.Contains("--filter") || args.Contains("--list") ? args : [.. args, "--filter", "*"];
         var benchmarks = BenchmarkSwitcher.FromAssembly(typeof(MicroBench).Assembly);

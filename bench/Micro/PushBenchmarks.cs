@@ -28,8 +28,11 @@ public class PushBenchmarks : IDisposable
         for (var i = 0; i < Subscribers; i++)
         {
             var subscriber = Connect(port);
-            Send(subscriber, "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n");
+            Send(
+                subscriber,
+                "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                    + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            );
             Until(subscriber, "\"welcome\"");
             var subscribe = "{\"event\":\"subscribe\",\"data\":\"calls\",\"ack\":1}";
             subscriber.Send([0x81, (byte)(0x80 | subscribe.Length), 0, 0, 0, 0, .. Encoding.ASCII.GetBytes(subscribe)]);
@@ -38,7 +41,14 @@ public class PushBenchmarks : IDisposable
 
         _publisher = Connect(port);
         var body = TestBroker.Data(200, "\"endpoint\":\"1234\"");
-        _push = [.. Encoding.ASCII.GetBytes($"POST /_notify/call HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {body.Length}\r\n\r\n"), .. body];
+        _push =
+        [
+            .. Encoding.ASCII.GetBytes(
+                "POST /_notify/call HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+                    + $"application/json\r\nContent-Length: {body.Length}\r\n\r\n"
+            ),
+            .. body,
+        ];
         for (var i = 0; i < 10_000; i++)
         {
             Push();
@@ -76,7 +86,10 @@ public class PushBenchmarks : IDisposable
         var port = ((IPEndPoint)probe.LocalEndpoint).Port;
         probe.Stop();
         var main = typeof(RoutingOptions).Assembly.EntryPoint!;
-        new Thread(() => main.Invoke(null, [new[] { $"--Dmb:Port={port}", "--Dmb:RedisHost=none" }])) { IsBackground = true }.Start();
+        new Thread(() => main.Invoke(null, [new[] { $"--Dmb:Port={port}", "--Dmb:RedisHost=none" }]))
+        {
+            IsBackground = true,
+        }.Start();
         while (true)
         {
             try

@@ -21,7 +21,13 @@ internal sealed class TestBroker : IDisposable
         FanOut = new FanOut(Rooms, options, _telemetry);
         var idempotency = new IdempotencyTable(options, TimeProvider.System);
         var history = new LocalHistory(new HistoryPolicy(kept), FanOut, Rooms, kept, TimeProvider.System);
-        Publisher = new Publisher(new LocalBackplane(history, Rooms), idempotency, options, TimeProvider.System, _telemetry);
+        Publisher = new Publisher(
+            new LocalBackplane(history, Rooms),
+            idempotency,
+            options,
+            TimeProvider.System,
+            _telemetry
+        );
     }
 
     public EventTable Events { get; }

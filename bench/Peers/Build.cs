@@ -4,13 +4,17 @@ using System.Reflection;
 
 namespace Dmb.Bench.Peers;
 
-/// <summary>Makes servers ready to start, in a folder beside this program; what is newer than its sources is kept.</summary>
+/// <summary>
+/// Makes servers ready to start, in a folder beside this program; what is newer than its sources is kept.
+/// </summary>
 internal static class Build
 {
     private const string NchanModule = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 
-    private static readonly string Sources = typeof(Build).Assembly
-        .GetCustomAttributes<AssemblyMetadataAttribute>().Single(data => data.Key == "BenchFolder").Value!;
+    private static readonly string Sources = typeof(Build)
+        .Assembly.GetCustomAttributes<AssemblyMetadataAttribute>()
+        .Single(data => data.Key == "BenchFolder")
+        .Value!;
 
     private static readonly string Cache = Path.Combine(AppContext.BaseDirectory, "peers");
 
@@ -41,7 +45,9 @@ internal static class Build
         }
     }
 
-    /// <summary>Published with ReadyToRun, where its compiler can be had; otherwise the one beside this program serves.</summary>
+    /// <summary>
+    /// Published with ReadyToRun, where its compiler can be had; otherwise the one beside this program serves.
+    /// </summary>
     public static void Dmb()
     {
         if (Ours.Length > 0)
@@ -75,8 +81,16 @@ internal static class Build
         if (IsOld("limit", "limit"))
         {
             Directory.CreateDirectory(Path.Combine(Cache, "limit"));
-            Run("gcc", "apt-get install gcc libc6-dev", Sources,
-                "-O2", "-Wall", "-o", Folder("limit", "limit"), Path.Combine(Sources, "Peers/limit/limit.c"));
+            Run(
+                "gcc",
+                "apt-get install gcc libc6-dev",
+                Sources,
+                "-O2",
+                "-Wall",
+                "-o",
+                Folder("limit", "limit"),
+                Path.Combine(Sources, "Peers/limit/limit.c")
+            );
         }
     }
 
@@ -95,9 +109,13 @@ internal static class Build
             .Replace("MODULE", NchanModule, StringComparison.Ordinal)
             .Replace("PORT", $"{port}", StringComparison.Ordinal)
             .Replace("REDIS", $"{redis}", StringComparison.Ordinal);
-        configuration = redis > 0
-            ? configuration
-            : string.Join('\n', configuration.Split('\n').Where(line => !line.Contains("redis", StringComparison.Ordinal)));
+        configuration =
+            redis > 0
+                ? configuration
+                : string.Join(
+                    '\n',
+                    configuration.Split('\n').Where(line => !line.Contains("redis", StringComparison.Ordinal))
+                );
         File.WriteAllText(Path.Combine(folder, "nginx.conf"), configuration);
         return new ProcessStartInfo("nginx", ["-p", folder, "-c", "nginx.conf", "-e", "stderr"]);
     }
@@ -119,16 +137,33 @@ internal static class Build
     private static bool IsOld(string server, string program)
     {
         var made = File.GetLastWriteTimeUtc(Folder(server, program));
-        return Directory.GetFiles(Path.Combine(Sources, "Peers", server)).Any(source => File.GetLastWriteTimeUtc(source) > made);
+        return Directory
+            .GetFiles(Path.Combine(Sources, "Peers", server))
+            .Any(source => File.GetLastWriteTimeUtc(source) > made);
     }
 
     private static void Publish(string project, string server)
     {
         // In folders of its own: what is built in the tree stays as it is.
-        Run("dotnet", "the .NET SDK", Repository,
-            "publish", project, "-c", "Release", "-r", "linux-x64", "--no-self-contained", "-p:PublishReadyToRun=true",
-            "-p:UseSharedCompilation=false", "-nodeReuse:false", "--artifacts-path", Path.Combine(Cache, "build", server),
-            "-o", Path.Combine(Cache, server));
+        Run(
+            "dotnet",
+            "the .NET SDK",
+            Repository,
+            "publish",
+            project,
+            "-c",
+            "Release",
+            "-r",
+            "linux-x64",
+            "--no-self-contained",
+            "-p:PublishReadyToRun=true",
+            "-p:UseSharedCompilation=false",
+            "-nodeReuse:false",
+            "--artifacts-path",
+            Path.Combine(Cache, "build", server),
+            "-o",
+            Path.Combine(Cache, server)
+        );
     }
 
     private static void Run(string program, string install, string folder, params string[] arguments)
@@ -147,7 +182,9 @@ internal static class Build
             process.WaitForExit();
             if (process.ExitCode != 0)
             {
-                var line = output.Split('\n').FirstOrDefault(line => line.Contains("error", StringComparison.OrdinalIgnoreCase));
+                var line = output
+                    .Split('\n')
+                    .FirstOrDefault(line => line.Contains("error", StringComparison.OrdinalIgnoreCase));
                 throw new IOException($"{program} {arguments[0]} failed: {line ?? output.Trim()}");
             }
         }

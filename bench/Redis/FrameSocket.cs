@@ -22,13 +22,15 @@ internal sealed class FrameSocket : IDisposable
     /// <exception cref="IOException">The server closed it.</exception>
     public async ValueTask<ReadOnlyMemory<byte>> ReceiveAsync()
     {
-        for (var length = 0; ;)
+        for (var length = 0; ; )
         {
             var read = await _socket.ReceiveAsync(_buffer.AsMemory(length), CancellationToken.None);
             length += read.Count;
             if (read.MessageType == WebSocketMessageType.Close)
             {
-                throw new IOException($"A socket was closed: {(int?)_socket.CloseStatus} {_socket.CloseStatusDescription}");
+                throw new IOException(
+                    $"A socket was closed: {(int?)_socket.CloseStatus} {_socket.CloseStatusDescription}"
+                );
             }
 
             if (read.EndOfMessage)

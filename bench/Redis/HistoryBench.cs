@@ -18,7 +18,9 @@ internal static class HistoryBench
         public double Us => ServerUs + RedisUs;
     }
 
-    /// <summary>Prints the tables; gives whether nothing was lost, doubled or out of order, and everyone recovered.</summary>
+    /// <summary>
+    /// Prints the tables; gives whether nothing was lost, doubled or out of order, and everyone recovered.
+    /// </summary>
     /// <param name="only">Only <c>publish</c>, <c>resume</c> or <c>return</c>; all of them when null.</param>
     /// <exception cref="FormatException">There is no such part.</exception>
     public static bool Run(string? only)
@@ -71,7 +73,7 @@ internal static class HistoryBench
         ];
         var isComplete = true;
         var measured = ways.Select(_ => (Off: new List<Figures>(), On: new List<Figures>())).ToArray();
-        Console.WriteLine($"{"",-40} publishes/s   server us    Redis us   (CPU per publish)");
+        Console.WriteLine($"{"", -40} publishes/s   server us    Redis us   (CPU per publish)");
         for (var round = 0; round < Rounds; round++)
         {
             for (var i = 0; i < ways.Length; i++)
@@ -89,8 +91,11 @@ internal static class HistoryBench
             var (off, on) = (Median(measured[i].Off), Median(measured[i].On));
             Print($"{ways[i].Name}, no history", off);
             Print($"{ways[i].Name}, history", on);
-            var target = off.RedisUs > 0 ? $"; at most {RatioMax:N0} is wanted{(on.Us / off.Us > RatioMax ? ": MISSED" : "")}" : "";
-            Console.WriteLine($"{"",-40} {on.Us / off.Us:N2} times the CPU of server and Redis{target}");
+            var target =
+                off.RedisUs > 0
+                    ? $"; at most {RatioMax:N0} is wanted{(on.Us / off.Us > RatioMax ? ": MISSED" : "")}"
+                    : "";
+            Console.WriteLine($"{"", -40} {on.Us / off.Us:N2} times the CPU of server and Redis{target}");
         }
 
         return isComplete;
@@ -110,12 +115,12 @@ internal static class HistoryBench
     }
 
     private static void Print(string name, Figures f) =>
-        Console.WriteLine($"{name,-40} {f.PerSecond,11:N0} {f.ServerUs,11:N1} {(f.RedisUs > 0 ? $"{f.RedisUs:N1}" : "-"),11}");
+        Console.WriteLine(
+            $"{name, -40} {f.PerSecond, 11:N0} {f.ServerUs, 11:N1} {(f.RedisUs > 0 ? $"{f.RedisUs:N1}" : "-"), 11}"
+        );
 
-    private static Figures Median(List<Figures> figures) => new(
-        Median(figures, f => f.PerSecond),
-        Median(figures, f => f.ServerUs),
-        Median(figures, f => f.RedisUs));
+    private static Figures Median(List<Figures> figures) =>
+        new(Median(figures, f => f.PerSecond), Median(figures, f => f.ServerUs), Median(figures, f => f.RedisUs));
 
     private static double Median(List<Figures> figures, Func<Figures, double> of) =>
         figures.Select(of).Order().ElementAt(figures.Count / 2);

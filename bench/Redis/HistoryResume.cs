@@ -20,8 +20,10 @@ internal static class HistoryResume
     {
         // A session is in the room `public` too.
         using var environs = new Environs(
-            ("DMB_HISTORY_TTL", "600"), ("DMB_HISTORY_BYTES", "536870912"),
-            ("DMB_MAX_ROOMS_PER_SESSION", $"{HistoryRooms.Count + 1}"));
+            ("DMB_HISTORY_TTL", "600"),
+            ("DMB_HISTORY_BYTES", "536870912"),
+            ("DMB_MAX_ROOMS_PER_SESSION", $"{HistoryRooms.Count + 1}")
+        );
         using var server = ServerProcess.Start(Servers.Find("built") with { Redis = overRedis });
         return RunAsync(server).WaitAsync(TimeMax).GetAwaiter().GetResult();
     }
@@ -32,7 +34,12 @@ internal static class HistoryResume
         using (var before = new FrameSocket())
         {
             await before.ConnectAsync(server.SubscribeAt);
-            foreach (var rooms in Enumerable.Range(0, HistoryRooms.Count).Select(HistoryRooms.Name).Chunk(HistoryRooms.PerFrame))
+            foreach (
+                var rooms in Enumerable
+                    .Range(0, HistoryRooms.Count)
+                    .Select(HistoryRooms.Name)
+                    .Chunk(HistoryRooms.PerFrame)
+            )
             {
                 await before.SendAsync(Subscribe(0, rooms.Select(room => $"\"{room}\"")));
                 places.AddRange(Places(await before.AckAsync()));
@@ -55,7 +62,7 @@ internal static class HistoryResume
         }
 
         var (next, wrong, recovered, retries) = (new int[HistoryRooms.Count], 0, 0, 0);
-        for (var (come, acks) = (0, 0); come < Messages || acks < frames.Length;)
+        for (var (come, acks) = (0, 0); come < Messages || acks < frames.Length; )
         {
             var answer = await socket.ReceiveAsync();
             if (FrameSocket.IsAway(answer.Span))
@@ -76,7 +83,7 @@ internal static class HistoryResume
 
         // What comes before the answer to this came twice.
         await socket.SendAsync($"{{\"event\":\"unsubscribe\",\"data\":\"{HistoryRooms.Name(0)}\",\"ack\":{LastAck}}}");
-        for (var isAck = false; !isAck;)
+        for (var isAck = false; !isAck; )
         {
             (_, isAck) = Read(await socket.ReceiveAsync(), next, ref wrong, ref recovered);
         }
@@ -84,15 +91,23 @@ internal static class HistoryResume
         var missing = next.Sum(number => Math.Max(0, PerRoom - number));
         Console.WriteLine(
             $"{Messages:N0} messages of {HistoryRooms.Count:N0} rooms, {(server.Redis is null ? "embedded" : "over Redis")}: "
-            + $"resumed in {usage.Elapsed.TotalSeconds:N2} s ({usage.Server.TotalSeconds:N2} s of the server's CPU, "
-            + $"{usage.Redis.TotalSeconds:N2} s of Redis's); RSS before and after: {serverRss >> 20:N0} and "
-            + $"{serverRssAfter >> 20:N0} MiB of the server, {redisRss >> 20:N0} and {redisRssAfter >> 20:N0} MiB of Redis; "
-            + $"{missing:N0} missing, {wrong:N0} doubled or out of order, {recovered:N0} rooms recovered, "
-            + $"{retries:N0} subscribes tried again");
+                + $"resumed in {usage.Elapsed.TotalSeconds:N2} s ({usage.Server.TotalSeconds:N2} s of the server's "
+                + "CPU, "
+                + $"{usage.Redis.TotalSeconds:N2} s of Redis's); RSS before and after: {serverRss >> 20:N0} and "
+                + $"{serverRssAfter >> 20:N0} MiB of the server, {redisRss >> 20:N0} and {redisRssAfter >> 20:N0} "
+                + "MiB of Redis; "
+                + $"{missing:N0} missing, {wrong:N0} doubled or out of order, {recovered:N0} rooms recovered, "
+                + $"{retries:N0} subscribes tried again"
+        );
         return missing == 0 && wrong == 0 && recovered == HistoryRooms.Count;
     }
 
-    private static (bool IsMessage, bool IsAck) Read(ReadOnlyMemory<byte> frame, int[] next, ref int wrong, ref int recovered)
+    private static (bool IsMessage, bool IsAck) Read(
+        ReadOnlyMemory<byte> frame,
+        int[] next,
+        ref int wrong,
+        ref int recovered
+    )
     {
         if (frame.Span.IndexOf("\"pos\":"u8) >= 0 && HistoryRooms.TryRead(frame.Span, out var room, out var number))
         {
@@ -117,7 +132,15 @@ internal static class HistoryResume
     private static List<string> Places(string ack)
     {
         using var json = JsonDocument.Parse(ack);
-        return [.. json.RootElement.GetProperty("data").GetProperty("positions").EnumerateArray().Select(place =>
-            $"{{\"room\":\"{place.GetProperty("room").GetString()}\",\"since\":\"{place.GetProperty("pos").GetString()}\"}}")];
+        return
+        [
+            .. json
+                .RootElement.GetProperty("data")
+                .GetProperty("positions")
+                .EnumerateArray()
+                .Select(place =>
+                    $"{{\"room\":\"{place.GetProperty("room").GetString()}\",\"since\":\"{place.GetProperty("pos").GetString()}\"}}"
+                ),
+        ];
     }
 }

@@ -74,15 +74,21 @@ internal static class HistoryReturn
         var wrong = clients.Sum(client => client.Wrong);
         Console.WriteLine(
             $"{Clients:N0} clients in {HistoryRooms.Count:N0} rooms joined in {joining.Elapsed.TotalSeconds:N2} s "
-            + $"({joining.Server.TotalSeconds:N2} s of the servers' CPU, {joining.Redis.TotalSeconds:N2} s of Redis's); "
-            + $"after the death of their node all connected to the other within {connected.Elapsed.TotalSeconds:N2} s, "
-            + $"live within {usage.Elapsed.TotalSeconds:N2} s ({usage.Server.TotalSeconds:N2} s of the server's CPU, "
-            + $"{usage.Redis.TotalSeconds:N2} s of Redis's, {usage.Generator.TotalSeconds:N2} s of the clients'); RSS before and "
-            + $"after: {serverRss >> 20:N0} and {serverRssAfter >> 20:N0} MiB of the server, {redisRss >> 20:N0} and "
-            + $"{redisRssAfter >> 20:N0} MiB of Redis; {commandsAfter - commands:N0} commands processed by Redis; "
-            + $"{clients.Sum(client => client.Bare):N0} answers and messages without a place, "
-            + $"{clients.Sum(client => client.Retries):N0} subscribes tried again; "
-            + $"{recovered:N0} recovered, {wrong:N0} messages missing, doubled or out of order");
+                + $"({joining.Server.TotalSeconds:N2} s of the servers' CPU, {joining.Redis.TotalSeconds:N2} s of "
+                + "Redis's); "
+                + "after the death of their node all connected to the other within "
+                + $"{connected.Elapsed.TotalSeconds:N2} s, "
+                + $"live within {usage.Elapsed.TotalSeconds:N2} s ({usage.Server.TotalSeconds:N2} s of the server's "
+                + "CPU, "
+                + $"{usage.Redis.TotalSeconds:N2} s of Redis's, {usage.Generator.TotalSeconds:N2} s of the "
+                + "clients'); RSS before and "
+                + $"after: {serverRss >> 20:N0} and {serverRssAfter >> 20:N0} MiB of the server, "
+                + $"{redisRss >> 20:N0} and "
+                + $"{redisRssAfter >> 20:N0} MiB of Redis; {commandsAfter - commands:N0} commands processed by Redis; "
+                + $"{clients.Sum(client => client.Bare):N0} answers and messages without a place, "
+                + $"{clients.Sum(client => client.Retries):N0} subscribes tried again; "
+                + $"{recovered:N0} recovered, {wrong:N0} messages missing, doubled or out of order"
+        );
         return recovered == Clients && wrong == 0;
     }
 
@@ -90,20 +96,22 @@ internal static class HistoryReturn
     private static async Task JoinAsync(Client[] clients, IPEndPoint node)
     {
         using var connecting = new SemaphoreSlim(Connecting);
-        await Task.WhenAll(clients.Select(async client =>
-        {
-            await connecting.WaitAsync();
-            try
+        await Task.WhenAll(
+            clients.Select(async client =>
             {
-                await client.ConnectAsync(node);
-            }
-            finally
-            {
-                connecting.Release();
-            }
+                await connecting.WaitAsync();
+                try
+                {
+                    await client.ConnectAsync(node);
+                }
+                finally
+                {
+                    connecting.Release();
+                }
 
-            await client.JoinAsync();
-        }));
+                await client.JoinAsync();
+            })
+        );
     }
 
     private static async Task PublishAsync(Client[] clients, IPEndPoint node, int number)
@@ -120,9 +128,12 @@ internal static class HistoryReturn
             {
                 var late = clients.First(client => !isDone(client));
                 throw new TimeoutException(
-                    $"{clients.Count(client => !isDone(client)):N0} clients did not {step} within {StepTimeMax.TotalSeconds:N0} s, "
-                    + $"one of them: {late}; {clients.Count(client => client.IsRecovered):N0} were told that they recovered, "
-                    + $"{clients.Sum(client => client.Retries):N0} subscribes were tried again.");
+                    $"{clients.Count(client => !isDone(client)):N0} clients did not {step} within "
+                        + $"{StepTimeMax.TotalSeconds:N0} s, "
+                        + $"one of them: {late}; {clients.Count(client => client.IsRecovered):N0} were told that "
+                        + "they recovered, "
+                        + $"{clients.Sum(client => client.Retries):N0} subscribes were tried again."
+                );
             }
         }
     }
@@ -178,7 +189,8 @@ internal static class HistoryReturn
         {
             var since = _place is null ? "" : $",\"since\":\"{_place}\"";
             return socket.SendAsync(
-                $"{{\"event\":\"subscribe\",\"data\":{{\"room\":\"{HistoryRooms.Name(room)}\"{since}}},\"ack\":1}}");
+                $"{{\"event\":\"subscribe\",\"data\":{{\"room\":\"{HistoryRooms.Name(room)}\"{since}}},\"ack\":1}}"
+            );
         }
 
         private async Task ReadAsync(FrameSocket socket)
@@ -194,7 +206,8 @@ internal static class HistoryReturn
                     }
                 }
             }
-            catch (Exception e) when (e is IOException or WebSocketException or ObjectDisposedException or OperationCanceledException)
+            catch (Exception e)
+                when (e is IOException or WebSocketException or ObjectDisposedException or OperationCanceledException)
             {
                 _end = e.Message;
                 _isGone = true;

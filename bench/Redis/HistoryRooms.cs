@@ -32,7 +32,9 @@ internal static class HistoryRooms
         {
             await Parallel.ForEachAsync(Enumerable.Range(0, Count), AtOnce(), async (room, _) =>
             {
-                foreach (var items in Enumerable.Range(first, numbers).Select(number => Item(room, number)).Chunk(BatchItems))
+                foreach (
+                    var items in Enumerable.Range(first, numbers).Select(number => Item(room, number)).Chunk(BatchItems)
+                )
                 {
                     await PostAsync(http, url, items);
                 }
@@ -40,7 +42,9 @@ internal static class HistoryRooms
         }
     }
 
-    /// <summary>The room and the number of a message, when the frame is one; with or without a place in history.</summary>
+    /// <summary>
+    /// The room and the number of a message, when the frame is one; with or without a place in history.
+    /// </summary>
     public static bool TryRead(ReadOnlySpan<byte> frame, out int room, out int number)
     {
         (room, number) = (0, 0);

@@ -5,7 +5,9 @@ using Dmb.Bench.Peers;
 
 namespace Dmb.Bench.Redis;
 
-/// <summary>100,000 rooms on one node: what a room costs, and how long a node without its Redis takes to recover.</summary>
+/// <summary>
+/// 100,000 rooms on one node: what a room costs, and how long a node without its Redis takes to recover.
+/// </summary>
 internal static class ManyRooms
 {
     private const int Sockets = 200;
@@ -27,8 +29,11 @@ internal static class ManyRooms
         var sockets = Enumerable.Range(0, Sockets).Select(_ => new ClientWebSocket()).ToArray();
         try
         {
-            await Task.WhenAll(sockets.Select(
-                socket => socket.ConnectAsync(new Uri($"ws://{server.SubscribeAt}/ws"), CancellationToken.None)));
+            await Task.WhenAll(
+                sockets.Select(socket =>
+                    socket.ConnectAsync(new Uri($"ws://{server.SubscribeAt}/ws"), CancellationToken.None)
+                )
+            );
             await Task.Delay(Rest, TimeProvider.System);
             var (serverRss, redisRss) = (server.Rss(), server.Redis?.Rss() ?? 0);
 
@@ -36,7 +41,8 @@ internal static class ManyRooms
             await Task.WhenAll(sockets.Select(JoinAsync));
             var joining = Usage.Now(server) - start;
             await Task.Delay(Rest, TimeProvider.System);
-            var line = $"{Rooms:N0} rooms, {(server.Redis is null ? "embedded" : "over Redis")}: "
+            var line =
+                $"{Rooms:N0} rooms, {(server.Redis is null ? "embedded" : "over Redis")}: "
                 + $"{(server.Rss() - serverRss) / Rooms:N0} bytes of the server each, "
                 + $"{((server.Redis?.Rss() ?? 0) - redisRss) / Rooms:N0} of Redis; joined in "
                 + $"{joining.Elapsed.TotalSeconds:N2} s ({joining.Server.TotalSeconds:N2} s of the server's CPU, "
@@ -69,21 +75,29 @@ internal static class ManyRooms
         var buffer = new byte[64 * 1024];
         for (var first = 0; first < RoomsPerSocket; first += RoomsPerFrame)
         {
-            var rooms = Enumerable.Range((number * RoomsPerSocket) + first, RoomsPerFrame)
+            var rooms = Enumerable
+                .Range((number * RoomsPerSocket) + first, RoomsPerFrame)
                 .Select(room => $"\"endpoint:{room:D6}\"");
             var frame = $"{{\"event\":\"subscribe\",\"data\":[{string.Join(',', rooms)}],\"ack\":1}}";
-            await socket.SendAsync(Encoding.ASCII.GetBytes(frame), WebSocketMessageType.Text, true, CancellationToken.None);
+            await socket.SendAsync(
+                Encoding.ASCII.GetBytes(frame),
+                WebSocketMessageType.Text,
+                true,
+                CancellationToken.None
+            );
             string answer;
             do
             {
                 var read = await socket.ReceiveAsync(buffer.AsMemory(), CancellationToken.None);
                 answer = Encoding.UTF8.GetString(buffer, 0, read.Count);
-                if (read.MessageType == WebSocketMessageType.Close || answer.Contains("\"ok\":false", StringComparison.Ordinal))
+                if (
+                    read.MessageType == WebSocketMessageType.Close
+                    || answer.Contains("\"ok\":false", StringComparison.Ordinal)
+                )
                 {
                     throw new IOException($"A subscribe was refused: {answer}{socket.CloseStatusDescription}");
                 }
-            }
-            while (!answer.StartsWith("{\"ack\":1,", StringComparison.Ordinal));
+            } while (!answer.StartsWith("{\"ack\":1,", StringComparison.Ordinal));
         }
     }
 }

@@ -28,12 +28,21 @@ internal static partial class RedisBench
             ("nobody listens, embedded", () => Node("--subscribers 0", ref isComplete)),
             ("nobody listens, over Redis", () => Node("--subscribers 0 --redis", ref isComplete)),
             ("redis-benchmark: PUBLISH", () => Alone("PUBLISH", "dmb:room:support", new string('x', BodyBytes))),
-            ("redis-benchmark: the node's script", () => Alone(
-                "EVAL", RedisScript.Publish.Text, "1", "dmb:log", "10000", new string('x', BodyBytes), "dmb:room:support")),
+            ("redis-benchmark: the node's script", () =>
+                Alone(
+                    "EVAL",
+                    RedisScript.Publish.Text,
+                    "1",
+                    "dmb:log",
+                    "10000",
+                    new string('x', BodyBytes),
+                    "dmb:room:support"
+                )
+            ),
         ];
         var measured = ways.Select(_ => new List<Figures>()).ToArray();
         Console.WriteLine($"load average before: {File.ReadAllText("/proc/loadavg").Split(' ')[0]}; 32 in flight");
-        Console.WriteLine($"{"",-36} publishes/s   server us    Redis us   (CPU per publish)");
+        Console.WriteLine($"{"", -36} publishes/s   server us    Redis us   (CPU per publish)");
         for (var round = 0; round < Rounds; round++)
         {
             for (var i = 0; i < ways.Length; i++)
@@ -46,10 +55,14 @@ internal static partial class RedisBench
         Console.WriteLine($"medians of {Rounds}:");
         for (var i = 0; i < ways.Length; i++)
         {
-            Print(ways[i].Name, new Figures(
-                Median(measured[i], f => f.PerSecond),
-                Median(measured[i], f => f.ServerUs),
-                Median(measured[i], f => f.RedisUs)));
+            Print(
+                ways[i].Name,
+                new Figures(
+                    Median(measured[i], f => f.PerSecond),
+                    Median(measured[i], f => f.ServerUs),
+                    Median(measured[i], f => f.RedisUs)
+                )
+            );
         }
 
         for (var round = 0; round < Rounds; round++)
@@ -87,7 +100,7 @@ internal static partial class RedisBench
     }
 
     private static void Print(string name, Figures f) =>
-        Console.WriteLine($"{name,-36} {f.PerSecond,11:N0} {OrNone(f.ServerUs),11} {OrNone(f.RedisUs),11}");
+        Console.WriteLine($"{name, -36} {f.PerSecond, 11:N0} {OrNone(f.ServerUs), 11} {OrNone(f.RedisUs), 11}");
 
     private static string OrNone(double us) => us > 0 ? $"{us:N1}" : "-";
 

@@ -7,7 +7,9 @@ using Dmb.Tests.Support;
 
 namespace Dmb.Bench.Trace;
 
-/// <summary>Pushes once to two nodes, processes over a Redis of their own, and prints the trace that they export.</summary>
+/// <summary>
+/// Pushes once to two nodes, processes over a Redis of their own, and prints the trace that they export.
+/// </summary>
 internal static partial class TraceRun
 {
     private const string Room = "support";
@@ -53,7 +55,10 @@ internal static partial class TraceRun
         var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "Dmb.dll")]);
         (string, string)[] settings =
         [
-            ("DMB_PORT", "0"), ("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"), .. receiver.Settings(service),
+            ("DMB_PORT", "0"),
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", $"{redis.Port}"),
+            .. receiver.Settings(service),
         ];
         foreach (var (name, value) in settings)
         {
@@ -67,7 +72,12 @@ internal static partial class TraceRun
     private static async Task ReadyAsync(HttpClient http)
     {
         var start = Stopwatch.GetTimestamp();
-        while (!(await http.GetStringAsync(new Uri("/readyz", UriKind.Relative))).Contains("\"ready\"", StringComparison.Ordinal))
+        while (
+            !(await http.GetStringAsync(new Uri("/readyz", UriKind.Relative))).Contains(
+                "\"ready\"",
+                StringComparison.Ordinal
+            )
+        )
         {
             if (Stopwatch.GetElapsedTime(start) > TimeSpan.FromSeconds(30))
             {
@@ -82,14 +92,21 @@ internal static partial class TraceRun
         var client = new ClientWebSocket();
         await client.ConnectAsync(new UriBuilder(url) { Scheme = "ws", Path = "/ws" }.Uri, CancellationToken.None);
         await client.SendAsync(
-            Encoding.UTF8.GetBytes($$"""{"event":"subscribe","data":"{{Room}}","ack":1}"""), WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
+            Encoding.UTF8.GetBytes($$"""{"event":"subscribe","data":"{{Room}}","ack":1}"""),
+            WebSocketMessageType.Text,
+            endOfMessage: true,
+            CancellationToken.None
+        );
         var buffer = new byte[4_096];
         string text;
         do
         {
-            text = Encoding.UTF8.GetString(buffer, 0, (await client.ReceiveAsync(buffer, CancellationToken.None)).Count);
-        }
-        while (!text.Contains("\"ack\":1", StringComparison.Ordinal));
+            text = Encoding.UTF8.GetString(
+                buffer,
+                0,
+                (await client.ReceiveAsync(buffer, CancellationToken.None)).Count
+            );
+        } while (!text.Contains("\"ack\":1", StringComparison.Ordinal));
 
         return client;
     }
@@ -107,7 +124,7 @@ internal static partial class TraceRun
     private static void Print(OtlpSpan[] spans)
     {
         Console.WriteLine($"trace {spans[0].Trace}, from a caller's span 00f067aa0ba902b7");
-        Console.WriteLine($"{"span",-34}{"node",-9}{"kind",-10}{"begins",9}{"takes",10}");
+        Console.WriteLine($"{"span", -34}{"node", -9}{"kind", -10}{"begins", 9}{"takes", 10}");
         var start = spans.Min(span => span.Start);
         PrintUnder("00f067aa0ba902b7", "");
 
@@ -115,9 +132,20 @@ internal static partial class TraceRun
         {
             foreach (var span in spans.Where(span => span.Parent == parent).OrderBy(span => span.Start))
             {
-                var kind = span.Kind switch { 2 => "server", 4 => "producer", 5 => "consumer", _ => "internal" };
-                var link = span.Links.Count > 0 ? $"  linked to {spans.First(other => other.Id == span.Links[0].Id).Name}" : "";
-                Console.WriteLine($"{indent + span.Name,-34}{span.Service,-9}{kind,-10}{Ms(span.Start - start),9}{Ms(span.End - span.Start),10}{link}");
+                var kind = span.Kind switch
+                {
+                    2 => "server",
+                    4 => "producer",
+                    5 => "consumer",
+                    _ => "internal",
+                };
+                var link =
+                    span.Links.Count > 0
+                        ? $"  linked to {spans.First(other => other.Id == span.Links[0].Id).Name}"
+                        : "";
+                Console.WriteLine(
+                    $"{indent + span.Name, -34}{span.Service, -9}{kind, -10}{Ms(span.Start - start), 9}{Ms(span.End - span.Start), 10}{link}"
+                );
                 PrintUnder(span.Id, indent.Length == 0 ? "└─ " : "   " + indent);
             }
         }

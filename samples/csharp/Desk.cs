@@ -2,7 +2,10 @@ using System.Diagnostics;
 using System.Net.WebSockets;
 using System.Text.Json;
 
-/// <summary>The desk over the broker's socket: greets each user that connects, answers what a user says, and sends to all what begins with "all: ".</summary>
+/// <summary>
+/// The desk over the broker's socket: greets each user that connects, answers what a user says, and sends to all what
+/// begins with "all: ".
+/// </summary>
 internal sealed class Desk(Uri broker) : IDisposable
 {
     private const string BkidFile = "desk.bkid";
@@ -45,12 +48,17 @@ internal sealed class Desk(Uri broker) : IDisposable
         _http.Dispose();
     }
 
-    /// <summary>Registers, and answers what is stored and what comes, until the connection or the broker fails.</summary>
+    /// <summary>
+    /// Registers, and answers what is stored and what comes, until the connection or the broker fails.
+    /// </summary>
     private async Task ServeAsync()
     {
         _socket.Dispose();
         _socket = new ClientWebSocket();
-        await _socket.ConnectAsync(new UriBuilder(broker) { Scheme = broker.Scheme == "https" ? "wss" : "ws", Path = "ws" }.Uri, CancellationToken.None);
+        await _socket.ConnectAsync(
+            new UriBuilder(broker) { Scheme = broker.Scheme == "https" ? "wss" : "ws", Path = "ws" }.Uri,
+            CancellationToken.None
+        );
         var connected = await AskAsync("dmb:reconnect", new { name = "desk", bkid = Kept(BkidFile) });
         var bkid = connected.GetProperty("bkid").GetString()!;
         await File.WriteAllTextAsync(BkidFile, bkid + "\n");
@@ -109,7 +117,16 @@ internal sealed class Desk(Uri broker) : IDisposable
         }
 
         // One id for one answer: given twice, it is delivered once.
-        Task DirectAsync(string data) => AskAsync("dmb:direct", new { id, user, data });
+        Task DirectAsync(string data) =>
+            AskAsync(
+                "dmb:direct",
+                new
+                {
+                    id,
+                    user,
+                    data,
+                }
+            );
     }
 
     /// <summary>A text; null for other data, and for a text that isn't Unicode.</summary>
@@ -131,7 +148,19 @@ internal sealed class Desk(Uri broker) : IDisposable
     private async Task<JsonElement> AskAsync(string @event, object data)
     {
         var ack = ++_ack;
-        await _socket.SendAsync(JsonSerializer.SerializeToUtf8Bytes(new { @event, data, ack }), WebSocketMessageType.Text, true, CancellationToken.None);
+        await _socket.SendAsync(
+            JsonSerializer.SerializeToUtf8Bytes(
+                new
+                {
+                    @event,
+                    data,
+                    ack,
+                }
+            ),
+            WebSocketMessageType.Text,
+            true,
+            CancellationToken.None
+        );
         while (true)
         {
             var frame = await ReadAsync();
@@ -155,8 +184,7 @@ internal sealed class Desk(Uri broker) : IDisposable
         {
             part = await _socket.ReceiveAsync(buffer, CancellationToken.None);
             message.Write(buffer, 0, part.Count);
-        }
-        while (!part.EndOfMessage);
+        } while (!part.EndOfMessage);
 
         if (part.MessageType == WebSocketMessageType.Close)
         {

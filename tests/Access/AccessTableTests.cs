@@ -12,7 +12,12 @@ public sealed class AccessTableTests(GuardedNode guarded) : IClassFixture<Guarde
     {
         var rows = File.ReadLines(Path.Combine(Repository.Root, "docs", "access.md"))
             .SkipWhile(line => !line.StartsWith("| what |", StringComparison.Ordinal))
-            .Select(line => line.Trim('|').Split('|').Select(cell => cell.Replace("`", "", StringComparison.Ordinal).Trim()).ToArray())
+            .Select(line =>
+                line.Trim('|')
+                    .Split('|')
+                    .Select(cell => cell.Replace("`", "", StringComparison.Ordinal).Trim())
+                    .ToArray()
+            )
             .ToArray();
         var cells = new TheoryData<string, string, string>();
         foreach (var row in rows[2..])
@@ -32,8 +37,12 @@ public sealed class AccessTableTests(GuardedNode guarded) : IClassFixture<Guarde
     {
         var bkid = await RegisterBackendAsync();
         what = what.Replace("{bkid}", bkid, StringComparison.Ordinal);
-        var (verb, rest) = what.Split(' ', 2) is [var first, var second] ? (first, second) : throw new InvalidDataException(what);
-        var happened = verb is "GET" or "POST" or "PUT" or "DELETE" ? await AskAsync(verb, rest, caller) : await SayAsync(verb, rest, caller, bkid);
+        var (verb, rest) = what.Split(' ', 2) is [var first, var second]
+            ? (first, second)
+            : throw new InvalidDataException(what);
+        var happened = verb is "GET" or "POST" or "PUT" or "DELETE"
+            ? await AskAsync(verb, rest, caller)
+            : await SayAsync(verb, rest, caller, bkid);
         Assert.Equal(outcome, happened);
     }
 
@@ -48,17 +57,35 @@ public sealed class AccessTableTests(GuardedNode guarded) : IClassFixture<Guarde
 
         string[] frames =
         [
-            "subscribe", "configure", "unsubscribe", "register", "ping", "shout", "notify_users", "call",
-            "dmb:connect", "dmb:message", "dmb:reconnect", "dmb:broadcast", "dmb:direct", "dmb:disconnect",
+            "subscribe",
+            "configure",
+            "unsubscribe",
+            "register",
+            "ping",
+            "shout",
+            "notify_users",
+            "call",
+            "dmb:connect",
+            "dmb:message",
+            "dmb:reconnect",
+            "dmb:broadcast",
+            "dmb:direct",
+            "dmb:disconnect",
         ];
-        Assert.All(frames, frame => Assert.Contains(whats, what => what.StartsWith(frame + " ", StringComparison.Ordinal)));
+        Assert.All(frames, frame =>
+            Assert.Contains(whats, what => what.StartsWith(frame + " ", StringComparison.Ordinal))
+        );
     }
 
     /// <summary>The routes of the contract, such as <c>GET /rooms/{room}</c>, without that of the sockets.</summary>
     private static IEnumerable<string> OpenApiRoutes()
     {
         var path = "";
-        foreach (var line in File.ReadLines(Path.Combine(Repository.Root, "openapi.yaml")).SkipWhile(line => line != "paths:").TakeWhile(line => line != "components:"))
+        foreach (
+            var line in File.ReadLines(Path.Combine(Repository.Root, "openapi.yaml"))
+                .SkipWhile(line => line != "paths:")
+                .TakeWhile(line => line != "components:")
+        )
         {
             path = line.TrimStart(' ', '\'').StartsWith('/') ? line.Trim(' ', ':', '\'') : path;
             if (line is "    get:" or "    post:" or "    put:" or "    delete:" && path != "/ws")
@@ -71,12 +98,18 @@ public sealed class AccessTableTests(GuardedNode guarded) : IClassFixture<Guarde
     private static bool Fits(string what, string route)
     {
         var (parts, wanted) = (what.Split('/'), route.Split('/'));
-        return parts.Length == wanted.Length && parts.Zip(wanted).All(pair => pair.First == pair.Second || pair.Second.StartsWith('{'));
+        return parts.Length == wanted.Length
+            && parts.Zip(wanted).All(pair => pair.First == pair.Second || pair.Second.StartsWith('{'));
     }
 
     private async Task<string> RegisterBackendAsync()
     {
-        using var registered = await guarded.AskAsync("POST", "/register/backend", "admin key", """{"name":"billing"}""");
+        using var registered = await guarded.AskAsync(
+            "POST",
+            "/register/backend",
+            "admin key",
+            """{"name":"billing"}"""
+        );
         Assert.Equal(HttpStatusCode.Created, registered.StatusCode);
         return JsonElement.Parse(await registered.Content.ReadAsStringAsync()).GetProperty("bkid").GetString()!;
     }
@@ -105,7 +138,10 @@ public sealed class AccessTableTests(GuardedNode guarded) : IClassFixture<Guarde
         }
 
         var code = JsonElement.Parse(await response.Content.ReadAsStringAsync()).GetProperty("code").GetString()!;
-        Assert.Equal(code == "unauthenticated" ? HttpStatusCode.Unauthorized : HttpStatusCode.Forbidden, response.StatusCode);
+        Assert.Equal(
+            code == "unauthenticated" ? HttpStatusCode.Unauthorized : HttpStatusCode.Forbidden,
+            response.StatusCode
+        );
         Assert.Equal(code == "unauthenticated" ? "Bearer" : "", response.Headers.WwwAuthenticate.ToString());
         return code;
     }

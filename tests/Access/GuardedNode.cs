@@ -6,7 +6,10 @@ namespace Dmb.Tests.Access;
 public sealed class GuardedNode : IAsyncLifetime
 {
     /// <summary>The keys, each called like its scope; its secret is that of <see cref="SecretOf"/>.</summary>
-    public static readonly string Keys = string.Join(';', new[] { "read", "publish", "register", "admin" }.Select(scope => $"{scope}:{SecretOf(scope)}:{scope}"));
+    public static readonly string Keys = string.Join(
+        ';',
+        new[] { "read", "publish", "register", "admin" }.Select(scope => $"{scope}:{SecretOf(scope)}:{scope}")
+    );
 
     public Node Node { get; private set; } = null!;
 
@@ -20,17 +23,19 @@ public sealed class GuardedNode : IAsyncLifetime
         Node.StartAsync([("Keys", Keys), ("JwtSecret", Token.Secret), .. settings]);
 
     /// <summary>What a caller shows, by the name of its column in docs/access.md; null for nobody.</summary>
-    public string? CredentialsOf(string caller) => caller switch
-    {
-        "nobody" => null,
-        "user" => TokenOf("ann"),
-        "with the role" => TokenOf("ann", "\"roles\":[\"endpoint:1234\"]"),
-        "admin" => TokenOf("root", "\"admin\":true"),
-        "admin key" => SecretOf("admin"),
-        _ => SecretOf(caller),
-    };
+    public string? CredentialsOf(string caller) =>
+        caller switch
+        {
+            "nobody" => null,
+            "user" => TokenOf("ann"),
+            "with the role" => TokenOf("ann", "\"roles\":[\"endpoint:1234\"]"),
+            "admin" => TokenOf("root", "\"admin\":true"),
+            "admin key" => SecretOf("admin"),
+            _ => SecretOf(caller),
+        };
 
-    public string TokenOf(string user, params string[] claims) => Token.Of(user, Node.Time.GetUtcNow().AddHours(1), claims);
+    public string TokenOf(string user, params string[] claims) =>
+        Token.Of(user, Node.Time.GetUtcNow().AddHours(1), claims);
 
     /// <summary>A client that shows this, a key or a token, with each request.</summary>
     public static HttpClient HttpOf(string shown)
@@ -46,14 +51,18 @@ public sealed class GuardedNode : IAsyncLifetime
 
     /// <summary>A client of <c>/ws</c>, its welcome read.</summary>
     public Task<TestClient> ConnectAsync(string caller) =>
-        CredentialsOf(caller) is { } shown ? Node.ConnectAsync(("Authorization", "Bearer " + shown)) : Node.ConnectAsync();
+        CredentialsOf(caller) is { } shown
+            ? Node.ConnectAsync(("Authorization", "Bearer " + shown))
+            : Node.ConnectAsync();
 
     /// <summary>Sends a request; completes with the head of the answer.</summary>
     public async Task<HttpResponseMessage> AskAsync(string method, string path, string caller, string? body = null)
     {
         using var request = new HttpRequestMessage(new HttpMethod(method), new Uri(Node.Url, path));
         request.Content = body is null ? null : new StringContent(body);
-        request.Headers.Authorization = CredentialsOf(caller) is { } shown ? new AuthenticationHeaderValue("Bearer", shown) : null;
+        request.Headers.Authorization = CredentialsOf(caller) is { } shown
+            ? new AuthenticationHeaderValue("Bearer", shown)
+            : null;
         return await Node.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
     }
 }

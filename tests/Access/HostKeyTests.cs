@@ -14,18 +14,42 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
 
     private Node Node => guarded.Node;
 
-    public static TheoryData<string> Shown => new(
-        $"Authorization: Bearer {Secret}", $"authorization: bearer  {Secret}", $"X-Api-Key: {Secret}", $"Authorization: {Basic("publish", Secret)}",
-        $"Authorization: {Basic("publish", Secret).Replace("Basic", "BASIC", StringComparison.Ordinal)}");
+    public static TheoryData<string> Shown =>
+        new(
+            $"Authorization: Bearer {Secret}",
+            $"authorization: bearer  {Secret}",
+            $"X-Api-Key: {Secret}",
+            $"Authorization: {Basic("publish", Secret)}",
+            $"Authorization: {Basic("publish", Secret).Replace("Basic", "BASIC", StringComparison.Ordinal)}"
+        );
 
-    public static TheoryData<string> Refused => new(
-        "Authorization: Bearer wrong-secret-of-the-key", $"Authorization: Bearer {Secret}x", $"Authorization: Bearer {Secret[..^1]}",
-        $"Authorization: Bearer {Secret.ToUpperInvariant()}", "Authorization: Bearer", "Authorization: Bearer ", "Authorization: ", "X-Api-Key:", "X-Api-Key: wrong",
-        $"Authorization: {Secret}", $"Authorization: Digest {Secret}", $"Authorization: Bearer {new string('a', 20_000)}", $"X-Api-Key: {new string('a', 20_000)}",
-        $"Authorization: Bearer {Utf8("gehe\u00efm-\u20ac-\U0001f511-gehe\u00efm")}", $"X-Api-Key: {Utf8("\u20ac")}",
-        $"Authorization: {Basic("register", Secret)}", $"Authorization: {Basic("", Secret)}", $"Authorization: {Basic("publish", "")}", $"Authorization: {Basic("publish", "wrong")}",
-        "Authorization: Basic", "Authorization: Basic !!!", $"Authorization: Basic {Convert.ToBase64String(Encoding.UTF8.GetBytes(Secret))}",
-        $"Authorization: Basic {Convert.ToBase64String([0xff, 0xfe, (byte)':', 0x80])}", $"Authorization: Bearer {Secret}\nAuthorization: Bearer {Secret}");
+    public static TheoryData<string> Refused =>
+        new(
+            "Authorization: Bearer wrong-secret-of-the-key",
+            $"Authorization: Bearer {Secret}x",
+            $"Authorization: Bearer {Secret[..^1]}",
+            $"Authorization: Bearer {Secret.ToUpperInvariant()}",
+            "Authorization: Bearer",
+            "Authorization: Bearer ",
+            "Authorization: ",
+            "X-Api-Key:",
+            "X-Api-Key: wrong",
+            $"Authorization: {Secret}",
+            $"Authorization: Digest {Secret}",
+            $"Authorization: Bearer {new string('a', 20_000)}",
+            $"X-Api-Key: {new string('a', 20_000)}",
+            $"Authorization: Bearer {Utf8("gehe\u00efm-\u20ac-\U0001f511-gehe\u00efm")}",
+            $"X-Api-Key: {Utf8("\u20ac")}",
+            $"Authorization: {Basic("register", Secret)}",
+            $"Authorization: {Basic("", Secret)}",
+            $"Authorization: {Basic("publish", "")}",
+            $"Authorization: {Basic("publish", "wrong")}",
+            "Authorization: Basic",
+            "Authorization: Basic !!!",
+            $"Authorization: Basic {Convert.ToBase64String(Encoding.UTF8.GetBytes(Secret))}",
+            $"Authorization: Basic {Convert.ToBase64String([0xff, 0xfe, (byte)':', 0x80])}",
+            $"Authorization: Bearer {Secret}\nAuthorization: Bearer {Secret}"
+        );
 
     [Theory]
     [MemberData(nameof(Shown))]
@@ -36,7 +60,9 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
 
     [Theory]
     [MemberData(nameof(Refused))]
-    public async Task Whoever_shows_what_is_no_key_is_told_so_before_the_body_is_there_and_nothing_is_delivered(string header)
+    public async Task Whoever_shows_what_is_no_key_is_told_so_before_the_body_is_there_and_nothing_is_delivered(
+        string header
+    )
     {
         await using var watching = await guarded.ConnectAsync("admin key");
         Expect.Accepted(await watching.AckAsync("subscribe", "\"calls\""));
@@ -59,18 +85,37 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
     {
         const string odd = "se:cr et:p\u00e4ssw\u00f6rd-\u20ac-\U0001f511";
         await using var node = await Node.StartAsync(("Keys", $"odd:{odd}:publish"));
-        foreach (var header in new[] { $"Authorization: Bearer {Utf8(odd)}", $"X-Api-Key: {Utf8(odd)}", $"Authorization: {Basic("odd", odd)}" })
+        foreach (
+            var header in new[]
+            {
+                $"Authorization: Bearer {Utf8(odd)}",
+                $"X-Api-Key: {Utf8(odd)}",
+                $"Authorization: {Basic("odd", odd)}",
+            }
+        )
         {
             (await RawHttp.AskAsync(node, "POST /_notify/call", "1", header)).TakenId();
         }
 
-        (await RawHttp.AskAsync(node, "POST /_notify/call", "1", $"Authorization: {Basic("odd", odd["se:".Length..])}")).IsProblem(401, "unauthenticated");
+        (
+            await RawHttp.AskAsync(
+                node,
+                "POST /_notify/call",
+                "1",
+                $"Authorization: {Basic("odd", odd["se:".Length..])}"
+            )
+        ).IsProblem(401, "unauthenticated");
     }
 
     [Fact]
     public async Task A_header_that_is_no_UTF_8_is_refused_by_the_server()
     {
-        var answer = await RawHttp.AskAsync(Node, "POST /_notify/call", "1", "X-Api-Key: p\u00e4ssw\u00f6rd-of-latin-one");
+        var answer = await RawHttp.AskAsync(
+            Node,
+            "POST /_notify/call",
+            "1",
+            "X-Api-Key: p\u00e4ssw\u00f6rd-of-latin-one"
+        );
         Assert.Equal(400, answer.Status);
     }
 
@@ -82,23 +127,37 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
         await using var node = await GuardedNode.StartAsync(("TokenInQuery", tokenInQuery));
         var answer = await RawHttp.AskAsync(node, $"POST /_notify/call?access_token={Secret}", "1");
         answer.IsProblem(401, "unauthenticated");
-        Assert.Contains("No key is taken from a URL", answer.Json.GetProperty("detail").GetString(), StringComparison.Ordinal);
+        Assert.Contains(
+            "No key is taken from a URL",
+            answer.Json.GetProperty("detail").GetString(),
+            StringComparison.Ordinal
+        );
         Assert.DoesNotContain(Secret, answer.Body, StringComparison.Ordinal);
 
-        (await RawHttp.AskAsync(node, $"POST /_notify/call?api_key={Secret}&key={Secret}", "1")).IsProblem(401, "unauthenticated");
+        (await RawHttp.AskAsync(node, $"POST /_notify/call?api_key={Secret}&key={Secret}", "1")).IsProblem(
+            401,
+            "unauthenticated"
+        );
     }
 
     [Theory]
     [InlineData("Content-Length: 0", "")]
     [InlineData("Content-Length: 7", "{\"a\":1}")]
     [InlineData("Transfer-Encoding: chunked", "7\r\n{\"a\":1}\r\n0\r\n\r\n")]
-    public async Task Behind_a_refused_push_the_next_request_is_answered_or_the_answer_says_that_it_is_not(string length, string body)
+    public async Task Behind_a_refused_push_the_next_request_is_answered_or_the_answer_says_that_it_is_not(
+        string length,
+        string body
+    )
     {
         foreach (var header in new[] { "X-Api-Key: wrong", $"X-Api-Key: {GuardedNode.SecretOf("read")}" })
         {
             using var http = await RawHttp.ConnectAsync(Node);
-            await http.SendAsync(Encoding.ASCII.GetBytes(
-                $"POST /_notify/call HTTP/1.1\r\nHost: localhost\r\n{header}\r\n{length}\r\n\r\n{body}GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+            await http.SendAsync(
+                Encoding.ASCII.GetBytes(
+                    $"POST /_notify/call HTTP/1.1\r\nHost: localhost\r\n{header}\r\n{length}\r\n\r\n{body}GET "
+                        + "/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                )
+            );
             var answer = await http.ReadAsync();
             Assert.True(answer.Status is 401 or 403, $"{answer.Status} {answer.Body}");
             Assert.Equal(body.Length > 0, answer.SaysClose);
@@ -118,14 +177,18 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
     {
         var body = new byte[1_000_000];
         using var http = await RawHttp.ConnectAsync(Node);
-        await http.SendAsync($"POST /_notify/call HTTP/1.1\nHost: localhost\nContent-Length: {body.Length}\nX-Api-Key: wrong");
+        await http.SendAsync(
+            $"POST /_notify/call HTTP/1.1\nHost: localhost\nContent-Length: {body.Length}\nX-Api-Key: wrong"
+        );
         var answer = await http.ReadAsync();
         answer.IsProblem(401, "unauthenticated");
         await http.SendAsync(body);
         Assert.Equal("", await http.ReadToEndAsync());
 
         using var waiting = await RawHttp.ConnectAsync(Node);
-        await waiting.SendAsync("POST /_notify/call HTTP/1.1\nHost: localhost\nContent-Length: 7\nExpect: 100-continue\nX-Api-Key: wrong");
+        await waiting.SendAsync(
+            "POST /_notify/call HTTP/1.1\nHost: localhost\nContent-Length: 7\nExpect: 100-continue\nX-Api-Key: wrong"
+        );
         (await waiting.ReadAsync()).IsProblem(401, "unauthenticated");
     }
 
@@ -133,7 +196,10 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
     public async Task A_key_that_is_changed_in_the_file_is_taken_without_a_restart_and_its_sessions_are_sent_away()
     {
         await using var keys = await KeysFile.WriteAsync($"# ours\n{Old}\n\n{Other}\n");
-        await using var node = await Node.StartAsync(("KeysFile", keys.Path), ("Keys", "fixed:the-fixed-secret-of-env:admin"));
+        await using var node = await Node.StartAsync(
+            ("KeysFile", keys.Path),
+            ("Keys", "fixed:the-fixed-secret-of-env:admin")
+        );
         await using var gone = await node.ConnectAsync(("X-Api-Key", SecretOf(Old)));
         await using var stays = await node.ConnectAsync(("X-Api-Key", SecretOf(Other)));
         await using var fixedOne = await node.ConnectAsync(("X-Api-Key", "the-fixed-secret-of-env"));
@@ -158,7 +224,10 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
 
         node.Time.Advance(Round);
         await Expect.ClosedAsync(4103, reconnect: true, gone);
-        Assert.Equal("event: bye\ndata: {\"code\":4103,\"reconnect\":true,\"after_ms\":0}", await goneStream.ReadAsync());
+        Assert.Equal(
+            "event: bye\ndata: {\"code\":4103,\"reconnect\":true,\"after_ms\":0}",
+            await goneStream.ReadAsync()
+        );
         await Assert.ThrowsAsync<EndOfStreamException>(goneStream.ReadAsync);
         Expect.Accepted(await stays.AckAsync("subscribe", "\"calls\""));
         Expect.Accepted(await fixedOne.AckAsync("subscribe", "\"calls\""));
@@ -176,7 +245,10 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
         await keys.SetAsync(Old.Replace(":admin", ":read", StringComparison.Ordinal));
         node.Time.Advance(Round * 3);
         await Expect.ClosedAsync(4103, reconnect: true, client);
-        (await GuardedNode.AskWithAsync(node, "POST /_notify/call", SecretOf(Old), "1")).IsProblem(403, "forbidden_publish");
+        (await GuardedNode.AskWithAsync(node, "POST /_notify/call", SecretOf(Old), "1")).IsProblem(
+            403,
+            "forbidden_publish"
+        );
     }
 
     [Fact]
@@ -204,7 +276,9 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
     [InlineData("the-secret-that-nobody-is-to-see-in-a-log:ops:admin")]
     [InlineData("ops:half;the-secret-that-nobody-is-to-see-in-a-log:admin")]
     [InlineData("ops:sixteen-or-more-letters:admin;the-secret-that-nobody-is-to-see-in-a-log:admin")]
-    [InlineData("the-secret-that-nobody-is-to-see-in-a-log:sixteen-or-more-letters:read;the-secret-that-nobody-is-to-see-in-a-log:sixteen-or-more-letters:read")]
+    [InlineData(
+        "the-secret-that-nobody-is-to-see-in-a-log:sixteen-or-more-letters:read;the-secret-that-nobody-is-to-see-in-a-log:sixteen-or-more-letters:read"
+    )]
     public async Task A_file_that_has_no_keys_leaves_them_as_they_were_and_is_told_once_without_a_secret(string bad)
     {
         await using var keys = await KeysFile.WriteAsync(Old);
@@ -268,7 +342,10 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
         await RefusesAsync(node, Old);
     }
 
-    /// <summary>As Kubernetes changes a mounted secret: <c>keys</c> → <c>..data/keys</c>, <c>..data</c> → a directory for each version.</summary>
+    /// <summary>
+    /// As Kubernetes changes a mounted secret: <c>keys</c> → <c>..data/keys</c>, <c>..data</c> → a directory for each
+    /// version.
+    /// </summary>
     [Fact]
     public async Task A_file_behind_a_symbolic_link_that_is_swapped_is_taken()
     {
@@ -305,7 +382,8 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
         (await RawHttp.AskAsync(node, "POST /_notify/call", "1")).IsProblem(401, "unauthenticated");
     }
 
-    private static string Basic(string name, string secret) => $"Basic {Convert.ToBase64String(Encoding.UTF8.GetBytes($"{name}:{secret}"))}";
+    private static string Basic(string name, string secret) =>
+        $"Basic {Convert.ToBase64String(Encoding.UTF8.GetBytes($"{name}:{secret}"))}";
 
     /// <summary>As a header has it whose bytes are sent as Latin-1.</summary>
     private static string Utf8(string text) => Encoding.Latin1.GetString(Encoding.UTF8.GetBytes(text));
@@ -316,5 +394,8 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
         (await GuardedNode.AskWithAsync(node, "POST /_notify/report_csr", SecretOf(entry), "1")).TakenId();
 
     private static async Task RefusesAsync(Node node, string entry) =>
-        (await GuardedNode.AskWithAsync(node, "POST /_notify/report_csr", SecretOf(entry), "1")).IsProblem(401, "unauthenticated");
+        (await GuardedNode.AskWithAsync(node, "POST /_notify/report_csr", SecretOf(entry), "1")).IsProblem(
+            401,
+            "unauthenticated"
+        );
 }

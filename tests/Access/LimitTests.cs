@@ -4,7 +4,10 @@ using Dmb.Tests.Sockets;
 
 namespace Dmb.Tests.Access;
 
-/// <summary>docs/protocol.md §1 and §10: how much one caller may do. Seconds are of the machine's clock, so what is refused is tried until it passes.</summary>
+/// <summary>
+/// docs/protocol.md §1 and §10: how much one caller may do. Seconds are of the machine's clock, so what is refused is
+/// tried until it passes.
+/// </summary>
 public sealed class LimitTests
 {
     private static readonly (string, string)[] Patient = [("SilentTimeout", "7200"), ("PingInterval", "3600")];
@@ -14,7 +17,8 @@ public sealed class LimitTests
     {
         await using var node = await GuardedNode.StartAsync(("PublishRate", "3"));
         using var http = await RawHttp.ConnectAsync(node);
-        Task<RawAnswer> Push() => http.AskAsync("POST /_notify/call", "{\"a\":1}", $"X-Api-Key: {GuardedNode.SecretOf("publish")}");
+        Task<RawAnswer> Push() =>
+            http.AskAsync("POST /_notify/call", "{\"a\":1}", $"X-Api-Key: {GuardedNode.SecretOf("publish")}");
         for (var i = 0; i < 3; i++)
         {
             (await Push()).TakenId();
@@ -37,7 +41,12 @@ public sealed class LimitTests
         var taken = new List<string>();
         for (var (refused, i) = (0, 0); refused < 20; i++)
         {
-            var answer = await GuardedNode.AskWithAsync(node, "POST /_notify/call", GuardedNode.SecretOf("publish"), $"{i}");
+            var answer = await GuardedNode.AskWithAsync(
+                node,
+                "POST /_notify/call",
+                GuardedNode.SecretOf("publish"),
+                $"{i}"
+            );
             if (answer.Status == 200)
             {
                 taken.Add($"{i}");
@@ -61,7 +70,13 @@ public sealed class LimitTests
     {
         await using var node = await GuardedNode.StartAsync(("PublishRate", "1"), ("TrustedProxies", "127.0.0.1"));
         var end = node.Time.GetUtcNow().AddHours(1);
-        string[] callers = [GuardedNode.SecretOf("publish"), GuardedNode.SecretOf("admin"), Token.Of("admin", end, "\"admin\":true"), Token.Of("ann", end, "\"admin\":true")];
+        string[] callers =
+        [
+            GuardedNode.SecretOf("publish"),
+            GuardedNode.SecretOf("admin"),
+            Token.Of("admin", end, "\"admin\":true"),
+            Token.Of("ann", end, "\"admin\":true"),
+        ];
         foreach (var shown in callers)
         {
             // The first of each is taken, though the one before has used up its own.
@@ -79,7 +94,10 @@ public sealed class LimitTests
         foreach (var address in addresses)
         {
             Assert.Equal(200, (await PushAsync(node, null, address)).Status);
-            (await UntilAsync(() => PushAsync(node, null, address), answer => answer.Status != 200)).IsProblem(429, "rate_limited");
+            (await UntilAsync(() => PushAsync(node, null, address), answer => answer.Status != 200)).IsProblem(
+                429,
+                "rate_limited"
+            );
         }
 
         // One network of IPv6 is one customer.
@@ -91,16 +109,25 @@ public sealed class LimitTests
     public async Task A_batch_is_counted_item_by_item()
     {
         await using var node = await GuardedNode.StartAsync(("PublishRate", "2"));
-        var batch = $"[{string.Join(',', Enumerable.Range(0, 100).Select(i => $"{{\"event\":\"call\",\"data\":{i}}}"))}]";
+        var batch =
+            $"[{string.Join(',', Enumerable.Range(0, 100).Select(i => $"{{\"event\":\"call\",\"data\":{i}}}"))}]";
         var answer = await GuardedNode.AskWithAsync(node, "POST /_notify", GuardedNode.SecretOf("publish"), batch);
         Assert.Equal(200, answer.Status);
         Assert.False(answer.Json.GetProperty("ok").GetBoolean());
         var results = answer.Json.GetProperty("results").EnumerateArray().ToArray();
         Assert.Equal(100, results.Length);
         Assert.All(results[..2], result => Assert.True(result.GetProperty("ok").GetBoolean()));
-        var refused = results.Where(result => !result.GetProperty("ok").GetBoolean()).Select(result => result.GetProperty("error")).ToArray();
+        var refused = results
+            .Where(result => !result.GetProperty("ok").GetBoolean())
+            .Select(result => result.GetProperty("error"))
+            .ToArray();
         Assert.NotEmpty(refused);
-        Assert.All(refused, error => Assert.Equal(("rate_limited", true), (error.GetProperty("code").GetString(), error.GetProperty("retry").GetBoolean())));
+        Assert.All(refused, error =>
+            Assert.Equal(
+                ("rate_limited", true),
+                (error.GetProperty("code").GetString(), error.GetProperty("retry").GetBoolean())
+            )
+        );
     }
 
     [Fact]
@@ -116,7 +143,12 @@ public sealed class LimitTests
         }
 
         // A socket and a push of the same key share what they may do.
-        Assert.Equal(429, (await UntilAsync(() => PushAsync(node, GuardedNode.SecretOf("publish")), answer => answer.Status != 200)).Status);
+        Assert.Equal(
+            429,
+            (
+                await UntilAsync(() => PushAsync(node, GuardedNode.SecretOf("publish")), answer => answer.Status != 200)
+            ).Status
+        );
         await using var other = await node.ConnectAsync(("X-Api-Key", GuardedNode.SecretOf("admin")));
         Expect.Published(await other.AckAsync("call", "1"));
 
@@ -155,13 +187,27 @@ public sealed class LimitTests
     {
         await using var node = await GuardedNode.StartAsync(("PublishRate", "1"));
         await using var backend = await node.ConnectAsync(("X-Api-Key", GuardedNode.SecretOf("admin")));
-        var bkid = JsonElement.Parse(await backend.AckAsync("dmb:reconnect", "{\"name\":\"billing\"}")).GetProperty("data").GetProperty("bkid").GetString()!;
-        await using var user = await node.ConnectAsync(("Authorization", "Bearer " + Token.Of("ann", node.Time.GetUtcNow().AddHours(1))));
+        var bkid = JsonElement
+            .Parse(await backend.AckAsync("dmb:reconnect", "{\"name\":\"billing\"}"))
+            .GetProperty("data")
+            .GetProperty("bkid")
+            .GetString()!;
+        await using var user = await node.ConnectAsync(
+            ("Authorization", "Bearer " + Token.Of("ann", node.Time.GetUtcNow().AddHours(1)))
+        );
         Expect.Accepted(await user.AckAsync("dmb:connect", $$"""{"service":"{{bkid}}","user":"ann"}"""));
         IsTooFast(await UntilAsync(() => user.AckAsync("dmb:message", "{\"data\":1}"), IsRefused));
         IsTooFast(await UntilAsync(() => backend.AckAsync("dmb:broadcast", "{\"data\":1}"), IsRefused));
         var pushed = await UntilAsync(
-            () => GuardedNode.AskWithAsync(node, $"POST /backend/{bkid}/messages", GuardedNode.SecretOf("admin"), "{\"type\":\"bk_message\",\"id\":\"m\",\"data\":1}"), answer => answer.Status != 200);
+            () =>
+                GuardedNode.AskWithAsync(
+                    node,
+                    $"POST /backend/{bkid}/messages",
+                    GuardedNode.SecretOf("admin"),
+                    "{\"type\":\"bk_message\",\"id\":\"m\",\"data\":1}"
+                ),
+            answer => answer.Status != 200
+        );
         pushed.IsProblem(429, "rate_limited");
     }
 
@@ -173,7 +219,9 @@ public sealed class LimitTests
         Expect.Accepted(await client.AckAsync("subscribe", "[\"a\",\"b\",\"c\"]"));
         IsTooFast(await UntilAsync(() => client.AckAsync("subscribe", "[\"d\",\"e\"]"), IsRefused));
         IsTooFast(await UntilAsync(() => client.AckAsync("configure", "{\"calls\":true}"), IsRefused));
-        (await UntilAsync(() => EventsAsync(node, GuardedNode.SecretOf("read")), answer => answer.Status != 200)).IsProblem(429, "rate_limited");
+        (
+            await UntilAsync(() => EventsAsync(node, GuardedNode.SecretOf("read")), answer => answer.Status != 200)
+        ).IsProblem(429, "rate_limited");
 
         // Leaving is free, and so is another key.
         Expect.Accepted(await client.AckAsync("configure", "{\"calls\":false}"));
@@ -197,7 +245,8 @@ public sealed class LimitTests
     public async Task Sockets_without_credentials_are_opened_only_so_fast()
     {
         await using var node = await GuardedNode.StartAsync(("HandshakeRate", "2"), ("TrustedProxies", "127.0.0.1"));
-        Task<RawAnswer> Open(string address, string header = "Accept: a") => HandshakeAsync(node, header, "X-Forwarded-For: " + address);
+        Task<RawAnswer> Open(string address, string header = "Accept: a") =>
+            HandshakeAsync(node, header, "X-Forwarded-For: " + address);
         Assert.Equal(101, (await Open("192.0.2.1")).Status);
         Assert.Equal(101, (await Open("192.0.2.1")).Status);
         var refused = await UntilAsync(() => Open("192.0.2.1"), answer => answer.Status != 101);
@@ -206,10 +255,21 @@ public sealed class LimitTests
 
         // Trying keys and tokens is no way round it, a good one is.
         await UntilAsync(() => Open("192.0.2.1", "X-Api-Key: nobody"), answer => answer.Status == 429);
-        await UntilAsync(() => Open("192.0.2.1", $"Authorization: Bearer {Token.Of("ann", node.Time.GetUtcNow())}"), answer => answer.Status == 429);
+        await UntilAsync(
+            () => Open("192.0.2.1", $"Authorization: Bearer {Token.Of("ann", node.Time.GetUtcNow())}"),
+            answer => answer.Status == 429
+        );
         for (var i = 0; i < 20; i++)
         {
-            Assert.Equal(101, (await Open("192.0.2.1", $"Authorization: Bearer {Token.Of("ann", node.Time.GetUtcNow().AddHours(1))}")).Status);
+            Assert.Equal(
+                101,
+                (
+                    await Open(
+                        "192.0.2.1",
+                        $"Authorization: Bearer {Token.Of("ann", node.Time.GetUtcNow().AddHours(1))}"
+                    )
+                ).Status
+            );
         }
 
         Assert.Equal(101, (await Open("192.0.2.2")).Status);
@@ -222,7 +282,9 @@ public sealed class LimitTests
         await using var node = await GuardedNode.StartAsync(("MaxSessionsPerAddress", "2"));
         var first = await node.ConnectAsync(("X-Api-Key", GuardedNode.SecretOf("read")));
         await using var second = await node.ConnectAsync();
-        foreach (var answer in new[] { await HandshakeAsync(node), await EventsAsync(node, GuardedNode.SecretOf("read")) })
+        foreach (
+            var answer in new[] { await HandshakeAsync(node), await EventsAsync(node, GuardedNode.SecretOf("read")) }
+        )
         {
             answer.IsProblem(503, "rate_limited");
             Assert.Equal("1", answer.Headers["Retry-After"]);
@@ -236,17 +298,42 @@ public sealed class LimitTests
     public async Task A_place_is_given_back_by_whoever_was_refused_or_sent_away()
     {
         await using var node = await GuardedNode.StartAsync(("MaxSessionsPerAddress", "1"));
-        string[][] handshakes = [["Origin: http://evil.example"], ["X-Api-Key: nobody"], [$"Authorization: Bearer {Token.Of("ann", node.Time.GetUtcNow())}"], ["Sec-WebSocket-Key: twice"]];
+        string[][] handshakes =
+        [
+            ["Origin: http://evil.example"],
+            ["X-Api-Key: nobody"],
+            [$"Authorization: Bearer {Token.Of("ann", node.Time.GetUtcNow())}"],
+            ["Sec-WebSocket-Key: twice"],
+        ];
         foreach (var headers in handshakes)
         {
             await UntilAsync(() => HandshakeAsync(node, headers), answer => answer.Status != 503);
         }
 
-        string[] streams = ["/events?room=support", "/events?room=", "/events", "/events?service=nobody&user=ann", "/events?room=public&room=lobby"];
+        string[] streams =
+        [
+            "/events?room=support",
+            "/events?room=",
+            "/events",
+            "/events?service=nobody&user=ann",
+            "/events?room=public&room=lobby",
+        ];
         foreach (var stream in streams)
         {
-            await UntilAsync(() => RawHttp.AskAsync(node, "GET " + stream, "", $"X-Api-Key: {GuardedNode.SecretOf("publish")}"), answer => answer.Status != 503);
-            await UntilAsync(() => RawHttp.AskAsync(node, "GET /events?service=nobody&user=ann", "", $"X-Api-Key: {GuardedNode.SecretOf("read")}"), answer => answer.Status != 503);
+            await UntilAsync(
+                () => RawHttp.AskAsync(node, "GET " + stream, "", $"X-Api-Key: {GuardedNode.SecretOf("publish")}"),
+                answer => answer.Status != 503
+            );
+            await UntilAsync(
+                () =>
+                    RawHttp.AskAsync(
+                        node,
+                        "GET /events?service=nobody&user=ann",
+                        "",
+                        $"X-Api-Key: {GuardedNode.SecretOf("read")}"
+                    ),
+                answer => answer.Status != 503
+            );
         }
 
         // Sent away later, by the node.
@@ -262,7 +349,10 @@ public sealed class LimitTests
     [Fact]
     public async Task A_trusted_proxy_says_whose_session_it_is_and_nobody_else()
     {
-        await using var node = await GuardedNode.StartAsync(("MaxSessionsPerAddress", "1"), ("TrustedProxies", "127.0.0.1"));
+        await using var node = await GuardedNode.StartAsync(
+            ("MaxSessionsPerAddress", "1"),
+            ("TrustedProxies", "127.0.0.1")
+        );
         await using var one = await node.ConnectAsync(("X-Forwarded-For", "192.0.2.1"));
         Assert.Equal(503, (await HandshakeAsync(node, "X-Forwarded-For: 192.0.2.1")).Status);
         Assert.Equal(503, (await HandshakeAsync(node, "X-Forwarded-For: 192.0.2.9, 192.0.2.1")).Status);
@@ -299,7 +389,10 @@ public sealed class LimitTests
     private static bool IsRefused(string answer) => answer.Contains("\"ok\":false", StringComparison.Ordinal);
 
     private static void IsTooFast(string answer) =>
-        Assert.Matches("""^\{"ack":\d+,"ok":false,"error":\{"code":"rate_limited","message":"[^"]+","retry":true}}$""", answer);
+        Assert.Matches(
+            """^\{"ack":\d+,"ok":false,"error":\{"code":"rate_limited","message":"[^"]+","retry":true}}$""",
+            answer
+        );
 
     /// <summary>Tries until the answer is as wanted, which sets the pace.</summary>
     private static async Task<T> UntilAsync<T>(Func<Task<T>> tryAsync, Func<T, bool> isWanted)
@@ -313,14 +406,17 @@ public sealed class LimitTests
                 return answer;
             }
 
-            Assert.False(patience.IsCancellationRequested, answer is RawAnswer raw ? $"Still {raw.Status} {raw.Body}" : $"Still {answer}");
+            Assert.False(
+                patience.IsCancellationRequested,
+                answer is RawAnswer raw ? $"Still {raw.Status} {raw.Body}" : $"Still {answer}"
+            );
         }
     }
 
     /// <summary>Publishes until so many were refused.</summary>
     private static async Task RefuseAsync(TestClient client, int count)
     {
-        for (var refused = 0; refused < count;)
+        for (var refused = 0; refused < count; )
         {
             var answer = await client.AckAsync("call", "1");
             refused += IsRefused(answer) ? 1 : 0;
@@ -330,8 +426,13 @@ public sealed class LimitTests
         Expect.Accepted(await client.AckAsync("leave", "\"public\""));
     }
 
-    private static Task<RawAnswer> PushAsync(Node node, string? shown, string address = "127.0.0.1") => RawHttp.AskAsync(
-        node, "POST /_notify/call", "1", [$"X-Forwarded-For: {address}", .. shown is null ? [] : (string[])[$"Authorization: Bearer {shown}"]]);
+    private static Task<RawAnswer> PushAsync(Node node, string? shown, string address = "127.0.0.1") =>
+        RawHttp.AskAsync(
+            node,
+            "POST /_notify/call",
+            "1",
+            [$"X-Forwarded-For: {address}", .. shown is null ? [] : (string[])[$"Authorization: Bearer {shown}"]]
+        );
 
     /// <summary>The head of the answer to a handshake; the connection ends with it.</summary>
     private static async Task<RawAnswer> HandshakeAsync(Node node, params string[] headers)
@@ -339,7 +440,13 @@ public sealed class LimitTests
         using var http = await RawHttp.ConnectAsync(node);
         string[] lines =
         [
-            "GET /ws HTTP/1.1", "Host: localhost", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", .. headers,
+            "GET /ws HTTP/1.1",
+            "Host: localhost",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            "Sec-WebSocket-Version: 13",
+            .. headers,
         ];
         await http.SendAsync(string.Join('\n', lines));
         return await http.ReadAsync();
@@ -349,23 +456,38 @@ public sealed class LimitTests
     private static async Task<RawAnswer> EventsAsync(Node node, string shown)
     {
         using var http = GuardedNode.HttpOf(shown);
-        using var response = await http.GetAsync(new Uri(node.Url, "/events?room=calls"), HttpCompletionOption.ResponseHeadersRead);
-        var headers = response.Headers.Concat(response.Content.Headers).ToDictionary(header => header.Key, header => string.Join(", ", header.Value), StringComparer.OrdinalIgnoreCase);
-        return new RawAnswer((int)response.StatusCode, headers, response.IsSuccessStatusCode ? "" : await response.Content.ReadAsStringAsync());
+        using var response = await http.GetAsync(
+            new Uri(node.Url, "/events?room=calls"),
+            HttpCompletionOption.ResponseHeadersRead
+        );
+        var headers = response
+            .Headers.Concat(response.Content.Headers)
+            .ToDictionary(
+                header => header.Key,
+                header => string.Join(", ", header.Value),
+                StringComparer.OrdinalIgnoreCase
+            );
+        return new RawAnswer(
+            (int)response.StatusCode,
+            headers,
+            response.IsSuccessStatusCode ? "" : await response.Content.ReadAsStringAsync()
+        );
     }
 
     /// <summary>A client, as soon as there is a place for one.</summary>
-    private static Task<TestClient> ConnectAsync(Node node) => UntilAsync<TestClient?>(
-        async () =>
-        {
-            try
+    private static Task<TestClient> ConnectAsync(Node node) =>
+        UntilAsync<TestClient?>(
+            async () =>
             {
-                return await node.ConnectAsync();
-            }
-            catch (IOException full) when (full.Message.Contains(" 503 ", StringComparison.Ordinal))
-            {
-                return null;
-            }
-        },
-        client => client is not null)!;
+                try
+                {
+                    return await node.ConnectAsync();
+                }
+                catch (IOException full) when (full.Message.Contains(" 503 ", StringComparison.Ordinal))
+                {
+                    return null;
+                }
+            },
+            client => client is not null
+        )!;
 }

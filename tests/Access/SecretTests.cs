@@ -19,7 +19,15 @@ public sealed class SecretTests
 
     [Theory]
     [InlineData("Default")]
-    [InlineData("Default", "Microsoft", "System", "Microsoft.AspNetCore", "Microsoft.AspNetCore.Hosting", "Microsoft.AspNetCore.Hosting.Diagnostics", "Microsoft.AspNetCore.Server.Kestrel")]
+    [InlineData(
+        "Default",
+        "Microsoft",
+        "System",
+        "Microsoft.AspNetCore",
+        "Microsoft.AspNetCore.Hosting",
+        "Microsoft.AspNetCore.Hosting.Diagnostics",
+        "Microsoft.AspNetCore.Server.Kestrel"
+    )]
     public async Task A_secret_is_in_no_log_no_metric_no_trace_and_no_answer(params string[] categories)
     {
         await using var file = await KeysFile.WriteAsync($"filed:{OfFile}:admin");
@@ -27,14 +35,32 @@ public sealed class SecretTests
         await using var collector = await OtlpReceiver.StartAsync();
         (string, string)[] levels =
         [
-            .. categories.Select(category => ($"Logging__LogLevel__{category}", "Trace")), .. categories.Select(category => ($"Logging__Console__LogLevel__{category}", "Trace")),
+            .. categories.Select(category => ($"Logging__LogLevel__{category}", "Trace")),
+            .. categories.Select(category => ($"Logging__Console__LogLevel__{category}", "Trace")),
         ];
-        await using var node = await NodeProcess.StartReadyAsync(
-        [
-            ("DMB_KEYS", GuardedNode.Keys), ("DMB_KEYS_FILE", file.Path), ("DMB_JWT_SECRET", Token.Secret), ("DMB_TOKEN_IN_QUERY", "true"), ("DMB_OUTAGE", "local"),
-            ("REDIS_URL", $"redis://:{Password}@127.0.0.1:{redis.Port}"), .. collector.Settings("secrets"), .. levels, .. NodeProcess.Patient,
+        await using var node = await NodeProcess.StartReadyAsync([
+            ("DMB_KEYS", GuardedNode.Keys),
+            ("DMB_KEYS_FILE", file.Path),
+            ("DMB_JWT_SECRET", Token.Secret),
+            ("DMB_TOKEN_IN_QUERY", "true"),
+            ("DMB_OUTAGE", "local"),
+            ("REDIS_URL", $"redis://:{Password}@127.0.0.1:{redis.Port}"),
+            .. collector.Settings("secrets"),
+            .. levels,
+            .. NodeProcess.Patient,
         ]);
-        foreach (var secret in new[] { Wrong, OfFile, Password, Token.Secret, GuardedNode.SecretOf("admin"), GuardedNode.SecretOf("publish"), GuardedNode.SecretOf("read") })
+        foreach (
+            var secret in new[]
+            {
+                Wrong,
+                OfFile,
+                Password,
+                Token.Secret,
+                GuardedNode.SecretOf("admin"),
+                GuardedNode.SecretOf("publish"),
+                GuardedNode.SecretOf("read"),
+            }
+        )
         {
             _secrets[secret] = true;
         }
@@ -50,7 +76,9 @@ public sealed class SecretTests
         await AskAsync(node);
         Assert.Equal(0, await node.TerminateAsync());
 
-        Assert.Contains(node.Log, line => line.Contains(" dbug: ", StringComparison.Ordinal) || line.Contains(" trce: ", StringComparison.Ordinal));
+        Assert.Contains(node.Log, line =>
+            line.Contains(" dbug: ", StringComparison.Ordinal) || line.Contains(" trce: ", StringComparison.Ordinal)
+        );
         Assert.NotEmpty(collector.Spans);
         foreach (var secret in _secrets.Keys)
         {
@@ -66,10 +94,25 @@ public sealed class SecretTests
         string[] shown = [.. Tokens(), Wrong, OfFile, GuardedNode.SecretOf("admin"), GuardedNode.SecretOf("read")];
         foreach (var secret in shown)
         {
-            foreach (var header in new[] { $"Authorization: Bearer {secret}", $"X-Api-Key: {secret}", $"Authorization: {Basic("admin", secret)}", $"Authorization: {secret}", $"Cookie: token={secret}" })
+            foreach (
+                var header in new[]
+                {
+                    $"Authorization: Bearer {secret}",
+                    $"X-Api-Key: {secret}",
+                    $"Authorization: {Basic("admin", secret)}",
+                    $"Authorization: {secret}",
+                    $"Cookie: token={secret}",
+                }
+            )
             {
                 await AskAsync(node, "POST /_notify/call", header);
-                await AskAsync(node, "GET /events?room=support", "Accept: text/event-stream", header, "Last-Event-ID: nonsense");
+                await AskAsync(
+                    node,
+                    "GET /events?room=support",
+                    "Accept: text/event-stream",
+                    header,
+                    "Last-Event-ID: nonsense"
+                );
                 await AskAsync(node, "GET /ws", header);
             }
 
@@ -92,7 +135,10 @@ public sealed class SecretTests
     private async Task AskAsync(NodeProcess node, string request, params string[] headers)
     {
         using var http = await RawHttp.ConnectAsync(node.Url.Port);
-        await http.SendAsync($"{request} HTTP/1.1\nHost: localhost\nContent-Length: 1\n{string.Join('\n', headers)}\nConnection: close", (byte)'1');
+        await http.SendAsync(
+            $"{request} HTTP/1.1\nHost: localhost\nContent-Length: 1\n{string.Join('\n', headers)}\nConnection: close",
+            (byte)'1'
+        );
         if (request == "GET /events?room=support")
         {
             // One that is let in has no end.
@@ -113,7 +159,15 @@ public sealed class SecretTests
             await TalkAsync(node, "/ws", ("Authorization", $"Bearer {secret}"));
             await TalkAsync(node, $"/ws?access_token={secret}");
             await TalkAsync(node, $"/ws?trace=1&access_token={secret}", ("Origin", "http://evil.example"));
-            foreach (var frame in new[] { "{\"event\":\"auth\",\"data\":{\"token\":$},\"ack\":1}", "{\"event\":\"auth\",\"data\":$,\"ack\":1}", "{\"event\":\"auth\",\"data\":{\"token\":[$]}}", "{\"event\":\"auth\",\"data\":{\"token\":$" })
+            foreach (
+                var frame in new[]
+                {
+                    "{\"event\":\"auth\",\"data\":{\"token\":$},\"ack\":1}",
+                    "{\"event\":\"auth\",\"data\":$,\"ack\":1}",
+                    "{\"event\":\"auth\",\"data\":{\"token\":[$]}}",
+                    "{\"event\":\"auth\",\"data\":{\"token\":$",
+                }
+            )
             {
                 await using var client = await node.ConnectAsync();
                 await client.SendAsync(frame.Replace("$", JsonSerializer.Serialize(secret), StringComparison.Ordinal));
@@ -148,10 +202,17 @@ public sealed class SecretTests
         var now = TimeProvider.System.GetUtcNow();
         string[] tokens =
         [
-            Token.Of("ann", now.AddHours(1), "\"roles\":[\"endpoint:1234\"]"), Token.Of("root", now.AddHours(1), "\"admin\":true"), Token.Of("ann", now.AddHours(-1)),
-            Token.Of("", now.AddHours(1)), Token.WithClaims("\"sub\":\"ann\""), Token.WithClaims("\"sub\":\"ann\",\"exp\":\"soon\""), Token.WithClaims("{"),
-            Token.Make("""{"alg":"HS512"}""", ["\"sub\":\"ann\""], Token.Hs256), Token.Make("""{"alg":"none"}""", ["\"sub\":\"ann\""], Token.Hs256),
-            Token.Make("""{"alg":"HS256"}""", ["\"sub\":\"ann\""], bytes => Token.Hs256([.. bytes, 1])), Token.Make("{", ["\"sub\":\"ann\""], Token.Hs256),
+            Token.Of("ann", now.AddHours(1), "\"roles\":[\"endpoint:1234\"]"),
+            Token.Of("root", now.AddHours(1), "\"admin\":true"),
+            Token.Of("ann", now.AddHours(-1)),
+            Token.Of("", now.AddHours(1)),
+            Token.WithClaims("\"sub\":\"ann\""),
+            Token.WithClaims("\"sub\":\"ann\",\"exp\":\"soon\""),
+            Token.WithClaims("{"),
+            Token.Make("""{"alg":"HS512"}""", ["\"sub\":\"ann\""], Token.Hs256),
+            Token.Make("""{"alg":"none"}""", ["\"sub\":\"ann\""], Token.Hs256),
+            Token.Make("""{"alg":"HS256"}""", ["\"sub\":\"ann\""], bytes => Token.Hs256([.. bytes, 1])),
+            Token.Make("{", ["\"sub\":\"ann\""], Token.Hs256),
         ];
         foreach (var token in tokens)
         {

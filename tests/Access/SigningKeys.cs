@@ -15,7 +15,8 @@ public sealed class SigningKeys : IDisposable
     public ECDsa OtherEc { get; } = ECDsa.Create(ECCurve.NamedCurves.nistP256);
 
     /// <summary>Both as PEM, with the words around them that openssl prints.</summary>
-    public string Pem => $"Public keys\n{Rsa.ExportSubjectPublicKeyInfoPem()}\nand\n{Ec.ExportSubjectPublicKeyInfoPem()}\n";
+    public string Pem =>
+        $"Public keys\n{Rsa.ExportSubjectPublicKeyInfoPem()}\nand\n{Ec.ExportSubjectPublicKeyInfoPem()}\n";
 
     /// <summary>Both as a JWKS (RFC 7517 §5), and with more keys.</summary>
     public string Jwks(params string[] more)
@@ -34,12 +35,21 @@ public sealed class SigningKeys : IDisposable
     public string Certificates()
     {
         var until = new DateTimeOffset(2036, 1, 1, 0, 0, 0, TimeSpan.Zero);
-        using var rsa = new CertificateRequest("CN=rsa", Rsa, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1).CreateSelfSigned(until.AddYears(-20), until);
-        using var ec = new CertificateRequest("CN=ec", Ec, HashAlgorithmName.SHA256).CreateSelfSigned(until.AddYears(-20), until);
+        using var rsa = new CertificateRequest(
+            "CN=rsa",
+            Rsa,
+            HashAlgorithmName.SHA256,
+            RSASignaturePadding.Pkcs1
+        ).CreateSelfSigned(until.AddYears(-20), until);
+        using var ec = new CertificateRequest("CN=ec", Ec, HashAlgorithmName.SHA256).CreateSelfSigned(
+            until.AddYears(-20),
+            until
+        );
         return rsa.ExportCertificatePem() + "\n" + ec.ExportCertificatePem();
     }
 
-    public static byte[] Rs256(RSA key, byte[] bytes) => key.SignData(bytes, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+    public static byte[] Rs256(RSA key, byte[] bytes) =>
+        key.SignData(bytes, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
 
     public static byte[] Es256(ECDsa key, byte[] bytes) => key.SignData(bytes, HashAlgorithmName.SHA256);
 

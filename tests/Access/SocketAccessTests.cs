@@ -3,29 +3,45 @@ using Dmb.Tests.Sockets;
 
 namespace Dmb.Tests.Access;
 
-/// <summary>docs/protocol.md §10: how a client of <c>/ws</c> and of <c>/events</c> says who it is, and for how long.</summary>
+/// <summary>
+/// docs/protocol.md §10: how a client of <c>/ws</c> and of <c>/events</c> says who it is, and for how long.
+/// </summary>
 public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<GuardedNode>
 {
     private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
 
     // So that clients that don't read while the clock is moved are not taken for silent.
-    private static readonly (string, string)[] Patient = [("SilentTimeout", "7200"), ("PingInterval", "3600"), ("CommentInterval", "3600")];
+    private static readonly (string, string)[] Patient =
+    [
+        ("SilentTimeout", "7200"),
+        ("PingInterval", "3600"),
+        ("CommentInterval", "3600"),
+    ];
 
     private Node Node => guarded.Node;
 
     [Fact]
     public async Task A_token_comes_as_a_subprotocol_and_is_not_sent_back()
     {
-        await using var client = await TestClient.ConnectAsync(new Uri(Node.Url, "/ws"), ("Sec-WebSocket-Protocol", $"dmb.v1, bearer.{guarded.TokenOf("ann")}"));
+        await using var client = await TestClient.ConnectAsync(
+            new Uri(Node.Url, "/ws"),
+            ("Sec-WebSocket-Protocol", $"dmb.v1, bearer.{guarded.TokenOf("ann")}")
+        );
         Assert.Equal("dmb.v1", client.Header("Sec-WebSocket-Protocol"));
         await IsWelcomeAsync(client, isPublic: false);
         Expect.Accepted(await client.AckAsync("subscribe", "\"everyone\""));
 
-        await using var alone = await TestClient.ConnectAsync(new Uri(Node.Url, "/ws"), ("Sec-WebSocket-Protocol", $"bearer.{guarded.TokenOf("ann")}"));
+        await using var alone = await TestClient.ConnectAsync(
+            new Uri(Node.Url, "/ws"),
+            ("Sec-WebSocket-Protocol", $"bearer.{guarded.TokenOf("ann")}")
+        );
         Assert.Null(alone.Header("Sec-WebSocket-Protocol"));
         await IsWelcomeAsync(alone, isPublic: false);
 
-        await using var key = await TestClient.ConnectAsync(new Uri(Node.Url, "/ws"), ("Sec-WebSocket-Protocol", $"bearer.{GuardedNode.SecretOf("read")}, dmb.v1"));
+        await using var key = await TestClient.ConnectAsync(
+            new Uri(Node.Url, "/ws"),
+            ("Sec-WebSocket-Protocol", $"bearer.{GuardedNode.SecretOf("read")}, dmb.v1")
+        );
         Assert.Equal("dmb.v1", key.Header("Sec-WebSocket-Protocol"));
         await IsWelcomeAsync(key, isPublic: false);
     }
@@ -38,14 +54,24 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
         await using var taken = await TestClient.ConnectAsync(new Uri(node.Url, $"/ws?access_token={token}"));
         await IsWelcomeAsync(taken, isPublic: false);
         Expect.Accepted(await taken.AckAsync("subscribe", "\"everyone\""));
-        using var stream = await EventReader.OpenAsync(node.Http, new Uri(node.Url, $"/events?room=everyone&access_token={token}"));
+        using var stream = await EventReader.OpenAsync(
+            node.Http,
+            new Uri(node.Url, $"/events?room=everyone&access_token={token}")
+        );
         Assert.Equal(": connected", await stream.ReadAsync());
-        await using var key = await TestClient.ConnectAsync(new Uri(node.Url, $"/ws?access_token={GuardedNode.SecretOf("admin")}"));
+        await using var key = await TestClient.ConnectAsync(
+            new Uri(node.Url, $"/ws?access_token={GuardedNode.SecretOf("admin")}")
+        );
         await Expect.ClosedAsync(4000, reconnect: false, key);
 
-        await using var refused = await TestClient.ConnectAsync(new Uri(Node.Url, $"/ws?access_token={guarded.TokenOf("ann")}"));
+        await using var refused = await TestClient.ConnectAsync(
+            new Uri(Node.Url, $"/ws?access_token={guarded.TokenOf("ann")}")
+        );
         await Expect.ClosedAsync(4000, reconnect: false, refused);
-        (await RawHttp.AskAsync(Node, $"GET /events?room=everyone&access_token={guarded.TokenOf("ann")}")).IsProblem(401, "unauthenticated");
+        (await RawHttp.AskAsync(Node, $"GET /events?room=everyone&access_token={guarded.TokenOf("ann")}")).IsProblem(
+            401,
+            "unauthenticated"
+        );
     }
 
     [Fact]
@@ -54,9 +80,14 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
         var expired = Token.Of("ann", Node.Time.GetUtcNow());
         (string, string, int)[] cases =
         [
-            ("Authorization", "Bearer nobody", 4000), ("X-Api-Key", "nobody", 4000), ("Authorization", $"Bearer {expired[..^4]}", 4000), ("Authorization", "nonsense", 4000),
-            ("Sec-WebSocket-Protocol", "dmb.v1, bearer.nobody", 4000), ("Sec-WebSocket-Protocol", "dmb.v1, bearer.", 4000),
-            ("Authorization", $"Bearer {expired}", 4103), ("Sec-WebSocket-Protocol", $"dmb.v1, bearer.{expired}", 4103),
+            ("Authorization", "Bearer nobody", 4000),
+            ("X-Api-Key", "nobody", 4000),
+            ("Authorization", $"Bearer {expired[..^4]}", 4000),
+            ("Authorization", "nonsense", 4000),
+            ("Sec-WebSocket-Protocol", "dmb.v1, bearer.nobody", 4000),
+            ("Sec-WebSocket-Protocol", "dmb.v1, bearer.", 4000),
+            ("Authorization", $"Bearer {expired}", 4103),
+            ("Sec-WebSocket-Protocol", $"dmb.v1, bearer.{expired}", 4103),
         ];
         foreach (var (name, value, code) in cases)
         {
@@ -74,9 +105,21 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
         await IsWelcomeAsync(client, isPublic: true);
         (string, string)[] frames =
         [
-            ("subscribe", "\"everyone\""), ("join", "\"endpoint:1\""), ("configure", "{\"calls\":true}"), ("register", "{\"event\":\"mine\"}"), ("ping", "1"), ("shout", "1"),
-            ("notify_users", "1"), ("call", "1"), ("no_such_event", "1"), ("dmb:connect", "{\"service\":\"a\",\"user\":\"ann\"}"), ("dmb:message", "{\"data\":1}"),
-            ("dmb:reconnect", "{\"name\":\"billing\"}"), ("dmb:broadcast", "{\"data\":1}"), ("dmb:direct", "{\"user\":\"ann\",\"data\":1}"), ("dmb:disconnect", "null"),
+            ("subscribe", "\"everyone\""),
+            ("join", "\"endpoint:1\""),
+            ("configure", "{\"calls\":true}"),
+            ("register", "{\"event\":\"mine\"}"),
+            ("ping", "1"),
+            ("shout", "1"),
+            ("notify_users", "1"),
+            ("call", "1"),
+            ("no_such_event", "1"),
+            ("dmb:connect", "{\"service\":\"a\",\"user\":\"ann\"}"),
+            ("dmb:message", "{\"data\":1}"),
+            ("dmb:reconnect", "{\"name\":\"billing\"}"),
+            ("dmb:broadcast", "{\"data\":1}"),
+            ("dmb:direct", "{\"user\":\"ann\",\"data\":1}"),
+            ("dmb:disconnect", "null"),
         ];
         foreach (var (name, data) in frames)
         {
@@ -96,13 +139,17 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
         var end = Node.Time.GetUtcNow().AddHours(1);
         Assert.Equal(
             $"{{\"ack\":1,\"ok\":true,\"data\":{{\"name\":\"ann\",\"expires\":\"{end:yyyy-MM-ddTHH:mm:ss}Z\"}}}}",
-            await user.AckAsync("auth", Auth(Token.Of("ann", end, "\"roles\":[\"endpoint:1234\"]"))));
+            await user.AckAsync("auth", Auth(Token.Of("ann", end, "\"roles\":[\"endpoint:1234\"]")))
+        );
         Expect.Accepted(await user.AckAsync("subscribe", "[\"everyone\",\"endpoint:1234\"]"));
         Expect.Refused("forbidden_room", await user.AckAsync("subscribe", "\"support\""));
         Expect.Refused("forbidden_publish", await user.AckAsync("call", "1"));
 
         await using var host = await Node.ConnectAsync();
-        Assert.Equal("""{"ack":1,"ok":true,"data":{"name":"publish"}}""", await host.AckAsync("auth", Auth(GuardedNode.SecretOf("publish"))));
+        Assert.Equal(
+            """{"ack":1,"ok":true,"data":{"name":"publish"}}""",
+            await host.AckAsync("auth", Auth(GuardedNode.SecretOf("publish")))
+        );
         Expect.Published(await host.AckAsync("call", "1"));
 
         // It need not be answered.
@@ -120,7 +167,9 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
     public async Task An_auth_frame_that_shows_nothing_good_ends_the_session(string? token)
     {
         await using var client = await Node.ConnectAsync();
-        await client.SendAsync($$"""{"event":"auth","data":{"token":{{token ?? JsonSerializer.Serialize(Token.Of("bob", Node.Time.GetUtcNow().AddHours(1))[..^3])}}},"ack":1}""");
+        await client.SendAsync(
+            $$"""{"event":"auth","data":{"token":{{token ?? JsonSerializer.Serialize(Token.Of("bob", Node.Time.GetUtcNow().AddHours(1))[..^3])}}},"ack":1}"""
+        );
         await Expect.ClosedAsync(4000, reconnect: false, client);
     }
 
@@ -167,12 +216,19 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
     [Fact]
     public async Task Where_nobody_has_to_say_who_they_are_a_session_stays_in_public()
     {
-        await using var node = await GuardedNode.StartAsync([("Anonymous", "true"), ("PublicBuses", "public,everyone"), ("Events", "news=public"), .. Patient]);
+        await using var node = await GuardedNode.StartAsync([
+            ("Anonymous", "true"),
+            ("PublicBuses", "public,everyone"),
+            ("Events", "news=public"),
+            .. Patient,
+        ]);
         await using var client = await node.ConnectAsync();
         node.Time.Advance(Second * 600);
         Expect.Refused("unauthenticated", await client.AckAsync("subscribe", "\"everyone\""));
         Expect.Accepted(await client.AckAsync("dmb:ping", "null"));
-        var id = (await GuardedNode.AskWithAsync(node, "POST /_notify/news", GuardedNode.SecretOf("publish"), "1")).TakenId();
+        var id = (
+            await GuardedNode.AskWithAsync(node, "POST /_notify/news", GuardedNode.SecretOf("publish"), "1")
+        ).TakenId();
         await client.GetsAsync("news", "1", id);
     }
 
@@ -182,7 +238,9 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
         await using var node = await GuardedNode.StartAsync([("Events", "news=public"), .. Patient]);
         using var stream = await EventReader.OpenAsync(node, "public");
         node.Time.Advance(Second * 600);
-        var id = (await GuardedNode.AskWithAsync(node, "POST /_notify/news", GuardedNode.SecretOf("publish"), "1")).TakenId();
+        var id = (
+            await GuardedNode.AskWithAsync(node, "POST /_notify/news", GuardedNode.SecretOf("publish"), "1")
+        ).TakenId();
         Assert.Equal($"event: news\ndata: 1\nid: {id}", await stream.ReadAsync());
     }
 
@@ -213,7 +271,9 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
     {
         await using var node = await GuardedNode.StartAsync(Patient);
         DateTimeOffset In(int seconds) => node.Time.GetUtcNow().AddSeconds(seconds);
-        await using var client = await node.ConnectAsync(("Authorization", "Bearer " + Token.Of("ann", In(100), "\"roles\":[\"endpoint:1234\"]")));
+        await using var client = await node.ConnectAsync(
+            ("Authorization", "Bearer " + Token.Of("ann", In(100), "\"roles\":[\"endpoint:1234\"]"))
+        );
         Expect.Accepted(await client.AckAsync("subscribe", "[\"everyone\",\"endpoint:1234\"]"));
         await client.ReadAllAsync();
 
@@ -221,7 +281,14 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
         Expect.Accepted(await client.AckAsync("auth", Auth(Token.Of("ann", In(100), "\"roles\":[\"endpoint:1234\"]"))));
         Assert.Empty(await client.ReadAllAsync());
         node.Time.Advance(Second * 99);
-        var id = (await GuardedNode.AskWithAsync(node, "POST /_notify/call", GuardedNode.SecretOf("publish"), "{\"_in\":\"endpoint:1234\"}")).TakenId();
+        var id = (
+            await GuardedNode.AskWithAsync(
+                node,
+                "POST /_notify/call",
+                GuardedNode.SecretOf("publish"),
+                "{\"_in\":\"endpoint:1234\"}"
+            )
+        ).TakenId();
         await client.GetsAsync("call", "{\"_in\":\"endpoint:1234\"}", id);
 
         node.Time.Advance(Second);
@@ -236,8 +303,13 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
         await using var client = await node.ConnectAsync(("Authorization", "Bearer " + Token.Of("ann", end)));
         string[] others =
         [
-            Token.Of("bob", end.AddHours(1)), Token.Of("bob", end.AddHours(1), "\"admin\":true"), Token.Of("Ann", end.AddHours(1)), GuardedNode.SecretOf("admin"), GuardedNode.SecretOf("read"),
-            "nonsense", Token.Of("ann", end.AddHours(1))[..^4],
+            Token.Of("bob", end.AddHours(1)),
+            Token.Of("bob", end.AddHours(1), "\"admin\":true"),
+            Token.Of("Ann", end.AddHours(1)),
+            GuardedNode.SecretOf("admin"),
+            GuardedNode.SecretOf("read"),
+            "nonsense",
+            Token.Of("ann", end.AddHours(1))[..^4],
         ];
         foreach (var other in others)
         {
@@ -256,11 +328,16 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
     [Fact]
     public async Task A_new_token_with_fewer_roles_takes_a_session_out_of_their_rooms()
     {
-        await using var client = await Node.ConnectAsync(("Authorization", "Bearer " + guarded.TokenOf("ann", "\"roles\":[\"endpoint:1\",\"endpoint:2\"]")));
+        await using var client = await Node.ConnectAsync(
+            ("Authorization", "Bearer " + guarded.TokenOf("ann", "\"roles\":[\"endpoint:1\",\"endpoint:2\"]"))
+        );
         Expect.Accepted(await client.AckAsync("subscribe", "[\"everyone\",\"endpoint:1\",\"endpoint:2\"]"));
         await client.ReadAllAsync();
 
-        var ack = await client.AckAsync("auth", Auth(guarded.TokenOf("ann", "\"roles\":[\"endpoint:2\",\"endpoint:3\"]")));
+        var ack = await client.AckAsync(
+            "auth",
+            Auth(guarded.TokenOf("ann", "\"roles\":[\"endpoint:2\",\"endpoint:3\"]"))
+        );
         Expect.Accepted(ack);
         Assert.Equal(["""{"event":"left","data":"endpoint:1"}"""], await client.ReadAllAsync());
         Expect.Refused("forbidden_room", await client.AckAsync("subscribe", "\"endpoint:1\""));
@@ -295,7 +372,11 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
     public async Task A_service_is_still_joined_after_a_renewal_and_left_with_the_session()
     {
         await using var backend = await guarded.ConnectAsync("admin key");
-        var bkid = JsonElement.Parse(await backend.AckAsync("dmb:reconnect", "{\"name\":\"billing\"}")).GetProperty("data").GetProperty("bkid").GetString()!;
+        var bkid = JsonElement
+            .Parse(await backend.AckAsync("dmb:reconnect", "{\"name\":\"billing\"}"))
+            .GetProperty("data")
+            .GetProperty("bkid")
+            .GetString()!;
         await using var client = await guarded.ConnectAsync("user");
         Expect.Accepted(await client.AckAsync("dmb:connect", $$"""{"service":"{{bkid}}","user":"ann"}"""));
         Expect.Accepted(await client.AckAsync("auth", Auth(guarded.TokenOf("ann"))));
@@ -308,7 +389,11 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
     public async Task Where_everybody_is_let_in_an_auth_frame_is_answered_and_changes_nothing()
     {
         await using var node = await Node.StartAsync(Patient);
-        await using var client = await TestClient.ConnectAsync(new Uri(node.Url, "/ws"), ("Authorization", "Bearer whatever"), ("Sec-WebSocket-Protocol", "dmb.v1, bearer.whatever"));
+        await using var client = await TestClient.ConnectAsync(
+            new Uri(node.Url, "/ws"),
+            ("Authorization", "Bearer whatever"),
+            ("Sec-WebSocket-Protocol", "dmb.v1, bearer.whatever")
+        );
         Assert.Equal("dmb.v1", client.Header("Sec-WebSocket-Protocol"));
         await IsWelcomeAsync(client, isPublic: false);
         Assert.Equal("""{"ack":1,"ok":true,"data":{"name":""}}""", await client.AckAsync("auth", Auth("whatever")));
@@ -321,26 +406,52 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
     public async Task What_a_user_sends_reaches_the_service_and_no_room()
     {
         await using var backend = await guarded.ConnectAsync("admin key");
-        var bkid = JsonElement.Parse(await backend.AckAsync("dmb:reconnect", "{\"name\":\"billing\"}")).GetProperty("data").GetProperty("bkid").GetString()!;
+        var bkid = JsonElement
+            .Parse(await backend.AckAsync("dmb:reconnect", "{\"name\":\"billing\"}"))
+            .GetProperty("data")
+            .GetProperty("bkid")
+            .GetString()!;
         await backend.ReadAllAsync();
         await using var watching = await guarded.ConnectAsync("admin key");
-        Expect.Accepted(await watching.AckAsync("subscribe", "[\"support\",\"internal\",\"calls\",\"endpoint:1234\",\"dial_calls\",\"everyone\"]"));
+        Expect.Accepted(
+            await watching.AckAsync(
+                "subscribe",
+                "[\"support\",\"internal\",\"calls\",\"endpoint:1234\",\"dial_calls\",\"everyone\"]"
+            )
+        );
         await watching.ReadAllAsync();
         await using var user = await guarded.ConnectAsync("user");
         Expect.Accepted(await user.AckAsync("dmb:connect", $$"""{"service":"{{bkid}}","user":"ann"}"""));
 
         const string data = """{"_in":["endpoint:1234","support"],"endpoint":"1234","event":"call"}""";
-        Expect.Published(await user.AckAsync("dmb:message", $$"""{"service":"{{bkid}}","data":{{data}},"_in":["endpoint:1234"],"endpoint":"1234"}"""));
+        Expect.Published(
+            await user.AckAsync(
+                "dmb:message",
+                $$"""{"service":"{{bkid}}","data":{{data}},"_in":["endpoint:1234"],"endpoint":"1234"}"""
+            )
+        );
         string uplink;
         do
         {
             uplink = await backend.ReadAsync();
-        }
-        while (!uplink.Contains("\"type\":\"message\"", StringComparison.Ordinal));
+        } while (!uplink.Contains("\"type\":\"message\"", StringComparison.Ordinal));
 
         Assert.Contains($"\"data\":{data}", uplink, StringComparison.Ordinal);
         Assert.Contains("\"user\":\"ann\"", uplink, StringComparison.Ordinal);
-        foreach (var name in new[] { "call", "notify", "shouted", "notify_users", "shout", "ping", "no_such_event", "dmb:direct", "dmb:uplink" })
+        foreach (
+            var name in new[]
+            {
+                "call",
+                "notify",
+                "shouted",
+                "notify_users",
+                "shout",
+                "ping",
+                "no_such_event",
+                "dmb:direct",
+                "dmb:uplink",
+            }
+        )
         {
             var answer = await user.AckAsync(name, data);
             Assert.Contains("\"ok\":false", answer, StringComparison.Ordinal);
@@ -362,11 +473,22 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
     private static async Task UntilSessionsInAsync(Node node, string room, int sessions)
     {
         using var patience = new CancellationTokenSource(Node.Patience);
-        while ((await GuardedNode.AskWithAsync(node, "GET /rooms/" + Uri.EscapeDataString(room), GuardedNode.SecretOf("read"))).Json.GetProperty("sessions").GetInt32() != sessions)
+        while (
+            (
+                await GuardedNode.AskWithAsync(
+                    node,
+                    "GET /rooms/" + Uri.EscapeDataString(room),
+                    GuardedNode.SecretOf("read")
+                )
+            )
+                .Json.GetProperty("sessions")
+                .GetInt32() != sessions
+        )
         {
             patience.Token.ThrowIfCancellationRequested();
         }
     }
 
-    private Task<RawAnswer> PushAsync(string data) => GuardedNode.AskWithAsync(Node, "POST /_notify/call", GuardedNode.SecretOf("publish"), data);
+    private Task<RawAnswer> PushAsync(string data) =>
+        GuardedNode.AskWithAsync(Node, "POST /_notify/call", GuardedNode.SecretOf("publish"), data);
 }

@@ -5,7 +5,9 @@ using System.Text.Json;
 namespace Dmb.Tests.Access;
 
 /// <summary>docs/protocol.md §10: whose tokens are taken, and what they say.</summary>
-public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys) : IClassFixture<GuardedNode>, IClassFixture<SigningKeys>
+public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys)
+    : IClassFixture<GuardedNode>,
+        IClassFixture<SigningKeys>
 {
     private const string Rs256 = """{"alg":"RS256","typ":"JWT"}""";
     private const string Es256 = """{"alg":"ES256","typ":"JWT"}""";
@@ -43,49 +45,77 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys) : ICla
     }
 
     [Theory]
-    [InlineData("""
-        "sub":"ann"
-        """)]
-    [InlineData("""
-        "sub":"ann","exp":null
-        """)]
-    [InlineData("""
-        "sub":"ann","exp":"soon"
-        """)]
-    [InlineData("""
-        "sub":"ann","exp":[1]
-        """)]
-    [InlineData("""
-        "sub":"ann","exp":true
-        """)]
+    [InlineData(
+        """
+            "sub":"ann"
+            """
+    )]
+    [InlineData(
+        """
+            "sub":"ann","exp":null
+            """
+    )]
+    [InlineData(
+        """
+            "sub":"ann","exp":"soon"
+            """
+    )]
+    [InlineData(
+        """
+            "sub":"ann","exp":[1]
+            """
+    )]
+    [InlineData(
+        """
+            "sub":"ann","exp":true
+            """
+    )]
     [InlineData("$exp")]
-    [InlineData("""
-        "sub":"",$exp
-        """)]
-    [InlineData("""
-        "sub":null,$exp
-        """)]
-    [InlineData("""
-        "sub":12,$exp
-        """)]
-    [InlineData("""
-        "sub":true,$exp
-        """)]
-    [InlineData("""
-        "sub":["ann"],$exp
-        """)]
-    [InlineData("""
-        "sub":{"name":"ann"},$exp
-        """)]
-    [InlineData("""
-        "sub":"a\u0000b",$exp
-        """)]
-    [InlineData("""
-        "sub":"\ud800",$exp
-        """)]
-    [InlineData("""
-        "sub":"ann",$exp,
-        """)]
+    [InlineData(
+        """
+            "sub":"",$exp
+            """
+    )]
+    [InlineData(
+        """
+            "sub":null,$exp
+            """
+    )]
+    [InlineData(
+        """
+            "sub":12,$exp
+            """
+    )]
+    [InlineData(
+        """
+            "sub":true,$exp
+            """
+    )]
+    [InlineData(
+        """
+            "sub":["ann"],$exp
+            """
+    )]
+    [InlineData(
+        """
+            "sub":{"name":"ann"},$exp
+            """
+    )]
+    [InlineData(
+        """
+            "sub":"a\u0000b",$exp
+            """
+    )]
+    [InlineData(
+        """
+            "sub":"\ud800",$exp
+            """
+    )]
+    [InlineData(
+        """
+            "sub":"ann",$exp,
+            """
+    )]
     [InlineData("")]
     public async Task A_token_without_a_user_or_an_end_is_refused(string claims)
     {
@@ -122,7 +152,16 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys) : ICla
     {
         var secret = Encoding.UTF8.GetBytes(Token.Secret);
         await AcceptsAsync(Node, Token.Make(Hs256, Ann, Token.Hs256));
-        string[] headers = ["""{"alg":"none"}""", """{"alg":"None","typ":"JWT"}""", """{"alg":"NONE"}""", """{"alg":""}""", """{"typ":"JWT"}""", "{}", """{"alg":"HS256"}"""];
+        string[] headers =
+        [
+            """{"alg":"none"}""",
+            """{"alg":"None","typ":"JWT"}""",
+            """{"alg":"NONE"}""",
+            """{"alg":""}""",
+            """{"typ":"JWT"}""",
+            "{}",
+            """{"alg":"HS256"}""",
+        ];
         foreach (var header in headers)
         {
             await RefusesAsync(Node, Token.Make(header, Ann, _ => []));
@@ -136,7 +175,12 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys) : ICla
         await RefusesAsync(Node, Token.Make("""{"alg":"HS384"}""", Ann, bytes => HMACSHA384.HashData(secret, bytes)));
         await RefusesAsync(Node, Token.Make("""{"alg":"HS512"}""", Ann, bytes => HMACSHA512.HashData(secret, bytes)));
         await RefusesAsync(Node, Token.Make(Rs256, Ann, bytes => SigningKeys.Rs256(keys.Rsa, bytes)));
-        await RefusesAsync(Node, Token.Make("""{"alg":"HS256","crit":["exp"]}""", Ann, bytes => HMACSHA256.HashData(Array.Empty<byte>(), bytes)));
+        await RefusesAsync(
+            Node,
+            Token.Make("""{"alg":"HS256","crit":["exp"]}""", Ann, bytes =>
+                HMACSHA256.HashData(Array.Empty<byte>(), bytes)
+            )
+        );
         await RefusesAsync(Node, Token.Make("""{"alg":"HS256","crit":["x"],"x":1}""", Ann, Token.Hs256));
         await RefusesAsync(Node, Token.Make("""{"alg":"HS256","crit":[]}""", Ann, Token.Hs256));
         await RefusesAsync(Node, Token.Make(Hs256, Ann, bytes => HMACSHA256.HashData(Array.Empty<byte>(), bytes)));
@@ -150,9 +194,20 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys) : ICla
         var jwk = $$"""{"kty":"RSA","n":"{{Token.Base64(rsa.Modulus!)}}","e":"{{Token.Base64(rsa.Exponent!)}}"}""";
         await using var file = await KeysFile.WriteAsync(keys.Pem);
         await using var node = await Node.StartAsync(("JwtKeys", file.Path));
-        foreach (var member in new[] { $"\"jwk\":{jwk}", "\"jku\":\"http://127.0.0.1:1/keys\"", "\"x5u\":\"http://127.0.0.1:1/keys\"", "\"kid\":\"../../../dev/null\"" })
+        foreach (
+            var member in new[]
+            {
+                $"\"jwk\":{jwk}",
+                "\"jku\":\"http://127.0.0.1:1/keys\"",
+                "\"x5u\":\"http://127.0.0.1:1/keys\"",
+                "\"kid\":\"../../../dev/null\"",
+            }
+        )
         {
-            await RefusesAsync(node, Token.Make($$"""{"alg":"RS256",{{member}}}""", Ann, bytes => SigningKeys.Rs256(keys.OtherRsa, bytes)));
+            await RefusesAsync(
+                node,
+                Token.Make($$"""{"alg":"RS256",{{member}}}""", Ann, bytes => SigningKeys.Rs256(keys.OtherRsa, bytes))
+            );
         }
     }
 
@@ -220,21 +275,37 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys) : ICla
     [InlineData("{\"is\":true}", false)]
     public async Task Only_the_value_true_makes_an_admin(string admin, bool isAdmin)
     {
-        var answer = await GuardedNode.AskWithAsync(Node, "GET /rooms/support", Token.Of("ann", Now.AddHours(1), $"\"admin\":{admin}"));
+        var answer = await GuardedNode.AskWithAsync(
+            Node,
+            "GET /rooms/support",
+            Token.Of("ann", Now.AddHours(1), $"\"admin\":{admin}")
+        );
         Assert.Equal(isAdmin ? 200 : 403, answer.Status);
     }
 
     [Fact]
     public async Task Issuer_and_audience_are_asked_for_where_they_are_set()
     {
-        await using var node = await GuardedNode.StartAsync(("JwtIssuer", "https://login.example"), ("JwtAudience", "dmb"));
+        await using var node = await GuardedNode.StartAsync(
+            ("JwtIssuer", "https://login.example"),
+            ("JwtAudience", "dmb")
+        );
         const string issuer = "\"iss\":\"https://login.example\"";
         await AcceptsAsync(node, Token.WithClaims([.. Ann, issuer, "\"aud\":\"dmb\""]));
         await AcceptsAsync(node, Token.WithClaims([.. Ann, issuer, "\"aud\":[\"desk\",\"dmb\"]"]));
         string[][] wrong =
         [
-            [], [issuer], ["\"aud\":\"dmb\""], [issuer, "\"aud\":\"desk\""], [issuer, "\"aud\":[\"desk\"]"], [issuer, "\"aud\":[]"], [issuer, "\"aud\":\"DMB\""],
-            [issuer, "\"aud\":12"], ["\"iss\":\"https://login.example/\"", "\"aud\":\"dmb\""], ["\"iss\":\"\"", "\"aud\":\"dmb\""], ["\"iss\":12", "\"aud\":\"dmb\""],
+            [],
+            [issuer],
+            ["\"aud\":\"dmb\""],
+            [issuer, "\"aud\":\"desk\""],
+            [issuer, "\"aud\":[\"desk\"]"],
+            [issuer, "\"aud\":[]"],
+            [issuer, "\"aud\":\"DMB\""],
+            [issuer, "\"aud\":12"],
+            ["\"iss\":\"https://login.example/\"", "\"aud\":\"dmb\""],
+            ["\"iss\":\"\"", "\"aud\":\"dmb\""],
+            ["\"iss\":12", "\"aud\":\"dmb\""],
         ];
         foreach (var claims in wrong)
         {
@@ -251,10 +322,20 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys) : ICla
     [InlineData("jwks")]
     public async Task Tokens_are_taken_that_one_of_the_keys_of_a_file_has_signed(string form)
     {
-        await using var file = await KeysFile.WriteAsync(form switch { "pem" => keys.Pem, "jwks" => keys.Jwks(), _ => keys.Certificates() });
+        await using var file = await KeysFile.WriteAsync(
+            form switch
+            {
+                "pem" => keys.Pem,
+                "jwks" => keys.Jwks(),
+                _ => keys.Certificates(),
+            }
+        );
         await using var node = await Node.StartAsync(("JwtKeys", file.Path));
         string[] admin = [.. Ann, "\"admin\":true"];
-        var (rs256, es256) = (Token.Make(Rs256, admin, bytes => SigningKeys.Rs256(keys.Rsa, bytes)), Token.Make(Es256, admin, bytes => SigningKeys.Es256(keys.Ec, bytes)));
+        var (rs256, es256) = (
+            Token.Make(Rs256, admin, bytes => SigningKeys.Rs256(keys.Rsa, bytes)),
+            Token.Make(Es256, admin, bytes => SigningKeys.Es256(keys.Ec, bytes))
+        );
         foreach (var token in new[] { rs256, es256 })
         {
             (await GuardedNode.AskWithAsync(node, "POST /_notify/call", token, "1")).TakenId();
@@ -266,16 +347,39 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys) : ICla
         // A kid is a hint: keys of PEM have none.
         foreach (var kid in new[] { "e1", "e2", "" })
         {
-            await AcceptsAsync(node, Token.Make($$"""{"alg":"ES256","kid":"{{kid}}"}""", Ann, bytes => SigningKeys.Es256(keys.Ec, bytes)));
-            await RefusesAsync(node, Token.Make($$"""{"alg":"ES256","kid":"{{kid}}"}""", Ann, bytes => SigningKeys.Es256(keys.OtherEc, bytes)));
+            await AcceptsAsync(
+                node,
+                Token.Make($$"""{"alg":"ES256","kid":"{{kid}}"}""", Ann, bytes => SigningKeys.Es256(keys.Ec, bytes))
+            );
+            await RefusesAsync(
+                node,
+                Token.Make($$"""{"alg":"ES256","kid":"{{kid}}"}""", Ann, bytes =>
+                    SigningKeys.Es256(keys.OtherEc, bytes)
+                )
+            );
         }
 
         await RefusesAsync(node, Token.Make(Rs256, Ann, bytes => SigningKeys.Rs256(keys.OtherRsa, bytes)));
         await RefusesAsync(node, Token.Make(Es256, Ann, bytes => SigningKeys.Es256(keys.OtherEc, bytes)));
-        await RefusesAsync(node, Token.Make(Es256, Ann, bytes => keys.Ec.SignData(bytes, HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence)));
+        await RefusesAsync(
+            node,
+            Token.Make(Es256, Ann, bytes =>
+                keys.Ec.SignData(bytes, HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence)
+            )
+        );
         await RefusesAsync(node, Token.Make(Es256, Ann, _ => new byte[64]));
-        await RefusesAsync(node, Token.Make("""{"alg":"RS384"}""", Ann, bytes => keys.Rsa.SignData(bytes, HashAlgorithmName.SHA384, RSASignaturePadding.Pkcs1)));
-        await RefusesAsync(node, Token.Make("""{"alg":"PS256"}""", Ann, bytes => keys.Rsa.SignData(bytes, HashAlgorithmName.SHA256, RSASignaturePadding.Pss)));
+        await RefusesAsync(
+            node,
+            Token.Make("""{"alg":"RS384"}""", Ann, bytes =>
+                keys.Rsa.SignData(bytes, HashAlgorithmName.SHA384, RSASignaturePadding.Pkcs1)
+            )
+        );
+        await RefusesAsync(
+            node,
+            Token.Make("""{"alg":"PS256"}""", Ann, bytes =>
+                keys.Rsa.SignData(bytes, HashAlgorithmName.SHA256, RSASignaturePadding.Pss)
+            )
+        );
         await RefusesAsync(node, Token.Make(Es256, Ann, bytes => SigningKeys.Rs256(keys.Rsa, bytes)));
         await RefusesAsync(node, Token.Make(Rs256, Ann, bytes => SigningKeys.Es256(keys.Ec, bytes)));
         await RefusesAsync(node, Token.WithClaims(Ann));
@@ -287,22 +391,42 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys) : ICla
     public async Task A_public_key_is_no_secret_to_sign_with(bool hasSecret)
     {
         var oct = RandomNumberGenerator.GetBytes(32);
-        foreach (var text in new[] { keys.Pem, keys.Jwks($$"""{"kty":"oct","kid":"o1","alg":"HS256","k":"{{Token.Base64(oct)}}"}""") })
+        foreach (
+            var text in new[]
+            {
+                keys.Pem,
+                keys.Jwks($$"""{"kty":"oct","kid":"o1","alg":"HS256","k":"{{Token.Base64(oct)}}"}"""),
+            }
+        )
         {
             await using var file = await KeysFile.WriteAsync(text);
-            await using var node = await Node.StartAsync([("JwtKeys", file.Path), .. hasSecret ? [("JwtSecret", Token.Secret)] : ((string, string)[])[]]);
+            await using var node = await Node.StartAsync([
+                ("JwtKeys", file.Path),
+                .. hasSecret ? [("JwtSecret", Token.Secret)] : ((string, string)[])[],
+            ]);
             var pem = keys.Rsa.ExportSubjectPublicKeyInfoPem();
             var rsa = keys.Rsa.ExportParameters(false);
             byte[][] secrets =
             [
-                Encoding.UTF8.GetBytes(pem), Encoding.UTF8.GetBytes(pem + "\n"), Encoding.UTF8.GetBytes(text), keys.Rsa.ExportSubjectPublicKeyInfo(),
-                keys.Rsa.ExportRSAPublicKey(), rsa.Modulus!, rsa.Exponent!, Encoding.UTF8.GetBytes(keys.Ec.ExportSubjectPublicKeyInfoPem()), oct, [],
+                Encoding.UTF8.GetBytes(pem),
+                Encoding.UTF8.GetBytes(pem + "\n"),
+                Encoding.UTF8.GetBytes(text),
+                keys.Rsa.ExportSubjectPublicKeyInfo(),
+                keys.Rsa.ExportRSAPublicKey(),
+                rsa.Modulus!,
+                rsa.Exponent!,
+                Encoding.UTF8.GetBytes(keys.Ec.ExportSubjectPublicKeyInfoPem()),
+                oct,
+                [],
             ];
             foreach (var secret in secrets)
             {
                 foreach (var kid in new[] { "", ",\"kid\":\"r1\"", ",\"kid\":\"o1\"" })
                 {
-                    await RefusesAsync(node, Token.Make($$"""{"alg":"HS256"{{kid}}}""", Ann, bytes => HMACSHA256.HashData(secret, bytes)));
+                    await RefusesAsync(
+                        node,
+                        Token.Make($$"""{"alg":"HS256"{{kid}}}""", Ann, bytes => HMACSHA256.HashData(secret, bytes))
+                    );
                 }
             }
 
@@ -317,7 +441,9 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys) : ICla
         await using var file = await KeysFile.WriteAsync(keys.Pem);
         await using var node = await Node.StartAsync(("JwtKeys", file.Path));
         var (before, after) = (
-            Token.Make(Rs256, Ann, bytes => SigningKeys.Rs256(keys.Rsa, bytes)), Token.Make(Rs256, Ann, bytes => SigningKeys.Rs256(keys.OtherRsa, bytes)));
+            Token.Make(Rs256, Ann, bytes => SigningKeys.Rs256(keys.Rsa, bytes)),
+            Token.Make(Rs256, Ann, bytes => SigningKeys.Rs256(keys.OtherRsa, bytes))
+        );
         await AcceptsAsync(node, before);
         await RefusesAsync(node, after);
 
@@ -350,26 +476,36 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys) : ICla
         using var weak = RSA.Create(1_024);
         using var p384 = ECDsa.Create(ECCurve.NamedCurves.nistP384);
         var (rsa, ec) = (weak.ExportParameters(false), p384.ExportParameters(false));
-        await using var file = await KeysFile.WriteAsync(which switch
-        {
-            "rsa1024" => keys.Pem + weak.ExportSubjectPublicKeyInfoPem(),
-            "rsa1024 certificate" => WeakCertificate(weak),
-            "rsa1024 jwk" => keys.Jwks($$"""{"kty":"RSA","n":"{{Token.Base64(rsa.Modulus!)}}","e":"{{Token.Base64(rsa.Exponent!)}}"}"""),
-            "p384" => p384.ExportSubjectPublicKeyInfoPem(),
-            "p384 jwk" => keys.Jwks($$"""{"kty":"EC","crv":"P-384","x":"{{Token.Base64(ec.Q.X!)}}","y":"{{Token.Base64(ec.Q.Y!)}}"}"""),
-            "private" => keys.Rsa.ExportPkcs8PrivateKeyPem(),
-            "oct" => """{"keys":[{"kty":"oct","k":"c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldA"}]}""",
-            "garbage" => "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQ",
-            "empty" => "",
-            "json" => "{\"keys\":12}",
-            "broken pem" => keys.Pem.Replace("MII", "AAA", StringComparison.Ordinal),
-            _ => """{"keys":[{"kty":"RSA","n":"!!!","e":"AQAB"}]}""",
-        });
+        await using var file = await KeysFile.WriteAsync(
+            which switch
+            {
+                "rsa1024" => keys.Pem + weak.ExportSubjectPublicKeyInfoPem(),
+                "rsa1024 certificate" => WeakCertificate(weak),
+                "rsa1024 jwk" => keys.Jwks(
+                    $$"""{"kty":"RSA","n":"{{Token.Base64(rsa.Modulus!)}}","e":"{{Token.Base64(rsa.Exponent!)}}"}"""
+                ),
+                "p384" => p384.ExportSubjectPublicKeyInfoPem(),
+                "p384 jwk" => keys.Jwks(
+                    $$"""{"kty":"EC","crv":"P-384","x":"{{Token.Base64(ec.Q.X!)}}","y":"{{Token.Base64(ec.Q.Y!)}}"}"""
+                ),
+                "private" => keys.Rsa.ExportPkcs8PrivateKeyPem(),
+                "oct" => """{"keys":[{"kty":"oct","k":"c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldA"}]}""",
+                "garbage" => "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQ",
+                "empty" => "",
+                "json" => "{\"keys\":12}",
+                "broken pem" => keys.Pem.Replace("MII", "AAA", StringComparison.Ordinal),
+                _ => """{"keys":[{"kty":"RSA","n":"!!!","e":"AQAB"}]}""",
+            }
+        );
         await using var broker = NodeProcess.Run(("DMB_JWT_KEYS", file.Path), ("REDIS_HOST", "none"));
         Assert.Equal(2, await broker.EndAsync());
         Assert.Equal(broker.Errors, broker.Lines);
         var error = Assert.Single(broker.Errors);
-        Assert.StartsWith($"DMB_JWT_KEYS: '{file.Path}' is not accepted; it takes PEM", error, StringComparison.Ordinal);
+        Assert.StartsWith(
+            $"DMB_JWT_KEYS: '{file.Path}' is not accepted; it takes PEM",
+            error,
+            StringComparison.Ordinal
+        );
     }
 
     [Theory]
@@ -418,8 +554,12 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys) : ICla
     private static string WeakCertificate(RSA key)
     {
         var until = new DateTimeOffset(2036, 1, 1, 0, 0, 0, TimeSpan.Zero);
-        using var certificate = new System.Security.Cryptography.X509Certificates.CertificateRequest("CN=weak", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)
-            .CreateSelfSigned(until.AddYears(-20), until);
+        using var certificate = new System.Security.Cryptography.X509Certificates.CertificateRequest(
+            "CN=weak",
+            key,
+            HashAlgorithmName.SHA256,
+            RSASignaturePadding.Pkcs1
+        ).CreateSelfSigned(until.AddYears(-20), until);
         return certificate.ExportCertificatePem();
     }
 
@@ -452,19 +592,35 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys) : ICla
         return bytes;
     }
 
-    private static string Text(Random random) => new([.. Enumerable.Range(0, random.Next(60)).Select(_ => (char)random.Next(' ', '~'))]);
+    private static string Text(Random random) =>
+        new([.. Enumerable.Range(0, random.Next(60)).Select(_ => (char)random.Next(' ', '~'))]);
 
     private static string Json(Random random)
     {
         string[] names = ["sub", "exp", "nbf", "roles", "admin", "alg", "typ", "kid", "iss", "aud", "", "crit"];
         string[] values =
         [
-            "1", "-1", "1e400", "null", "true", "{}", "[]", "\"\"", "\"ann\"", "\"HS256\"", "[1,{\"a\":[null]}]", "\"\\ud800\"", "{", "9999999999999999999999", JsonSerializer.Serialize(Text(random)),
+            "1",
+            "-1",
+            "1e400",
+            "null",
+            "true",
+            "{}",
+            "[]",
+            "\"\"",
+            "\"ann\"",
+            "\"HS256\"",
+            "[1,{\"a\":[null]}]",
+            "\"\\ud800\"",
+            "{",
+            "9999999999999999999999",
+            JsonSerializer.Serialize(Text(random)),
         ];
         return $"\"{names[random.Next(names.Length)]}\":{values[random.Next(values.Length)]}";
     }
 
-    private static Task<RawAnswer> AskAsync(Node node, string token) => GuardedNode.AskWithAsync(node, "GET /rooms/everyone", token);
+    private static Task<RawAnswer> AskAsync(Node node, string token) =>
+        GuardedNode.AskWithAsync(node, "GET /rooms/everyone", token);
 
     private static async Task AcceptsAsync(Node node, string token)
     {

@@ -33,7 +33,12 @@ public sealed class BackendFailureTests : IAsyncLifetime
         var cluster = await StartAsync(Unhurried);
         var backend = await RegisterAsync(cluster, By.Http);
         TestUser[] staying = [await JoinAsync(cluster, 1, backend, "ann"), await JoinAsync(cluster, 0, backend, "bob")];
-        TestUser[] dying = [await JoinAsync(cluster, 2, backend, "ann"), await JoinAsync(cluster, 2, backend, "ann"), await JoinAsync(cluster, 2, backend, "cid")];
+        TestUser[] dying =
+        [
+            await JoinAsync(cluster, 2, backend, "ann"),
+            await JoinAsync(cluster, 2, backend, "ann"),
+            await JoinAsync(cluster, 2, backend, "cid"),
+        ];
         for (var i = 0; i < 5; i++)
         {
             await backend.ReadAsync();
@@ -45,10 +50,19 @@ public sealed class BackendFailureTests : IAsyncLifetime
 
         // The stream's comments come meanwhile.
         string[] told = [await backend.ReadAsync(), await backend.ReadAsync(), await backend.ReadAsync()];
-        Assert.Equal(dying.Select(user => user.Session).Order(), told.Select(uplink => Member(uplink, "session")).Order());
+        Assert.Equal(
+            dying.Select(user => user.Session).Order(),
+            told.Select(uplink => Member(uplink, "session")).Order()
+        );
         Assert.All(told, uplink => Assert.Equal("disconnect", Member(uplink, "type")));
-        Assert.Equal(["0"], told.Where(uplink => Member(uplink, "user") == "cid").Select(uplink => Member(uplink, "sessions")));
-        Assert.Equal(["2", "1"], told.Where(uplink => Member(uplink, "user") == "ann").Select(uplink => Member(uplink, "sessions")));
+        Assert.Equal(
+            ["0"],
+            told.Where(uplink => Member(uplink, "user") == "cid").Select(uplink => Member(uplink, "sessions"))
+        );
+        Assert.Equal(
+            ["2", "1"],
+            told.Where(uplink => Member(uplink, "user") == "ann").Select(uplink => Member(uplink, "sessions"))
+        );
 
         await ProbesAsync(cluster, 2);
         await staying[0].DisposeAsync();
@@ -63,11 +77,19 @@ public sealed class BackendFailureTests : IAsyncLifetime
     public async Task A_node_that_probes_seldom_is_not_held_to_be_dead_in_between()
     {
         await using var redis = await RedisServer.StartAsync();
-        await using var node = await NodeProcess.StartReadyAsync(("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"), ("DMB_PROBE_INTERVAL", "60"));
+        await using var node = await NodeProcess.StartReadyAsync(
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", $"{redis.Port}"),
+            ("DMB_PROBE_INTERVAL", "60")
+        );
         var alive = "dmb:node:" + await redis.CommandAsync("SMEMBERS", "dmb:nodes");
         foreach (var key in (string[])[alive, "dmb:log"])
         {
-            Assert.InRange(long.Parse(await redis.CommandAsync("PTTL", key), CultureInfo.InvariantCulture), 61_000, 180_000);
+            Assert.InRange(
+                long.Parse(await redis.CommandAsync("PTTL", key), CultureInfo.InvariantCulture),
+                61_000,
+                180_000
+            );
         }
     }
 
@@ -77,7 +99,9 @@ public sealed class BackendFailureTests : IAsyncLifetime
     [InlineData("killed, and back with nothing")]
     public async Task What_users_say_and_do_while_Redis_is_away_is_told_once_when_it_is_back(string fault)
     {
-        var redis = fault.EndsWith("data", StringComparison.Ordinal) ? await RedisServer.StartAsync("--appendonly", "yes") : await RedisServer.StartAsync();
+        var redis = fault.EndsWith("data", StringComparison.Ordinal)
+            ? await RedisServer.StartAsync("--appendonly", "yes")
+            : await RedisServer.StartAsync();
         var cluster = await Cluster.StartAsync(redis, withProxy: false);
         _started.Add(cluster);
         await cluster.ReadyAsync();
@@ -109,10 +133,20 @@ public sealed class BackendFailureTests : IAsyncLifetime
         var heard = await hearing;
         Assert.Equal(["1", "2", "3", "4", "5", "7", "\"last\""], Said(heard, ann));
         Assert.Equal(["6"], Said(heard, cid));
-        Assert.Equal([backend.Presence("disconnect", bob, 0)], heard.Where(uplink => uplink.StartsWith("{\"type\":\"disconnect\"", StringComparison.Ordinal)));
+        Assert.Equal(
+            [backend.Presence("disconnect", bob, 0)],
+            heard.Where(uplink => uplink.StartsWith("{\"type\":\"disconnect\"", StringComparison.Ordinal))
+        );
         Assert.Single(heard, backend.Presence("connect", cid, 1));
-        var stored = JsonElement.Parse(await cluster.Nodes[0].Http.GetStringAsync(new Uri(cluster.Nodes[0].Url, $"/backend/{backend.Bkid}/uplink/stored")))
-            .EnumerateArray().Select(one => one.GetProperty("uplink").GetRawText()).ToArray();
+        var stored = JsonElement
+            .Parse(
+                await cluster
+                    .Nodes[0]
+                    .Http.GetStringAsync(new Uri(cluster.Nodes[0].Url, $"/backend/{backend.Bkid}/uplink/stored"))
+            )
+            .EnumerateArray()
+            .Select(one => one.GetProperty("uplink").GetRawText())
+            .ToArray();
         Assert.Equal(["1", "2", "3", "4", "5", "7", "\"last\""], Said(stored, ann).SkipWhile(data => data == "0"));
         Assert.Equal(["6"], Said(stored, cid));
 
@@ -165,19 +199,40 @@ public sealed class BackendFailureTests : IAsyncLifetime
         cluster.Redis.Stop();
         Assert.Contains("\"down\"", await client.ReadAsync(), StringComparison.Ordinal);
 
-        Assert.Contains("\"code\":\"backplane_down\"", await client.AckAsync("dmb:disconnect", "null"), StringComparison.Ordinal);
+        Assert.Contains(
+            "\"code\":\"backplane_down\"",
+            await client.AckAsync("dmb:disconnect", "null"),
+            StringComparison.Ordinal
+        );
         Assert.Contains("\"retry\":true", await client.AckAsync("dmb:reconnect", data), StringComparison.Ordinal);
         var (status, body) = await HttpBackend.PostAsync(new Uri(node.Url, "/register/backend"), """{"name":"x"}""");
         Assert.Equal((HttpStatusCode.ServiceUnavailable, "backplane_down"), (status, Member(body, "code")));
-        (status, body) = await HttpBackend.PostAsync(new Uri(node.Url, $"/backend/{backend.Bkid}/messages"), """{"id":"m","data":1}""");
-        Assert.Equal((HttpStatusCode.Accepted, """{"type":"bk_message_ack","id":"m","ok":true,"nodes":0,"degraded":"spooled"}"""), (status, body));
+        (status, body) = await HttpBackend.PostAsync(
+            new Uri(node.Url, $"/backend/{backend.Bkid}/messages"),
+            """{"id":"m","data":1}"""
+        );
+        Assert.Equal(
+            (
+                HttpStatusCode.Accepted,
+                """{"type":"bk_message_ack","id":"m","ok":true,"nodes":0,"degraded":"spooled"}"""
+            ),
+            (status, body)
+        );
         using var stored = await node.Http.GetAsync(new Uri(node.Url, $"/backend/{backend.Bkid}/uplink/stored"));
         Assert.Equal(HttpStatusCode.ServiceUnavailable, stored.StatusCode);
-        Assert.Contains("\"code\":\"unknown_backend\"", await (await node.ConnectAsync()).AckAsync("dmb:connect", """{"service":"nodes","user":"u"}"""), StringComparison.Ordinal);
+        Assert.Contains(
+            "\"code\":\"unknown_backend\"",
+            await (await node.ConnectAsync()).AckAsync("dmb:connect", """{"service":"nodes","user":"u"}"""),
+            StringComparison.Ordinal
+        );
 
         cluster.Redis.Continue();
         await cluster.ReadyAsync();
-        Assert.EndsWith($$$"""{"bkid":"{{{backend.Bkid}}}"}}""", await client.AckAsync("dmb:disconnect", "null"), StringComparison.Ordinal);
+        Assert.EndsWith(
+            $$$"""{"bkid":"{{{backend.Bkid}}}"}}""",
+            await client.AckAsync("dmb:disconnect", "null"),
+            StringComparison.Ordinal
+        );
         Assert.Equal("", await cluster.Redis.CommandAsync("KEYS", $"*{backend.Bkid}*"));
     }
 
@@ -207,7 +262,11 @@ public sealed class BackendFailureTests : IAsyncLifetime
         var cluster = await StartAsync(Unhurried);
         var first = await RegisterAsync(cluster, By.Http);
         var bkid = first.Bkid;
-        TestBackend[] backends = [first, Started(await TestBackend.RegisterAsync(By.Socket, cluster.Nodes[1].Url, cluster.Redis, "spec", bkid))];
+        TestBackend[] backends =
+        [
+            first,
+            Started(await TestBackend.RegisterAsync(By.Socket, cluster.Nodes[1].Url, cluster.Redis, "spec", bkid)),
+        ];
         var (ann, bob) = (await JoinAsync(cluster, 1, first, "ann"), await JoinAsync(cluster, 2, first, "bob"));
         using var redis = await cluster.Redis.OpenAsync();
         using var acks = await cluster.Redis.OpenAsync();
@@ -217,10 +276,15 @@ public sealed class BackendFailureTests : IAsyncLifetime
         var halfway = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         Task[] sending =
         [
-            .. backends.Select(backend => RepeatAsync(async i => (await backend.SendAsync(i % 2 == 0 ? null : "ann", $"{i}")).Error)),
-
+            .. backends.Select(backend =>
+                RepeatAsync(async i => (await backend.SendAsync(i % 2 == 0 ? null : "ann", $"{i}")).Error)
+            ),
             // Once told, a user has left.
-            .. new[] { ann, bob }.Select(user => RepeatAsync(async i => Code(await user.SayAsync($"{i}")) is not "forbidden_publish" and var code ? code : "unknown_backend")),
+            .. new[] { ann, bob }.Select(user =>
+                RepeatAsync(async i =>
+                    Code(await user.SayAsync($"{i}")) is not "forbidden_publish" and var code ? code : "unknown_backend"
+                )
+            ),
             RepeatAsync(async i =>
             {
                 await redis.CommandAsync("PUBLISH", "dmb:" + bkid, $$"""{"id":"r{{i}}","to":"bob","data":{{i}}}""");
@@ -228,7 +292,9 @@ public sealed class BackendFailureTests : IAsyncLifetime
             }),
         ];
         await halfway.Task.WaitAsync(Node.Patience);
-        var freeing = await cluster.Nodes[0].Http.DeleteAsync(new Uri(cluster.Nodes[0].Url, "/register/backend/" + bkid));
+        var freeing = await cluster
+            .Nodes[0]
+            .Http.DeleteAsync(new Uri(cluster.Nodes[0].Url, "/register/backend/" + bkid));
         Assert.Equal(HttpStatusCode.NoContent, freeing.StatusCode);
         await Task.WhenAll(sending);
 
@@ -251,7 +317,10 @@ public sealed class BackendFailureTests : IAsyncLifetime
             }
         }
 
-        static string? Code(string ack) => JsonElement.Parse(ack).TryGetProperty("error", out var error) ? error.GetProperty("code").GetString() : null;
+        static string? Code(string ack) =>
+            JsonElement.Parse(ack).TryGetProperty("error", out var error)
+                ? error.GetProperty("code").GetString()
+                : null;
     }
 
     private static Task Stopped(RedisServer redis)
@@ -271,7 +340,11 @@ public sealed class BackendFailureTests : IAsyncLifetime
     private static string Member(string json, string name) => JsonElement.Parse(json).GetProperty(name).ToString();
 
     private static string[] Said(IEnumerable<string> uplinks, TestUser user) =>
-        [.. uplinks.Where(uplink => Member(uplink, "type") == "message" && Member(uplink, "session") == user.Session).Select(TestBackend.DataOf)];
+        [
+            .. uplinks
+                .Where(uplink => Member(uplink, "type") == "message" && Member(uplink, "session") == user.Session)
+                .Select(TestBackend.DataOf),
+        ];
 
     private static async Task BackplaneAsync(string state, params TestUser[] users)
     {
@@ -281,7 +354,9 @@ public sealed class BackendFailureTests : IAsyncLifetime
         }
     }
 
-    /// <summary>Waits until each living node has sent that many probes: what it does once a second has begun as often.</summary>
+    /// <summary>
+    /// Waits until each living node has sent that many probes: what it does once a second has begun as often.
+    /// </summary>
     private static async Task ProbesAsync(Cluster cluster, int count)
     {
         using var probes = await cluster.Redis.OpenAsync();
@@ -313,8 +388,15 @@ public sealed class BackendFailureTests : IAsyncLifetime
         var lines = new List<string>();
         foreach (var key in (string[])["sessions", "users"])
         {
-            var all = (await cluster.Redis.CommandAsync("HGETALL", $"dmb:{backend.Bkid}:{key}")).Split('\n', StringSplitOptions.RemoveEmptyEntries);
-            lines.AddRange(all.Chunk(2).Select(pair => $"{pair[0]} {pair[1]}").OrderBy(line => line[(key == "sessions" ? 32 : 0)..], StringComparer.Ordinal));
+            var all = (await cluster.Redis.CommandAsync("HGETALL", $"dmb:{backend.Bkid}:{key}")).Split(
+                '\n',
+                StringSplitOptions.RemoveEmptyEntries
+            );
+            lines.AddRange(
+                all.Chunk(2)
+                    .Select(pair => $"{pair[0]} {pair[1]}")
+                    .OrderBy(line => line[(key == "sessions" ? 32 : 0)..], StringComparer.Ordinal)
+            );
         }
 
         return [.. lines];
@@ -322,11 +404,16 @@ public sealed class BackendFailureTests : IAsyncLifetime
 
     private static async Task IsPresentAsync(Cluster cluster, TestBackend backend, params TestUser[] users)
     {
-        string[] expected = [.. users.Select(user => $"{user.Session} {user.Name}"), .. users.Select(user => user.Name + " 1")];
+        string[] expected =
+        [
+            .. users.Select(user => $"{user.Session} {user.Name}"),
+            .. users.Select(user => user.Name + " 1"),
+        ];
         Assert.Equal(expected, await PresentAsync(cluster, backend));
     }
 
-    private async Task<Cluster> StartAsync(params (string, string)[] settings) => Started(await Cluster.StartAsync(settings));
+    private async Task<Cluster> StartAsync(params (string, string)[] settings) =>
+        Started(await Cluster.StartAsync(settings));
 
     private async Task<TestBackend> RegisterAsync(Cluster cluster, By by) =>
         Started(await TestBackend.RegisterAsync(by, cluster.Nodes[0].Url, cluster.Redis, "spec"));

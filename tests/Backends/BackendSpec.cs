@@ -5,8 +5,8 @@ using Dmb.Tests.Redis;
 namespace Dmb.Tests.Backends;
 
 /// <summary>
-/// What backends and their users are promised: the same tests for each way that a backend may talk, on a node that runs alone
-/// and over nodes that share a Redis, the backend on another than its users.
+/// What backends and their users are promised: the same tests for each way that a backend may talk, on a node that runs
+/// alone and over nodes that share a Redis, the backend on another than its users.
 /// </summary>
 public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, RedisServer? redis) : IAsyncLifetime
 {
@@ -15,13 +15,21 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
     private readonly List<IAsyncDisposable> _started = [];
 
     public static TheoryData<string> Values =>
-    [
-        "null", "\"\"", "0", "[]", "{}", "-0.0", "1e400", "12345678901234567890.00",
-        """{"n":1,"n":2 , "a":[1 , {"x":null}]}""",
-        "\"\u2028\u2029\\u2028 \\u00e9\\u0041\\/ é 😀 \\ud83d\\ude00 <script>&'+\"",
-        """{"data":{"data":"}"},"id":"x","user":"y","service":"z","_in":"public","endpoint":1}""",
-        "\"\\ud800\"", """{"\udfff":"\ud800"}""",
-    ];
+        [
+            "null",
+            "\"\"",
+            "0",
+            "[]",
+            "{}",
+            "-0.0",
+            "1e400",
+            "12345678901234567890.00",
+            """{"n":1,"n":2 , "a":[1 , {"x":null}]}""",
+            "\"\u2028\u2029\\u2028 \\u00e9\\u0041\\/ é 😀 \\ud83d\\ude00 <script>&'+\"",
+            """{"data":{"data":"}"},"id":"x","user":"y","service":"z","_in":"public","endpoint":1}""",
+            "\"\\ud800\"",
+            """{"\udfff":"\ud800"}""",
+        ];
 
     private Uri First => nodes[0].Url;
 
@@ -60,7 +68,10 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
     public async Task A_bkid_keeps_its_name()
     {
         var backend = await RegisterAsync();
-        var (status, body) = await HttpBackend.PostAsync(new Uri(Last, "/register/backend"), $$"""{"name":"other","bkid":"{{backend.Bkid}}"}""");
+        var (status, body) = await HttpBackend.PostAsync(
+            new Uri(Last, "/register/backend"),
+            $$"""{"name":"other","bkid":"{{backend.Bkid}}"}"""
+        );
         Assert.Equal(HttpStatusCode.Forbidden, status);
         Assert.Contains("\"code\":\"forbidden_publish\"", body, StringComparison.Ordinal);
     }
@@ -71,9 +82,18 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
         var (backend, other) = (await RegisterAsync(), await RegisterAsync());
         TestUser[] sessions =
         [
-            await JoinAsync(backend, "ann", First), await JoinAsync(backend, "ann"), await JoinAsync(backend, "ann"), await StreamAsync(backend, "ann"),
+            await JoinAsync(backend, "ann", First),
+            await JoinAsync(backend, "ann"),
+            await JoinAsync(backend, "ann"),
+            await StreamAsync(backend, "ann"),
         ];
-        TestUser[] others = [await JoinAsync(backend, "Ann"), await StreamAsync(backend, "ann "), await JoinAsync(backend, "an"), await JoinAsync(other, "ann")];
+        TestUser[] others =
+        [
+            await JoinAsync(backend, "Ann"),
+            await StreamAsync(backend, "ann "),
+            await JoinAsync(backend, "an"),
+            await JoinAsync(other, "ann"),
+        ];
 
         Assert.Equal(Math.Min(nodes.Count, 2), await backend.TellAsync("ann", "1"));
         foreach (var session in sessions)
@@ -93,7 +113,14 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
     public async Task A_broadcast_reaches_all_users_of_its_backend_and_no_others()
     {
         var (backend, other) = (await RegisterAsync(), await RegisterAsync());
-        TestUser[] users = [.. await Task.WhenAll(nodes.SelectMany(node => (Task<TestUser>[])[JoinAsync(backend, "a", node.Url), StreamAsync(backend, "b", node.Url)]))];
+        TestUser[] users =
+        [
+            .. await Task.WhenAll(
+                nodes.SelectMany(node =>
+                    (Task<TestUser>[])[JoinAsync(backend, "a", node.Url), StreamAsync(backend, "b", node.Url)]
+                )
+            ),
+        ];
         var (stranger, both) = (await JoinAsync(other, "a"), await JoinAsync(other, "c"));
         var joined = $$"""{"service":"{{backend.Bkid}}","user":"c"}""";
         await both.Client.AckAsync("dmb:connect", joined);
@@ -148,8 +175,16 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
         Assert.Matches("""^\{"ack":\d+,"ok":true,"data":\{"id":"[0-9a-f-]{36}"}}$""", ack);
         var uplink = await backend.ReadAsync();
         var id = JsonElement.Parse(ack).GetProperty("data").GetProperty("id").GetString();
-        Assert.Contains($"\"session\":\"{user.Session}\",\"id\":\"{id}\",\"data\":{data},\"time\":\"", uplink, StringComparison.Ordinal);
-        Assert.Contains($$"""{"id":"{{id}}","uplink":{{uplink}}}""", await StoredAsync(backend), StringComparison.Ordinal);
+        Assert.Contains(
+            $"\"session\":\"{user.Session}\",\"id\":\"{id}\",\"data\":{data},\"time\":\"",
+            uplink,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            $$"""{"id":"{{id}}","uplink":{{uplink}}}""",
+            await StoredAsync(backend),
+            StringComparison.Ordinal
+        );
     }
 
     [Theory]
@@ -206,9 +241,16 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
         var backend = await RegisterAsync();
         var user = await JoinAsync(backend, "ann");
         await backend.HearsAsync("connect", user, 1);
-        Assert.Contains("\"ok\":true", await user.Client.AckAsync("dmb:connect", $$"""{"service":"{{backend.Bkid}}","user":"bob"}"""), StringComparison.Ordinal);
+        Assert.Contains(
+            "\"ok\":true",
+            await user.Client.AckAsync("dmb:connect", $$"""{"service":"{{backend.Bkid}}","user":"bob"}"""),
+            StringComparison.Ordinal
+        );
         await backend.HearsAsync("disconnect", user, 0);
-        Assert.Equal(backend.Presence("connect", user, 1).Replace("ann", "bob", StringComparison.Ordinal), await backend.ReadAsync());
+        Assert.Equal(
+            backend.Presence("connect", user, 1).Replace("ann", "bob", StringComparison.Ordinal),
+            await backend.ReadAsync()
+        );
 
         Assert.Equal(0, await backend.TellAsync("ann", "1"));
         Assert.Equal(1, await backend.TellAsync("bob", "2"));
@@ -220,7 +262,10 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
     public async Task A_thousand_messages_each_way_come_in_order_and_each_once()
     {
         var backend = await RegisterAsync();
-        var (user, other) = (await JoinAsync(backend, "u"), await StreamAsync(backend, "v", nodes[nodes.Count / 2].Url));
+        var (user, other) = (
+            await JoinAsync(backend, "u"),
+            await StreamAsync(backend, "v", nodes[nodes.Count / 2].Url)
+        );
         await backend.ReadAsync();
         await backend.ReadAsync();
 
@@ -282,14 +327,22 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
         await user.GetsAsync("dmb:connected", joined);
         await backend.HearsAsync("connect", user, 1);
 
-        Assert.EndsWith(",\"ok\":true,\"data\":{}}", await user.Client.AckAsync("dmb:disconnect", $$"""{"service":"{{backend.Bkid}}"}"""), StringComparison.Ordinal);
+        Assert.EndsWith(
+            ",\"ok\":true,\"data\":{}}",
+            await user.Client.AckAsync("dmb:disconnect", $$"""{"service":"{{backend.Bkid}}"}"""),
+            StringComparison.Ordinal
+        );
         await backend.HearsAsync("disconnect", user, 0);
         Assert.Equal(0, await backend.TellAsync("u", "1"));
         Assert.Equal(0, await backend.TellAsync(null, "2"));
         Assert.Contains("\"code\":\"forbidden_publish\"", await user.SayAsync("3"), StringComparison.Ordinal);
 
         // It is still the other's, which is now the only one.
-        Assert.Contains("\"ok\":true", await user.Client.AckAsync("dmb:message", """{"data":4}"""), StringComparison.Ordinal);
+        Assert.Contains(
+            "\"ok\":true",
+            await user.Client.AckAsync("dmb:message", """{"data":4}"""),
+            StringComparison.Ordinal
+        );
         Assert.Equal(1, await other.TellAsync("u", "5"));
         await user.GetsAsync("dmb:direct", "5");
         Assert.Equal("connect", JsonElement.Parse(await other.ReadAsync()).GetProperty("type").GetString());
@@ -300,7 +353,12 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
     public async Task When_a_backend_is_freed_its_users_are_told_and_are_out()
     {
         var (backend, other) = (await RegisterAsync(), await RegisterAsync());
-        TestUser[] users = [await JoinAsync(backend, "u", First), await JoinAsync(backend, "u"), await StreamAsync(backend, "v")];
+        TestUser[] users =
+        [
+            await JoinAsync(backend, "u", First),
+            await JoinAsync(backend, "u"),
+            await StreamAsync(backend, "v"),
+        ];
         var stays = await JoinAsync(other, "u");
         await backend.SendAsync("u", "1", "id");
         await backend.FreeAsync();
@@ -316,8 +374,18 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
 
         Assert.Contains("\"code\":\"unknown_backend\"", await users[1].SayAsync("1"), StringComparison.Ordinal);
         Assert.Contains(
-            "\"code\":\"unknown_backend\"", await users[1].Client.AckAsync("dmb:connect", $$"""{"service":"{{backend.Bkid}}","user":"u"}"""), StringComparison.Ordinal);
-        foreach (var path in (string[])[$"/events?service={backend.Bkid}&user=u", $"/backend/{backend.Bkid}/uplink", $"/backend/{backend.Bkid}/uplink/stored"])
+            "\"code\":\"unknown_backend\"",
+            await users[1].Client.AckAsync("dmb:connect", $$"""{"service":"{{backend.Bkid}}","user":"u"}"""),
+            StringComparison.Ordinal
+        );
+        foreach (
+            var path in (string[])
+                [
+                    $"/events?service={backend.Bkid}&user=u",
+                    $"/backend/{backend.Bkid}/uplink",
+                    $"/backend/{backend.Bkid}/uplink/stored",
+                ]
+        )
         {
             using var response = await nodes[0].Http.GetAsync(new Uri(Last, path));
             Assert.Equal((path, HttpStatusCode.NotFound), (path, response.StatusCode));
@@ -342,11 +410,19 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
         await user.Client.AckAsync("dmb:connect", $$"""{"service":"{{left.Bkid}}","user":"u"}""");
         Assert.Equal("dmb:connected", (await user.ReadAsync()).Event);
         await left.HearsAsync("connect", user, 1);
-        Assert.Contains("\"code\":\"bad_frame\"", await user.Client.AckAsync("dmb:message", """{"data":1}"""), StringComparison.Ordinal);
+        Assert.Contains(
+            "\"code\":\"bad_frame\"",
+            await user.Client.AckAsync("dmb:message", """{"data":1}"""),
+            StringComparison.Ordinal
+        );
 
         await freed.FreeAsync();
         await user.GetsAsync("dmb:disconnected", $$"""{"service":"{{freed.Bkid}}"}""");
-        Assert.Contains("\"ok\":true", await user.Client.AckAsync("dmb:message", """{"data":2}"""), StringComparison.Ordinal);
+        Assert.Contains(
+            "\"ok\":true",
+            await user.Client.AckAsync("dmb:message", """{"data":2}"""),
+            StringComparison.Ordinal
+        );
         await left.HearsAsync(user, "2");
     }
 
@@ -383,11 +459,16 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
         var stored = JsonElement.Parse(await StoredAsync(backend, "max=1000")).EnumerateArray().ToArray();
         Assert.Equal(252, stored.Length);
         Assert.Equal("connect", stored[0].GetProperty("uplink").GetProperty("type").GetString());
-        Assert.Equal([.. Enumerable.Range(0, 250).Select(i => $"{i}"), "\"last\""], stored.Skip(1).Select(one => one.GetProperty("uplink").GetProperty("data").GetRawText()));
-        Assert.All(stored.Skip(1), one => Assert.Equal(one.GetProperty("id").GetString(), one.GetProperty("uplink").GetProperty("id").GetString()));
+        Assert.Equal(
+            [.. Enumerable.Range(0, 250).Select(i => $"{i}"), "\"last\""],
+            stored.Skip(1).Select(one => one.GetProperty("uplink").GetProperty("data").GetRawText())
+        );
+        Assert.All(stored.Skip(1), one =>
+            Assert.Equal(one.GetProperty("id").GetString(), one.GetProperty("uplink").GetProperty("id").GetString())
+        );
 
         var read = new List<string>();
-        for (var after = ""; ;)
+        for (var after = ""; ; )
         {
             var page = JsonElement.Parse(await StoredAsync(backend, after)).EnumerateArray().ToArray();
             if (page.Length == 0)
@@ -410,7 +491,9 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
         for (var i = 0; i < 30; i++)
         {
             var user = await OpenAsync(backend, $"u{i}");
-            await user.Client.SendAsync($$$"""{"event":"dmb:connect","data":{"service":"{{{backend.Bkid}}}","user":"u{{{i}}}"}}""");
+            await user.Client.SendAsync(
+                $$$"""{"event":"dmb:connect","data":{"service":"{{{backend.Bkid}}}","user":"u{{{i}}}"}}"""
+            );
             await backend.HearsAsync("connect", user, 1);
             Assert.Equal(1, await backend.TellAsync(user.Name, $"{i}"));
             Assert.Equal("dmb:connected", (await user.ReadAsync()).Event);
@@ -432,9 +515,15 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
         });
         for (var i = 0; i < 20; i++)
         {
-            var user = i % 2 == 0 ? await JoinAsync(backend, $"u{i}", nodes[i % nodes.Count].Url) : await StreamAsync(backend, $"u{i}", nodes[i % nodes.Count].Url);
+            var user =
+                i % 2 == 0
+                    ? await JoinAsync(backend, $"u{i}", nodes[i % nodes.Count].Url)
+                    : await StreamAsync(backend, $"u{i}", nodes[i % nodes.Count].Url);
             var first = (await user.ReadAsync()).Data;
-            await user.GetsAsync("dmb:broadcast", $"{int.Parse(first, System.Globalization.CultureInfo.InvariantCulture) + 1}");
+            await user.GetsAsync(
+                "dmb:broadcast",
+                $"{int.Parse(first, System.Globalization.CultureInfo.InvariantCulture) + 1}"
+            );
         }
 
         Volatile.Write(ref isDone, true);
@@ -447,7 +536,8 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
     private async Task<TestUser> JoinAsync(TestBackend backend, string user, Uri? node = null) =>
         Started(await TestUser.JoinAsync(node ?? Last, backend.Bkid, user));
 
-    private async Task<TestUser> OpenAsync(TestBackend backend, string user) => Started(await TestUser.OpenAsync(Last, backend.Bkid, user));
+    private async Task<TestUser> OpenAsync(TestBackend backend, string user) =>
+        Started(await TestUser.OpenAsync(Last, backend.Bkid, user));
 
     private async Task<TestUser> StreamAsync(TestBackend backend, string user, Uri? node = null) =>
         Started(await TestUser.StreamAsync(node ?? Last, backend.Bkid, user));
@@ -469,11 +559,13 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
 
 /// <summary>Over HTTP, by a node that runs alone.</summary>
 public sealed class EmbeddedHttpBackendTests(EmbeddedBackplaneTests.Alone alone)
-    : BackendSpec(By.Http, [alone.Node], null), IClassFixture<EmbeddedBackplaneTests.Alone>;
+    : BackendSpec(By.Http, [alone.Node], null),
+        IClassFixture<EmbeddedBackplaneTests.Alone>;
 
 /// <summary>Over a socket, by a node that runs alone.</summary>
 public sealed class EmbeddedSocketBackendTests(EmbeddedBackplaneTests.Alone alone)
-    : BackendSpec(By.Socket, [alone.Node], null), IClassFixture<EmbeddedBackplaneTests.Alone>;
+    : BackendSpec(By.Socket, [alone.Node], null),
+        IClassFixture<EmbeddedBackplaneTests.Alone>;
 
 /// <summary>Over HTTP, by three nodes.</summary>
 [Collection(RedisLane.Name)]
@@ -481,7 +573,8 @@ public sealed class ClusterHttpBackendTests(SharedCluster shared) : BackendSpec(
 
 /// <summary>Over a socket, by three nodes.</summary>
 [Collection(RedisLane.Name)]
-public sealed class ClusterSocketBackendTests(SharedCluster shared) : BackendSpec(By.Socket, shared.Nodes, shared.Redis);
+public sealed class ClusterSocketBackendTests(SharedCluster shared)
+    : BackendSpec(By.Socket, shared.Nodes, shared.Redis);
 
 /// <summary>Over Redis itself, by three nodes.</summary>
 [Collection(RedisLane.Name)]

@@ -14,152 +14,169 @@ public abstract class BadBackendInputSpec(NodeProcess node) : IAsyncLifetime
     private TestBackend _backend = null!;
     private TestUser _user = null!;
 
-    public static TheoryData<string, string, string, string> Requests => new()
-    {
-        { "POST /register/backend", "{", "400", "bad_json" },
-        { "POST /register/backend", "[]", "400", "bad_json" },
-        { "POST /register/backend", "\"x\"", "400", "bad_json" },
-        { "POST /register/backend", "{\"name\":\"x\"} {}", "400", "bad_json" },
-        { "POST /register/backend", "", "400", "bad_name" },
-        { "POST /register/backend", """{"name":null}""", "400", "bad_name" },
-        { "POST /register/backend", """{"name":{}}""", "400", "bad_json" },
-        { "POST /register/backend", """{"name":["x"]}""", "400", "bad_json" },
-        { "POST /register/backend", """{"name":true}""", "400", "bad_json" },
-        { "POST /register/backend", """{"name":""}""", "400", "bad_name" },
-        { "POST /register/backend", """{"name":"a b"}""", "400", "bad_name" },
-        { "POST /register/backend", """{"name":"a\u0007"}""", "400", "bad_name" },
-        { "POST /register/backend", """{"name":"a\u00a0"}""", "400", "bad_name" },
-        { "POST /register/backend", $$"""{"name":"{{Long}}"}""", "400", "bad_name" },
-        { "POST /register/backend", $$"""{"name":"{{Wide}}"}""", "400", "bad_name" },
-        { "POST /register/backend", """{"name":"\ud800"}""", "400", "bad_json" },
-        { "POST /register/backend", """{"name":"x","name":7,"name":{}}""", "400", "bad_json" },
-        { "POST /register/backend", """{"\ud800":"x","nam\udfff":"x"}""", "400", "bad_name" },
-        { "POST /register/backend", """{"name":"x","bkid":"x"}""", "400", "bad_name" },
-        { "POST /register/backend", """{"name":"x","bkid":""}""", "400", "bad_name" },
-        { "POST /register/backend", """{"name":"x","bkid":42}""", "400", "bad_name" },
-        { "POST /register/backend", """{"name":"x","bkid":false}""", "400", "bad_json" },
-        { "POST /register/backend", """{"name":"x","bkid":{}}""", "400", "bad_json" },
-        { "POST /register/backend", """{"name":"x","bkid":"0123456789ABCDEF0123456789ABCDEF"}""", "400", "bad_name" },
-        { "POST /register/backend", """{"name":"x","bkid":"0123456789abcdef0123456789abcdef0"}""", "400", "bad_name" },
-        { "POST /register/backend", """{"name":"x","bkid":"0123456789abcdef0123456789abcde*"}""", "400", "bad_name" },
-        { "POST /register/backend", $$"""{"name":"x","more":{{Deep}}}""", "400", "bad_json" },
-        { "POST /register/backend", "BIG", "413", "too_big" },
-        { "POST /register", """{"event":"dmb:direct"}""", "400", "bad_name" },
-        { "POST /register", """{"event":"dmb:"}""", "400", "bad_name" },
-        { "POST /backend/BKID/messages", "", "400", "bad_json" },
-        { "POST /backend/BKID/messages", "{", "400", "bad_json" },
-        { "POST /backend/BKID/messages", "[1]", "400", "bad_json" },
-        { "POST /backend/BKID/messages", """{"to":"u"}""", "400", "bad_json" },
-        { "POST /backend/BKID/messages", """{"type":"bk_connect","data":1}""", "400", "bad_json" },
-        { "POST /backend/BKID/messages", """{"type":{},"data":1}""", "400", "bad_json" },
-        { "POST /backend/BKID/messages", """{"id":true,"data":1}""", "400", "bad_json" },
-        { "POST /backend/BKID/messages", """{"id":{},"data":1}""", "400", "bad_json" },
-        { "POST /backend/BKID/messages", """{"id":"","data":1}""", "400", "bad_name" },
-        { "POST /backend/BKID/messages", """{"id":"a\u0000","data":1}""", "400", "bad_name" },
-        { "POST /backend/BKID/messages", """{"id":"\udc00","data":1}""", "400", "bad_json" },
-        { "POST /backend/BKID/messages", $$"""{"id":"{{LongId}}","data":1}""", "400", "bad_name" },
-        { "POST /backend/BKID/messages", """{"to":{"user":"u"},"data":1}""", "400", "bad_json" },
-        { "POST /backend/BKID/messages", """{"to":["u"],"data":1}""", "400", "bad_json" },
-        { "POST /backend/BKID/messages", """{"to":true,"data":1}""", "400", "bad_json" },
-        { "POST /backend/BKID/messages", """{"to":"","data":1}""", "400", "bad_name" },
-        { "POST /backend/BKID/messages", """{"to":"u\n","data":1}""", "400", "bad_name" },
-        { "POST /backend/BKID/messages", """{"to":"\ud83d","data":1}""", "400", "bad_json" },
-        { "POST /backend/BKID/messages", $$"""{"to":"{{Long}}","data":1}""", "400", "bad_name" },
-        { "POST /backend/BKID/messages", $$"""{"to":"{{Wide}}","data":1}""", "400", "bad_name" },
-        { "POST /backend/BKID/messages", $$"""{"data":{{Deep}}}""", "400", "bad_json" },
-        { "POST /backend/BKID/messages", "BIG", "413", "too_big" },
-        { $"POST /backend/{NoBkid}/messages", """{"data":1}""", "404", "unknown_backend" },
-        { "POST /backend/0123456789ABCDEF0123456789ABCDEF/messages", """{"data":1}""", "404", "unknown_backend" },
-        { "POST /backend/x%20y/messages", """{"data":1}""", "404", "unknown_backend" },
-        { $"DELETE /register/backend/{NoBkid}", "", "404", "unknown_backend" },
-        { "DELETE /register/backend/*", "", "404", "unknown_backend" },
-        { $"GET /backend/{NoBkid}/uplink", "", "404", "unknown_backend" },
-        { $"GET /backend/{NoBkid}/uplink/stored", "", "404", "unknown_backend" },
-        { "GET /backend/BKID/uplink/stored?max=many", "", "400", "bad_json" },
-        { "GET /backend/BKID/uplink/stored?max=99999999999", "", "400", "bad_json" },
-        { $"GET /events?service={NoBkid}&user=u", "", "404", "unknown_backend" },
-        { "GET /events?service=x&user=u", "", "404", "unknown_backend" },
-        { "GET /events?service=BKID", "", "400", "bad_name" },
-        { "GET /events?service=BKID&user=", "", "400", "bad_name" },
-        { $"GET /events?service=BKID&user={Long}", "", "400", "bad_name" },
-        { "GET /events?service=BKID&user=a%07", "", "400", "bad_name" },
-        { "GET /events?service=BKID&user=u&room=a%20b", "", "400", "bad_name" },
-        { "GET /events?user=u", "", "400", "bad_name" },
-        { "GET /events?room=users%20BKID", "", "400", "bad_name" },
-        { "GET /events?room=user%20BKID%20u", "", "400", "bad_name" },
-        { "GET /events?room=uplink%20BKID", "", "400", "bad_name" },
-        { "GET /rooms/users%20BKID", "", "400", "bad_name" },
-    };
+    public static TheoryData<string, string, string, string> Requests =>
+        new()
+        {
+            { "POST /register/backend", "{", "400", "bad_json" },
+            { "POST /register/backend", "[]", "400", "bad_json" },
+            { "POST /register/backend", "\"x\"", "400", "bad_json" },
+            { "POST /register/backend", "{\"name\":\"x\"} {}", "400", "bad_json" },
+            { "POST /register/backend", "", "400", "bad_name" },
+            { "POST /register/backend", """{"name":null}""", "400", "bad_name" },
+            { "POST /register/backend", """{"name":{}}""", "400", "bad_json" },
+            { "POST /register/backend", """{"name":["x"]}""", "400", "bad_json" },
+            { "POST /register/backend", """{"name":true}""", "400", "bad_json" },
+            { "POST /register/backend", """{"name":""}""", "400", "bad_name" },
+            { "POST /register/backend", """{"name":"a b"}""", "400", "bad_name" },
+            { "POST /register/backend", """{"name":"a\u0007"}""", "400", "bad_name" },
+            { "POST /register/backend", """{"name":"a\u00a0"}""", "400", "bad_name" },
+            { "POST /register/backend", $$"""{"name":"{{Long}}"}""", "400", "bad_name" },
+            { "POST /register/backend", $$"""{"name":"{{Wide}}"}""", "400", "bad_name" },
+            { "POST /register/backend", """{"name":"\ud800"}""", "400", "bad_json" },
+            { "POST /register/backend", """{"name":"x","name":7,"name":{}}""", "400", "bad_json" },
+            { "POST /register/backend", """{"\ud800":"x","nam\udfff":"x"}""", "400", "bad_name" },
+            { "POST /register/backend", """{"name":"x","bkid":"x"}""", "400", "bad_name" },
+            { "POST /register/backend", """{"name":"x","bkid":""}""", "400", "bad_name" },
+            { "POST /register/backend", """{"name":"x","bkid":42}""", "400", "bad_name" },
+            { "POST /register/backend", """{"name":"x","bkid":false}""", "400", "bad_json" },
+            { "POST /register/backend", """{"name":"x","bkid":{}}""", "400", "bad_json" },
+            {
+                "POST /register/backend",
+                """{"name":"x","bkid":"0123456789ABCDEF0123456789ABCDEF"}""",
+                "400",
+                "bad_name"
+            },
+            {
+                "POST /register/backend",
+                """{"name":"x","bkid":"0123456789abcdef0123456789abcdef0"}""",
+                "400",
+                "bad_name"
+            },
+            {
+                "POST /register/backend",
+                """{"name":"x","bkid":"0123456789abcdef0123456789abcde*"}""",
+                "400",
+                "bad_name"
+            },
+            { "POST /register/backend", $$"""{"name":"x","more":{{Deep}}}""", "400", "bad_json" },
+            { "POST /register/backend", "BIG", "413", "too_big" },
+            { "POST /register", """{"event":"dmb:direct"}""", "400", "bad_name" },
+            { "POST /register", """{"event":"dmb:"}""", "400", "bad_name" },
+            { "POST /backend/BKID/messages", "", "400", "bad_json" },
+            { "POST /backend/BKID/messages", "{", "400", "bad_json" },
+            { "POST /backend/BKID/messages", "[1]", "400", "bad_json" },
+            { "POST /backend/BKID/messages", """{"to":"u"}""", "400", "bad_json" },
+            { "POST /backend/BKID/messages", """{"type":"bk_connect","data":1}""", "400", "bad_json" },
+            { "POST /backend/BKID/messages", """{"type":{},"data":1}""", "400", "bad_json" },
+            { "POST /backend/BKID/messages", """{"id":true,"data":1}""", "400", "bad_json" },
+            { "POST /backend/BKID/messages", """{"id":{},"data":1}""", "400", "bad_json" },
+            { "POST /backend/BKID/messages", """{"id":"","data":1}""", "400", "bad_name" },
+            { "POST /backend/BKID/messages", """{"id":"a\u0000","data":1}""", "400", "bad_name" },
+            { "POST /backend/BKID/messages", """{"id":"\udc00","data":1}""", "400", "bad_json" },
+            { "POST /backend/BKID/messages", $$"""{"id":"{{LongId}}","data":1}""", "400", "bad_name" },
+            { "POST /backend/BKID/messages", """{"to":{"user":"u"},"data":1}""", "400", "bad_json" },
+            { "POST /backend/BKID/messages", """{"to":["u"],"data":1}""", "400", "bad_json" },
+            { "POST /backend/BKID/messages", """{"to":true,"data":1}""", "400", "bad_json" },
+            { "POST /backend/BKID/messages", """{"to":"","data":1}""", "400", "bad_name" },
+            { "POST /backend/BKID/messages", """{"to":"u\n","data":1}""", "400", "bad_name" },
+            { "POST /backend/BKID/messages", """{"to":"\ud83d","data":1}""", "400", "bad_json" },
+            { "POST /backend/BKID/messages", $$"""{"to":"{{Long}}","data":1}""", "400", "bad_name" },
+            { "POST /backend/BKID/messages", $$"""{"to":"{{Wide}}","data":1}""", "400", "bad_name" },
+            { "POST /backend/BKID/messages", $$"""{"data":{{Deep}}}""", "400", "bad_json" },
+            { "POST /backend/BKID/messages", "BIG", "413", "too_big" },
+            { $"POST /backend/{NoBkid}/messages", """{"data":1}""", "404", "unknown_backend" },
+            { "POST /backend/0123456789ABCDEF0123456789ABCDEF/messages", """{"data":1}""", "404", "unknown_backend" },
+            { "POST /backend/x%20y/messages", """{"data":1}""", "404", "unknown_backend" },
+            { $"DELETE /register/backend/{NoBkid}", "", "404", "unknown_backend" },
+            { "DELETE /register/backend/*", "", "404", "unknown_backend" },
+            { $"GET /backend/{NoBkid}/uplink", "", "404", "unknown_backend" },
+            { $"GET /backend/{NoBkid}/uplink/stored", "", "404", "unknown_backend" },
+            { "GET /backend/BKID/uplink/stored?max=many", "", "400", "bad_json" },
+            { "GET /backend/BKID/uplink/stored?max=99999999999", "", "400", "bad_json" },
+            { $"GET /events?service={NoBkid}&user=u", "", "404", "unknown_backend" },
+            { "GET /events?service=x&user=u", "", "404", "unknown_backend" },
+            { "GET /events?service=BKID", "", "400", "bad_name" },
+            { "GET /events?service=BKID&user=", "", "400", "bad_name" },
+            { $"GET /events?service=BKID&user={Long}", "", "400", "bad_name" },
+            { "GET /events?service=BKID&user=a%07", "", "400", "bad_name" },
+            { "GET /events?service=BKID&user=u&room=a%20b", "", "400", "bad_name" },
+            { "GET /events?user=u", "", "400", "bad_name" },
+            { "GET /events?room=users%20BKID", "", "400", "bad_name" },
+            { "GET /events?room=user%20BKID%20u", "", "400", "bad_name" },
+            { "GET /events?room=uplink%20BKID", "", "400", "bad_name" },
+            { "GET /rooms/users%20BKID", "", "400", "bad_name" },
+        };
 
     /// <summary>Who sends, the event, its data, and the code.</summary>
-    public static TheoryData<string, string, string, string> Frames => new()
-    {
-        { "nobody", "dmb:reconnect", "null", "bad_frame" },
-        { "nobody", "dmb:reconnect", "\"x\"", "bad_frame" },
-        { "nobody", "dmb:reconnect", "[]", "bad_frame" },
-        { "nobody", "dmb:reconnect", "{}", "bad_name" },
-        { "nobody", "dmb:reconnect", """{"name":{}}""", "bad_frame" },
-        { "nobody", "dmb:reconnect", """{"name":"a b"}""", "bad_name" },
-        { "nobody", "dmb:reconnect", """{"name":"\ud800"}""", "bad_frame" },
-        { "nobody", "dmb:reconnect", """{"\ud800":"x"}""", "bad_name" },
-        { "nobody", "dmb:reconnect", """{"name":"x","bkid":"x"}""", "bad_name" },
-        { "nobody", "dmb:reconnect", """{"name":"x","bkid":{}}""", "bad_frame" },
-        { "nobody", "dmb:reconnect", """{"name":"x","bkid":"0123456789ABCDEF0123456789ABCDEF"}""", "bad_name" },
-        { "nobody", "dmb:reconnect", """{"name":"x","bkid":"BKID"}""", "forbidden_publish" },
-        { "nobody", "dmb:broadcast", """{"data":1}""", "forbidden_publish" },
-        { "nobody", "dmb:broadcast", """{"service":"BKID","bkid":"BKID","data":1}""", "forbidden_publish" },
-        { "nobody", "dmb:direct", """{"user":"u","data":1}""", "forbidden_publish" },
-        { "nobody", "dmb:message", """{"data":1}""", "bad_frame" },
-        { "nobody", "dmb:message", """{"service":"BKID","data":1}""", "forbidden_publish" },
-        { "nobody", "dmb:message", "null", "bad_frame" },
-        { "nobody", "dmb:connect", "null", "bad_frame" },
-        { "nobody", "dmb:connect", "{}", "bad_name" },
-        { "nobody", "dmb:connect", """{"service":"BKID"}""", "bad_name" },
-        { "nobody", "dmb:connect", """{"service":"BKID","user":null}""", "bad_name" },
-        { "nobody", "dmb:connect", """{"service":"BKID","user":""}""", "bad_name" },
-        { "nobody", "dmb:connect", """{"service":"BKID","user":{}}""", "bad_frame" },
-        { "nobody", "dmb:connect", """{"service":"BKID","user":["u"]}""", "bad_frame" },
-        { "nobody", "dmb:connect", """{"service":"BKID","user":"a\u0000"}""", "bad_name" },
-        { "nobody", "dmb:connect", """{"service":"BKID","user":"\ud800"}""", "bad_frame" },
-        { "nobody", "dmb:connect", $$"""{"service":"BKID","user":"{{Long}}"}""", "bad_name" },
-        { "nobody", "dmb:connect", $$"""{"service":"BKID","user":"{{Wide}}"}""", "bad_name" },
-        { "nobody", "dmb:connect", """{"user":"u"}""", "bad_frame" },
-        { "nobody", "dmb:connect", """{"service":{},"user":"u"}""", "bad_frame" },
-        { "nobody", "dmb:connect", """{"service":"","user":"u"}""", "unknown_backend" },
-        { "nobody", "dmb:connect", """{"service":"x y","user":"u"}""", "unknown_backend" },
-        { "nobody", "dmb:connect", """{"service":"events","user":"u"}""", "unknown_backend" },
-        { "nobody", "dmb:connect", $$"""{"service":"{{NoBkid}}","user":"u"}""", "unknown_backend" },
-        { "nobody", "dmb:disconnect", """{"service":{}}""", "bad_frame" },
-        { "nobody", "dmb:disconnect", """{"service":"\ud800"}""", "bad_frame" },
-        { "nobody", "dmb:uplink", """{"data":1}""", "unknown_event" },
-        { "nobody", "dmb:disconnected", """{"service":"BKID"}""", "unknown_event" },
-        { "nobody", "register", """{"event":"dmb:direct"}""", "bad_name" },
-        { "nobody", "subscribe", "\"users BKID\"", "bad_name" },
-        { "nobody", "subscribe", "[\"public\",\"user BKID u\"]", "bad_name" },
-        { "nobody", "subscribe", """{"room":"uplink BKID"}""", "bad_name" },
-        { "user", "dmb:message", "{}", "bad_frame" },
-        { "user", "dmb:message", "1", "bad_frame" },
-        { "user", "dmb:message", """{"service":{},"data":1}""", "bad_frame" },
-        { "user", "dmb:message", $$"""{"service":"{{NoBkid}}","data":1}""", "forbidden_publish" },
-        { "user", "dmb:broadcast", """{"data":1}""", "forbidden_publish" },
-        { "user", "dmb:direct", """{"user":"u","data":1}""", "forbidden_publish" },
-        { "user", "dmb:reconnect", """{"name":"x"}""", "forbidden_publish" },
-        { "user", "unsubscribe", "\"users BKID\"", "bad_name" },
-        { "backend", "dmb:connect", """{"service":"BKID","user":"u"}""", "bad_frame" },
-        { "backend", "dmb:message", """{"service":"BKID","data":1}""", "forbidden_publish" },
-        { "backend", "dmb:broadcast", "null", "bad_frame" },
-        { "backend", "dmb:broadcast", "{}", "bad_frame" },
-        { "backend", "dmb:broadcast", """{"data":1,"id":{}}""", "bad_frame" },
-        { "backend", "dmb:broadcast", """{"data":1,"id":""}""", "bad_name" },
-        { "backend", "dmb:broadcast", $$"""{"data":1,"id":"{{LongId}}"}""", "bad_name" },
-        { "backend", "dmb:direct", """{"data":1}""", "bad_frame" },
-        { "backend", "dmb:direct", """{"user":null,"data":1}""", "bad_frame" },
-        { "backend", "dmb:direct", """{"user":{},"data":1}""", "bad_frame" },
-        { "backend", "dmb:direct", """{"user":"","data":1}""", "bad_name" },
-        { "backend", "dmb:direct", $$"""{"user":"{{Long}}","data":1}""", "bad_name" },
-        { "backend", "dmb:direct", """{"user":"\ud800","data":1}""", "bad_frame" },
-        { "backend", "dmb:direct", """{"user":"u"}""", "bad_frame" },
-    };
+    public static TheoryData<string, string, string, string> Frames =>
+        new()
+        {
+            { "nobody", "dmb:reconnect", "null", "bad_frame" },
+            { "nobody", "dmb:reconnect", "\"x\"", "bad_frame" },
+            { "nobody", "dmb:reconnect", "[]", "bad_frame" },
+            { "nobody", "dmb:reconnect", "{}", "bad_name" },
+            { "nobody", "dmb:reconnect", """{"name":{}}""", "bad_frame" },
+            { "nobody", "dmb:reconnect", """{"name":"a b"}""", "bad_name" },
+            { "nobody", "dmb:reconnect", """{"name":"\ud800"}""", "bad_frame" },
+            { "nobody", "dmb:reconnect", """{"\ud800":"x"}""", "bad_name" },
+            { "nobody", "dmb:reconnect", """{"name":"x","bkid":"x"}""", "bad_name" },
+            { "nobody", "dmb:reconnect", """{"name":"x","bkid":{}}""", "bad_frame" },
+            { "nobody", "dmb:reconnect", """{"name":"x","bkid":"0123456789ABCDEF0123456789ABCDEF"}""", "bad_name" },
+            { "nobody", "dmb:reconnect", """{"name":"x","bkid":"BKID"}""", "forbidden_publish" },
+            { "nobody", "dmb:broadcast", """{"data":1}""", "forbidden_publish" },
+            { "nobody", "dmb:broadcast", """{"service":"BKID","bkid":"BKID","data":1}""", "forbidden_publish" },
+            { "nobody", "dmb:direct", """{"user":"u","data":1}""", "forbidden_publish" },
+            { "nobody", "dmb:message", """{"data":1}""", "bad_frame" },
+            { "nobody", "dmb:message", """{"service":"BKID","data":1}""", "forbidden_publish" },
+            { "nobody", "dmb:message", "null", "bad_frame" },
+            { "nobody", "dmb:connect", "null", "bad_frame" },
+            { "nobody", "dmb:connect", "{}", "bad_name" },
+            { "nobody", "dmb:connect", """{"service":"BKID"}""", "bad_name" },
+            { "nobody", "dmb:connect", """{"service":"BKID","user":null}""", "bad_name" },
+            { "nobody", "dmb:connect", """{"service":"BKID","user":""}""", "bad_name" },
+            { "nobody", "dmb:connect", """{"service":"BKID","user":{}}""", "bad_frame" },
+            { "nobody", "dmb:connect", """{"service":"BKID","user":["u"]}""", "bad_frame" },
+            { "nobody", "dmb:connect", """{"service":"BKID","user":"a\u0000"}""", "bad_name" },
+            { "nobody", "dmb:connect", """{"service":"BKID","user":"\ud800"}""", "bad_frame" },
+            { "nobody", "dmb:connect", $$"""{"service":"BKID","user":"{{Long}}"}""", "bad_name" },
+            { "nobody", "dmb:connect", $$"""{"service":"BKID","user":"{{Wide}}"}""", "bad_name" },
+            { "nobody", "dmb:connect", """{"user":"u"}""", "bad_frame" },
+            { "nobody", "dmb:connect", """{"service":{},"user":"u"}""", "bad_frame" },
+            { "nobody", "dmb:connect", """{"service":"","user":"u"}""", "unknown_backend" },
+            { "nobody", "dmb:connect", """{"service":"x y","user":"u"}""", "unknown_backend" },
+            { "nobody", "dmb:connect", """{"service":"events","user":"u"}""", "unknown_backend" },
+            { "nobody", "dmb:connect", $$"""{"service":"{{NoBkid}}","user":"u"}""", "unknown_backend" },
+            { "nobody", "dmb:disconnect", """{"service":{}}""", "bad_frame" },
+            { "nobody", "dmb:disconnect", """{"service":"\ud800"}""", "bad_frame" },
+            { "nobody", "dmb:uplink", """{"data":1}""", "unknown_event" },
+            { "nobody", "dmb:disconnected", """{"service":"BKID"}""", "unknown_event" },
+            { "nobody", "register", """{"event":"dmb:direct"}""", "bad_name" },
+            { "nobody", "subscribe", "\"users BKID\"", "bad_name" },
+            { "nobody", "subscribe", "[\"public\",\"user BKID u\"]", "bad_name" },
+            { "nobody", "subscribe", """{"room":"uplink BKID"}""", "bad_name" },
+            { "user", "dmb:message", "{}", "bad_frame" },
+            { "user", "dmb:message", "1", "bad_frame" },
+            { "user", "dmb:message", """{"service":{},"data":1}""", "bad_frame" },
+            { "user", "dmb:message", $$"""{"service":"{{NoBkid}}","data":1}""", "forbidden_publish" },
+            { "user", "dmb:broadcast", """{"data":1}""", "forbidden_publish" },
+            { "user", "dmb:direct", """{"user":"u","data":1}""", "forbidden_publish" },
+            { "user", "dmb:reconnect", """{"name":"x"}""", "forbidden_publish" },
+            { "user", "unsubscribe", "\"users BKID\"", "bad_name" },
+            { "backend", "dmb:connect", """{"service":"BKID","user":"u"}""", "bad_frame" },
+            { "backend", "dmb:message", """{"service":"BKID","data":1}""", "forbidden_publish" },
+            { "backend", "dmb:broadcast", "null", "bad_frame" },
+            { "backend", "dmb:broadcast", "{}", "bad_frame" },
+            { "backend", "dmb:broadcast", """{"data":1,"id":{}}""", "bad_frame" },
+            { "backend", "dmb:broadcast", """{"data":1,"id":""}""", "bad_name" },
+            { "backend", "dmb:broadcast", $$"""{"data":1,"id":"{{LongId}}"}""", "bad_name" },
+            { "backend", "dmb:direct", """{"data":1}""", "bad_frame" },
+            { "backend", "dmb:direct", """{"user":null,"data":1}""", "bad_frame" },
+            { "backend", "dmb:direct", """{"user":{},"data":1}""", "bad_frame" },
+            { "backend", "dmb:direct", """{"user":"","data":1}""", "bad_name" },
+            { "backend", "dmb:direct", $$"""{"user":"{{Long}}","data":1}""", "bad_name" },
+            { "backend", "dmb:direct", """{"user":"\ud800","data":1}""", "bad_frame" },
+            { "backend", "dmb:direct", """{"user":"u"}""", "bad_frame" },
+        };
 
     public async ValueTask InitializeAsync()
     {
@@ -181,16 +198,30 @@ public abstract class BadBackendInputSpec(NodeProcess node) : IAsyncLifetime
     {
         var (method, path) = (request.Split(' ')[0], Filled(request.Split(' ')[1]));
         using var message = new HttpRequestMessage(new HttpMethod(method), new Uri(node.Url, path));
-        message.Content = method == "POST" ? new StringContent(body == "BIG" ? $$"""{"data":"{{new string('x', 262_144)}}"}""" : body) : null;
+        message.Content =
+            method == "POST"
+                ? new StringContent(body == "BIG" ? $$"""{"data":"{{new string('x', 262_144)}}"}""" : body)
+                : null;
         using var response = await node.Http.SendAsync(message, HttpCompletionOption.ResponseHeadersRead);
-        Assert.Equal((status, "application/problem+json"), ($"{(int)response.StatusCode}", response.Content.Headers.ContentType?.MediaType));
-        Assert.Equal(code, JsonElement.Parse(await response.Content.ReadAsStringAsync()).GetProperty("code").GetString());
+        Assert.Equal(
+            (status, "application/problem+json"),
+            ($"{(int)response.StatusCode}", response.Content.Headers.ContentType?.MediaType)
+        );
+        Assert.Equal(
+            code,
+            JsonElement.Parse(await response.Content.ReadAsStringAsync()).GetProperty("code").GetString()
+        );
         await StillWorksAsync();
     }
 
     [Theory]
     [MemberData(nameof(Frames))]
-    public async Task A_bad_frame_is_answered_or_told_as_failed_and_the_session_goes_on(string who, string @event, string data, string code)
+    public async Task A_bad_frame_is_answered_or_told_as_failed_and_the_session_goes_on(
+        string who,
+        string @event,
+        string data,
+        string code
+    )
     {
         await using var client = await TestClient.ConnectAsync(new Uri(node.Url, "/ws"));
         await client.ReadAsync();
@@ -208,7 +239,13 @@ public abstract class BadBackendInputSpec(NodeProcess node) : IAsyncLifetime
         await client.ReadAllAsync();
         var refusal = JsonElement.Parse(await client.AckAsync(@event, Filled(data)));
         Assert.False(refusal.GetProperty("ok").GetBoolean());
-        Assert.Equal((code, false), (refusal.GetProperty("error").GetProperty("code").GetString(), refusal.GetProperty("error").GetProperty("retry").GetBoolean()));
+        Assert.Equal(
+            (code, false),
+            (
+                refusal.GetProperty("error").GetProperty("code").GetString(),
+                refusal.GetProperty("error").GetProperty("retry").GetBoolean()
+            )
+        );
         Assert.Empty(await client.ReadAllAsync());
 
         // Without an ack; who publishes what nobody registered is told nothing then.
@@ -216,7 +253,10 @@ public abstract class BadBackendInputSpec(NodeProcess node) : IAsyncLifetime
         if (code != "unknown_event")
         {
             var failed = JsonElement.Parse(await client.ReadAsync());
-            Assert.Equal(("failed", code), (failed.GetProperty("event").GetString(), failed.GetProperty("data").GetProperty("code").GetString()));
+            Assert.Equal(
+                ("failed", code),
+                (failed.GetProperty("event").GetString(), failed.GetProperty("data").GetProperty("code").GetString())
+            );
         }
 
         Assert.Empty(await client.ReadAllAsync());
@@ -299,9 +339,21 @@ public abstract class BadBackendInputSpec(NodeProcess node) : IAsyncLifetime
             }
         }
 
-        Assert.Contains("\"ok\":true", await client.AckAsync("dmb:disconnect", $$"""{"service":"{{bkids[7]}}"}"""), StringComparison.Ordinal);
-        Assert.Contains("\"ok\":true", await client.AckAsync("dmb:connect", $$"""{"service":"{{bkids[500]}}","user":"u"}"""), StringComparison.Ordinal);
-        Assert.Contains("\"ok\":true", await client.AckAsync("dmb:message", $$"""{"service":"{{bkids[500]}}","data":1}"""), StringComparison.Ordinal);
+        Assert.Contains(
+            "\"ok\":true",
+            await client.AckAsync("dmb:disconnect", $$"""{"service":"{{bkids[7]}}"}"""),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "\"ok\":true",
+            await client.AckAsync("dmb:connect", $$"""{"service":"{{bkids[500]}}","user":"u"}"""),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "\"ok\":true",
+            await client.AckAsync("dmb:message", $$"""{"service":"{{bkids[500]}}","data":1}"""),
+            StringComparison.Ordinal
+        );
         await StillWorksAsync();
     }
 
@@ -321,7 +373,8 @@ public abstract class BadBackendInputSpec(NodeProcess node) : IAsyncLifetime
 
 /// <summary>By a node that runs alone.</summary>
 public sealed class EmbeddedBadBackendInputTests(EmbeddedBackplaneTests.Alone alone)
-    : BadBackendInputSpec(alone.Node), IClassFixture<EmbeddedBackplaneTests.Alone>;
+    : BadBackendInputSpec(alone.Node),
+        IClassFixture<EmbeddedBackplaneTests.Alone>;
 
 /// <summary>By one of three nodes.</summary>
 [Collection(RedisLane.Name)]

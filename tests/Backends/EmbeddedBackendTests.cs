@@ -3,15 +3,23 @@ using System.Text.Json;
 
 namespace Dmb.Tests.Backends;
 
-/// <summary>What a node that runs alone keeps of backends, and for how long, with a clock that the test moves.</summary>
+/// <summary>
+/// What a node that runs alone keeps of backends, and for how long, with a clock that the test moves.
+/// </summary>
 public sealed class EmbeddedBackendTests : IAsyncLifetime
 {
     private static readonly TimeSpan Life = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan Moment = TimeSpan.FromMilliseconds(1);
     private Node _node = null!;
 
-    public async ValueTask InitializeAsync() => _node = await Node.StartAsync(
-        ("BackendTtl", "60"), ("UplinkMessages", "3"), ("MaxBackends", "2"), ("SilentTimeout", "7200"), ("PingInterval", "3600"));
+    public async ValueTask InitializeAsync() =>
+        _node = await Node.StartAsync(
+            ("BackendTtl", "60"),
+            ("UplinkMessages", "3"),
+            ("MaxBackends", "2"),
+            ("SilentTimeout", "7200"),
+            ("PingInterval", "3600")
+        );
 
     public ValueTask DisposeAsync() => _node.DisposeAsync();
 
@@ -19,17 +27,19 @@ public sealed class EmbeddedBackendTests : IAsyncLifetime
     public async Task A_registration_lives_for_its_time_after_its_last_use_and_no_longer()
     {
         var bkid = await RegisterAsync();
-        foreach (var use in (Func<Task>[])
-        [
-            () => SendAsync(bkid),
-            () => RegisterAsync(bkid),
-            () => _node.Http.GetAsync(new Uri($"/backend/{bkid}/uplink/stored", UriKind.Relative)),
-            async () =>
-            {
-                await using var user = await TestUser.JoinAsync(_node.Url, bkid, "u");
-                await user.Client.AckAsync("dmb:disconnect", "null");
-            },
-        ])
+        foreach (
+            var use in (Func<Task>[])
+                [
+                    () => SendAsync(bkid),
+                    () => RegisterAsync(bkid),
+                    () => _node.Http.GetAsync(new Uri($"/backend/{bkid}/uplink/stored", UriKind.Relative)),
+                    async () =>
+                    {
+                        await using var user = await TestUser.JoinAsync(_node.Url, bkid, "u");
+                        await user.Client.AckAsync("dmb:disconnect", "null");
+                    },
+                ]
+        )
         {
             _node.Time.Advance(Life - Moment);
             await use();
@@ -42,7 +52,10 @@ public sealed class EmbeddedBackendTests : IAsyncLifetime
 
         // It may come back, also under another name, as one that nobody knew.
         Assert.Equal(bkid, await RegisterAsync(bkid, "another"));
-        Assert.Equal("[]", await _node.Http.GetStringAsync(new Uri($"/backend/{bkid}/uplink/stored", UriKind.Relative)));
+        Assert.Equal(
+            "[]",
+            await _node.Http.GetStringAsync(new Uri($"/backend/{bkid}/uplink/stored", UriKind.Relative))
+        );
     }
 
     [Fact]
@@ -65,8 +78,13 @@ public sealed class EmbeddedBackendTests : IAsyncLifetime
             await user.SayAsync($"{i}");
         }
 
-        var stored = JsonElement.Parse(await _node.Http.GetStringAsync(new Uri($"/backend/{bkid}/uplink/stored?after=long-gone", UriKind.Relative)));
-        Assert.Equal([2, 3, 4], stored.EnumerateArray().Select(one => one.GetProperty("uplink").GetProperty("data").GetInt32()));
+        var stored = JsonElement.Parse(
+            await _node.Http.GetStringAsync(new Uri($"/backend/{bkid}/uplink/stored?after=long-gone", UriKind.Relative))
+        );
+        Assert.Equal(
+            [2, 3, 4],
+            stored.EnumerateArray().Select(one => one.GetProperty("uplink").GetProperty("data").GetInt32())
+        );
     }
 
     [Fact]
@@ -74,7 +92,10 @@ public sealed class EmbeddedBackendTests : IAsyncLifetime
     {
         var (first, _) = (await RegisterAsync(), await RegisterAsync());
         var (status, body) = await HttpBackend.PostAsync(new Uri(_node.Url, "/register/backend"), """{"name":"x"}""");
-        Assert.Equal((HttpStatusCode.ServiceUnavailable, "rate_limited"), (status, JsonElement.Parse(body).GetProperty("code").GetString()));
+        Assert.Equal(
+            (HttpStatusCode.ServiceUnavailable, "rate_limited"),
+            (status, JsonElement.Parse(body).GetProperty("code").GetString())
+        );
         Assert.Equal(first, await RegisterAsync(first));
 
         _node.Time.Advance(Life);
@@ -102,7 +123,10 @@ public sealed class EmbeddedBackendTests : IAsyncLifetime
 
         async Task<string> AskAsync()
         {
-            var (status, body) = await HttpBackend.PostAsync(new Uri(_node.Url, $"/backend/{bkid}/messages"), """{"id":"m1","data":1}""");
+            var (status, body) = await HttpBackend.PostAsync(
+                new Uri(_node.Url, $"/backend/{bkid}/messages"),
+                """{"id":"m1","data":1}"""
+            );
             Assert.Equal(HttpStatusCode.OK, status);
             return body;
         }
@@ -111,7 +135,9 @@ public sealed class EmbeddedBackendTests : IAsyncLifetime
     private async Task<string> RegisterAsync(string? bkid = null, string name = "x")
     {
         var (status, body) = await HttpBackend.PostAsync(
-            new Uri(_node.Url, "/register/backend"), $$"""{"name":"{{name}}"{{(bkid is null ? "" : $",\"bkid\":\"{bkid}\"")}}}""");
+            new Uri(_node.Url, "/register/backend"),
+            $$"""{"name":"{{name}}"{{(bkid is null ? "" : $",\"bkid\":\"{bkid}\"")}}}"""
+        );
         Assert.Equal(HttpStatusCode.Created, status);
         var own = JsonElement.Parse(body).GetProperty("bkid").GetString()!;
         Assert.Equal($$"""{"bkid":"{{own}}","channel":"dmb:{{own}}","uplink":"dmb:uplink","ttl_s":60}""", body);

@@ -26,12 +26,19 @@ public abstract class TestBackend(string bkid) : IAsyncDisposable
     /// <param name="redis">The cluster's Redis, or null when there is none.</param>
     /// <param name="name">Its name.</param>
     /// <param name="bkid">Who it was before, or null for a new one.</param>
-    public static async Task<TestBackend> RegisterAsync(By by, Uri node, RedisServer? redis, string name, string? bkid = null) => by switch
-    {
-        By.Http => await HttpBackend.RegisterAsync(node, name, bkid),
-        By.Socket => await SocketBackend.RegisterAsync(node, name, bkid),
-        _ => await RedisBackend.RegisterAsync(redis!, name, bkid),
-    };
+    public static async Task<TestBackend> RegisterAsync(
+        By by,
+        Uri node,
+        RedisServer? redis,
+        string name,
+        string? bkid = null
+    ) =>
+        by switch
+        {
+            By.Http => await HttpBackend.RegisterAsync(node, name, bkid),
+            By.Socket => await SocketBackend.RegisterAsync(node, name, bkid),
+            _ => await RedisBackend.RegisterAsync(redis!, name, bkid),
+        };
 
     /// <summary>Sends to one user, or to all, and gives the ack.</summary>
     public abstract Task<Ack> SendAsync(string? user, string data, string? id = null);
@@ -60,17 +67,22 @@ public abstract class TestBackend(string bkid) : IAsyncDisposable
     public async Task HearsAsync(TestUser user, string data)
     {
         var uplink = await ReadAsync();
-        var start = $$"""{"type":"message","bkid":"{{Bkid}}","user":{{Quote(user.Name)}},"session":"{{user.Session}}","id":""";
+        var start =
+            $$"""{"type":"message","bkid":"{{Bkid}}","user":{{Quote(user.Name)}},"session":"{{user.Session}}","id":""";
         Assert.StartsWith(start, uplink, StringComparison.Ordinal);
         Assert.Matches(
-            """^"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}","data":.*,"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"}$""", uplink[start.Length..]);
+            """^"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}","data":.*,"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"}$""",
+            uplink[start.Length..]
+        );
         Assert.Equal(data, DataOf(uplink));
     }
 
     /// <summary>The data in what a user said, as it came.</summary>
     public static string DataOf(string uplink) => JsonElement.Parse(uplink).GetProperty("data").GetRawText();
 
-    /// <summary>Sends with an id of its own and checks that all went well; gives on how many nodes somebody got it.</summary>
+    /// <summary>
+    /// Sends with an id of its own and checks that all went well; gives on how many nodes somebody got it.
+    /// </summary>
     public async Task<int> TellAsync(string? user, string data)
     {
         var ack = await SendAsync(user, data, $"tell-{_id++}");
@@ -93,7 +105,8 @@ public abstract class TestBackend(string bkid) : IAsyncDisposable
     private protected static Ack Read(string json)
     {
         var ack = JsonElement.Parse(json);
-        return ack.TryGetProperty("error", out var error) ? new Ack(0, false, error.GetProperty("code").GetString())
+        return ack.TryGetProperty("error", out var error)
+            ? new Ack(0, false, error.GetProperty("code").GetString())
             : new Ack(ack.GetProperty("nodes").GetInt32(), ack.TryGetProperty("duplicate", out _));
     }
 }
@@ -112,7 +125,10 @@ internal sealed class HttpBackend : TestBackend
 
     public static async Task<HttpBackend> RegisterAsync(Uri node, string name, string? bkid)
     {
-        var (status, body) = await PostAsync(new Uri(node, "/register/backend"), $$"""{"name":"{{name}}","bkid":{{OrNull(bkid)}}}""");
+        var (status, body) = await PostAsync(
+            new Uri(node, "/register/backend"),
+            $$"""{"name":"{{name}}","bkid":{{OrNull(bkid)}}}"""
+        );
         Assert.Equal((HttpStatusCode.Created, ""), (status, status == HttpStatusCode.Created ? "" : body));
         var own = JsonElement.Parse(body).GetProperty("bkid").GetString()!;
         var uplink = await EventReader.OpenAsync(Http, new Uri(node, $"/backend/{own}/uplink"));
@@ -129,8 +145,13 @@ internal sealed class HttpBackend : TestBackend
 
     public override async Task<Ack> SendAsync(string? user, string data, string? id = null)
     {
-        var (status, body) = await PostAsync(new Uri(_node, $"/backend/{Bkid}/messages"), $$"""{"data":{{data}}{{To(user, "to")}}{{WithId(id)}}}""");
-        return status == HttpStatusCode.OK ? Read(body) : new Ack(0, false, JsonElement.Parse(body).GetProperty("code").GetString());
+        var (status, body) = await PostAsync(
+            new Uri(_node, $"/backend/{Bkid}/messages"),
+            $$"""{"data":{{data}}{{To(user, "to")}}{{WithId(id)}}}"""
+        );
+        return status == HttpStatusCode.OK
+            ? Read(body)
+            : new Ack(0, false, JsonElement.Parse(body).GetProperty("code").GetString());
     }
 
     public override async Task<string> ReadAsync()
@@ -139,8 +160,7 @@ internal sealed class HttpBackend : TestBackend
         do
         {
             message = await _uplink.ReadAsync();
-        }
-        while (message.StartsWith(':'));
+        } while (message.StartsWith(':'));
 
         var lines = message.Split('\n');
         Assert.Equal("event: dmb:uplink", lines[0]);
@@ -180,7 +200,10 @@ internal sealed class SocketBackend : TestBackend
 
     public override async Task<Ack> SendAsync(string? user, string data, string? id = null)
     {
-        var ack = await _client.AckAsync(user is null ? "dmb:broadcast" : "dmb:direct", $$"""{"data":{{data}}{{To(user, "user")}}{{WithId(id)}}}""");
+        var ack = await _client.AckAsync(
+            user is null ? "dmb:broadcast" : "dmb:direct",
+            $$"""{"data":{{data}}{{To(user, "user")}}{{WithId(id)}}}"""
+        );
         return Read(JsonElement.Parse(ack).TryGetProperty("data", out var done) ? done.GetRawText() : ack);
     }
 
@@ -190,8 +213,7 @@ internal sealed class SocketBackend : TestBackend
         do
         {
             frame = await _client.ReadAsync();
-        }
-        while (frame.StartsWith("""{"event":"backplane",""", StringComparison.Ordinal));
+        } while (frame.StartsWith("""{"event":"backplane",""", StringComparison.Ordinal));
 
         const string Start = """{"event":"dmb:uplink","data":""";
         Assert.StartsWith(Start, frame, StringComparison.Ordinal);
@@ -219,7 +241,11 @@ internal sealed class RedisBackend : TestBackend
         await uplink.SubscribeAsync("dmb:uplink");
         var inbox = "inbox:" + Guid.NewGuid();
         await acks.SubscribeAsync(inbox);
-        await commands.CommandAsync("PUBLISH", "dmb:register", $$"""{"type":"bk_connect","name":"{{name}}","reply_to":"{{inbox}}","bkid":{{OrNull(bkid)}}}""");
+        await commands.CommandAsync(
+            "PUBLISH",
+            "dmb:register",
+            $$"""{"type":"bk_connect","name":"{{name}}","reply_to":"{{inbox}}","bkid":{{OrNull(bkid)}}}"""
+        );
         var (_, ack) = await acks.ReadMessageAsync();
         Assert.Contains("\"ok\":true", ack, StringComparison.Ordinal);
         var own = JsonElement.Parse(ack).GetProperty("bkid").GetString()!;
@@ -229,7 +255,11 @@ internal sealed class RedisBackend : TestBackend
 
     public override async Task<Ack> SendAsync(string? user, string data, string? id = null)
     {
-        await _commands.CommandAsync("PUBLISH", "dmb:" + Bkid, $$"""{"type":"bk_message"{{WithId(id)}}{{To(user, "to")}},"data":{{data}}}""");
+        await _commands.CommandAsync(
+            "PUBLISH",
+            "dmb:" + Bkid,
+            $$"""{"type":"bk_message"{{WithId(id)}}{{To(user, "to")}},"data":{{data}}}"""
+        );
         return Read((await _acks.ReadMessageAsync()).Body);
     }
 
@@ -249,7 +279,10 @@ internal sealed class RedisBackend : TestBackend
     public override async Task FreeAsync()
     {
         await _commands.CommandAsync("PUBLISH", "dmb:register", $$"""{"type":"bk_disconnect","bkid":"{{Bkid}}"}""");
-        Assert.Equal($$"""{"type":"bk_disconnect_ack","bkid":"{{Bkid}}","ok":true}""", (await _acks.ReadMessageAsync()).Body);
+        Assert.Equal(
+            $$"""{"type":"bk_disconnect_ack","bkid":"{{Bkid}}","ok":true}""",
+            (await _acks.ReadMessageAsync()).Body
+        );
     }
 
     protected override ValueTask EndAsync()

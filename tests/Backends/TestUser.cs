@@ -27,7 +27,11 @@ public sealed class TestUser : IAsyncDisposable
     {
         var user = await OpenAsync(node, bkid, name);
         var data = $$"""{"service":"{{bkid}}","user":{{TestBackend.Quote(name)}}}""";
-        Assert.EndsWith($$""","ok":true,"data":{{data}}}""", await user.Client.AckAsync("dmb:connect", data), StringComparison.Ordinal);
+        Assert.EndsWith(
+            $$""","ok":true,"data":{{data}}}""",
+            await user.Client.AckAsync("dmb:connect", data),
+            StringComparison.Ordinal
+        );
         await user.GetsAsync("dmb:connected", data);
         return user;
     }
@@ -43,7 +47,10 @@ public sealed class TestUser : IAsyncDisposable
     /// <summary>Joins as a stream of events. All that was said about it has been read.</summary>
     public static async Task<TestUser> StreamAsync(Uri node, string bkid, string name)
     {
-        var stream = await EventReader.OpenAsync(Http, new Uri(node, $"/events?service={bkid}&user={Uri.EscapeDataString(name)}"));
+        var stream = await EventReader.OpenAsync(
+            Http,
+            new Uri(node, $"/events?service={bkid}&user={Uri.EscapeDataString(name)}")
+        );
         var user = new TestUser(bkid, name, "", stream, null);
         await user.GetsAsync("dmb:connected", $$"""{"service":"{{bkid}}","user":{{TestBackend.Quote(name)}}}""");
         return user;
@@ -66,7 +73,8 @@ public sealed class TestUser : IAsyncDisposable
     }
 
     /// <summary>Says something to its backend, and gives the ack.</summary>
-    public Task<string> SayAsync(string data) => Client.AckAsync("dmb:message", $$"""{"service":"{{Bkid}}","data":{{data}}}""");
+    public Task<string> SayAsync(string data) =>
+        Client.AckAsync("dmb:message", $$"""{"service":"{{Bkid}}","data":{{data}}}""");
 
     public async ValueTask DisposeAsync()
     {
@@ -79,7 +87,10 @@ public sealed class TestUser : IAsyncDisposable
 
     private static (string Event, string Data) Split(string frame)
     {
-        var (name, start) = (JsonElement.Parse(frame).GetProperty("event").GetString()!, frame.IndexOf(",\"data\":", StringComparison.Ordinal) + 8);
+        var (name, start) = (
+            JsonElement.Parse(frame).GetProperty("event").GetString()!,
+            frame.IndexOf(",\"data\":", StringComparison.Ordinal) + 8
+        );
         var end = frame.LastIndexOf(",\"id\":\"", StringComparison.Ordinal);
         return (name, frame[start..(name is "dmb:direct" or "dmb:broadcast" ? end : frame.Length - 1)]);
     }

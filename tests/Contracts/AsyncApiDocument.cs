@@ -25,19 +25,29 @@ internal sealed class AsyncApiDocument
 
     public IReadOnlyList<JToken> Examples(string schema) => [.. Schemas[schema]!["examples"] ?? new JArray()];
 
-    /// <summary>The names of the schemas that these messages, or references to messages, have as their payload.</summary>
+    /// <summary>
+    /// The names of the schemas that these messages, or references to messages, have as their payload.
+    /// </summary>
     public IEnumerable<string> Payloads(IEnumerable<JToken> messages) =>
         messages.Select(m => Resolve(m)["payload"]!["$ref"]!.ToString().Split('/')[^1]).Distinct();
 
-    /// <summary>The messages that operations of the broker receive, or send, on these channels, by the path from an operation to them.</summary>
+    /// <summary>
+    /// The messages that operations of the broker receive, or send, on these channels, by the path from an operation to
+    /// them.
+    /// </summary>
     public IEnumerable<JToken> Messages(Func<string, bool> channel, string action, string path) =>
-        Root["operations"]!.Children<JProperty>().Select(o => o.Value)
+        Root["operations"]!
+            .Children<JProperty>()
+            .Select(o => o.Value)
             .Where(o => (string?)o["action"] == action && channel(((string)o["channel"]!["$ref"]!).Split('/')[^1]))
             .SelectMany(o => o.SelectTokens(path));
 
     /// <summary>What a reference leads to, or null.</summary>
     public JToken? Follow(JToken reference) =>
-        ((string)reference!).TrimStart('#', '/').Split('/').Aggregate<string, JToken?>(Root, (at, member) => at?[member]);
+        ((string)reference!)
+            .TrimStart('#', '/')
+            .Split('/')
+            .Aggregate<string, JToken?>(Root, (at, member) => at?[member]);
 
     /// <summary>What a JSON text breaks of a schema; empty when it is valid.</summary>
     public IList<string> Errors(string schema, string json) => Errors(schema, Parse(json));

@@ -8,7 +8,8 @@ using Newtonsoft.Json.Linq;
 namespace Dmb.Tests.Contracts;
 
 /// <summary>
-/// asyncapi.yaml says what <c>/ws</c> really does. The schema library checks 1,000 values an hour in one process: each check counts.
+/// asyncapi.yaml says what <c>/ws</c> really does. The schema library checks 1,000 values an hour in one process: each
+/// check counts.
 /// </summary>
 public sealed class AsyncApiTests
 {
@@ -16,7 +17,8 @@ public sealed class AsyncApiTests
 
     public static TheoryData<string> Schemas => [.. Document.Schemas.Properties().Select(s => s.Name)];
 
-    public static TheoryData<string> Frames => [.. Document.Payloads(Document.Root.SelectTokens("$.channels.ws.messages.*"))];
+    public static TheoryData<string> Frames =>
+        [.. Document.Payloads(Document.Root.SelectTokens("$.channels.ws.messages.*"))];
 
     [Theory]
     [MemberData(nameof(Schemas))]
@@ -68,7 +70,10 @@ public sealed class AsyncApiTests
     [InlineData("unsubscribe", """{"event":"leave","data":["a b"]}""")]
     [InlineData("register", """{"event":"register","data":{"event":"a b"}}""")]
     [InlineData("publish", """{"event":".call"}""")]
-    [InlineData("welcome", """{"event":"welcome","data":{"id":"1","name":"dmb","version":"0.1.0","public":false,"limits":{}}}""")]
+    [InlineData(
+        "welcome",
+        """{"event":"welcome","data":{"id":"1","name":"dmb","version":"0.1.0","public":false,"limits":{}}}"""
+    )]
     [InlineData("message", """{"event":"call","data":{},"id":7}""")]
     [InlineData("shouted", """{"event":"shouted","data":{"data":1},"id":"1"}""")]
     [InlineData("joined", """{"event":"joined","data":["support"]}""")]
@@ -80,7 +85,10 @@ public sealed class AsyncApiTests
     [InlineData("ack_error", """{"ack":1,"ok":false,"error":{"code":"bad_name","message":"x"}}""")]
     [InlineData("failed", """{"event":"failed","data":{"code":"bad_name","message":"x"}}""")]
     [InlineData("dmb_connect", """{"event":"dmb:connect","data":{"service":"billing","user":"user-42"}}""")]
-    [InlineData("dmb_connect", """{"event":"dmb:connect","data":{"service":"0123456789abcdef0123456789abcdef","user":null}}""")]
+    [InlineData(
+        "dmb_connect",
+        """{"event":"dmb:connect","data":{"service":"0123456789abcdef0123456789abcdef","user":null}}"""
+    )]
     [InlineData("dmb_message", """{"event":"dmb:message","data":{"service":"0123456789abcdef0123456789abcdef"}}""")]
     [InlineData("dmb_reconnect", """{"event":"dmb:reconnect","data":{"name":"two words"}}""")]
     [InlineData("dmb_direct", """{"event":"dmb:direct","data":{"data":1}}""")]
@@ -99,7 +107,9 @@ public sealed class AsyncApiTests
     [Fact]
     public void Every_error_code_of_the_broker_is_in_the_schema()
     {
-        var codes = typeof(ErrorCode).GetFields(BindingFlags.Public | BindingFlags.Static).Select(f => (string)f.GetValue(null)!);
+        var codes = typeof(ErrorCode)
+            .GetFields(BindingFlags.Public | BindingFlags.Static)
+            .Select(f => (string)f.GetValue(null)!);
 
         Assert.All(codes, code => Assert.Empty(Document.Errors("error_code", new JValue(code))));
     }
@@ -115,7 +125,10 @@ public sealed class AsyncApiTests
             var frame = (JObject)AsyncApiDocument.Parse(text);
             var kind = KindOf(frame);
             seen.Add(kind);
-            Assert.True(Document.Errors(kind, frame) is [], $"{text}\n{string.Join('\n', Document.Errors(kind, frame))}");
+            Assert.True(
+                Document.Errors(kind, frame) is [],
+                $"{text}\n{string.Join('\n', Document.Errors(kind, frame))}"
+            );
             Document.AssertOrder(frame, kind);
         }
 
@@ -142,7 +155,12 @@ public sealed class AsyncApiTests
             }
         }
 
-        Assert.Equal(SentFrames().Where(kind => Document.Schemas[kind]!.SelectToken("properties.traceparent") is not null).Order(StringComparer.Ordinal), seen);
+        Assert.Equal(
+            SentFrames()
+                .Where(kind => Document.Schemas[kind]!.SelectToken("properties.traceparent") is not null)
+                .Order(StringComparer.Ordinal),
+            seen
+        );
     }
 
     [Fact]
@@ -153,7 +171,13 @@ public sealed class AsyncApiTests
         await using var user = await node.ConnectAsync();
 
         var bkid = await AnswerAsync(backend, "dmb:reconnect", """{"name":"billing"}""", "ack_backend", "bkid");
-        await AnswerAsync(user, "dmb:connect", $$"""{"service":"{{bkid}}","user":"user-42"}""", "ack_joined", "service");
+        await AnswerAsync(
+            user,
+            "dmb:connect",
+            $$"""{"service":"{{bkid}}","user":"user-42"}""",
+            "ack_joined",
+            "service"
+        );
         await AnswerAsync(user, "dmb:message", """{"data":1}""", "ack_published", "id");
         await AnswerAsync(backend, "dmb:broadcast", """{"data":1}""", "ack_sent", "id");
         await AnswerAsync(backend, "dmb:direct", """{"user":"user-42","data":1}""", "ack_sent", "id");
@@ -162,7 +186,13 @@ public sealed class AsyncApiTests
     }
 
     /// <summary>Checks the data of an ack, and gives a member of it.</summary>
-    private static async Task<string?> AnswerAsync(TestClient client, string @event, string data, string schema, string member = "")
+    private static async Task<string?> AnswerAsync(
+        TestClient client,
+        string @event,
+        string data,
+        string schema,
+        string member = ""
+    )
     {
         var answer = AsyncApiDocument.Parse(await client.AckAsync(@event, data))["data"]!;
         Assert.Empty(Document.Errors(schema, answer));
@@ -173,7 +203,9 @@ public sealed class AsyncApiTests
     private static async Task<TestClient> ListenAsync(Uri url)
     {
         var listener = await TestClient.ConnectAsync(url);
-        await listener.SendAsync("""{"event":"subscribe","data":["calls","internal","everyone","traces","endpoint:1234"]}""");
+        await listener.SendAsync(
+            """{"event":"subscribe","data":["calls","internal","everyone","traces","endpoint:1234"]}"""
+        );
         await listener.AckAsync("ping", "1");
         return listener;
     }
@@ -227,7 +259,9 @@ public sealed class AsyncApiTests
 
         await using var listener = await ListenAsync(url);
         var answers = await AnswersAsync(url);
-        Assert.DoesNotContain(answers, text => KindOf((JObject)AsyncApiDocument.Parse(text)) is "ack_error" or "failed");
+        Assert.DoesNotContain(answers, text =>
+            KindOf((JObject)AsyncApiDocument.Parse(text)) is "ack_error" or "failed"
+        );
         sent.AddRange(answers);
 
         await listener.SendAsync("""{"event":"no_such_event","ack":"refused"}""");
@@ -304,5 +338,6 @@ public sealed class AsyncApiTests
     private static IEnumerable<string> SentFrames() =>
         Document.Payloads([.. Messages("send", "messages[*]"), .. Messages("receive", "reply.messages[*]")]);
 
-    private static IEnumerable<JToken> Messages(string action, string path) => Document.Messages(channel => channel == "ws", action, path);
+    private static IEnumerable<JToken> Messages(string action, string path) =>
+        Document.Messages(channel => channel == "ws", action, path);
 }

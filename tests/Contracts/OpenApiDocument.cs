@@ -23,10 +23,14 @@ internal static class OpenApiDocument
         {
             host.UseSetting("Dmb:Port", "0");
             host.UseSetting("Dmb:RedisHost", "none");
-            host.ConfigureTestServices(services => services
-                .ConfigureHttpJsonOptions(json => json.SerializerOptions.PropertyNamingPolicy = ApiJson.Wire.Options.PropertyNamingPolicy)
-                .AddEndpointsApiExplorer()
-                .AddSwaggerGen(Describe));
+            host.ConfigureTestServices(services =>
+                services
+                    .ConfigureHttpJsonOptions(json =>
+                        json.SerializerOptions.PropertyNamingPolicy = ApiJson.Wire.Options.PropertyNamingPolicy
+                    )
+                    .AddEndpointsApiExplorer()
+                    .AddSwaggerGen(Describe)
+            );
         });
         app.UseKestrel(0);
         app.StartServer();
@@ -38,34 +42,50 @@ internal static class OpenApiDocument
 
     private static void Describe(SwaggerGenOptions options)
     {
-        options.SwaggerDoc("v1", new OpenApiInfo
-        {
-            Title = "DMB, the Duplex Message Broker",
-            Version = BuildInfo.Version,
-            Description = "Push events over HTTP; sockets and streams in their rooms get them. /ws and the Redis channels are described in /asyncapi.yaml.",
-        });
+        options.SwaggerDoc(
+            "v1",
+            new OpenApiInfo
+            {
+                Title = "DMB, the Duplex Message Broker",
+                Version = BuildInfo.Version,
+                Description =
+                    "Push events over HTTP; sockets and streams in their rooms get them. /ws and the Redis channels "
+                    + "are described in /asyncapi.yaml.",
+            }
+        );
         options.SupportNonNullableReferenceTypes();
         options.MapType<JsonNode>(() => new OpenApiSchema { Type = JsonSchemaType.String | JsonSchemaType.Number });
         options.IncludeXmlComments(typeof(Program).Assembly);
-        options.AddSecurityDefinition("bearer", new OpenApiSecurityScheme
-        {
-            Type = SecuritySchemeType.Http,
-            Scheme = "bearer",
-            Description = "A host's key, or a user's token (JWT). Where the node has neither keys nor tokens, nobody is asked.",
-        });
-        options.AddSecurityDefinition("key", new OpenApiSecurityScheme
-        {
-            Type = SecuritySchemeType.ApiKey,
-            In = ParameterLocation.Header,
-            Name = "X-Api-Key",
-            Description = "A host's key.",
-        });
-        options.AddSecurityDefinition("basic", new OpenApiSecurityScheme
-        {
-            Type = SecuritySchemeType.Http,
-            Scheme = "basic",
-            Description = "The name and the secret of a host's key.",
-        });
+        options.AddSecurityDefinition(
+            "bearer",
+            new OpenApiSecurityScheme
+            {
+                Type = SecuritySchemeType.Http,
+                Scheme = "bearer",
+                Description =
+                    "A host's key, or a user's token (JWT). Where the node has neither keys nor tokens, nobody is "
+                    + "asked.",
+            }
+        );
+        options.AddSecurityDefinition(
+            "key",
+            new OpenApiSecurityScheme
+            {
+                Type = SecuritySchemeType.ApiKey,
+                In = ParameterLocation.Header,
+                Name = "X-Api-Key",
+                Description = "A host's key.",
+            }
+        );
+        options.AddSecurityDefinition(
+            "basic",
+            new OpenApiSecurityScheme
+            {
+                Type = SecuritySchemeType.Http,
+                Scheme = "basic",
+                Description = "The name and the secret of a host's key.",
+            }
+        );
         options.OperationFilter<Operation>();
         options.SchemaFilter<RequiredMembers>();
     }
@@ -83,21 +103,31 @@ internal static class OpenApiDocument
 
             foreach (var query in metadata.OfType<QueryParameter>())
             {
-                if (operation.Parameters?.OfType<OpenApiParameter>().FirstOrDefault(parameter => parameter.Name == query.Name) is { } bound)
+                if (
+                    operation
+                        .Parameters?.OfType<OpenApiParameter>()
+                        .FirstOrDefault(parameter => parameter.Name == query.Name) is
+                    { } bound
+                )
                 {
                     bound.Description = query.Meaning;
                     continue;
                 }
 
                 var text = new OpenApiSchema { Type = JsonSchemaType.String };
-                (operation.Parameters ??= []).Add(new OpenApiParameter
-                {
-                    Name = query.Name,
-                    In = ParameterLocation.Query,
-                    Description = query.Meaning,
-                    Schema = query.IsList ? new OpenApiSchema { Type = JsonSchemaType.Array, Items = text } : text,
-                    Example = query.Example is null ? null : query.IsList ? new JsonArray(query.Example) : query.Example,
-                });
+                (operation.Parameters ??= []).Add(
+                    new OpenApiParameter
+                    {
+                        Name = query.Name,
+                        In = ParameterLocation.Query,
+                        Description = query.Meaning,
+                        Schema = query.IsList ? new OpenApiSchema { Type = JsonSchemaType.Array, Items = text } : text,
+                        Example =
+                            query.Example is null ? null
+                            : query.IsList ? new JsonArray(query.Example)
+                            : query.Example,
+                    }
+                );
             }
 
             if (metadata.OfType<Requirement>().Any())
@@ -113,13 +143,15 @@ internal static class OpenApiDocument
 
             foreach (var header in metadata.OfType<RequestHeader>())
             {
-                (operation.Parameters ??= []).Add(new OpenApiParameter
-                {
-                    Name = header.Name,
-                    In = ParameterLocation.Header,
-                    Description = header.Meaning,
-                    Schema = new OpenApiSchema { Type = JsonSchemaType.String },
-                });
+                (operation.Parameters ??= []).Add(
+                    new OpenApiParameter
+                    {
+                        Name = header.Name,
+                        In = ParameterLocation.Header,
+                        Description = header.Meaning,
+                        Schema = new OpenApiSchema { Type = JsonSchemaType.String },
+                    }
+                );
             }
 
             foreach (var example in metadata.OfType<RequestExample>())
@@ -129,7 +161,11 @@ internal static class OpenApiDocument
                     Description = "JSON in UTF-8, whatever the content type says; no body is `{}`.",
                     Content = new Dictionary<string, IOpenApiMediaType>
                     {
-                        ["application/json"] = new OpenApiMediaType { Schema = new OpenApiSchema(), Example = JsonNode.Parse(example.Json) },
+                        ["application/json"] = new OpenApiMediaType
+                        {
+                            Schema = new OpenApiSchema(),
+                            Example = JsonNode.Parse(example.Json),
+                        },
                     },
                 };
             }
@@ -144,9 +180,13 @@ internal static class OpenApiDocument
     {
         public void Apply(IOpenApiSchema schema, SchemaFilterContext context)
         {
-            if (schema is OpenApiSchema { Properties: not null } found && context.Type.Assembly == typeof(Program).Assembly)
+            if (
+                schema is OpenApiSchema { Properties: not null } found
+                && context.Type.Assembly == typeof(Program).Assembly
+            )
             {
-                found.Required = context.Type.GetProperties()
+                found.Required = context
+                    .Type.GetProperties()
                     .Where(property => property.GetCustomAttribute<JsonIgnoreAttribute>() is null)
                     .Select(property => JsonNamingPolicy.SnakeCaseLower.ConvertName(property.Name))
                     .ToHashSet();

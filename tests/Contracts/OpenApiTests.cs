@@ -32,10 +32,20 @@ public sealed class OpenApiTests
         {
             Assert.False(string.IsNullOrEmpty((string?)operation["summary"]), $"{method} {path} has no summary.");
             await using var client = await node.ConnectAsync();
-            var session = JObject.Parse(await node.Http.GetStringAsync(new Uri(node.Url, "/sessions?limit=1"))).SelectToken("items[0].session");
-            using var request = Paste(node, path.Replace("{id}", $"{session}", StringComparison.Ordinal), method, operation);
+            var session = JObject
+                .Parse(await node.Http.GetStringAsync(new Uri(node.Url, "/sessions?limit=1")))
+                .SelectToken("items[0].session");
+            using var request = Paste(
+                node,
+                path.Replace("{id}", $"{session}", StringComparison.Ordinal),
+                method,
+                operation
+            );
             using var response = await node.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
-            Assert.True(response.IsSuccessStatusCode || (string?)operation["operationId"] == Socket, $"{request} is answered {response}");
+            Assert.True(
+                response.IsSuccessStatusCode || (string?)operation["operationId"] == Socket,
+                $"{request} is answered {response}"
+            );
             Assert.NotNull(operation["responses"]![$"{(int)response.StatusCode}"]);
         }
     }
@@ -44,7 +54,10 @@ public sealed class OpenApiTests
     public async Task Each_route_of_a_backend_that_nobody_registered_is_answered_with_a_problem()
     {
         await using var node = await Node.StartAsync();
-        foreach (var (path, method, operation) in Operations().Where(route => route.Path.Contains("{bkid}", StringComparison.Ordinal)))
+        foreach (
+            var (path, method, operation) in Operations()
+                .Where(route => route.Path.Contains("{bkid}", StringComparison.Ordinal))
+        )
         {
             using var request = Paste(node, path, method, operation);
             await IsUnknownAsync(await node.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead));
@@ -58,12 +71,21 @@ public sealed class OpenApiTests
     {
         using (response)
         {
-            Assert.Equal(("application/problem+json", HttpStatusCode.NotFound), (response.Content.Headers.ContentType?.MediaType, response.StatusCode));
-            Assert.Contains("\"unknown_backend\"", await response.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+            Assert.Equal(
+                ("application/problem+json", HttpStatusCode.NotFound),
+                (response.Content.Headers.ContentType?.MediaType, response.StatusCode)
+            );
+            Assert.Contains(
+                "\"unknown_backend\"",
+                await response.Content.ReadAsStringAsync(),
+                StringComparison.Ordinal
+            );
         }
     }
 
-    /// <summary>All of them in an order in which they work: what is made before it is used, and used before it is removed.</summary>
+    /// <summary>
+    /// All of them in an order in which they work: what is made before it is used, and used before it is removed.
+    /// </summary>
     private static IEnumerable<(string Path, string Method, JObject Operation)> Operations() =>
         from path in Contract()["paths"]!.Children<JProperty>()
         from method in path.Value.Children<JProperty>()
@@ -79,21 +101,35 @@ public sealed class OpenApiTests
             switch ((string)parameter["in"]!, parameter["example"])
             {
                 case ("path", { } example):
-                    path = path.Replace($"{{{name}}}", Uri.EscapeDataString((string)example!), StringComparison.Ordinal);
+                    path = path.Replace(
+                        $"{{{name}}}",
+                        Uri.EscapeDataString((string)example!),
+                        StringComparison.Ordinal
+                    );
                     break;
                 case ("query", { } example):
                     query.AddRange(example.Select(value => $"{name}={Uri.EscapeDataString((string)value!)}"));
                     break;
                 default:
-                    Assert.True((bool?)parameter["required"] is null or false, $"{method} {path} needs {name}, and has no example of it.");
+                    Assert.True(
+                        (bool?)parameter["required"] is null or false,
+                        $"{method} {path} needs {name}, and has no example of it."
+                    );
                     break;
             }
         }
 
-        var request = new HttpRequestMessage(new HttpMethod(method), new Uri(node.Url, $"{path}?{string.Join('&', query)}"));
+        var request = new HttpRequestMessage(
+            new HttpMethod(method),
+            new Uri(node.Url, $"{path}?{string.Join('&', query)}")
+        );
         if (operation.SelectToken("requestBody.content['application/json'].example") is { } body)
         {
-            request.Content = new StringContent(body.ToString(Formatting.None), Encoding.UTF8, MediaTypeNames.Application.Json);
+            request.Content = new StringContent(
+                body.ToString(Formatting.None),
+                Encoding.UTF8,
+                MediaTypeNames.Application.Json
+            );
         }
 
         return request;

@@ -8,7 +8,9 @@ using Newtonsoft.Json.Linq;
 
 namespace Dmb.Tests.Contracts;
 
-/// <summary>asyncapi.yaml says what really goes over Redis: two nodes, backends and users, and a subscriber that hears all.</summary>
+/// <summary>
+/// asyncapi.yaml says what really goes over Redis: two nodes, backends and users, and a subscriber that hears all.
+/// </summary>
 [Collection(RedisLane.Name)]
 public sealed partial class RedisContractTests
 {
@@ -22,17 +24,31 @@ public sealed partial class RedisContractTests
     private static readonly (string Channel, string Body, string AnswerOn)[] Wrong =
     [
         ("dmb:register", $$"""{"type":"bk_connect","name":"two words","reply_to":"{{Inbox}}","nonce":7}""", Inbox),
-        ("dmb:register", $$"""{"type":"bk_connect","name":"invoices","bkid":"{{Bkid}}","nonce":"n-3"}""", "dmb:register:invoices"),
+        (
+            "dmb:register",
+            $$"""{"type":"bk_connect","name":"invoices","bkid":"{{Bkid}}","nonce":"n-3"}""",
+            "dmb:register:invoices"
+        ),
         ("dmb:register", """{"type":"bk_reconnect","name":"billing"}""", "dmb:register:billing"),
         ("dmb:register", $$"""{"type":"bk_disconnect","bkid":"{{Nobody}}"}""", $"dmb:{Nobody}:ack"),
-        ("dmb:register", """{"type":"bk_disconnect","bkid":42,"name":"billing","nonce":"n-2"}""", "dmb:register:billing"),
+        (
+            "dmb:register",
+            """{"type":"bk_disconnect","bkid":42,"name":"billing","nonce":"n-2"}""",
+            "dmb:register:billing"
+        ),
         ($"dmb:{Bkid}", "{", $"dmb:{Bkid}:ack"),
         ($"dmb:{Bkid}", """{"type":"bk_message","id":7}""", $"dmb:{Bkid}:ack"),
         ($"dmb:{Nobody}", """{"type":"bk_message","id":"m2","data":1}""", $"dmb:{Nobody}:ack"),
     ];
 
     public static TheoryData<string> StrictMessages =>
-        [.. Payloads().Where(schema => (string?)Document.Schemas[schema]!["type"] == "object" && !schema.EndsWith("_push", StringComparison.Ordinal))];
+        [
+            .. Payloads()
+                .Where(schema =>
+                    (string?)Document.Schemas[schema]!["type"] == "object"
+                    && !schema.EndsWith("_push", StringComparison.Ordinal)
+                ),
+        ];
 
     [Theory]
     [MemberData(nameof(StrictMessages))]
@@ -56,7 +72,9 @@ public sealed partial class RedisContractTests
 
         var seen = new HashSet<string>();
         var shapes = new HashSet<string>();
-        foreach (var (channel, body) in published.Where(m => !Array.Exists(Wrong, wrong => (wrong.Channel, wrong.Body) == m)))
+        foreach (
+            var (channel, body) in published.Where(m => !Array.Exists(Wrong, wrong => (wrong.Channel, wrong.Body) == m))
+        )
         {
             Check(Assert.Single(Channels(), c => IsOn(c, channel)), body, seen, shapes);
         }
@@ -67,16 +85,35 @@ public sealed partial class RedisContractTests
         }
 
         Assert.Equal(Payloads().Order(), seen.Order());
-        Assert.All(Wrong, wrong => Assert.Contains(published, m => m.Channel == wrong.AnswerOn && m.Body.Contains("\"ok\":false", StringComparison.Ordinal)));
+        Assert.All(Wrong, wrong =>
+            Assert.Contains(published, m =>
+                m.Channel == wrong.AnswerOn && m.Body.Contains("\"ok\":false", StringComparison.Ordinal)
+            )
+        );
 
         // One node acts and answers.
-        var questions = published.Where(m => m.Channel == "dmb:register" || BackendChannel().IsMatch(m.Channel)).Select(m => $"{m.Channel} {m.Body}").ToArray();
-        var answers = published.Where(m => m.Channel == Inbox || Answers().IsMatch(m.Channel)).Select(m => $"{m.Channel} {m.Body}").ToArray();
-        Assert.True(questions.Length == answers.Length, $"{questions.Length} questions, {answers.Length} answers:\n{string.Join('\n', answers)}");
+        var questions = published
+            .Where(m => m.Channel == "dmb:register" || BackendChannel().IsMatch(m.Channel))
+            .Select(m => $"{m.Channel} {m.Body}")
+            .ToArray();
+        var answers = published
+            .Where(m => m.Channel == Inbox || Answers().IsMatch(m.Channel))
+            .Select(m => $"{m.Channel} {m.Body}")
+            .ToArray();
+        Assert.True(
+            questions.Length == answers.Length,
+            $"{questions.Length} questions, {answers.Length} answers:\n{string.Join('\n', answers)}"
+        );
     }
 
-    /// <summary>All that is published while backends register, send and are refused, and users come, speak and go; and what is stored of it.</summary>
-    private static async Task<(IReadOnlyList<(string Channel, string Body)> Published, IReadOnlyList<string> Stored)> TalkAsync()
+    /// <summary>
+    /// All that is published while backends register, send and are refused, and users come, speak and go; and what is
+    /// stored of it.
+    /// </summary>
+    private static async Task<(
+        IReadOnlyList<(string Channel, string Body)> Published,
+        IReadOnlyList<string> Stored
+    )> TalkAsync()
     {
         await using var redis = await RedisServer.StartAsync();
         await using var first = await StartAsync(redis);
@@ -96,7 +133,11 @@ public sealed partial class RedisContractTests
         await user.AckAsync("dmb:message", """{"data":{"text":"I paid today."}}""");
         await capture.ReadAsync("dmb:uplink", "\"message\"");
         await AskAsync($"dmb:{Bkid}", Example("bk_message", 0), $"dmb:{Bkid}:ack");
-        Assert.Contains("\"duplicate\":true", await AskAsync($"dmb:{Bkid}", Example("bk_message", 0), $"dmb:{Bkid}:ack"), StringComparison.Ordinal);
+        Assert.Contains(
+            "\"duplicate\":true",
+            await AskAsync($"dmb:{Bkid}", Example("bk_message", 0), $"dmb:{Bkid}:ack"),
+            StringComparison.Ordinal
+        );
         await AskAsync($"dmb:{Bkid}", Example("bk_message", 1), $"dmb:{Bkid}:ack");
         await user.AckAsync("dmb:disconnect", "null");
         await capture.ReadAsync("dmb:uplink", "\"disconnect\"");
@@ -110,15 +151,23 @@ public sealed partial class RedisContractTests
         await client.CommandAsync("PUBLISH", "dmb:notify:report_csr", Example("notify_push", 0));
         await capture.ReadAsync("dmb:room:support");
         await client.CommandAsync("PUBLISH", "dmb:room:support", Example("room_push", 0));
-        await PostAsync(first, "/register", """{"event":"place-call","default_room":"calls"}""", HttpStatusCode.Created);
+        await PostAsync(
+            first,
+            "/register",
+            """{"event":"place-call","default_room":"calls"}""",
+            HttpStatusCode.Created
+        );
         await PostAsync(second, "/_notify/call", """{"_in":["endpoint:1234"]}""", HttpStatusCode.OK);
         await PostAsync(first, $"/backend/{Bkid}/messages", """{"data":"over HTTP"}""", HttpStatusCode.OK);
         await first.GetAsync("/rooms/support");
         await capture.ReadAsync("dmb:nodes", "count");
 
         // An entry is its place, and its two fields with their names.
-        var entries = (await client.CommandAsync("XRANGE", $"dmb:{Bkid}:uplink", "-", "+")).Split('\n').Chunk(5)
-            .Select(entry => $$"""{"{{entry[1]}}":"{{entry[2]}}","{{entry[3]}}":{{entry[4]}}}""").ToArray();
+        var entries = (await client.CommandAsync("XRANGE", $"dmb:{Bkid}:uplink", "-", "+"))
+            .Split('\n')
+            .Chunk(5)
+            .Select(entry => $$"""{"{{entry[1]}}":"{{entry[2]}}","{{entry[3]}}":{{entry[4]}}}""")
+            .ToArray();
 
         await AskAsync("dmb:register", Example("bk_disconnect", 0), $"dmb:{Bkid}:ack");
         await client.CommandAsync("PUBLISH", "end", "end");
@@ -137,7 +186,11 @@ public sealed partial class RedisContractTests
     private static async Task<NodeProcess> StartAsync(RedisServer redis)
     {
         var node = await NodeProcess.StartAsync(
-            ("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"), ("DMB_HISTORY_SIZE", "100"), ("DMB_PUBLISH_TIMEOUT", "30"));
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", $"{redis.Port}"),
+            ("DMB_HISTORY_SIZE", "100"),
+            ("DMB_PUBLISH_TIMEOUT", "30")
+        );
         await node.BecomesAsync("ready");
         return node;
     }
@@ -149,20 +202,30 @@ public sealed partial class RedisContractTests
         Assert.Equal(expected, response.StatusCode);
     }
 
-    private static string Example(string schema, int number) => Document.Examples(schema)[number].ToString(Formatting.None);
+    private static string Example(string schema, int number) =>
+        Document.Examples(schema)[number].ToString(Formatting.None);
 
-    /// <summary>Checks a message against the schema that it is meant to follow, if none of its shape was checked yet.</summary>
+    /// <summary>
+    /// Checks a message against the schema that it is meant to follow, if none of its shape was checked yet.
+    /// </summary>
     private static void Check(JObject channel, string body, HashSet<string> seen, HashSet<string> shapes)
     {
-        var isText = (string?)Document.Follow(channel["messages"]!.First!.First!["$ref"]!)!["contentType"] == MediaTypeNames.Text.Plain;
+        var isText =
+            (string?)Document.Follow(channel["messages"]!.First!.First!["$ref"]!)!["contentType"]
+            == MediaTypeNames.Text.Plain;
         var json = isText ? new JValue(body) : AsyncApiDocument.Parse(body);
-        var meant = Document.Payloads(channel["messages"]!.Children<JProperty>().Select(m => m.Value)).Where(schema => Fits(json, Document.Schemas[schema]!))
+        var meant = Document
+            .Payloads(channel["messages"]!.Children<JProperty>().Select(m => m.Value))
+            .Where(schema => Fits(json, Document.Schemas[schema]!))
             .MaxBy(schema => Document.Schemas[schema]!["required"]?.Count());
         Assert.True(meant is not null, $"{(string?)channel["address"]} has no message such as {body}");
         seen.Add(meant);
         if (shapes.Add($"{meant} {(isText ? body.Split(' ')[0] : Shape(json))}"))
         {
-            Assert.True(Document.Errors(meant, json) is [], $"{meant}: {body}\n{string.Join('\n', Document.Errors(meant, json))}");
+            Assert.True(
+                Document.Errors(meant, json) is [],
+                $"{meant}: {body}\n{string.Join('\n', Document.Errors(meant, json))}"
+            );
         }
 
         if (json is JObject value && IsWritten(meant))
@@ -171,35 +234,66 @@ public sealed partial class RedisContractTests
         }
     }
 
-    /// <summary>Whether a message has all members that a schema demands, and no other value where it allows but one or some.</summary>
+    /// <summary>
+    /// Whether a message has all members that a schema demands, and no other value where it allows but one or some.
+    /// </summary>
     private static bool Fits(JToken json, JToken schema) =>
         (schema["required"] ?? new JArray()).All(name => ((JObject)json).ContainsKey((string)name!))
-        && (schema["properties"] ?? new JObject()).Children<JProperty>().All(member =>
-            json[member.Name] is not { } value
-            || ((member.Value["const"] is not { } only || JToken.DeepEquals(only, value))
-                && (member.Value["enum"] is not { } some || some.Contains(value, JToken.EqualityComparer))));
+        && (schema["properties"] ?? new JObject())
+            .Children<JProperty>()
+            .All(member =>
+                json[member.Name] is not { } value
+                || (
+                    (member.Value["const"] is not { } only || JToken.DeepEquals(only, value))
+                    && (member.Value["enum"] is not { } some || some.Contains(value, JToken.EqualityComparer))
+                )
+            );
 
-    private static string Shape(JToken json) => json switch
-    {
-        JObject map => $"{{{string.Join(',', map.Properties().Select(p => $"{p.Name}:{Shape(p.Value)}"))}}}",
-        JArray list => $"[{string.Join(',', list.Select(Shape).Distinct())}]",
-        _ => json.Type.ToString(),
-    };
+    private static string Shape(JToken json) =>
+        json switch
+        {
+            JObject map => $"{{{string.Join(',', map.Properties().Select(p => $"{p.Name}:{Shape(p.Value)}"))}}}",
+            JArray list => $"[{string.Join(',', list.Select(Shape).Distinct())}]",
+            _ => json.Type.ToString(),
+        };
 
     private static IEnumerable<JObject> Channels() =>
-        Document.Root["channels"]!.Children<JProperty>().Where(c => c.Name is not "ws" and not "uplinkStored").Select(c => (JObject)c.Value);
+        Document.Root["channels"]!
+            .Children<JProperty>()
+            .Where(c => c.Name is not "ws" and not "uplinkStored")
+            .Select(c => (JObject)c.Value);
 
-    /// <summary>Whether a Redis channel is one of those that an address stands for; that without an address is the inbox.</summary>
-    private static bool IsOn(JObject channel, string name) => (string?)channel["address"] is { } address
-        ? Regex.IsMatch(name, $"^{Parameter().Replace(address, p => p.Value switch { "{bkid}" => "[0-9a-f]{32}", "{node}" => "[0-9a-f]{12}", _ => ".+" })}$")
-        : name == Inbox;
+    /// <summary>
+    /// Whether a Redis channel is one of those that an address stands for; that without an address is the inbox.
+    /// </summary>
+    private static bool IsOn(JObject channel, string name) =>
+        (string?)channel["address"] is { } address
+            ? Regex.IsMatch(
+                name,
+                $"^{Parameter().Replace(address, p => p.Value switch { "{bkid}" => "[0-9a-f]{32}", "{node}" => "[0-9a-f]{12}", _ => ".+" })}$"
+            )
+            : name == Inbox;
 
     private static string[] Payloads() =>
-        [.. Document.Payloads(Document.Root["channels"]!.Children<JProperty>().Where(c => c.Name != "ws").SelectMany(c => c.Value.SelectTokens("messages.*"))).Distinct()];
+        [
+            .. Document
+                .Payloads(
+                    Document.Root["channels"]!
+                        .Children<JProperty>()
+                        .Where(c => c.Name != "ws")
+                        .SelectMany(c => c.Value.SelectTokens("messages.*"))
+                )
+                .Distinct(),
+        ];
 
     /// <summary>Whether the broker writes it, and not a backend or another program.</summary>
-    private static bool IsWritten(string schema) => Document.Payloads(
-        [.. Document.Messages(IsRedis, "send", "messages[*]"), .. Document.Messages(IsRedis, "receive", "reply.messages[*]")]).Contains(schema);
+    private static bool IsWritten(string schema) =>
+        Document
+            .Payloads([
+                .. Document.Messages(IsRedis, "send", "messages[*]"),
+                .. Document.Messages(IsRedis, "receive", "reply.messages[*]"),
+            ])
+            .Contains(schema);
 
     private static bool IsRedis(string channel) => channel != "ws";
 

@@ -16,24 +16,27 @@ internal static partial class YamlJson
         return (JObject)ToJson(stream.Documents[0].RootNode);
     }
 
-    private static JToken ToJson(YamlNode node) => node switch
-    {
-        YamlMappingNode map =>
-            new JObject(map.Children.Select(m => new JProperty(((YamlScalarNode)m.Key).Value!, ToJson(m.Value)))),
-        YamlSequenceNode list => new JArray(list.Children.Select(ToJson)),
-        YamlScalarNode { Style: ScalarStyle.Plain } plain => ToJson(plain.Value!),
-        YamlScalarNode text => new JValue(text.Value),
-        _ => throw new NotSupportedException($"No JSON for a {node.NodeType} at {node.Start}."),
-    };
+    private static JToken ToJson(YamlNode node) =>
+        node switch
+        {
+            YamlMappingNode map => new JObject(
+                map.Children.Select(m => new JProperty(((YamlScalarNode)m.Key).Value!, ToJson(m.Value)))
+            ),
+            YamlSequenceNode list => new JArray(list.Children.Select(ToJson)),
+            YamlScalarNode { Style: ScalarStyle.Plain } plain => ToJson(plain.Value!),
+            YamlScalarNode text => new JValue(text.Value),
+            _ => throw new NotSupportedException($"No JSON for a {node.NodeType} at {node.Start}."),
+        };
 
-    private static JValue ToJson(string plain) => plain switch
-    {
-        "" or "~" or "null" => JValue.CreateNull(),
-        "true" => new JValue(true),
-        "false" => new JValue(false),
-        _ when Integer().IsMatch(plain) => new JValue(long.Parse(plain, CultureInfo.InvariantCulture)),
-        _ => new JValue(plain),
-    };
+    private static JValue ToJson(string plain) =>
+        plain switch
+        {
+            "" or "~" or "null" => JValue.CreateNull(),
+            "true" => new JValue(true),
+            "false" => new JValue(false),
+            _ when Integer().IsMatch(plain) => new JValue(long.Parse(plain, CultureInfo.InvariantCulture)),
+            _ => new JValue(plain),
+        };
 
     [GeneratedRegex(@"^[-+]?\d+$")]
     private static partial Regex Integer();

@@ -6,10 +6,17 @@ using Dmb.Tests.Sockets;
 
 namespace Dmb.Tests.Deploy;
 
-/// <summary>deploy/nginx.conf and deploy/apache.conf, with the real programs and TLS, and what the broker believes of them.</summary>
+/// <summary>
+/// deploy/nginx.conf and deploy/apache.conf, with the real programs and TLS, and what the broker believes of them.
+/// </summary>
 public sealed class ProxyTests
 {
-    private static readonly (string, string)[] Trusting = [("Host", "0.0.0.0"), ("Auth", "none"), ("TrustedProxies", "127.0.0.1,10.0.0.0/8")];
+    private static readonly (string, string)[] Trusting =
+    [
+        ("Host", "0.0.0.0"),
+        ("Auth", "none"),
+        ("TrustedProxies", "127.0.0.1,10.0.0.0/8"),
+    ];
 
     [Theory]
     [InlineData("nginx")]
@@ -22,9 +29,17 @@ public sealed class ProxyTests
         Assert.Equal(": connected", await stream.ReadAsync());
         using var socket = new ClientWebSocket();
         socket.Options.RemoteCertificateValidationCallback = (_, shown, _, _) => proxy.IsOurs(shown);
-        await socket.ConnectAsync(new UriBuilder(proxy.Url) { Scheme = "wss", Path = "/ws" }.Uri, CancellationToken.None);
+        await socket.ConnectAsync(
+            new UriBuilder(proxy.Url) { Scheme = "wss", Path = "/ws" }.Uri,
+            CancellationToken.None
+        );
         Assert.StartsWith("""{"event":"welcome",""", await ReadAsync(socket), StringComparison.Ordinal);
-        await socket.SendAsync("""{"event":"subscribe","data":"support"}"""u8.ToArray(), WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
+        await socket.SendAsync(
+            """{"event":"subscribe","data":"support"}"""u8.ToArray(),
+            WebSocketMessageType.Text,
+            endOfMessage: true,
+            CancellationToken.None
+        );
         Assert.StartsWith("""{"event":"joined",""", await ReadAsync(socket), StringComparison.Ordinal);
 
         for (var i = 0; i < 3; i++)
@@ -34,7 +49,11 @@ public sealed class ProxyTests
             Assert.Equal(HttpStatusCode.OK, answer.StatusCode);
 
             // Each before the next is sent: nothing is held back.
-            Assert.StartsWith($$"""{"event":"report_csr","data":{{i}},""", await ReadAsync(socket), StringComparison.Ordinal);
+            Assert.StartsWith(
+                $$"""{"event":"report_csr","data":{{i}},""",
+                await ReadAsync(socket),
+                StringComparison.Ordinal
+            );
             Assert.StartsWith($"event: report_csr\ndata: {i}\n", await stream.ReadAsync(), StringComparison.Ordinal);
         }
 
@@ -52,11 +71,17 @@ public sealed class ProxyTests
         Assert.Equal(HttpStatusCode.Forbidden, await PushAsync(proxy, "https://elsewhere.example"));
 
         // A client can't say it for itself: the proxy's word is what counts.
-        Assert.Equal(HttpStatusCode.Forbidden, await PushAsync(proxy, "https://elsewhere.example", ("X-Forwarded-Host", "elsewhere.example")));
+        Assert.Equal(
+            HttpStatusCode.Forbidden,
+            await PushAsync(proxy, "https://elsewhere.example", ("X-Forwarded-Host", "elsewhere.example"))
+        );
 
         await using var distrusting = await Node.StartAsync(Trusting[0], Trusting[1], ("TrustedProxies", "10.0.0.0/8"));
         await using var stranger = await TlsProxy.StartAsync(kind, distrusting.Port);
-        Assert.Equal(HttpStatusCode.Forbidden, await PushAsync(stranger, stranger.Url.GetLeftPart(UriPartial.Authority)));
+        Assert.Equal(
+            HttpStatusCode.Forbidden,
+            await PushAsync(stranger, stranger.Url.GetLeftPart(UriPartial.Authority))
+        );
     }
 
     [Fact]
@@ -116,7 +141,10 @@ public sealed class ProxyTests
 
     /// <summary>What a browser's EventSource asks for.</summary>
     private static HttpRequestMessage PageRequest(TlsProxy proxy) =>
-        new(HttpMethod.Get, new Uri(proxy.Url, "/events?room=support")) { Headers = { Accept = { new("text/event-stream") } } };
+        new(HttpMethod.Get, new Uri(proxy.Url, "/events?room=support"))
+        {
+            Headers = { Accept = { new("text/event-stream") } },
+        };
 
     private static async Task ComesBackAsync(TlsProxy proxy)
     {
@@ -127,9 +155,16 @@ public sealed class ProxyTests
         Assert.Matches(@"^retry: 3\d{3}\n\n$", await answer.Content.ReadAsStringAsync());
     }
 
-    private static async Task<HttpStatusCode> PushAsync(TlsProxy proxy, string origin, params (string Name, string Value)[] headers)
+    private static async Task<HttpStatusCode> PushAsync(
+        TlsProxy proxy,
+        string origin,
+        params (string Name, string Value)[] headers
+    )
     {
-        using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(proxy.Url, "/_notify/report_csr")) { Content = new StringContent("{}") };
+        using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(proxy.Url, "/_notify/report_csr"))
+        {
+            Content = new StringContent("{}"),
+        };
         request.Headers.Add("Origin", origin);
         foreach (var (name, value) in headers)
         {

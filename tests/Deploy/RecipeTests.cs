@@ -9,14 +9,22 @@ public sealed partial class RecipeTests
     private static readonly string Deploy = Path.Combine(Repository.Root, "deploy");
 
     public static TheoryData<string> Recipes =>
-        [.. Directory.GetFiles(Deploy), Path.Combine(Repository.Root, "Containerfile"), Path.Combine(Repository.Root, "Dmb.csproj")];
+        [
+            .. Directory.GetFiles(Deploy),
+            Path.Combine(Repository.Root, "Containerfile"),
+            Path.Combine(Repository.Root, "Dmb.csproj"),
+        ];
 
     [Theory]
     [MemberData(nameof(Recipes))]
     public async Task Each_setting_that_a_recipe_names_exists(string recipe)
     {
         var table = Settings.Table();
-        var names = Name().Matches(await File.ReadAllTextAsync(recipe)).Select(match => match.Value).Distinct().ToArray();
+        var names = Name()
+            .Matches(await File.ReadAllTextAsync(recipe))
+            .Select(match => match.Value)
+            .Distinct()
+            .ToArray();
         Assert.NotEmpty(names);
         Assert.All(names, name => Assert.Contains($"| `{name}` |", table, StringComparison.Ordinal));
     }
@@ -33,7 +41,10 @@ public sealed partial class RecipeTests
     public void Kubernetes_waits_for_a_drain()
     {
         var pod = Documents("kubernetes.yaml")[0]["spec"]["template"]["spec"];
-        var settings = ((YamlSequenceNode)pod["containers"][0]["env"]).ToDictionary(one => (string)one["name"]!, one => (string)one["value"]!);
+        var settings = ((YamlSequenceNode)pod["containers"][0]["env"]).ToDictionary(
+            one => (string)one["name"]!,
+            one => (string)one["value"]!
+        );
         var seconds = int.Parse(settings["DMB_DRAIN_DELAY"]) + int.Parse(settings["DMB_DRAIN_WINDOW"]);
         Assert.InRange(int.Parse((string)pod["terminationGracePeriodSeconds"]!), seconds + 21, 3600);
     }
@@ -46,14 +57,26 @@ public sealed partial class RecipeTests
         {
             var unit = Path.Combine(directory.FullName, "dmb.service");
             var text = await File.ReadAllTextAsync(Path.Combine(Deploy, "dmb.service"));
-            await File.WriteAllTextAsync(unit, text.Replace("/opt/dmb/Dmb", "/bin/true", StringComparison.Ordinal).Replace("/opt/dmb", "/tmp", StringComparison.Ordinal));
+            await File.WriteAllTextAsync(
+                unit,
+                text.Replace("/opt/dmb/Dmb", "/bin/true", StringComparison.Ordinal)
+                    .Replace("/opt/dmb", "/tmp", StringComparison.Ordinal)
+            );
 
-            await using var verify = ChildProcess.Start("systemd-analyze", ["verify", "--man=no", unit], directory.FullName);
+            await using var verify = ChildProcess.Start(
+                "systemd-analyze",
+                ["verify", "--man=no", unit],
+                directory.FullName
+            );
             Assert.True(await verify.EndAsync() == 0, string.Join('\n', verify.Lines));
             Assert.DoesNotContain(verify.Lines, line => line.Contains("dmb.service:", StringComparison.Ordinal));
 
             // Of 0 to 100, in tenths: 20 is "OK" by a good margin; a unit without any of it has 96.
-            await using var security = ChildProcess.Start("systemd-analyze", ["security", "--offline=true", "--threshold=20", "--no-pager", unit], directory.FullName);
+            await using var security = ChildProcess.Start(
+                "systemd-analyze",
+                ["security", "--offline=true", "--threshold=20", "--no-pager", unit],
+                directory.FullName
+            );
             Assert.True(await security.EndAsync() == 0, string.Join('\n', security.Lines.TakeLast(3)));
         }
         finally

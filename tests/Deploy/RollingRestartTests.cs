@@ -4,7 +4,9 @@ using System.Text;
 
 namespace Dmb.Tests.Deploy;
 
-/// <summary>Two nodes over Redis behind nginx, redeployed one after the other under load: the table of docs/drain.md.</summary>
+/// <summary>
+/// Two nodes over Redis behind nginx, redeployed one after the other under load: the table of docs/drain.md.
+/// </summary>
 public sealed class RollingRestartTests
 {
     private const string Room = "live:1";
@@ -20,11 +22,17 @@ public sealed class RollingRestartTests
         try
         {
             await using var proxy = await TlsProxy.StartAsync("nginx", ports);
-            var clients = Enumerable.Range(0, Clients).Select(i => new ComingBack(proxy, Room, isStream: i % 2 == 1)).ToArray();
+            var clients = Enumerable
+                .Range(0, Clients)
+                .Select(i => new ComingBack(proxy, Room, isStream: i % 2 == 1))
+                .ToArray();
             await Task.WhenAll(clients.Select(client => client.Joined)).WaitAsync(Node.Patience);
             using var stop = new CancellationTokenSource();
             var counts = new Counts();
-            var pushing = Enumerable.Range(0, Publishers).Select(_ => PublishAsync(proxy, counts, stop.Token)).ToArray();
+            var pushing = Enumerable
+                .Range(0, Publishers)
+                .Select(_ => PublishAsync(proxy, counts, stop.Token))
+                .ToArray();
 
             await counts.MoreAsync(50);
             for (var i = 0; i < nodes.Length; i++)
@@ -68,22 +76,33 @@ public sealed class RollingRestartTests
         }
     }
 
-    private static Task<NodeProcess> StartAsync(RedisServer redis, int port) => NodeProcess.StartReadyAsync(
-    [
-        ("DMB_PORT", $"{port}"), ("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"), ("DMB_TRUSTED_PROXIES", "127.0.0.1"),
-        ("DMB_HISTORY_SIZE", "10000"), ("DMB_DRAIN_WINDOW", "1"), .. NodeProcess.Patient,
-    ]);
+    private static Task<NodeProcess> StartAsync(RedisServer redis, int port) =>
+        NodeProcess.StartReadyAsync([
+            ("DMB_PORT", $"{port}"),
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", $"{redis.Port}"),
+            ("DMB_TRUSTED_PROXIES", "127.0.0.1"),
+            ("DMB_HISTORY_SIZE", "10000"),
+            ("DMB_DRAIN_WINDOW", "1"),
+            .. NodeProcess.Patient,
+        ]);
 
-    /// <summary>One push after the other, each until it is taken, with a key by which the broker knows it again.</summary>
+    /// <summary>
+    /// One push after the other, each until it is taken, with a key by which the broker knows it again.
+    /// </summary>
     private static async Task PublishAsync(TlsProxy proxy, Counts counts, CancellationToken stop)
     {
         while (!stop.IsCancellationRequested)
         {
             var number = counts.Next();
-            for (var isTaken = false; !isTaken;)
+            for (var isTaken = false; !isTaken; )
             {
                 using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(proxy.Url, "/_notify/call"));
-                request.Content = new StringContent($$"""{"n":{{number}},"_in":"{{Room}}"}""", Encoding.UTF8, MediaTypeNames.Application.Json);
+                request.Content = new StringContent(
+                    $$"""{"n":{{number}},"_in":"{{Room}}"}""",
+                    Encoding.UTF8,
+                    MediaTypeNames.Application.Json
+                );
                 request.Headers.Add("Idempotency-Key", $"n{number}");
                 using var answer = await proxy.Http.SendAsync(request, CancellationToken.None);
                 isTaken = (int)answer.StatusCode is 200 or 202;

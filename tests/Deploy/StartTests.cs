@@ -4,8 +4,8 @@ using YamlDotNet.RepresentationModel;
 namespace Dmb.Tests.Deploy;
 
 /// <summary>
-/// A node starts in the environment that each platform gives it, as far as that can be had without the platform: variables, command line,
-/// limits. The addresses in a recipe are replaced by those of the test.
+/// A node starts in the environment that each platform gives it, as far as that can be had without the platform:
+/// variables, command line, limits. The addresses in a recipe are replaced by those of the test.
 /// </summary>
 public sealed class StartTests
 {
@@ -59,7 +59,12 @@ public sealed class StartTests
             "bash",
             ["-c", $"ulimit -n {files} 2>/dev/null || true; exec {NodeProcess.CommandLine}{arguments}"],
             NodeProcess.AppDirectory,
-            ("DMB_PORT", "0"), ("DMB_KEYS", Keys), ("LANG", "C.UTF-8"), ("INVOCATION_ID", "0"), ("JOURNAL_STREAM", "8:1"));
+            ("DMB_PORT", "0"),
+            ("DMB_KEYS", Keys),
+            ("LANG", "C.UTF-8"),
+            ("INVOCATION_ID", "0"),
+            ("JOURNAL_STREAM", "8:1")
+        );
         await node.LineAsync(" listens on http://");
         await node.TerminateAsync();
         Assert.Equal(0, await node.EndAsync());
@@ -70,7 +75,8 @@ public sealed class StartTests
         Dictionary<string, string> environment,
         IEnumerable<(string Name, string Value)> recipe,
         int redis,
-        params (string Theirs, string Ours)[] replaced)
+        params (string Theirs, string Ours)[] replaced
+    )
     {
         foreach (var (name, value) in recipe)
         {
@@ -79,9 +85,18 @@ public sealed class StartTests
 
         // Without a network there are no names to resolve.
         (string, string)[] ours =
-            [("redis", "127.0.0.1"), ("10.0.0.3", "127.0.0.1"), ("6379", $"{redis}"), ("8080", "0"), .. replaced];
-        await using var node = await NodeProcess.StartAsync([.. environment.Select(one =>
-            (one.Key, ours.FirstOrDefault(pair => pair.Item1 == one.Value, (one.Value, one.Value)).Item2))]);
+        [
+            ("redis", "127.0.0.1"),
+            ("10.0.0.3", "127.0.0.1"),
+            ("6379", $"{redis}"),
+            ("8080", "0"),
+            .. replaced,
+        ];
+        await using var node = await NodeProcess.StartAsync([
+            .. environment.Select(one =>
+                (one.Key, ours.FirstOrDefault(pair => pair.Item1 == one.Value, (one.Value, one.Value)).Item2)
+            ),
+        ]);
         await node.BecomesAsync("ready");
         Assert.Contains(node.Log, line => line.Contains($"Redis at 127.0.0.1:{redis}", StringComparison.Ordinal));
         Assert.Equal(HttpStatusCode.Unauthorized, (HttpStatusCode)(await node.PushAsync("report_csr", "{}")).Status);
@@ -89,9 +104,12 @@ public sealed class StartTests
     }
 
     /// <summary>What the Containerfile sets.</summary>
-    private static Dictionary<string, string> Image() => File.ReadLines(Path.Combine(Repository.Root, "Containerfile"))
-        .Single(line => line.StartsWith("ENV ", StringComparison.Ordinal))[4..]
-        .Split(' ').Select(one => one.Split('=')).ToDictionary(one => one[0], one => one[1]);
+    private static Dictionary<string, string> Image() =>
+        File.ReadLines(Path.Combine(Repository.Root, "Containerfile"))
+            .Single(line => line.StartsWith("ENV ", StringComparison.Ordinal))[4..]
+            .Split(' ')
+            .Select(one => one.Split('='))
+            .ToDictionary(one => one[0], one => one[1]);
 
     /// <summary>The variables of Kubernetes' service links, and of Docker's.</summary>
     private static void AddServiceLinks(Dictionary<string, string> environment, string name, int port)
@@ -115,9 +133,13 @@ public sealed class StartTests
 
     /// <summary>The variables of its container; of a secret's the key's name.</summary>
     private static IEnumerable<(string, string)> Variables(YamlMappingNode pod) =>
-        ((YamlSequenceNode)pod["containers"][0]["env"]).Cast<YamlMappingNode>().Select(one =>
-        {
-            var value = one.Children.TryGetValue("value", out var given) ? given : one["valueFrom"]["secretKeyRef"]["key"];
-            return ((string)one["name"]!, (string)value!);
-        });
+        ((YamlSequenceNode)pod["containers"][0]["env"])
+            .Cast<YamlMappingNode>()
+            .Select(one =>
+            {
+                var value = one.Children.TryGetValue("value", out var given)
+                    ? given
+                    : one["valueFrom"]["secretKeyRef"]["key"];
+                return ((string)one["name"]!, (string)value!);
+            });
 }

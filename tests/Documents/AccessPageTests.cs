@@ -1,6 +1,8 @@
 namespace Dmb.Tests.Documents;
 
-/// <summary>docs/access.md: its keys and its token are made with the commands of the page, and do what it says.</summary>
+/// <summary>
+/// docs/access.md: its keys and its token are made with the commands of the page, and do what it says.
+/// </summary>
 public sealed class AccessPageTests : IAsyncDisposable
 {
     private readonly Terminals _terminals = new();
@@ -11,10 +13,17 @@ public sealed class AccessPageTests : IAsyncDisposable
         var page = await DocumentPage.ReadAsync("docs/access.md", "## Keys for hosts");
         await _terminals.RunAsync(page.Commands(0)[0]);
         Assert.Equal("600", Assert.Single(await _terminals.RunAsync("stat -c %a dmb.keys")));
-        await using var node = await NodeProcess.StartAsync(("REDIS_HOST", "none"), ("DMB_KEYS_FILE", _terminals.PathOf("dmb.keys")));
+        await using var node = await NodeProcess.StartAsync(
+            ("REDIS_HOST", "none"),
+            ("DMB_KEYS_FILE", _terminals.PathOf("dmb.keys"))
+        );
         var commands = page.Commands(node.Url.Port);
         Assert.Equal(page.Blocks("json")[0], string.Concat(await _terminals.RunAsync(commands[2])));
-        Assert.StartsWith("{\"ok\":true,", string.Concat(await _terminals.RunAsync(commands[3])), StringComparison.Ordinal);
+        Assert.StartsWith(
+            "{\"ok\":true,",
+            string.Concat(await _terminals.RunAsync(commands[3])),
+            StringComparison.Ordinal
+        );
         await _terminals.Type(commands[4]).LineAsync(": connected");
         Assert.Equal(5, commands.Length);
     }

@@ -10,7 +10,10 @@ public sealed class ConfigurationPageTests
     {
         var path = Path.Combine(Repository.Root, "docs/configuration.md");
         var page = await File.ReadAllTextAsync(path);
-        var (start, end) = (page.IndexOf(Start, StringComparison.Ordinal) + Start.Length, page.IndexOf(End, StringComparison.Ordinal));
+        var (start, end) = (
+            page.IndexOf(Start, StringComparison.Ordinal) + Start.Length,
+            page.IndexOf(End, StringComparison.Ordinal)
+        );
         if (Environment.GetEnvironmentVariable("UPDATE_SETTINGS") == "1")
         {
             await File.WriteAllTextAsync(path, page[..start] + Settings.Table() + page[end..]);

@@ -72,7 +72,10 @@ public sealed class GettingStartedTests : IAsyncLifetime
         await using var client = await _node.ConnectAsync();
         await client.SendAsync(resume[0].Replace("k3f9:1", position, StringComparison.Ordinal));
         Assert.Equal(resume[1], await client.ReadAsync());
-        Assert.Equal(resume[2].Replace("k3f9:3", "k3f9:2", StringComparison.Ordinal), DocumentPage.Masked(await client.ReadAsync()));
+        Assert.Equal(
+            resume[2].Replace("k3f9:3", "k3f9:2", StringComparison.Ordinal),
+            DocumentPage.Masked(await client.ReadAsync())
+        );
         Assert.Contains("\"event\":\"report_csr\"", await client.ReadAsync(), StringComparison.Ordinal);
     }
 

@@ -212,8 +212,7 @@ public sealed class BadBodyTests(NodeFixture fixture) : IClassFixture<NodeFixtur
     {
         return !chunked
             ? ($"{Push}\nContent-Length: {body.Length}", body)
-            : (Push + "\nTransfer-Encoding: chunked",
-                [.. body.Chunk(10_000).SelectMany(Chunk), .. Chunk([])]);
+            : (Push + "\nTransfer-Encoding: chunked", [.. body.Chunk(10_000).SelectMany(Chunk), .. Chunk([])]);
     }
 
     private static byte[] Chunk(byte[] bytes)

@@ -12,7 +12,8 @@ public sealed class BatchTests(NodeFixture fixture) : IClassFixture<NodeFixture>
     public async Task Each_item_has_its_result_and_they_are_delivered_in_order()
     {
         await using var client = await _node.JoinAsync("calls", "endpoint:1", "support");
-        var answer = await SendAsync("""
+        var answer = await SendAsync(
+            """
             [
               {"event":"call","data":{"b":1e400,"a":[1 ,2],"a":"\u00e9"}},
               {"data":{"endpoint":1,"_in":"endpoint:1"},"event":"trace"},
@@ -20,7 +21,8 @@ public sealed class BatchTests(NodeFixture fixture) : IClassFixture<NodeFixture>
               {"event":"not a name","data":1},
               {"event":"report_csr","\ud800":"unknown members are ignored"}
             ]
-            """);
+            """
+        );
 
         var results = Results(answer);
         Assert.Equal(5, results.Length);
@@ -28,7 +30,9 @@ public sealed class BatchTests(NodeFixture fixture) : IClassFixture<NodeFixture>
         Assert.Equal($$"""{"ok":true,"id":"{{Id(results[1])}}"}""", results[1].GetRawText());
         Assert.Equal("""{"ok":false,"ignore":true}""", results[2].GetRawText());
         Assert.Matches(
-            """^\{"ok":false,"error":\{"code":"bad_name","message":"[^"]+","retry":false}}$""", results[3].GetRawText());
+            """^\{"ok":false,"error":\{"code":"bad_name","message":"[^"]+","retry":false}}$""",
+            results[3].GetRawText()
+        );
         Assert.Equal($$"""{"ok":true,"id":"{{Id(results[4])}}"}""", results[4].GetRawText());
         Assert.StartsWith("""{"ok":false,"results":[""", answer.Body, StringComparison.Ordinal);
 
@@ -163,7 +167,11 @@ public sealed class BatchTests(NodeFixture fixture) : IClassFixture<NodeFixture>
     public async Task It_may_be_sent_as_a_form_and_with_a_slash_too_many(string path)
     {
         var answer = await RawHttp.AskAsync(
-            _node, "POST " + path, """[{"event":"call"}]""", "Content-Type: application/x-www-form-urlencoded");
+            _node,
+            "POST " + path,
+            """[{"event":"call"}]""",
+            "Content-Type: application/x-www-form-urlencoded"
+        );
         Assert.StartsWith("""{"ok":true""", answer.Body, StringComparison.Ordinal);
     }
 
@@ -173,7 +181,9 @@ public sealed class BatchTests(NodeFixture fixture) : IClassFixture<NodeFixture>
         var body = RawHttp.Gzip(Encoding.ASCII.GetBytes("[" + new string(' ', 20_000_000) + "]"));
         using var http = await RawHttp.ConnectAsync(_node);
         await http.SendAsync(
-            $"POST /_notify HTTP/1.1\nHost: localhost\nContent-Encoding: gzip\nContent-Length: {body.Length}", body);
+            $"POST /_notify HTTP/1.1\nHost: localhost\nContent-Encoding: gzip\nContent-Length: {body.Length}",
+            body
+        );
         (await http.ReadAsync()).IsProblem(413, "too_big");
     }
 

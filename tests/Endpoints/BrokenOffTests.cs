@@ -1,6 +1,8 @@
 namespace Dmb.Tests.Endpoints;
 
-/// <summary>Senders that go away in the middle of a request: nothing of it counts, and nobody has to read of it in the log.</summary>
+/// <summary>
+/// Senders that go away in the middle of a request: nothing of it counts, and nobody has to read of it in the log.
+/// </summary>
 public sealed class BrokenOffTests
 {
     private const int Times = 50;
@@ -25,7 +27,8 @@ public sealed class BrokenOffTests
             var body = framing.Contains("gzip", StringComparison.Ordinal) ? RawHttp.Gzip(Start)[..16] : Start;
             await http.SendAsync(
                 $"POST {path} HTTP/1.1\nHost: localhost\nExpect: 100-continue\n{framing}",
-                framing.Contains("chunked", StringComparison.Ordinal) ? [.. "10\r\n"u8, .. body, .. "\r\n"u8] : body);
+                framing.Contains("chunked", StringComparison.Ordinal) ? [.. "10\r\n"u8, .. body, .. "\r\n"u8] : body
+            );
             if (i % 2 == 0)
             {
                 // 100 Continue says that the body is being read, anything else that it isn't.
@@ -55,7 +58,8 @@ public sealed class BrokenOffTests
         for (var i = 0; i < Times; i++)
         {
             using var http = await RawHttp.ConnectAsync(node);
-            var inner = "POST /_notify/call HTTP/1.1\r\nHost: localhost\r\nContent-Length: 7\r\n\r\n\"inner\""u8.ToArray();
+            var inner =
+                "POST /_notify/call HTTP/1.1\r\nHost: localhost\r\nContent-Length: 7\r\n\r\n\"inner\""u8.ToArray();
             await http.SendAsync("POST /_notify/call HTTP/1.1\nHost: localhost\nContent-Length: 1000", inner);
             http.EndSending();
             Assert.DoesNotContain("\"ok\":true", await http.ReadToEndAsync(), StringComparison.Ordinal);

@@ -44,21 +44,26 @@ public sealed class ConnectionTests(NodeFixture fixture) : IClassFixture<NodeFix
     [Fact]
     public async Task Pushes_of_many_connections_at_once_do_not_mix_and_each_keeps_its_order()
     {
-        const int Connections = 8, Pushes = 50;
+        const int Connections = 8,
+            Pushes = 50;
         await using var client = await _node.JoinAsync("calls");
         string Data(int connection, int push)
         {
             return $"[{connection},{push},\"{new string((char)('a' + connection), push * 100)}\"]";
         }
 
-        var sending = Task.WhenAll(Enumerable.Range(0, Connections).Select(async connection =>
-        {
-            using var http = await RawHttp.ConnectAsync(_node);
-            for (var push = 0; push < Pushes; push++)
-            {
-                (await http.AskAsync("POST /_notify/call", Data(connection, push))).TakenId();
-            }
-        }));
+        var sending = Task.WhenAll(
+            Enumerable
+                .Range(0, Connections)
+                .Select(async connection =>
+                {
+                    using var http = await RawHttp.ConnectAsync(_node);
+                    for (var push = 0; push < Pushes; push++)
+                    {
+                        (await http.AskAsync("POST /_notify/call", Data(connection, push))).TakenId();
+                    }
+                })
+        );
 
         var next = new int[Connections];
         for (var i = 0; i < Connections * Pushes; i++)
@@ -95,7 +100,11 @@ public sealed class ConnectionTests(NodeFixture fixture) : IClassFixture<NodeFix
     [InlineData("Content-Length: 6000000\nConnection: Upgrade\nUpgrade: h2c", "", 413)]
     [InlineData("Content-Length: 6000000", "", 413)]
     [InlineData("Transfer-Encoding: chunked", "5b8d80\r\n", 413)]
-    public async Task A_body_that_is_not_read_does_not_cost_its_sender_the_answer(string header, string chunk, int status)
+    public async Task A_body_that_is_not_read_does_not_cost_its_sender_the_answer(
+        string header,
+        string chunk,
+        int status
+    )
     {
         using var http = await RawHttp.ConnectAsync(_node);
         await http.SendAsync("POST /_notify/call HTTP/1.1\nHost: localhost\n" + header, Encoding.ASCII.GetBytes(chunk));

@@ -143,7 +143,10 @@ public sealed class EventsTests : IAsyncLifetime
     [Fact]
     public async Task A_heartbeat_comes_every_25_seconds_to_those_who_ask_for_it_and_not_before()
     {
-        using var stream = await EventReader.OpenAsync(_node.Http, new Uri(_node.Url, "/events?room=calls&heartbeat=1"));
+        using var stream = await EventReader.OpenAsync(
+            _node.Http,
+            new Uri(_node.Url, "/events?room=calls&heartbeat=1")
+        );
         Assert.Equal(": connected", await stream.ReadAsync());
         for (var i = 0; i < 3; i++)
         {
@@ -192,7 +195,10 @@ public sealed class EventsTests : IAsyncLifetime
         using var request = new HttpRequestMessage(HttpMethod.Head, new Uri(_node.Url, path));
         using var answer = await _node.Http.SendAsync(request);
         Assert.Equal(status, (int)answer.StatusCode);
-        Assert.Equal(status == 200 ? "text/event-stream" : "application/problem+json", $"{answer.Content.Headers.ContentType}");
+        Assert.Equal(
+            status == 200 ? "text/event-stream" : "application/problem+json",
+            $"{answer.Content.Headers.ContentType}"
+        );
         Assert.Equal(0, await _node.SessionsInAsync("calls"));
     }
 
@@ -210,7 +216,10 @@ public sealed class EventsTests : IAsyncLifetime
         Assert.Matches(@"^retry: [1-3]\d{3}\n\n$", browser.Body);
 
         (await RawHttp.AskAsync(node, Full, "", "Accept: */*")).IsProblem(503, "rate_limited");
-        (await RawHttp.AskAsync(node, Full, "", "Accept: text/event-stream", "X-Api-Key: any")).IsProblem(503, "rate_limited");
+        (await RawHttp.AskAsync(node, Full, "", "Accept: text/event-stream", "X-Api-Key: any")).IsProblem(
+            503,
+            "rate_limited"
+        );
 
         // What would be refused the next time too is said at once.
         (await RawHttp.AskAsync(node, "GET /events", "", "Accept: text/event-stream")).IsProblem(400, "bad_name");

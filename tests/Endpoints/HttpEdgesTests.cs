@@ -20,9 +20,15 @@ public sealed class HttpEdgesTests
     [InlineData("[::1]:8082", 200)]
     [InlineData("desk.example", 200)]
     [InlineData("dmb.example:80", 200)]
-    public async Task A_node_on_loopback_without_credentials_serves_loopback_names_and_those_that_it_was_given(string host, int status)
+    public async Task A_node_on_loopback_without_credentials_serves_loopback_names_and_those_that_it_was_given(
+        string host,
+        int status
+    )
     {
-        await using var node = await Node.StartAsync(("AllowedOrigins", "https://desk.example"), ("AllowedHosts", "dmb.example"));
+        await using var node = await Node.StartAsync(
+            ("AllowedOrigins", "https://desk.example"),
+            ("AllowedHosts", "dmb.example")
+        );
         foreach (var request in new[] { "GET /rooms/support", "GET /register", "GET /metrics", "POST /_notify/call" })
         {
             foreach (var header in new[] { "Accept: */*", Kestrels })
@@ -41,7 +47,10 @@ public sealed class HttpEdgesTests
     public async Task A_page_does_not_choose_its_host_by_the_headers_of_a_proxy()
     {
         await using var node = await Node.StartAsync(("TrustedProxies", "127.0.0.1"));
-        var answer = await AskAsync(node, "GET /rooms/support HTTP/1.1\nHost: evil.example\nX-Forwarded-Host: localhost");
+        var answer = await AskAsync(
+            node,
+            "GET /rooms/support HTTP/1.1\nHost: evil.example\nX-Forwarded-Host: localhost"
+        );
         answer.IsProblem(421, "forbidden_host");
     }
 
@@ -81,8 +90,14 @@ public sealed class HttpEdgesTests
     public async Task The_authority_of_an_absolute_target_wins_over_the_host()
     {
         await using var node = await Node.StartAsync();
-        Assert.Equal(200, (await AskAsync(node, "POST http://localhost/_notify/call HTTP/1.1\nHost: evil.example")).Status);
-        Assert.Equal(421, (await AskAsync(node, "POST http://evil.example/_notify/call HTTP/1.1\nHost: localhost")).Status);
+        Assert.Equal(
+            200,
+            (await AskAsync(node, "POST http://localhost/_notify/call HTTP/1.1\nHost: evil.example")).Status
+        );
+        Assert.Equal(
+            421,
+            (await AskAsync(node, "POST http://evil.example/_notify/call HTTP/1.1\nHost: localhost")).Status
+        );
     }
 
     [Fact]
@@ -91,7 +106,9 @@ public sealed class HttpEdgesTests
         await using var node = await Node.StartAsync();
         using var http = await RawHttp.ConnectAsync(node);
         await http.SendAsync(
-            "POST /_notify/call HTTP/1.0\nHost: localhost\nConnection: keep-alive\nTransfer-Encoding: chunked", "2\r\n{}\r\n0\r\n\r\n"u8.ToArray());
+            "POST /_notify/call HTTP/1.0\nHost: localhost\nConnection: keep-alive\nTransfer-Encoding: chunked",
+            "2\r\n{}\r\n0\r\n\r\n"u8.ToArray()
+        );
         Assert.Equal("close", (await http.ReadAsync()).Headers["Connection"]);
         Assert.Equal("", await http.ReadToEndAsync());
     }
@@ -105,7 +122,11 @@ public sealed class HttpEdgesTests
         using var answer = await node.Http.GetAsync(path);
         Assert.Equal("nosniff", Assert.Single(answer.Headers.GetValues("X-Content-Type-Options")));
         Assert.Equal("no-referrer", Assert.Single(answer.Headers.GetValues("Referrer-Policy")));
-        Assert.Contains("frame-ancestors 'none'", Assert.Single(answer.Headers.GetValues("Content-Security-Policy")), StringComparison.Ordinal);
+        Assert.Contains(
+            "frame-ancestors 'none'",
+            Assert.Single(answer.Headers.GetValues("Content-Security-Policy")),
+            StringComparison.Ordinal
+        );
     }
 
     [Theory]
@@ -136,7 +157,10 @@ public sealed class HttpEdgesTests
     {
         await using var node = await Node.StartAsync(("Keys", GuardedNode.Keys));
         using var http = await RawHttp.ConnectAsync(node);
-        await http.SendAsync($"POST /_notify/call HTTP/1.1\nHost: localhost\nContent-Length: 262000\n{header}", "{"u8.ToArray());
+        await http.SendAsync(
+            $"POST /_notify/call HTTP/1.1\nHost: localhost\nContent-Length: 262000\n{header}",
+            "{"u8.ToArray()
+        );
         Assert.Equal(401, (await http.ReadAsync()).Status);
     }
 

@@ -125,7 +125,8 @@ public sealed class NotifyBodyTests(NodeFixture fixture) : IClassFixture<NodeFix
         await DeliversRawAsync(
             Push + "\nTransfer-Encoding: chunked",
             "3\r\n{\"a\r\n2;note=x\r\n\":\r\n00B\r\n1234567890}\r\n0\r\nTrailer: x\r\n\r\n"u8.ToArray(),
-            """{"a":1234567890}""");
+            """{"a":1234567890}"""
+        );
     }
 
     [Fact]
@@ -181,7 +182,10 @@ public sealed class NotifyBodyTests(NodeFixture fixture) : IClassFixture<NodeFix
     {
         var body = RawHttp.Gzip("""{"a":1}"""u8.ToArray());
         await DeliversRawAsync(
-            $"{Push}\nContent-Encoding: {encoding}\nContent-Length: {body.Length}", body, """{"a":1}""");
+            $"{Push}\nContent-Encoding: {encoding}\nContent-Length: {body.Length}",
+            body,
+            """{"a":1}"""
+        );
     }
 
     [Fact]
@@ -241,7 +245,11 @@ public sealed class NotifyBodyTests(NodeFixture fixture) : IClassFixture<NodeFix
     {
         var body = Encoding.Latin1.GetBytes("""{"from":"é","_in":["endpoint:latin"]}""");
         await DeliversRawAsync(
-            $"{Push}\nContent-Length: {body.Length}", body, Encoding.UTF8.GetString(body), "endpoint:latin");
+            $"{Push}\nContent-Length: {body.Length}",
+            body,
+            Encoding.UTF8.GetString(body),
+            "endpoint:latin"
+        );
     }
 
     private async Task DeliversAsync(string body, string data, params string[] headers)

@@ -177,15 +177,19 @@ public sealed class NotifyTests(NodeFixture fixture) : IClassFixture<NodeFixture
         };
 
         // Counters say all that was counted by now; here it is what came on top.
-        listener.SetMeasurementEventCallback<long>((instrument, value, _, _) =>
-            counts.AddOrUpdate(instrument.Name, -value, (_, before) => before + value));
+        listener.SetMeasurementEventCallback<long>(
+            (instrument, value, _, _) => counts.AddOrUpdate(instrument.Name, -value, (_, before) => before + value)
+        );
         listener.Start();
         listener.RecordObservableInstruments();
 
         await RawHttp.AskAsync(_node, "POST /_notify/unheard", "{}");
         await _node.NotifyAsync("call", """{"_in":["a:1","calls",2],"endpoint":"a b"}""");
         using var http = await RawHttp.ConnectAsync(_node);
-        await http.SendAsync("POST /_notify/call HTTP/1.1\nHost: localhost\nContent-Length: 3", [(byte)'"', 0xE9, (byte)'"']);
+        await http.SendAsync(
+            "POST /_notify/call HTTP/1.1\nHost: localhost\nContent-Length: 3",
+            [(byte)'"', 0xE9, (byte)'"']
+        );
         (await http.ReadAsync()).TakenId();
         listener.RecordObservableInstruments();
 

@@ -6,12 +6,21 @@ public sealed class OriginTests(NodeFixture fixture) : IClassFixture<NodeFixture
     private readonly Node _node = fixture.Node;
 
     public static TheoryData<string> Foreign =>
-    [
-        "https://evil.example", "null", "http://localhost", "http://localhost:1", "https://localhost:{port}",
-        "http://localhost:{port}.evil.example", "http://evil.example:{port}", "http://127.0.0.2:{port}",
-        "http://user@localhost:{port}", "http://localhost:{port}/", "http://localhost:{port} http://evil.example",
-        "file://", "garbage",
-    ];
+        [
+            "https://evil.example",
+            "null",
+            "http://localhost",
+            "http://localhost:1",
+            "https://localhost:{port}",
+            "http://localhost:{port}.evil.example",
+            "http://evil.example:{port}",
+            "http://127.0.0.2:{port}",
+            "http://user@localhost:{port}",
+            "http://localhost:{port}/",
+            "http://localhost:{port} http://evil.example",
+            "file://",
+            "garbage",
+        ];
 
     [Theory]
     [MemberData(nameof(Foreign))]
@@ -43,7 +52,8 @@ public sealed class OriginTests(NodeFixture fixture) : IClassFixture<NodeFixture
     {
         using var http = await RawHttp.ConnectAsync(_node);
         await http.SendAsync(
-            $"POST /_notify/call HTTP/1.1\nHost: localhost\nOrigin: https://evil.example\nContent-Length: 9{expect}");
+            $"POST /_notify/call HTTP/1.1\nHost: localhost\nOrigin: https://evil.example\nContent-Length: 9{expect}"
+        );
         (await http.ReadAsync()).IsProblem(403, "forbidden_origin");
     }
 
@@ -52,7 +62,8 @@ public sealed class OriginTests(NodeFixture fixture) : IClassFixture<NodeFixture
     {
         using var http = await RawHttp.ConnectAsync(_node);
         await http.SendAsync(
-            $"GET /register HTTP/1.1\nHost: evil.example:{_node.Port}\nOrigin: http://evil.example:{_node.Port}");
+            $"GET /register HTTP/1.1\nHost: evil.example:{_node.Port}\nOrigin: http://evil.example:{_node.Port}"
+        );
         (await http.ReadAsync()).IsProblem(421, "forbidden_host");
     }
 
@@ -72,13 +83,21 @@ public sealed class OriginTests(NodeFixture fixture) : IClassFixture<NodeFixture
         const string Desk = "https://desk.example.com";
 
         var asked = await RawHttp.AskAsync(
-            node, "OPTIONS /_notify/call", "", "Origin: " + Desk, "Access-Control-Request-Method: POST",
-            "Access-Control-Request-Headers: content-type,idempotency-key");
+            node,
+            "OPTIONS /_notify/call",
+            "",
+            "Origin: " + Desk,
+            "Access-Control-Request-Method: POST",
+            "Access-Control-Request-Headers: content-type,idempotency-key"
+        );
         Assert.InRange(asked.Status, 200, 204);
         Assert.Equal(Desk, asked.Headers["Access-Control-Allow-Origin"]);
         Assert.Contains("POST", asked.Headers["Access-Control-Allow-Methods"], StringComparison.OrdinalIgnoreCase);
         Assert.Contains(
-            "idempotency-key", asked.Headers["Access-Control-Allow-Headers"], StringComparison.OrdinalIgnoreCase);
+            "idempotency-key",
+            asked.Headers["Access-Control-Allow-Headers"],
+            StringComparison.OrdinalIgnoreCase
+        );
 
         var pushed = await PushAsync(node, Desk);
         pushed.TakenId();

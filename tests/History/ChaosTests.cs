@@ -7,8 +7,8 @@ using Dmb.Tests.Redis;
 namespace Dmb.Tests.History;
 
 /// <summary>
-/// Clients that come and go at random while a thousand messages a second flow and something fails: what history reaches is with each of
-/// them once, and what it does not reach each of them is told. Each test is a row of docs/resume.md.
+/// Clients that come and go at random while a thousand messages a second flow and something fails: what history reaches
+/// is with each of them once, and what it does not reach each of them is told. Each test is a row of docs/resume.md.
 /// </summary>
 [Collection(FaultLane.Name)]
 public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
@@ -19,7 +19,8 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
 
     private static readonly (string, string)[] Long = [("DMB_HISTORY_SIZE", "10000"), ("DMB_HISTORY_TTL", "600")];
 
-    private static int Seed => int.Parse(Environment.GetEnvironmentVariable("CHAOS_SEED") ?? "1", CultureInfo.InvariantCulture);
+    private static int Seed =>
+        int.Parse(Environment.GetEnvironmentVariable("CHAOS_SEED") ?? "1", CultureInfo.InvariantCulture);
 
     [Fact]
     public async Task Clients_come_and_go()
@@ -32,32 +33,39 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
     public async Task A_node_is_killed_and_one_is_drained()
     {
         await using var cluster = await Cluster.StartAsync(Long);
-        await ProveAsync("a node killed (SIGKILL), another one stopped (SIGTERM), both started again", cluster, async scene =>
-        {
-            await scene.Load.MoreAsync(PerSecond);
-            scene.Leave(cluster.Nodes[1]);
-            await cluster.Nodes[1].KillAsync();
-            await scene.Load.MoreAsync(PerSecond);
-            scene.Leave(cluster.Nodes[2]);
-            Assert.Equal(0, await cluster.Nodes[2].TerminateAsync());
-            await scene.Load.MoreAsync(PerSecond / 2);
-            for (var i = 0; i < 2; i++)
+        await ProveAsync(
+            "a node killed (SIGKILL), another one stopped (SIGTERM), both started again",
+            cluster,
+            async scene =>
             {
-                var node = await cluster.StartNodeAsync();
-                await node.BecomesAsync("ready");
-                cluster.Nodes.Add(node);
-                scene.Enter(node);
-            }
+                await scene.Load.MoreAsync(PerSecond);
+                scene.Leave(cluster.Nodes[1]);
+                await cluster.Nodes[1].KillAsync();
+                await scene.Load.MoreAsync(PerSecond);
+                scene.Leave(cluster.Nodes[2]);
+                Assert.Equal(0, await cluster.Nodes[2].TerminateAsync());
+                await scene.Load.MoreAsync(PerSecond / 2);
+                for (var i = 0; i < 2; i++)
+                {
+                    var node = await cluster.StartNodeAsync();
+                    await node.BecomesAsync("ready");
+                    cluster.Nodes.Add(node);
+                    scene.Enter(node);
+                }
 
-            await scene.Load.MoreAsync(PerSecond / 2);
-        });
+                await scene.Load.MoreAsync(PerSecond / 2);
+            }
+        );
     }
 
     [Fact]
     public async Task Redis_is_killed_and_comes_back_with_its_data()
     {
         await using var cluster = await Cluster.StartReadyAsync(
-            await RedisServer.StartAsync("--appendonly", "yes", "--appendfsync", "always"), withProxy: false, Long);
+            await RedisServer.StartAsync("--appendonly", "yes", "--appendfsync", "always"),
+            withProxy: false,
+            Long
+        );
         await ProveAsync("Redis killed (SIGKILL), started again from its append-only file", cluster, KillRedisAsync);
     }
 
@@ -65,14 +73,21 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
     public async Task Redis_is_killed_and_comes_back_with_nothing()
     {
         await using var cluster = await Cluster.StartAsync(Long);
-        await ProveAsync("Redis killed (SIGKILL), started again with nothing saved", cluster, KillRedisAsync, isCountLost: true);
+        await ProveAsync(
+            "Redis killed (SIGKILL), started again with nothing saved",
+            cluster,
+            KillRedisAsync,
+            isCountLost: true
+        );
     }
 
     [Fact]
     public async Task A_history_of_a_hundred_messages_does_not_reach_far()
     {
         await using var cluster = await Cluster.StartAsync(("DMB_HISTORY_SIZE", "100"));
-        await ProveAsync("a history of 100 messages", cluster, async scene => await scene.Load.MoreAsync(4 * PerSecond));
+        await ProveAsync("a history of 100 messages", cluster, async scene =>
+            await scene.Load.MoreAsync(4 * PerSecond)
+        );
     }
 
     private static async Task KillRedisAsync(Scene scene)
@@ -85,18 +100,30 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
         await scene.Load.MoreAsync(2 * PerSecond);
     }
 
-    private async Task ProveAsync(string happens, Cluster cluster, Func<Scene, Task> happenAsync, bool isCountLost = false, [CallerLineNumber] int order = 0)
+    private async Task ProveAsync(
+        string happens,
+        Cluster cluster,
+        Func<Scene, Task> happenAsync,
+        bool isCountLost = false,
+        [CallerLineNumber] int order = 0
+    )
     {
         foreach (var node in cluster.Nodes)
         {
             await node.WarmUpAsync();
         }
 
-        var nodes = new ConcurrentDictionary<NodeProcess, bool>(cluster.Nodes.Select(node => KeyValuePair.Create(node, true)));
-        ResumingClient[] clients = [.. Enumerable.Range(0, Clients).Select(i => new ResumingClient((Seed * 1_000) + i, Room, nodes))];
+        var nodes = new ConcurrentDictionary<NodeProcess, bool>(
+            cluster.Nodes.Select(node => KeyValuePair.Create(node, true))
+        );
+        ResumingClient[] clients =
+        [
+            .. Enumerable.Range(0, Clients).Select(i => new ResumingClient((Seed * 1_000) + i, Room, nodes)),
+        ];
         await using var load = Load.Start(cluster.Nodes, PerSecond, padding: 0);
         await load.MoreAsync(PerSecond / 2);
-        await Task.WhenAll(clients.Select(client => Task.WhenAny(client.Placed, client.Running))).WaitAsync(Node.Patience);
+        await Task.WhenAll(clients.Select(client => Task.WhenAny(client.Placed, client.Running)))
+            .WaitAsync(Node.Patience);
         await happenAsync(new Scene(cluster, load, nodes));
         await load.StopAsync();
 
@@ -112,20 +139,37 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
         var sum = rows.Aggregate((one, other) => one + other);
         table.Add(order, happens, answers.Length, sum);
         TestContext.Current.TestOutputHelper?.WriteLine(string.Join('\n', cluster.Nodes.SelectMany(node => node.Log)));
-        Assert.All(rows, row => Assert.True(
-            row.Doubled == 0 && (isCountLost ? row.ToldUnknown > 0 : row.ToldUnknown == 0)
-                && ((row.OutOfOrder == 0 && row.Lost == row.ToldLost) || isCountLost),
-            $"seed {Seed}: {row}\n{row.Evidence}"));
-        Assert.True(isCountLost || sum.ToldLost == 0 || happens.Contains("100", StringComparison.Ordinal), $"seed {Seed}: {sum}");
+        Assert.All(rows, row =>
+            Assert.True(
+                row.Doubled == 0
+                    && (isCountLost ? row.ToldUnknown > 0 : row.ToldUnknown == 0)
+                    && ((row.OutOfOrder == 0 && row.Lost == row.ToldLost) || isCountLost),
+                $"seed {Seed}: {row}\n{row.Evidence}"
+            )
+        );
+        Assert.True(
+            isCountLost || sum.ToldLost == 0 || happens.Contains("100", StringComparison.Ordinal),
+            $"seed {Seed}: {sum}"
+        );
     }
 
-    /// <summary>What became of a client: of what was published after its first message, and answered with yes, all is expected.</summary>
+    /// <summary>
+    /// What became of a client: of what was published after its first message, and answered with yes, all is expected.
+    /// </summary>
     private static ChaosRow Count(ResumingClient client, Answer[] answers)
     {
-        var first = client.Received.GroupBy(message => message.Publisher).ToDictionary(group => group.Key, group => group.Min(message => message.Number));
+        var first = client
+            .Received.GroupBy(message => message.Publisher)
+            .ToDictionary(group => group.Key, group => group.Min(message => message.Number));
         var received = client.Received.ToHashSet();
-        var lost = answers.Where(answer => answer.IsTaken && first.TryGetValue(answer.Message.Publisher, out var number)
-            && answer.Message.Number > number && !received.Contains(answer.Message)).ToArray();
+        var lost = answers
+            .Where(answer =>
+                answer.IsTaken
+                && first.TryGetValue(answer.Message.Publisher, out var number)
+                && answer.Message.Number > number
+                && !received.Contains(answer.Message)
+            )
+            .ToArray();
         var outOfOrder = 0;
         foreach (var numbers in client.Received.GroupBy(message => message.Publisher, message => message.Number))
         {
@@ -138,8 +182,16 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
         }
 
         return new ChaosRow(
-            client.Resumed, client.Received.Count, lost.Length, client.Received.Count - received.Count, outOfOrder, client.Dropped, client.ToldLost, client.ToldUnknown,
-            string.Join('\n', [.. lost.Take(5).Select(answer => answer.ToString()), .. client.Log]));
+            client.Resumed,
+            client.Received.Count,
+            lost.Length,
+            client.Received.Count - received.Count,
+            outOfOrder,
+            client.Dropped,
+            client.ToldLost,
+            client.ToldUnknown,
+            string.Join('\n', [.. lost.Take(5).Select(answer => answer.ToString()), .. client.Log])
+        );
     }
 
     /// <summary>What a chaos happens to.</summary>
@@ -152,11 +204,30 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
 }
 
 /// <summary>What was counted of one client, or of several.</summary>
-public sealed record ChaosRow(int Resumed, int Received, int Lost, int Doubled, int OutOfOrder, int Dropped, long ToldLost, int ToldUnknown, string Evidence)
+public sealed record ChaosRow(
+    int Resumed,
+    int Received,
+    int Lost,
+    int Doubled,
+    int OutOfOrder,
+    int Dropped,
+    long ToldLost,
+    int ToldUnknown,
+    string Evidence
+)
 {
-    public static ChaosRow operator +(ChaosRow one, ChaosRow other) => new(
-        one.Resumed + other.Resumed, one.Received + other.Received, one.Lost + other.Lost, one.Doubled + other.Doubled, one.OutOfOrder + other.OutOfOrder,
-        one.Dropped + other.Dropped, one.ToldLost + other.ToldLost, one.ToldUnknown + other.ToldUnknown, "");
+    public static ChaosRow operator +(ChaosRow one, ChaosRow other) =>
+        new(
+            one.Resumed + other.Resumed,
+            one.Received + other.Received,
+            one.Lost + other.Lost,
+            one.Doubled + other.Doubled,
+            one.OutOfOrder + other.OutOfOrder,
+            one.Dropped + other.Dropped,
+            one.ToldLost + other.ToldLost,
+            one.ToldUnknown + other.ToldUnknown,
+            ""
+        );
 }
 
 /// <summary>The table of docs/resume.md, written anew from what the tests counted when UPDATE_CHAOS=1.</summary>
@@ -172,9 +243,12 @@ public sealed class ChaosTable : IDisposable
 
     private readonly ConcurrentDictionary<int, string> _rows = [];
 
-    public void Add(int order, string happens, int sent, ChaosRow row) => _rows[order] = string.Create(
-        CultureInfo.InvariantCulture,
-        $"| {happens} | {sent} | {row.Resumed} | {row.Received} | {row.Lost} | {row.ToldLost} | {row.ToldUnknown} | {row.Doubled} | {row.OutOfOrder} | {row.Dropped} |\n");
+    public void Add(int order, string happens, int sent, ChaosRow row) =>
+        _rows[order] = string.Create(
+            CultureInfo.InvariantCulture,
+            $"| {happens} | {sent} | {row.Resumed} | {row.Received} | {row.Lost} | {row.ToldLost} | "
+                + $"{row.ToldUnknown} | {row.Doubled} | {row.OutOfOrder} | {row.Dropped} |\n"
+        );
 
     public void Dispose()
     {
@@ -185,7 +259,10 @@ public sealed class ChaosTable : IDisposable
 
         var path = Path.Combine(Repository.Root, "docs", "resume.md");
         var text = File.ReadAllText(path);
-        var (start, end) = (text.IndexOf(Start, StringComparison.Ordinal) + Start.Length, text.IndexOf(End, StringComparison.Ordinal));
+        var (start, end) = (
+            text.IndexOf(Start, StringComparison.Ordinal) + Start.Length,
+            text.IndexOf(End, StringComparison.Ordinal)
+        );
         var table = new StringBuilder(Head).AppendJoin("", _rows.OrderBy(row => row.Key).Select(row => row.Value));
         File.WriteAllText(path, text[..start] + table + text[end..]);
     }

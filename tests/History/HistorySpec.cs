@@ -2,7 +2,10 @@ using System.Text.Json;
 
 namespace Dmb.Tests.History;
 
-/// <summary>What every backplane promises to those who come back: the same tests for a node that runs alone and for nodes over Redis.</summary>
+/// <summary>
+/// What every backplane promises to those who come back: the same tests for a node that runs alone and for nodes over
+/// Redis.
+/// </summary>
 public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
 {
     private static int _rooms;
@@ -16,17 +19,23 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     public async Task A_message_of_a_room_with_history_carries_the_room_and_a_place_that_counts_up_by_one()
     {
         await using var client = await Last.ConnectAsync();
-        var start = Place.Of(JsonElement.Parse(await client.AckAsync("subscribe", JsonSerializer.Serialize(_room))).GetProperty("data"));
+        var start = Place.Of(
+            JsonElement.Parse(await client.AckAsync("subscribe", JsonSerializer.Serialize(_room))).GetProperty("data")
+        );
         await client.ReadAllAsync();
         for (var i = 1; i <= 3; i++)
         {
             var id = await First.NotifyAsync("any", $$"""{"n":{{i}},"_in":"{{_room}}"}""");
             Assert.Equal(
                 $$$"""{"event":"any","data":{"n":{{{i}}},"_in":"{{{_room}}}"},"id":"{{{id}}}","room":"{{{_room}}}","pos":"{{{start.Epoch}}}:{{{start.Seq + i}}}"}""",
-                await client.ReadAsync());
+                await client.ReadAsync()
+            );
         }
 
-        Assert.Equal($$"""{"room":"{{_room}}","sessions":1,"pos":"{{start.Epoch}}:{{start.Seq + 3}}"}""", await First.Http.GetStringAsync(new Uri(First.Url, "/rooms/" + _room)));
+        Assert.Equal(
+            $$"""{"room":"{{_room}}","sessions":1,"pos":"{{start.Epoch}}:{{start.Seq + 3}}"}""",
+            await First.Http.GetStringAsync(new Uri(First.Url, "/rooms/" + _room))
+        );
     }
 
     [Fact]
@@ -67,7 +76,9 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
         await PublishAsync(1, 130);
         await using var client = await Last.ConnectAsync();
         Assert.Equal(
-            $$"""{"room":"{{_room}}","pos":"{{start.Epoch}}:{{start.Seq + 130}}","recovered":false,"why":"trimmed","lost":30}""", await ResumeAsync(client, start));
+            $$"""{"room":"{{_room}}","pos":"{{start.Epoch}}:{{start.Seq + 130}}","recovered":false,"why":"trimmed","lost":30}""",
+            await ResumeAsync(client, start)
+        );
         await GetsAsync(client, Enumerable.Range(31, 100));
     }
 
@@ -78,7 +89,9 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
         await PublishAsync(1, 2);
         await using var client = await Last.ConnectAsync();
         Assert.Equal(
-            $$"""{"room":"{{_room}}","pos":"{{start.Epoch}}:{{start.Seq + 2}}","recovered":false,"why":"epoch"}""", await ResumeAsync(client, new Place("old", 7)));
+            $$"""{"room":"{{_room}}","pos":"{{start.Epoch}}:{{start.Seq + 2}}","recovered":false,"why":"epoch"}""",
+            await ResumeAsync(client, new Place("old", 7))
+        );
         await GetsAsync(client, [1, 2]);
     }
 
@@ -87,7 +100,10 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     {
         var start = await PlaceAsync();
         await using var client = await Last.ConnectAsync();
-        Assert.Equal($$"""{"room":"{{_room}}","pos":"{{start}}","recovered":false,"why":"future"}""", await ResumeAsync(client, start with { Seq = start.Seq + 1 }));
+        Assert.Equal(
+            $$"""{"room":"{{_room}}","pos":"{{start}}","recovered":false,"why":"future"}""",
+            await ResumeAsync(client, start with { Seq = start.Seq + 1 })
+        );
         await PublishAsync(1, 1);
         await GetsAsync(client, [1]);
     }
@@ -117,9 +133,20 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
         await First.NotifyAsync("any", $$"""{"n":4,"_in":["{{_room}}","{{other}}"]}""");
         await First.NotifyAsync("any", $$"""{"n":5,"_in":"{{other}}"}""");
         await using var client = await Last.ConnectAsync();
-        var answer = await client.AckAsync("subscribe", $$"""[{"room":"{{_room}}","since":"{{start}}"},"no-since:1",{"room":"{{other}}","since":"{{otherStart}}"}]""");
-        Assert.Contains($$"""{"rooms":["{{_room}}","no-since:1","{{other}}"],"positions":[{"room":"{{_room}}","pos":"{{start with { Seq = start.Seq + 4 }}}","recovered":true},""", answer, StringComparison.Ordinal);
-        Assert.Contains($$"""{"room":"{{other}}","pos":"{{otherStart with { Seq = otherStart.Seq + 2 }}}","recovered":true}]}""", answer, StringComparison.Ordinal);
+        var answer = await client.AckAsync(
+            "subscribe",
+            $$"""[{"room":"{{_room}}","since":"{{start}}"},"no-since:1",{"room":"{{other}}","since":"{{otherStart}}"}]"""
+        );
+        Assert.Contains(
+            $$"""{"rooms":["{{_room}}","no-since:1","{{other}}"],"positions":[{"room":"{{_room}}","pos":"{{start with { Seq = start.Seq + 4 }}}","recovered":true},""",
+            answer,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            $$"""{"room":"{{other}}","pos":"{{otherStart with { Seq = otherStart.Seq + 2 }}}","recovered":true}]}""",
+            answer,
+            StringComparison.Ordinal
+        );
         await GetsAsync(client, [1, 2, 3, 4, 5]);
         await First.NotifyAsync("any", $$"""{"n":6,"_in":["{{_room}}","{{other}}"]}""");
         await GetsAsync(client, [6]);
@@ -150,9 +177,20 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
         foreach (var client in new[] { one, both })
         {
             var message = JsonElement.Parse(await client.ReadAsync());
-            var places = message.GetProperty("also").EnumerateObject().Select(also => (Room: also.Name, Place: also.Value.GetString()))
-                .Append((message.GetProperty("room").GetString()!, message.GetProperty("pos").GetString())).Order().ToArray();
-            Assert.Equal([(_room, (start with { Seq = start.Seq + 1 }).ToString()), (other, (otherStart with { Seq = otherStart.Seq + 1 }).ToString())], places);
+            var places = message
+                .GetProperty("also")
+                .EnumerateObject()
+                .Select(also => (Room: also.Name, Place: also.Value.GetString()))
+                .Append((message.GetProperty("room").GetString()!, message.GetProperty("pos").GetString()))
+                .Order()
+                .ToArray();
+            Assert.Equal(
+                [
+                    (_room, (start with { Seq = start.Seq + 1 }).ToString()),
+                    (other, (otherStart with { Seq = otherStart.Seq + 1 }).ToString()),
+                ],
+                places
+            );
         }
     }
 
@@ -160,7 +198,11 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     public async Task A_room_that_keeps_no_history_has_no_places()
     {
         await using var client = await Last.ConnectAsync();
-        Assert.Contains("\"data\":{\"room\":\"none:1\"}}", await client.AckAsync("subscribe", "\"none:1\""), StringComparison.Ordinal);
+        Assert.Contains(
+            "\"data\":{\"room\":\"none:1\"}}",
+            await client.AckAsync("subscribe", "\"none:1\""),
+            StringComparison.Ordinal
+        );
         await client.ReadAllAsync();
         var id = await First.NotifyAsync("any", """{"_in":"none:1"}""");
         Assert.Equal($$$"""{"event":"any","data":{"_in":"none:1"},"id":"{{{id}}}"}""", await client.ReadAsync());
@@ -172,12 +214,15 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
         var start = await PlaceAsync();
         const int Messages = 80;
         var publishing = PublishAsync(1, Messages);
-        var clients = Enumerable.Range(0, 12).Select(async i =>
-        {
-            await using var client = await nodes[i % nodes.Count].ConnectAsync();
-            await ResumeAsync(client, start);
-            return await client.NumbersAsync(Messages);
-        }).ToArray();
+        var clients = Enumerable
+            .Range(0, 12)
+            .Select(async i =>
+            {
+                await using var client = await nodes[i % nodes.Count].ConnectAsync();
+                await ResumeAsync(client, start);
+                return await client.NumbersAsync(Messages);
+            })
+            .ToArray();
         foreach (var read in await Task.WhenAll(clients))
         {
             Assert.Equal(Enumerable.Range(1, Messages), read);
@@ -212,11 +257,17 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
             Assert.Equal(": connected", await stream.ReadAsync());
             Assert.Equal($"id: {_room}={start}", await stream.ReadAsync());
             await PublishAsync(1, 1);
-            Assert.Equal($$"""
+            Assert.Equal(
+                $$"""
                 event: any
                 data: {"n":1,"_in":"{{_room}}"}
-                id: {{_room}}={{start with { Seq = start.Seq + 1 }}}
-                """, await stream.ReadAsync());
+                id: {{_room}}={{start with
+                {
+                    Seq = start.Seq + 1,
+                }}}
+                """,
+                await stream.ReadAsync()
+            );
         }
 
         await PublishAsync(2, 4);
@@ -226,7 +277,11 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
         for (var i = 2; i <= 4; i++)
         {
             var place = start with { Seq = start.Seq + i };
-            Assert.EndsWith($"{{\"n\":{i},\"_in\":\"{_room}\"}}\nid: {_room}={place}", await again.ReadAsync(), StringComparison.Ordinal);
+            Assert.EndsWith(
+                $"{{\"n\":{i},\"_in\":\"{_room}\"}}\nid: {_room}={place}",
+                await again.ReadAsync(),
+                StringComparison.Ordinal
+            );
         }
     }
 
@@ -246,7 +301,10 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
             Assert.Equal("event: any\ndata: {\"_in\":\"none:2\"}", await stream.ReadAsync());
             await First.NotifyAsync("any", JsonSerializer.Serialize(new { n = 2, _in = new[] { _room, other } }));
             cursor = (await stream.ReadAsync()).Split("id: ")[1];
-            Assert.Equal($"{_room}={start with { Seq = start.Seq + 2 }}&{_room}%26%3D%2B%C3%B6={otherStart with { Seq = otherStart.Seq + 1 }}", cursor);
+            Assert.Equal(
+                $"{_room}={start with { Seq = start.Seq + 2 }}&{_room}%26%3D%2B%C3%B6={otherStart with { Seq = otherStart.Seq + 1 }}",
+                cursor
+            );
         }
 
         await First.NotifyAsync("any", JsonSerializer.Serialize(new { n = 3, _in = other }));
@@ -264,10 +322,13 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
         using var stream = await StreamAsync(Last, $"{_room}={start}", _room);
         await stream.ReadAsync();
         await stream.ReadAsync();
-        Assert.Equal($$"""
+        Assert.Equal(
+            $$"""
             event: gap
             data: {"room":"{{_room}}","lost":2,"why":"trimmed"}
-            """, await stream.ReadAsync());
+            """,
+            await stream.ReadAsync()
+        );
         Assert.Contains("{\"n\":3,", await stream.ReadAsync(), StringComparison.Ordinal);
     }
 
@@ -289,22 +350,41 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
         await using var client = await Last.ConnectAsync();
         await client.SendAsync($$$"""{"event":"subscribe","data":{"room":"{{{_room}}}","since":"{{{start}}}"}}""");
         Assert.Equal($$"""{"event":"joined","data":"{{_room}}"}""", await client.ReadAsync());
-        Assert.Equal($$$"""{"event":"gap","data":{"room":"{{{_room}}}","lost":1,"why":"trimmed"}}""", await client.ReadAsync());
+        Assert.Equal(
+            $$$"""{"event":"gap","data":{"room":"{{{_room}}}","lost":1,"why":"trimmed"}}""",
+            await client.ReadAsync()
+        );
         await GetsAsync(client, Enumerable.Range(2, 100));
     }
 
     [Fact]
     public async Task A_user_of_a_backend_gets_what_was_sent_to_it_while_it_was_away()
     {
-        var registered = await First.Http.PostAsync(new Uri(First.Url, "/register/backend"), new StringContent("""{"name":"billing"}"""));
+        var registered = await First.Http.PostAsync(
+            new Uri(First.Url, "/register/backend"),
+            new StringContent("""{"name":"billing"}""")
+        );
         var bkid = JsonElement.Parse(await registered.Content.ReadAsStringAsync()).GetProperty("bkid").GetString()!;
         var (users, user) = ($"users {bkid}", $"user {bkid} ann");
         string places;
         await using (var client = await Last.ConnectAsync())
         {
-            var answer = JsonElement.Parse(await client.AckAsync("dmb:connect", $$"""{"service":"{{bkid}}","user":"ann"}""")).GetProperty("data");
-            places = string.Join(',', answer.GetProperty("positions").EnumerateArray().Select(room => $"\"{room.GetProperty("room").GetString()}\":\"{room.GetProperty("pos").GetString()}\""));
-            Assert.Equal([users, user], answer.GetProperty("positions").EnumerateArray().Select(room => room.GetProperty("room").GetString()!));
+            var answer = JsonElement
+                .Parse(await client.AckAsync("dmb:connect", $$"""{"service":"{{bkid}}","user":"ann"}"""))
+                .GetProperty("data");
+            places = string.Join(
+                ',',
+                answer
+                    .GetProperty("positions")
+                    .EnumerateArray()
+                    .Select(room =>
+                        $"\"{room.GetProperty("room").GetString()}\":\"{room.GetProperty("pos").GetString()}\""
+                    )
+            );
+            Assert.Equal(
+                [users, user],
+                answer.GetProperty("positions").EnumerateArray().Select(room => room.GetProperty("room").GetString()!)
+            );
         }
 
         await SayAsync("""{"to":"ann","data":1}""");
@@ -313,7 +393,10 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
         await SayAsync("""{"to":"ann","data":4}""");
 
         await using var again = await First.ConnectAsync();
-        var resumed = await again.AckAsync("dmb:connect", $$$"""{"service":"{{{bkid}}}","user":"ann","since":{{{{places}}}}}""");
+        var resumed = await again.AckAsync(
+            "dmb:connect",
+            $$$"""{"service":"{{{bkid}}}","user":"ann","since":{{{{places}}}}}"""
+        );
         Assert.Equal(2, resumed.Split("\"recovered\":true").Length - 1);
         await SayAsync("""{"to":"ann","data":5}""");
         var heard = new List<(string, int)>();
@@ -330,13 +413,24 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
         Assert.Equal(("dmb:direct", 5), heard[3]);
 
         using var stream = await EventReader.OpenAsync(
-            First.Http, new Uri(First.Url, $"/events?service={bkid}&user=ann"),
-            string.Join('&', JsonElement.Parse($"{{{places}}}").EnumerateObject().Select(place => $"{Uri.EscapeDataString(place.Name)}={place.Value.GetString()}")));
+            First.Http,
+            new Uri(First.Url, $"/events?service={bkid}&user=ann"),
+            string.Join(
+                '&',
+                JsonElement
+                    .Parse($"{{{places}}}")
+                    .EnumerateObject()
+                    .Select(place => $"{Uri.EscapeDataString(place.Name)}={place.Value.GetString()}")
+            )
+        );
         var events = new List<string>();
         while (events.Count < 4)
         {
             var text = await stream.ReadAsync();
-            if (text.StartsWith("event: dmb:direct", StringComparison.Ordinal) || text.StartsWith("event: dmb:broadcast", StringComparison.Ordinal))
+            if (
+                text.StartsWith("event: dmb:direct", StringComparison.Ordinal)
+                || text.StartsWith("event: dmb:broadcast", StringComparison.Ordinal)
+            )
             {
                 events.Add(text.Split('\n')[1]);
             }
@@ -346,18 +440,32 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
 
         async Task SayAsync(string message)
         {
-            using var response = await First.Http.PostAsync(new Uri(First.Url, $"/backend/{bkid}/messages"), new StringContent(message));
+            using var response = await First.Http.PostAsync(
+                new Uri(First.Url, $"/backend/{bkid}/messages"),
+                new StringContent(message)
+            );
             Assert.Equal(200, (int)response.StatusCode);
         }
     }
 
     private static Task<EventReader> StreamAsync(NodeProcess node, string? lastEventId, params string[] rooms) =>
-        EventReader.OpenAsync(node.Http, new Uri(node.Url, "/events?" + string.Join('&', rooms.Select(room => "room=" + Uri.EscapeDataString(room)))), lastEventId);
+        EventReader.OpenAsync(
+            node.Http,
+            new Uri(
+                node.Url,
+                "/events?" + string.Join('&', rooms.Select(room => "room=" + Uri.EscapeDataString(room)))
+            ),
+            lastEventId
+        );
 
     private async Task<Place> PlaceAsync(string? room = null)
     {
         await using var client = await Last.ConnectAsync();
-        return Place.Of(JsonElement.Parse(await client.AckAsync("subscribe", JsonSerializer.Serialize(room ?? _room))).GetProperty("data"));
+        return Place.Of(
+            JsonElement
+                .Parse(await client.AckAsync("subscribe", JsonSerializer.Serialize(room ?? _room)))
+                .GetProperty("data")
+        );
     }
 
     private async Task PublishAsync(int first, int last)
@@ -415,12 +523,18 @@ public sealed record Place(string Epoch, long Seq)
 }
 
 /// <summary>The promise, kept by a node that runs alone.</summary>
-public sealed class EmbeddedHistoryTests(EmbeddedHistoryTests.Alone alone) : HistorySpec([alone.Node]), IClassFixture<EmbeddedHistoryTests.Alone>
+public sealed class EmbeddedHistoryTests(EmbeddedHistoryTests.Alone alone)
+    : HistorySpec([alone.Node]),
+        IClassFixture<EmbeddedHistoryTests.Alone>
 {
     [Fact]
     public async Task What_the_histories_take_is_bounded_and_the_oldest_goes_first()
     {
-        await using var node = await NodeProcess.StartAsync([("REDIS_HOST", "none"), .. HistoryCluster.Settings, ("DMB_HISTORY_BYTES", "10000")]);
+        await using var node = await NodeProcess.StartAsync([
+            ("REDIS_HOST", "none"),
+            .. HistoryCluster.Settings,
+            ("DMB_HISTORY_BYTES", "10000"),
+        ]);
         await using var client = await node.ConnectAsync();
         var start = Place.Of(JsonElement.Parse(await client.AckAsync("subscribe", "\"bytes:1\"")).GetProperty("data"));
         for (var i = 1; i <= 5; i++)
@@ -430,14 +544,19 @@ public sealed class EmbeddedHistoryTests(EmbeddedHistoryTests.Alone alone) : His
 
         // Each takes 2,000 bytes and some more: three of them have room.
         await using var late = await node.ConnectAsync();
-        Assert.Contains("\"lost\":2}", await late.AckAsync("subscribe", $$"""{"room":"bytes:1","since":"{{start}}"}"""), StringComparison.Ordinal);
+        Assert.Contains(
+            "\"lost\":2}",
+            await late.AckAsync("subscribe", $$"""{"room":"bytes:1","since":"{{start}}"}"""),
+            StringComparison.Ordinal
+        );
     }
 
     public sealed class Alone : IAsyncLifetime
     {
         public NodeProcess Node { get; private set; } = null!;
 
-        public async ValueTask InitializeAsync() => Node = await NodeProcess.StartAsync([("REDIS_HOST", "none"), .. HistoryCluster.Settings]);
+        public async ValueTask InitializeAsync() =>
+            Node = await NodeProcess.StartAsync([("REDIS_HOST", "none"), .. HistoryCluster.Settings]);
 
         public ValueTask DisposeAsync() => Node.DisposeAsync();
     }
@@ -450,13 +569,19 @@ public sealed class RedisHistoryTests(HistoryCluster shared) : HistorySpec(share
 /// <summary>Three nodes and a Redis whose rooms keep a history.</summary>
 public sealed class HistoryCluster : IAsyncLifetime
 {
-    public static readonly (string, string)[] Settings = [("DMB_HISTORY_SIZE", "100"), ("DMB_HISTORY_ROOMS", "none:*=0"), ("DMB_EVENTS", "any=")];
+    public static readonly (string, string)[] Settings =
+    [
+        ("DMB_HISTORY_SIZE", "100"),
+        ("DMB_HISTORY_ROOMS", "none:*=0"),
+        ("DMB_EVENTS", "any="),
+    ];
 
     private Cluster? _cluster;
 
     public List<NodeProcess> Nodes => _cluster!.Nodes;
 
-    public async ValueTask InitializeAsync() => _cluster = await Cluster.StartAsync([.. NodeProcess.Patient, .. Settings]);
+    public async ValueTask InitializeAsync() =>
+        _cluster = await Cluster.StartAsync([.. NodeProcess.Patient, .. Settings]);
 
     public ValueTask DisposeAsync() => _cluster!.DisposeAsync();
 }

@@ -3,7 +3,10 @@ using Dmb.Tests.Redis;
 
 namespace Dmb.Tests.History;
 
-/// <summary>What becomes of places when Redis ends, forgets, or goes back: a count that was lost is never taken for one that goes on.</summary>
+/// <summary>
+/// What becomes of places when Redis ends, forgets, or goes back: a count that was lost is never taken for one that
+/// goes on.
+/// </summary>
 [Collection(FaultLane.Name)]
 public sealed class LostCountTests : IAsyncLifetime
 {
@@ -111,7 +114,11 @@ public sealed class LostCountTests : IAsyncLifetime
         // As Redis does when their time is up.
         await _redis.CommandAsync("DEL", "dmb:history:count:1");
         await PublishAsync(4, 4);
-        await ResumesAsync(start, $$"""{"room":"count:1","pos":"{{start.Epoch}}:4","recovered":false,"why":"expired","lost":3}""", 4);
+        await ResumesAsync(
+            start,
+            $$"""{"room":"count:1","pos":"{{start.Epoch}}:4","recovered":false,"why":"expired","lost":3}""",
+            4
+        );
     }
 
     [Fact]
@@ -127,7 +134,11 @@ public sealed class LostCountTests : IAsyncLifetime
         Assert.Contains("\"code\":\"backplane_down\"", refused, StringComparison.Ordinal);
         Assert.Contains("\"retry\":true", refused, StringComparison.Ordinal);
         await using var fresh = await _node.ConnectAsync();
-        Assert.Contains("\"ok\":true,\"data\":{\"room\":\"count:1\"}", await fresh.AckAsync("subscribe", $"\"{Room}\""), StringComparison.Ordinal);
+        Assert.Contains(
+            "\"ok\":true,\"data\":{\"room\":\"count:1\"}",
+            await fresh.AckAsync("subscribe", $"\"{Room}\""),
+            StringComparison.Ordinal
+        );
 
         var (status, _) = await _node.PushAsync("any", """{"n":3,"_in":"count:1"}""");
         Assert.Equal(202, status);
@@ -156,7 +167,19 @@ public sealed class LostCountTests : IAsyncLifetime
         await _node.BecomesAsync("ready");
         await PublishAsync(9, 9);
         Assert.Equal(Enumerable.Range(1, 9), await client.NumbersAsync(9));
-        await ResumesAsync(start, $$"""{"room":"count:1","pos":"{{start.Epoch}}:9","recovered":true}""", 1, 2, 3, 4, 5, 6, 7, 8, 9);
+        await ResumesAsync(
+            start,
+            $$"""{"room":"count:1","pos":"{{start.Epoch}}:9","recovered":true}""",
+            1,
+            2,
+            3,
+            4,
+            5,
+            6,
+            7,
+            8,
+            9
+        );
     }
 
     [Fact]
@@ -172,8 +195,16 @@ public sealed class LostCountTests : IAsyncLifetime
         {
             await _redis.CommandAsync("HINCRBY", "dmb:pos:count:1", "seq", "1");
             await _redis.CommandAsync(
-                "XADD", "dmb:history:count:1", $"{i}-0", "t", (await _redis.CommandAsync("TIME")).Split('\n')[0] + "000", "id", $"hidden-{i}",
-                "m", $$"""{"event":"any","data":{"n":{{i}},"_in":"count:1"},"id":"hidden-{{i}}","rooms":["count:1"],"from":"x","pos":["{{start.Epoch}}:{{i}}"],"n":{{i}}}""");
+                "XADD",
+                "dmb:history:count:1",
+                $"{i}-0",
+                "t",
+                (await _redis.CommandAsync("TIME")).Split('\n')[0] + "000",
+                "id",
+                $"hidden-{i}",
+                "m",
+                $$"""{"event":"any","data":{"n":{{i}},"_in":"count:1"},"id":"hidden-{{i}}","rooms":["count:1"],"from":"x","pos":["{{start.Epoch}}:{{i}}"],"n":{{i}}}"""
+            );
         }
 
         await PublishAsync(4, 4);
@@ -251,8 +282,7 @@ public sealed class LostCountTests : IAsyncLifetime
         do
         {
             said = await watch.NextAsync();
-        }
-        while (!said.Contains("\nprobe ", StringComparison.Ordinal) || !said.EndsWith(' '));
+        } while (!said.Contains("\nprobe ", StringComparison.Ordinal) || !said.EndsWith(' '));
 
         // What comes behind the probe says that the node has read that, too.
         await PublishAsync(1, 1);
@@ -281,7 +311,13 @@ public sealed class LostCountTests : IAsyncLifetime
 
     private async Task<NodeProcess> StartNodeAsync(int redis)
     {
-        var node = await NodeProcess.StartReadyAsync([("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis}"), .. NodeProcess.Patient, .. HistoryCluster.Settings, .. _settings]);
+        var node = await NodeProcess.StartReadyAsync([
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", $"{redis}"),
+            .. NodeProcess.Patient,
+            .. HistoryCluster.Settings,
+            .. _settings,
+        ]);
         _open.Add(node);
         return node;
     }
@@ -311,7 +347,11 @@ public sealed class LostCountTests : IAsyncLifetime
     private async Task ResumesAsync(Place since, string answer, params int[] numbers)
     {
         await using var client = await _node.ConnectAsync();
-        Assert.Contains(answer, await client.AckAsync("subscribe", $$"""{"room":"{{Room}}","since":"{{since}}"}"""), StringComparison.Ordinal);
+        Assert.Contains(
+            answer,
+            await client.AckAsync("subscribe", $$"""{"room":"{{Room}}","since":"{{since}}"}"""),
+            StringComparison.Ordinal
+        );
         Assert.Equal(numbers, await client.NumbersAsync(numbers.Length));
     }
 }

@@ -26,7 +26,7 @@ public sealed class ClusterTests(SharedCluster shared)
             Assert.Equal(3, room.GetProperty("sessions").GetInt32());
 
             var sessions = new List<string>();
-            for (var after = ""; ;)
+            for (var after = ""; ; )
             {
                 var page = await GetAsync(node, "/rooms/operator:seen/sessions?limit=2" + after);
                 sessions.AddRange(Items(page).Select(item => Text(item, "session")));
@@ -46,10 +46,19 @@ public sealed class ClusterTests(SharedCluster shared)
     public async Task A_session_is_moved_and_closed_from_another_node()
     {
         await using var client = await shared.Nodes[2].JoinAsync("operator:moved");
-        var id = Text(Assert.Single(Items(await GetAsync(shared.Nodes[0], "/sessions?room=operator:moved"))), "session");
-        Assert.Equal(HttpStatusCode.NoContent, await SendAsync(shared.Nodes[0], "PUT", $"/sessions/{id}/rooms/operator:more"));
+        var id = Text(
+            Assert.Single(Items(await GetAsync(shared.Nodes[0], "/sessions?room=operator:moved"))),
+            "session"
+        );
+        Assert.Equal(
+            HttpStatusCode.NoContent,
+            await SendAsync(shared.Nodes[0], "PUT", $"/sessions/{id}/rooms/operator:more")
+        );
         Assert.Equal("""{"event":"joined","data":"operator:more"}""", await client.ReadAsync());
-        Assert.Equal(HttpStatusCode.NoContent, await SendAsync(shared.Nodes[1], "DELETE", $"/sessions/{id}?code=4042&reason=done"));
+        Assert.Equal(
+            HttpStatusCode.NoContent,
+            await SendAsync(shared.Nodes[1], "DELETE", $"/sessions/{id}?code=4042&reason=done")
+        );
         await Expect.ClosedAsync(4042, reconnect: false, client);
         Assert.Equal(HttpStatusCode.NotFound, await SendAsync(shared.Nodes[1], "DELETE", $"/sessions/{id}"));
     }
@@ -66,7 +75,10 @@ public sealed class ClusterTests(SharedCluster shared)
         {
             var nodes = await GetAsync(cluster.Nodes[0], "/nodes");
             var answered = Items(nodes).Select(item => Text(item, "id"));
-            Assert.Equal(all.Except(answered), nodes.GetProperty("missing").EnumerateArray().Select(id => id.GetString()));
+            Assert.Equal(
+                all.Except(answered),
+                nodes.GetProperty("missing").EnumerateArray().Select(id => id.GetString())
+            );
             Assert.Equal(2, Items(nodes).Length);
             Assert.Single(Items(await GetAsync(cluster.Nodes[0], "/sessions?room=operator:there")));
         }

@@ -22,8 +22,12 @@ public sealed class OperatorTests : IAsyncLifetime
         var node = Assert.Single(Items(answer));
         Assert.Equal(
             ["id", "version", "started", "host", "sessions", "rooms", "state", "publishes_s", "deliveries_s"],
-            node.EnumerateObject().Select(member => member.Name));
-        Assert.Equal((1, 2, "ready"), (node.GetProperty("sessions").GetInt32(), node.GetProperty("rooms").GetInt32(), Text(node, "state")));
+            node.EnumerateObject().Select(member => member.Name)
+        );
+        Assert.Equal(
+            (1, 2, "ready"),
+            (node.GetProperty("sessions").GetInt32(), node.GetProperty("rooms").GetInt32(), Text(node, "state"))
+        );
         Assert.Equal(JsonValueKind.Null, answer.GetProperty("next").ValueKind);
         Assert.Empty(answer.GetProperty("missing").EnumerateArray());
     }
@@ -42,8 +46,16 @@ public sealed class OperatorTests : IAsyncLifetime
         var last = Items(stats)[^1];
         Assert.Equal(
             ["time", "publishes", "deliveries", "sessions", "drops", "closes", "lag_p50_ms", "lag_p99_ms", "redis_up"],
-            last.EnumerateObject().Select(member => member.Name));
-        Assert.Equal((1, 1, 1), (last.GetProperty("publishes").GetInt32(), last.GetProperty("deliveries").GetInt32(), last.GetProperty("sessions").GetInt32()));
+            last.EnumerateObject().Select(member => member.Name)
+        );
+        Assert.Equal(
+            (1, 1, 1),
+            (
+                last.GetProperty("publishes").GetInt32(),
+                last.GetProperty("deliveries").GetInt32(),
+                last.GetProperty("sessions").GetInt32()
+            )
+        );
         Assert.True(last.GetProperty("redis_up").GetBoolean());
         Assert.Equal(0.2, Assert.Single(Items(await GetAsync("/nodes"))).GetProperty("publishes_s").GetDouble());
 
@@ -64,9 +76,14 @@ public sealed class OperatorTests : IAsyncLifetime
 
         var first = await GetAsync("/rooms?prefix=endpoint:&limit=1");
         Assert.Equal("endpoint:1", Text(Assert.Single(Items(first)), "room"));
-        var second = await GetAsync("/rooms?prefix=endpoint:&limit=1&after=" + Uri.EscapeDataString(first.GetProperty("next").GetString()!));
+        var second = await GetAsync(
+            "/rooms?prefix=endpoint:&limit=1&after=" + Uri.EscapeDataString(first.GetProperty("next").GetString()!)
+        );
         var room = Assert.Single(Items(second));
-        Assert.Equal(("endpoint:2", 2, 1), (Text(room, "room"), room.GetProperty("sessions").GetInt32(), room.GetProperty("kept").GetInt32()));
+        Assert.Equal(
+            ("endpoint:2", 2, 1),
+            (Text(room, "room"), room.GetProperty("sessions").GetInt32(), room.GetProperty("kept").GetInt32())
+        );
         Assert.EndsWith(":1", Text(room, "pos"), StringComparison.Ordinal);
         Assert.Equal(JsonValueKind.Null, second.GetProperty("next").ValueKind);
     }
@@ -85,10 +102,29 @@ public sealed class OperatorTests : IAsyncLifetime
         Assert.Equal(["sse", "websocket"], sessions.Select(session => Text(session, "transport")));
         var session = sessions[1];
         Assert.Equal(
-            ["session", "user", "node", "address", "transport", "agent", "since", "rooms", "queued", "sent", "delivered"],
-            session.EnumerateObject().Select(member => member.Name));
-        Assert.Equal((id, "127.0.0.1", "desk/1"), (Text(session, "session"), Text(session, "address"), Text(session, "agent")));
-        Assert.Equal(["calls", "public"], session.GetProperty("rooms").EnumerateArray().Select(room => room.GetString()));
+            [
+                "session",
+                "user",
+                "node",
+                "address",
+                "transport",
+                "agent",
+                "since",
+                "rooms",
+                "queued",
+                "sent",
+                "delivered",
+            ],
+            session.EnumerateObject().Select(member => member.Name)
+        );
+        Assert.Equal(
+            (id, "127.0.0.1", "desk/1"),
+            (Text(session, "session"), Text(session, "address"), Text(session, "agent"))
+        );
+        Assert.Equal(
+            ["calls", "public"],
+            session.GetProperty("rooms").EnumerateArray().Select(room => room.GetString())
+        );
         Assert.True(session.GetProperty("sent").GetInt64() >= 1);
         Assert.True(session.GetProperty("delivered").GetInt64() >= 3);
 
@@ -151,7 +187,8 @@ public sealed class OperatorTests : IAsyncLifetime
         Assert.Equal(Text(all, "pos"), Text(empty, "pos"));
     }
 
-    private async Task<JsonElement> GetAsync(string path) => await _node.Http.GetFromJsonAsync<JsonElement>(new Uri(_node.Url, path));
+    private async Task<JsonElement> GetAsync(string path) =>
+        await _node.Http.GetFromJsonAsync<JsonElement>(new Uri(_node.Url, path));
 
     private async Task<HttpStatusCode> SendAsync(string method, string path)
     {

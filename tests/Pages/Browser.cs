@@ -15,12 +15,14 @@ public sealed class Browser : ICollectionFixture<Browser>, IAsyncLifetime
         Assert.True(chromium is not null, "These tests need the command chromium: ./test.sh installs it on Debian.");
 
         _playwright = await Playwright.CreateAsync();
-        _browser = await _playwright.Chromium.LaunchAsync(new()
-        {
-            ExecutablePath = chromium,
-            Args = ["--disable-gpu", "--disable-quic"],
-            Timeout = (float)Node.Patience.TotalMilliseconds,
-        });
+        _browser = await _playwright.Chromium.LaunchAsync(
+            new()
+            {
+                ExecutablePath = chromium,
+                Args = ["--disable-gpu", "--disable-quic"],
+                Timeout = (float)Node.Patience.TotalMilliseconds,
+            }
+        );
         Assertions.SetDefaultExpectTimeout((float)Node.Patience.TotalMilliseconds);
     }
 

@@ -9,7 +9,8 @@ namespace Dmb.Tests.Pages;
 /// <summary>What somebody sees who opens the broker's address in a browser.</summary>
 [Collection<Browser>]
 public sealed partial class ConsolePageTests(Browser browser, NodeFixture fixture)
-    : IClassFixture<NodeFixture>, IAsyncLifetime
+    : IClassFixture<NodeFixture>,
+        IAsyncLifetime
 {
     private readonly Node _node = fixture.Node;
     private Visit _visit = null!;
@@ -93,7 +94,11 @@ public sealed partial class ConsolePageTests(Browser browser, NodeFixture fixtur
     public async Task A_page_notices_a_silent_network_and_comes_back_when_it_speaks_again()
     {
         await using var node = await Node.StartAsync(
-            ("Host", "0.0.0.0"), ("Auth", "none"), ("PingInterval", "1"), ("SilentTimeout", "2"));
+            ("Host", "0.0.0.0"),
+            ("Auth", "none"),
+            ("PingInterval", "1"),
+            ("SilentTimeout", "2")
+        );
         await using var proxy = new FaultProxy(node.Port);
         await using var visit = await browser.OpenAsync(new Uri($"http://127.0.0.1:{proxy.Port}/"));
         var page = new ConsolePage(visit.Page);

@@ -2,7 +2,9 @@ using System.Text.Json;
 
 namespace Dmb.Tests.Redis;
 
-/// <summary>What every backplane promises: the same tests for a node that runs alone and for nodes over Redis.</summary>
+/// <summary>
+/// What every backplane promises: the same tests for a node that runs alone and for nodes over Redis.
+/// </summary>
 public abstract class BackplaneSpec(IReadOnlyList<NodeProcess> nodes)
 {
     private NodeProcess First => nodes[0];
@@ -24,7 +26,8 @@ public abstract class BackplaneSpec(IReadOnlyList<NodeProcess> nodes)
     public async Task A_session_in_several_rooms_of_a_message_gets_one_copy_byte_for_byte()
     {
         await using var client = await Last.JoinAsync("copy:1", "copy:2", "endpoint:copy");
-        const string Data = """{"_in":["copy:1", "copy:2"],"endpoint":"copy" , "x":1e400,"x":12345678901234567890.00}""";
+        const string Data =
+            """{"_in":["copy:1", "copy:2"],"endpoint":"copy" , "x":1e400,"x":12345678901234567890.00}""";
         var id = await First.NotifyAsync("call", Data);
         var last = await First.NotifyAsync("call", """{"_in":"copy:2"}""");
 
@@ -51,7 +54,10 @@ public abstract class BackplaneSpec(IReadOnlyList<NodeProcess> nodes)
         {
             for (var i = 0; i < 500; i++)
             {
-                Assert.Equal(i, JsonElement.Parse(await subscriber.ReadAsync()).GetProperty("data").GetProperty("n").GetInt32());
+                Assert.Equal(
+                    i,
+                    JsonElement.Parse(await subscriber.ReadAsync()).GetProperty("data").GetProperty("n").GetInt32()
+                );
             }
         }
     }
@@ -72,7 +78,10 @@ public abstract class BackplaneSpec(IReadOnlyList<NodeProcess> nodes)
     {
         await using var here = await First.JoinAsync("count:1");
         await using var there = await Last.JoinAsync("count:1");
-        Assert.Equal("""{"room":"count:1","sessions":2,"pos":null}""", await First.Http.GetStringAsync(new Uri(First.Url, "/rooms/count:1")));
+        Assert.Equal(
+            """{"room":"count:1","sessions":2,"pos":null}""",
+            await First.Http.GetStringAsync(new Uri(First.Url, "/rooms/count:1"))
+        );
     }
 
     [Fact]
@@ -95,7 +104,9 @@ public abstract class BackplaneSpec(IReadOnlyList<NodeProcess> nodes)
 }
 
 /// <summary>The promise, kept by a node that runs alone.</summary>
-public sealed class EmbeddedBackplaneTests(EmbeddedBackplaneTests.Alone alone) : BackplaneSpec([alone.Node]), IClassFixture<EmbeddedBackplaneTests.Alone>
+public sealed class EmbeddedBackplaneTests(EmbeddedBackplaneTests.Alone alone)
+    : BackplaneSpec([alone.Node]),
+        IClassFixture<EmbeddedBackplaneTests.Alone>
 {
     public sealed class Alone : IAsyncLifetime
     {

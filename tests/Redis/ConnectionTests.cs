@@ -19,7 +19,10 @@ public sealed class ConnectionTests
         await using var here = await first.JoinAsync("calls");
         await using var there = await second.JoinAsync("calls");
 
-        await first.Http.PostAsync(new Uri(first.Url, "/register"), new StringContent("""{"event":"mine","default_room":"calls"}"""));
+        await first.Http.PostAsync(
+            new Uri(first.Url, "/register"),
+            new StringContent("""{"event":"mine","default_room":"calls"}""")
+        );
         var mine = await first.NotifyAsync("mine", "1");
         Assert.Equal((200, """{"ok":false,"ignore":true}"""), await second.PushAsync("mine", "1"));
         await first.PushAsync("call", "2", "key");
@@ -36,14 +39,21 @@ public sealed class ConnectionTests
         Assert.Equal(1, (await first.GetAsync("/rooms/calls")).GetProperty("sessions").GetInt32());
 
         var keys = (await redis.CommandAsync("KEYS", "*")).Split('\n');
-        Assert.All(keys, key => Assert.True(key.StartsWith(one, StringComparison.Ordinal) || key.StartsWith(two, StringComparison.Ordinal), key));
+        Assert.All(keys, key =>
+            Assert.True(
+                key.StartsWith(one, StringComparison.Ordinal) || key.StartsWith(two, StringComparison.Ordinal),
+                key
+            )
+        );
     }
 
     [Fact]
     public async Task A_database_number_and_a_password_in_the_URL_are_used()
     {
         await using var redis = await RedisServer.StartAsync("--requirepass", "p@ss/word");
-        await using var node = await NodeProcess.StartAsync(("REDIS_URL", $"redis://:p%40ss%2Fword@127.0.0.1:{redis.Port}/3"));
+        await using var node = await NodeProcess.StartAsync(
+            ("REDIS_URL", $"redis://:p%40ss%2Fword@127.0.0.1:{redis.Port}/3")
+        );
         await node.BecomesAsync("ready");
         Assert.Contains("db3:keys=", await redis.CommandAsync("INFO", "keyspace"), StringComparison.Ordinal);
         Assert.DoesNotContain("db0:", await redis.CommandAsync("INFO", "keyspace"), StringComparison.Ordinal);
@@ -59,18 +69,42 @@ public sealed class ConnectionTests
             var (authority, certificate, key) = WriteCertificates(directory.FullName);
             var port = RedisServer.FreePort();
             await using var redis = await RedisServer.StartAsync(
-                "--tls-port", $"{port}", "--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", authority,
-                "--tls-auth-clients", "no", "--requirepass", "secret");
+                "--tls-port",
+                $"{port}",
+                "--tls-cert-file",
+                certificate,
+                "--tls-key-file",
+                key,
+                "--tls-ca-cert-file",
+                authority,
+                "--tls-auth-clients",
+                "no",
+                "--requirepass",
+                "secret"
+            );
 
-            await using var one = await NodeProcess.StartAsync([("REDIS_URL", $"rediss://:secret@localhost:{port}"), ("SSL_CERT_FILE", authority), .. NodeProcess.Patient]);
-            await using var two = await NodeProcess.StartAsync([("REDIS_URL", $"rediss://default:secret@localhost:{port}/0"), ("SSL_CERT_FILE", authority), .. NodeProcess.Patient]);
+            await using var one = await NodeProcess.StartAsync([
+                ("REDIS_URL", $"rediss://:secret@localhost:{port}"),
+                ("SSL_CERT_FILE", authority),
+                .. NodeProcess.Patient,
+            ]);
+            await using var two = await NodeProcess.StartAsync([
+                ("REDIS_URL", $"rediss://default:secret@localhost:{port}/0"),
+                ("SSL_CERT_FILE", authority),
+                .. NodeProcess.Patient,
+            ]);
             await one.BecomesAsync("ready");
             await two.BecomesAsync("ready");
             await using var client = await two.JoinAsync("calls");
             await client.GetsAsync("call", "1", await one.NotifyAsync("call", "1"));
 
-            await using var stranger = await NodeProcess.StartAsync(("REDIS_URL", $"rediss://:secret@localhost:{port}"));
-            await using var otherName = await NodeProcess.StartAsync(("REDIS_URL", $"rediss://:secret@127.0.0.1:{port}"), ("SSL_CERT_FILE", authority));
+            await using var stranger = await NodeProcess.StartAsync(
+                ("REDIS_URL", $"rediss://:secret@localhost:{port}")
+            );
+            await using var otherName = await NodeProcess.StartAsync(
+                ("REDIS_URL", $"rediss://:secret@127.0.0.1:{port}"),
+                ("SSL_CERT_FILE", authority)
+            );
             Assert.Equal(202, (await stranger.PushAsync("call", "2")).Status);
             Assert.Equal(202, (await otherName.PushAsync("call", "3")).Status);
             await client.GetsAsync("call", "4", await one.NotifyAsync("call", "4"));
@@ -134,7 +168,10 @@ public sealed class ConnectionTests
     public async Task Embedded_is_said_outright_or_found_where_nothing_answers(string host)
     {
         // Nothing set: localhost:6379 is asked, where no test starts anything; another port says so for sure.
-        await using var node = await NodeProcess.StartAsync(("REDIS_HOST", host), ("REDIS_PORT", $"{RedisServer.FreePort()}"));
+        await using var node = await NodeProcess.StartAsync(
+            ("REDIS_HOST", host),
+            ("REDIS_PORT", $"{RedisServer.FreePort()}")
+        );
         Assert.Contains("embedded", await node.LogAsync("Backplane: "), StringComparison.Ordinal);
         Assert.Equal("""{"status":"ready"}""", await node.Http.GetStringAsync(new Uri(node.Url, "/readyz?strict=1")));
         await using var client = await node.JoinAsync("calls");
@@ -151,16 +188,30 @@ public sealed class ConnectionTests
     }
 
     private static Task<NodeProcess> StartAsync(RedisServer redis, params (string, string)[] settings) =>
-        NodeProcess.StartReadyAsync([("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"), .. NodeProcess.Patient, .. settings]);
+        NodeProcess.StartReadyAsync([
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", $"{redis.Port}"),
+            .. NodeProcess.Patient,
+            .. settings,
+        ]);
 
     /// <summary>An authority of our own, and a certificate by it for localhost, as PEM files.</summary>
     private static (string Authority, string Certificate, string Key) WriteCertificates(string directory)
     {
         var (from, until) = (TimeProvider.System.GetUtcNow().AddDays(-1), TimeProvider.System.GetUtcNow().AddDays(1));
         using var authorityKey = RSA.Create(2048);
-        var authority = new CertificateRequest("CN=test authority", authorityKey, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
-        authority.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: true, false, 0, critical: true));
-        authority.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign | X509KeyUsageFlags.CrlSign, critical: true));
+        var authority = new CertificateRequest(
+            "CN=test authority",
+            authorityKey,
+            HashAlgorithmName.SHA256,
+            RSASignaturePadding.Pkcs1
+        );
+        authority.CertificateExtensions.Add(
+            new X509BasicConstraintsExtension(certificateAuthority: true, false, 0, critical: true)
+        );
+        authority.CertificateExtensions.Add(
+            new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign | X509KeyUsageFlags.CrlSign, critical: true)
+        );
         using var signer = authority.CreateSelfSigned(from, until);
 
         using var key = RSA.Create(2048);
@@ -170,7 +221,11 @@ public sealed class ConnectionTests
         request.CertificateExtensions.Add(names.Build());
         using var certificate = request.Create(signer, from, until, [1, 2, 3, 4]);
 
-        return (Write("ca.pem", signer.ExportCertificatePem()), Write("redis.pem", certificate.ExportCertificatePem()), Write("redis.key", key.ExportPkcs8PrivateKeyPem()));
+        return (
+            Write("ca.pem", signer.ExportCertificatePem()),
+            Write("redis.pem", certificate.ExportCertificatePem()),
+            Write("redis.key", key.ExportPkcs8PrivateKeyPem())
+        );
 
         string Write(string name, string pem)
         {

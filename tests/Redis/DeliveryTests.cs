@@ -2,7 +2,9 @@ using System.Collections.Concurrent;
 
 namespace Dmb.Tests.Redis;
 
-/// <summary>Three nodes on one Redis, nothing amiss: a message reaches every subscriber once, in its publisher's order.</summary>
+/// <summary>
+/// Three nodes on one Redis, nothing amiss: a message reaches every subscriber once, in its publisher's order.
+/// </summary>
 [Collection(RedisLane.Name)]
 public sealed class DeliveryTests(SharedCluster shared)
 {
@@ -11,15 +13,21 @@ public sealed class DeliveryTests(SharedCluster shared)
     {
         await using var listeners = await Listeners.JoinAsync(shared.Nodes, ["calls"], ["calls", "support"]);
 
-        await Task.WhenAll(Enumerable.Range(0, 8).Select(async publisher =>
-        {
-            for (var number = 0; number < 1_250; number++)
-            {
-                await Node(publisher).NotifyAsync("call", new Numbered($"p{publisher}", number).Data());
-            }
-        }));
+        await Task.WhenAll(
+            Enumerable
+                .Range(0, 8)
+                .Select(async publisher =>
+                {
+                    for (var number = 0; number < 1_250; number++)
+                    {
+                        await Node(publisher).NotifyAsync("call", new Numbered($"p{publisher}", number).Data());
+                    }
+                })
+        );
 
-        var all = Enumerable.Range(0, 8).SelectMany(p => Enumerable.Range(0, 1_250).Select(n => new Numbered($"p{p}", n)));
+        var all = Enumerable
+            .Range(0, 8)
+            .SelectMany(p => Enumerable.Range(0, 1_250).Select(n => new Numbered($"p{p}", n)));
         await EachGotInOrderAsync(listeners, all.ToArray(), (_, _) => true);
     }
 
@@ -28,28 +36,39 @@ public sealed class DeliveryTests(SharedCluster shared)
     {
         string[][] sets =
         [
-            ["number:1"], ["number:1", "number:2"], ["number:3", "domain:a"], ["calls", "number:2"], ["number:1", "number:2", "number:3", "domain:a", "domain:b", "calls"],
+            ["number:1"],
+            ["number:1", "number:2"],
+            ["number:3", "domain:a"],
+            ["calls", "number:2"],
+            ["number:1", "number:2", "number:3", "domain:a", "domain:b", "calls"],
         ];
         string[] rooms = ["number:1", "number:2", "number:3", "domain:a", "domain:b"];
         await using var listeners = await Listeners.JoinAsync(shared.Nodes, sets);
 
         var addressed = new ConcurrentDictionary<Numbered, string[]>();
-        await Task.WhenAll(Enumerable.Range(0, 6).Select(async publisher =>
-        {
-            var random = new Random(publisher);
-            for (var number = 0; number < 300; number++)
-            {
-                var message = new Numbered($"p{publisher}", number);
-                var some = random.GetItems(rooms, random.Next(1, 5));
-                addressed[message] = number % 2 == 0 ? [.. some, "calls"] : some;
+        await Task.WhenAll(
+            Enumerable
+                .Range(0, 6)
+                .Select(async publisher =>
+                {
+                    var random = new Random(publisher);
+                    for (var number = 0; number < 300; number++)
+                    {
+                        var message = new Numbered($"p{publisher}", number);
+                        var some = random.GetItems(rooms, random.Next(1, 5));
+                        addressed[message] = number % 2 == 0 ? [.. some, "calls"] : some;
 
-                // `reference` goes to calls by itself, `any` has no bus.
-                await Node(publisher).NotifyAsync(number % 2 == 0 ? "reference" : "any", message.Data(some));
-            }
-        }));
+                        // `reference` goes to calls by itself, `any` has no bus.
+                        await Node(publisher).NotifyAsync(number % 2 == 0 ? "reference" : "any", message.Data(some));
+                    }
+                })
+        );
 
         await EachGotInOrderAsync(
-            listeners, [.. addressed.Keys.OrderBy(m => m.Publisher).ThenBy(m => m.Number)], (message, joined) => addressed[message].Intersect(joined).Any());
+            listeners,
+            [.. addressed.Keys.OrderBy(m => m.Publisher).ThenBy(m => m.Number)],
+            (message, joined) => addressed[message].Intersect(joined).Any()
+        );
     }
 
     [Fact]
@@ -62,7 +81,11 @@ public sealed class DeliveryTests(SharedCluster shared)
             for (var i = 0; i < 100; i++)
             {
                 var (room, data) = ($"number:{round}-{i}", $$"""{"_in":"number:{{round}}-{{i}}"}""");
-                Assert.Contains("\"ok\":true", await client.AckAsync("subscribe", $"\"{room}\""), StringComparison.Ordinal);
+                Assert.Contains(
+                    "\"ok\":true",
+                    await client.AckAsync("subscribe", $"\"{room}\""),
+                    StringComparison.Ordinal
+                );
                 var id = await Node(round + 1 + (i % 2)).NotifyAsync("any", data);
                 Assert.Equal($$"""{"event":"joined","data":"{{room}}"}""", await client.ReadAsync());
                 await client.GetsAsync("any", data, id);
@@ -91,7 +114,10 @@ public sealed class DeliveryTests(SharedCluster shared)
         string[] datas =
         [
             """{"z":1, "a" : 2,"a":3,"big":123456789012345678901234567890,"e":1.0e+2}""",
-            """ "\u00e9é\ud83d\ude00 \/ " """.Trim(), "null", "[ 1 , 2 ]", """{"event":"x","id":"y","rooms":["z"]}""",
+            """ "\u00e9é\ud83d\ude00 \/ " """.Trim(),
+            "null",
+            "[ 1 , 2 ]",
+            """{"event":"x","id":"y","rooms":["z"]}""",
         ];
         await using var client = await Node(2).JoinAsync("calls");
         foreach (var data in datas)
@@ -103,8 +129,8 @@ public sealed class DeliveryTests(SharedCluster shared)
     [Fact]
     public async Task Server_sent_events_reach_over_nodes_too()
     {
-        using var response = await Node(0).Http.GetAsync(
-            new Uri(Node(0).Url, "/events?room=number:sse"), HttpCompletionOption.ResponseHeadersRead);
+        using var response = await Node(0)
+            .Http.GetAsync(new Uri(Node(0).Url, "/events?room=number:sse"), HttpCompletionOption.ResponseHeadersRead);
         using var reader = new StreamReader(await response.Content.ReadAsStreamAsync());
         Assert.StartsWith("retry: ", await reader.ReadLineAsync(), StringComparison.Ordinal);
         Assert.Equal(": connected", await reader.ReadLineAsync());
@@ -116,12 +142,19 @@ public sealed class DeliveryTests(SharedCluster shared)
             lines.Add((await reader.ReadLineAsync().WaitAsync(Support.Node.Patience))!);
         }
 
-        Assert.Equal(["event: any", """data: {"_in":"number:sse"}""", $"id: {id}"], lines.Where(line => line.Length > 0 && line[0] != ':'));
+        Assert.Equal(
+            ["event: any", """data: {"_in":"number:sse"}""", $"id: {id}"],
+            lines.Where(line => line.Length > 0 && line[0] != ':')
+        );
     }
 
     private NodeProcess Node(int i) => shared.Nodes[i % shared.Nodes.Count];
 
-    private static async Task EachGotInOrderAsync(Listeners listeners, Numbered[] all, Func<Numbered, string[], bool> isFor)
+    private static async Task EachGotInOrderAsync(
+        Listeners listeners,
+        Numbered[] all,
+        Func<Numbered, string[], bool> isFor
+    )
     {
         Numbered[] For(Listener listener) => [.. all.Where(message => isFor(message, listener.Rooms))];
         await Task.WhenAll(listeners.All.Select(listener => listener.HasAsync(For(listener))));
@@ -130,11 +163,15 @@ public sealed class DeliveryTests(SharedCluster shared)
         {
             // Per publisher, the sequence as it was sent: nothing lost, doubled or swapped.
             var expected = For(listener);
-            var received = listener.Received.Where(message => message.Publisher[0] == 'p').OrderBy(message => message.Publisher, StringComparer.Ordinal).ToArray();
+            var received = listener
+                .Received.Where(message => message.Publisher[0] == 'p')
+                .OrderBy(message => message.Publisher, StringComparer.Ordinal)
+                .ToArray();
             Assert.True(expected.SequenceEqual(received), $"{listener}: {Difference(expected, received)}");
         }
     }
 
     private static string Difference(Numbered[] expected, Numbered[] received) =>
-        $"lost {expected.Except(received).Count()} of {expected.Length}, doubled {received.Length - received.Distinct().Count()}, strange {received.Except(expected).Count()}";
+        $"lost {expected.Except(received).Count()} of {expected.Length}, doubled "
+        + $"{received.Length - received.Distinct().Count()}, strange {received.Except(expected).Count()}";
 }

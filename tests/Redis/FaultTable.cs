@@ -8,8 +8,10 @@ public sealed class FaultTable : IDisposable
 {
     private const string Start = "<!-- faults -->\n";
     private const string End = "<!-- /faults -->";
+
     /// <summary>What <see cref="Tally.Cells"/> holds.</summary>
-    public const string Columns = "sent | degraded | refused | unanswered | lost | doubled | out of order | slowest answer";
+    public const string Columns =
+        "sent | degraded | refused | unanswered | lost | doubled | out of order | slowest answer";
     private const string Head = $"""
         | fault | {Columns} |
         |---|---|---|---|---|---|---|---|---|
@@ -33,7 +35,10 @@ public sealed class FaultTable : IDisposable
 
         var path = Path.Combine(Repository.Root, "docs", "faults.md");
         var text = File.ReadAllText(path);
-        var (start, end) = (text.IndexOf(Start, StringComparison.Ordinal) + Start.Length, text.IndexOf(End, StringComparison.Ordinal));
+        var (start, end) = (
+            text.IndexOf(Start, StringComparison.Ordinal) + Start.Length,
+            text.IndexOf(End, StringComparison.Ordinal)
+        );
         var table = new StringBuilder(Head);
         foreach (var (_, row) in _rows.OrderBy(row => row.Key))
         {

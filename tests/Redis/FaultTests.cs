@@ -3,8 +3,8 @@ using System.Runtime.CompilerServices;
 namespace Dmb.Tests.Redis;
 
 /// <summary>
-/// Redis, the way to it, or a node fails while three nodes are published to: what was answered with yes arrives at every
-/// listener once, in its publisher's order. Each fault is a row of docs/faults.md.
+/// Redis, the way to it, or a node fails while three nodes are published to: what was answered with yes arrives at
+/// every listener once, in its publisher's order. Each fault is a row of docs/faults.md.
 /// </summary>
 [Collection(FaultLane.Name)]
 public sealed class FaultTests(FaultTable table)
@@ -18,14 +18,22 @@ public sealed class FaultTests(FaultTable table)
     public async Task Redis_killed_and_back_with_nothing_saved()
     {
         await using var cluster = await Cluster.StartAsync(Kept);
-        await ProveAsync("Redis killed (SIGKILL), started again 2 s later, nothing saved", cluster, KillAndRestartAsync);
+        await ProveAsync(
+            "Redis killed (SIGKILL), started again 2 s later, nothing saved",
+            cluster,
+            KillAndRestartAsync
+        );
     }
 
     [Fact]
     public async Task Redis_killed_and_back_with_its_data()
     {
         await using var cluster = await StartAsync("--appendonly", "yes");
-        await ProveAsync("Redis killed (SIGKILL), started again 2 s later from its append-only file", cluster, KillAndRestartAsync);
+        await ProveAsync(
+            "Redis killed (SIGKILL), started again 2 s later from its append-only file",
+            cluster,
+            KillAndRestartAsync
+        );
     }
 
     [Fact]
@@ -108,7 +116,9 @@ public sealed class FaultTests(FaultTable table)
     public async Task All_clients_killed_by_Redis()
     {
         await using var cluster = await Cluster.StartAsync(Kept);
-        await ProveAsync("`CLIENT KILL` of both types, five times", cluster, scene => KillClientsAsync(scene, "normal", "pubsub"));
+        await ProveAsync("`CLIENT KILL` of both types, five times", cluster, scene =>
+            KillClientsAsync(scene, "normal", "pubsub")
+        );
     }
 
     [Fact]
@@ -162,19 +172,24 @@ public sealed class FaultTests(FaultTable table)
     public async Task Memory_of_Redis_full_and_the_subscribers_cut()
     {
         await using var cluster = await StartAsync("--maxmemory-policy", "noeviction");
-        await ProveAsync("`maxmemory` reached, and `CLIENT KILL TYPE pubsub` meanwhile", cluster, async scene =>
-        {
-            await cluster.Redis.CommandAsync("SET", "other", new string('x', 4_000_000));
-            await cluster.Redis.CommandAsync("CONFIG", "SET", "maxmemory", "3000000");
+        await ProveAsync(
+            "`maxmemory` reached, and `CLIENT KILL TYPE pubsub` meanwhile",
+            cluster,
+            async scene =>
+            {
+                await cluster.Redis.CommandAsync("SET", "other", new string('x', 4_000_000));
+                await cluster.Redis.CommandAsync("CONFIG", "SET", "maxmemory", "3000000");
 
-            // A node knows that the log lacks messages when its probe has met that.
-            await scene.Load.MoreAsync(2 * Second);
-            await cluster.Redis.CommandAsync("CLIENT", "KILL", "TYPE", "pubsub");
-            await scene.Load.MoreAsync(2 * Second);
-            await cluster.Redis.CommandAsync("DEL", "other");
-            await cluster.Redis.CommandAsync("CONFIG", "SET", "maxmemory", "0");
-            await cluster.ReadyAsync();
-        }, mayLose: true);
+                // A node knows that the log lacks messages when its probe has met that.
+                await scene.Load.MoreAsync(2 * Second);
+                await cluster.Redis.CommandAsync("CLIENT", "KILL", "TYPE", "pubsub");
+                await scene.Load.MoreAsync(2 * Second);
+                await cluster.Redis.CommandAsync("DEL", "other");
+                await cluster.Redis.CommandAsync("CONFIG", "SET", "maxmemory", "0");
+                await cluster.ReadyAsync();
+            },
+            mayLose: true
+        );
     }
 
     [Fact]
@@ -194,11 +209,16 @@ public sealed class FaultTests(FaultTable table)
     public async Task A_node_killed()
     {
         await using var cluster = await Cluster.StartAsync(Kept);
-        await ProveAsync("A node killed (SIGKILL); unanswered: its own publishers", cluster, async scene =>
-        {
-            await cluster.Nodes[2].KillAsync();
-            await scene.Load.MoreAsync(2 * Second);
-        }, dead: 2);
+        await ProveAsync(
+            "A node killed (SIGKILL); unanswered: its own publishers",
+            cluster,
+            async scene =>
+            {
+                await cluster.Nodes[2].KillAsync();
+                await scene.Load.MoreAsync(2 * Second);
+            },
+            dead: 2
+        );
     }
 
     [Fact]
@@ -218,14 +238,22 @@ public sealed class FaultTests(FaultTable table)
     public async Task A_node_that_falls_behind_is_cut_by_Redis()
     {
         await using var cluster = await StartAsync("--client-output-buffer-limit", "pubsub 65536 0 0");
-        await ProveAsync("A node stopped for 5 s, and cut by Redis for the 64 KiB that waited for it", cluster, async scene =>
-        {
-            cluster.Nodes[2].Stop();
-            await Load.GoOnAsync(TimeSpan.FromSeconds(5));
-            Assert.Equal("dmb:room:calls\n2", await cluster.Redis.CommandAsync("PUBSUB", "NUMSUB", "dmb:room:calls"));
-            cluster.Nodes[2].Continue();
-            await scene.Load.MoreAsync(Second);
-        }, padding: 4_000);
+        await ProveAsync(
+            "A node stopped for 5 s, and cut by Redis for the 64 KiB that waited for it",
+            cluster,
+            async scene =>
+            {
+                cluster.Nodes[2].Stop();
+                await Load.GoOnAsync(TimeSpan.FromSeconds(5));
+                Assert.Equal(
+                    "dmb:room:calls\n2",
+                    await cluster.Redis.CommandAsync("PUBSUB", "NUMSUB", "dmb:room:calls")
+                );
+                cluster.Nodes[2].Continue();
+                await scene.Load.MoreAsync(Second);
+            },
+            padding: 4_000
+        );
     }
 
     [Fact]
@@ -246,42 +274,54 @@ public sealed class FaultTests(FaultTable table)
     public async Task One_node_s_connections_refused()
     {
         await using var cluster = await StartWithProxyAsync();
-        await ProveAsync("One node's connections cut and refused for 3 s", cluster, scene => BreakAsync(scene, proxy => proxy.Refuse()));
+        await ProveAsync("One node's connections cut and refused for 3 s", cluster, scene =>
+            BreakAsync(scene, proxy => proxy.Refuse())
+        );
     }
 
     [Fact]
     public async Task One_node_s_connections_stalled()
     {
         await using var cluster = await StartWithProxyAsync();
-        await ProveAsync("One node's connections stalled, both ways", cluster, scene => BreakAsync(scene, proxy => proxy.Stall(Way.Both)));
+        await ProveAsync("One node's connections stalled, both ways", cluster, scene =>
+            BreakAsync(scene, proxy => proxy.Stall(Way.Both))
+        );
     }
 
     [Fact]
     public async Task One_node_s_way_to_Redis_stalled()
     {
         await using var cluster = await StartWithProxyAsync();
-        await ProveAsync("One node's connections stalled, towards Redis only", cluster, scene => BreakAsync(scene, proxy => proxy.Stall(Way.ToRedis)));
+        await ProveAsync("One node's connections stalled, towards Redis only", cluster, scene =>
+            BreakAsync(scene, proxy => proxy.Stall(Way.ToRedis))
+        );
     }
 
     [Fact]
     public async Task One_node_s_way_from_Redis_stalled()
     {
         await using var cluster = await StartWithProxyAsync();
-        await ProveAsync("One node's connections stalled, from Redis only", cluster, scene => BreakAsync(scene, proxy => proxy.Stall(Way.FromRedis)));
+        await ProveAsync("One node's connections stalled, from Redis only", cluster, scene =>
+            BreakAsync(scene, proxy => proxy.Stall(Way.FromRedis))
+        );
     }
 
     [Fact]
     public async Task One_node_s_way_to_Redis_half_open()
     {
         await using var cluster = await StartWithProxyAsync();
-        await ProveAsync("One node's connections half open: what goes to Redis vanishes", cluster, scene => BreakAsync(scene, proxy => proxy.Swallow(Way.ToRedis)));
+        await ProveAsync("One node's connections half open: what goes to Redis vanishes", cluster, scene =>
+            BreakAsync(scene, proxy => proxy.Swallow(Way.ToRedis))
+        );
     }
 
     [Fact]
     public async Task One_node_s_way_from_Redis_half_open()
     {
         await using var cluster = await StartWithProxyAsync();
-        await ProveAsync("One node's connections half open: what comes from Redis vanishes", cluster, scene => BreakAsync(scene, proxy => proxy.Swallow(Way.FromRedis)));
+        await ProveAsync("One node's connections half open: what comes from Redis vanishes", cluster, scene =>
+            BreakAsync(scene, proxy => proxy.Swallow(Way.FromRedis))
+        );
     }
 
     private static Task<Cluster> StartWithProxyAsync() => StartAsync(withProxy: true);
@@ -327,9 +367,21 @@ public sealed class FaultTests(FaultTable table)
     }
 
     private async Task ProveAsync(
-        string fault, Cluster cluster, Func<Scene, Task> happenAsync, int? dead = null, bool mayLose = false, int padding = 0, [CallerLineNumber] int order = 0)
+        string fault,
+        Cluster cluster,
+        Func<Scene, Task> happenAsync,
+        int? dead = null,
+        bool mayLose = false,
+        int padding = 0,
+        [CallerLineNumber] int order = 0
+    )
     {
-        await using var listeners = await Listeners.JoinAsync(cluster.Nodes, ["calls"], ["number:1"], ["calls", "number:1", "domain:a"]);
+        await using var listeners = await Listeners.JoinAsync(
+            cluster.Nodes,
+            ["calls"],
+            ["number:1"],
+            ["calls", "number:1", "domain:a"]
+        );
         foreach (var node in cluster.Nodes)
         {
             await node.WarmUpAsync();
@@ -352,11 +404,18 @@ public sealed class FaultTests(FaultTable table)
         var tally = await Tally.CountAsync(load, [.. listeners.All.Where(listener => listener.Node != deadNode)]);
         table.Add(order, fault, tally);
         var logs = cluster.Nodes.Select(node => $"{node.Url}\n{string.Join('\n', node.Log)}");
-        TestContext.Current.TestOutputHelper?.WriteLine($"{FaultTable.Columns}\n{tally.Cells}\n{tally.Evidence}\n{string.Join('\n', logs)}");
-        var isSaid = mayLose && cluster.Nodes.Any(node => node.Log.Any(line => line.Contains("may be lost", StringComparison.Ordinal)));
+        TestContext.Current.TestOutputHelper?.WriteLine(
+            $"{FaultTable.Columns}\n{tally.Cells}\n{tally.Evidence}\n{string.Join('\n', logs)}"
+        );
+        var isSaid =
+            mayLose
+            && cluster.Nodes.Any(node => node.Log.Any(line => line.Contains("may be lost", StringComparison.Ordinal)));
         Assert.True(
-            tally is { Doubled: 0, Refused: 0 } && (tally is { Lost: 0, OutOfOrder: 0 } || isSaid) && (tally.Unanswered == 0 || deadNode is not null),
-            $"{FaultTable.Columns}\n{tally.Cells}\n{tally.Evidence}");
+            tally is { Doubled: 0, Refused: 0 }
+                && (tally is { Lost: 0, OutOfOrder: 0 } || isSaid)
+                && (tally.Unanswered == 0 || deadNode is not null),
+            $"{FaultTable.Columns}\n{tally.Cells}\n{tally.Evidence}"
+        );
     }
 
     /// <summary>What a fault happens to.</summary>

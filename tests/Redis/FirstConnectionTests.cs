@@ -49,12 +49,16 @@ public sealed class FirstConnectionTests
         }
 
         await using var node = await NodeProcess.StartAsync(
-            ("REDIS_URL", reason switch
-            {
-                "no such host" => "redis://redis.invalid:6379",
-                ['w', ..] => $"redis://:wrong@127.0.0.1:{redis.Port}",
-                _ => $"redis://127.0.0.1:{redis.Port}",
-            }));
+            (
+                "REDIS_URL",
+                reason switch
+                {
+                    "no such host" => "redis://redis.invalid:6379",
+                    ['w', ..] => $"redis://:wrong@127.0.0.1:{redis.Port}",
+                    _ => $"redis://127.0.0.1:{redis.Port}",
+                }
+            )
+        );
         var line = await node.LogAsync(reason);
         Assert.Contains("warn", line, StringComparison.Ordinal);
         await node.BecomesAsync("degraded", reason);
@@ -97,5 +101,6 @@ public sealed class FirstConnectionTests
         }
     }
 
-    private static (string, string)[] At(RedisServer redis) => [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}")];
+    private static (string, string)[] At(RedisServer redis) =>
+        [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}")];
 }

@@ -3,25 +3,75 @@ using System.Text.Json;
 
 namespace Dmb.Tests.Redis;
 
-/// <summary>Anybody may write to Redis: what is no message is counted and logged once a minute, and stops nothing.</summary>
+/// <summary>
+/// Anybody may write to Redis: what is no message is counted and logged once a minute, and stops nothing.
+/// </summary>
 [Collection(RedisLane.Name)]
 public sealed class HostileChannelTests
 {
     private static readonly string[] NoMessages =
     [
-        "", " ", "x", "{", "}", "null", "true", "42", "-", "\"text\"", "[]", "[{}]", "{}", "{\"event\":\"call\"}", "{\"data\":1}",
-        "{\"event\":\"call\",\"data\":", "{\"event\":\"call\",\"data\":{\"a\":}}", "{\"event\":\"call\",\"data\":1}}", "{\"event\":\"call\",\"data\":1} x",
-        "{\"event\":42,\"data\":1}", "{\"event\":null,\"data\":1}", "{\"event\":[],\"data\":1}", "{\"event\":{\"event\":\"call\"},\"data\":1}",
-        "{\"event\":\"\",\"data\":1}", "{\"event\":\"a b\",\"data\":1}", "{\"event\":\"<script>\",\"data\":1}", $"{{\"event\":\"{new string('e', 129)}\",\"data\":1}}",
-        "{'event':'call','data':1}", "{\"event\":\"call\",\"data\":NaN}", "{\"event\":\"call\",\"data\":1,}", "{\"event\":\"call\",\"data\":\"\ud83d\"}",
-        "probe", "probe 1", "probe x y", "probe 99999999999999999999 1-1", "count", "count x y z", "count 1", "sessions", "sessions x y", "sessions 1 2 3", "sessions 1 999999999999",
-        "register", "\0\0\0\0", "\u0001\u0002", new string('[', 100_000), new string('{', 100_000), string.Concat(Enumerable.Repeat("{\"a\":", 100_000)),
+        "",
+        " ",
+        "x",
+        "{",
+        "}",
+        "null",
+        "true",
+        "42",
+        "-",
+        "\"text\"",
+        "[]",
+        "[{}]",
+        "{}",
+        "{\"event\":\"call\"}",
+        "{\"data\":1}",
+        "{\"event\":\"call\",\"data\":",
+        "{\"event\":\"call\",\"data\":{\"a\":}}",
+        "{\"event\":\"call\",\"data\":1}}",
+        "{\"event\":\"call\",\"data\":1} x",
+        "{\"event\":42,\"data\":1}",
+        "{\"event\":null,\"data\":1}",
+        "{\"event\":[],\"data\":1}",
+        "{\"event\":{\"event\":\"call\"},\"data\":1}",
+        "{\"event\":\"\",\"data\":1}",
+        "{\"event\":\"a b\",\"data\":1}",
+        "{\"event\":\"<script>\",\"data\":1}",
+        $"{{\"event\":\"{new string('e', 129)}\",\"data\":1}}",
+        "{'event':'call','data':1}",
+        "{\"event\":\"call\",\"data\":NaN}",
+        "{\"event\":\"call\",\"data\":1,}",
+        "{\"event\":\"call\",\"data\":\"\ud83d\"}",
+        "probe",
+        "probe 1",
+        "probe x y",
+        "probe 99999999999999999999 1-1",
+        "count",
+        "count x y z",
+        "count 1",
+        "sessions",
+        "sessions x y",
+        "sessions 1 2 3",
+        "sessions 1 999999999999",
+        "register",
+        "\0\0\0\0",
+        "\u0001\u0002",
+        new string('[', 100_000),
+        new string('{', 100_000),
+        string.Concat(Enumerable.Repeat("{\"a\":", 100_000)),
     ];
 
     private static readonly byte[][] NotUtf8 =
     [
-        [0xff, 0xfe, 0xfd], [0x80], [0xc0, 0xaf], [0xed, 0xa0, 0x80], [.. "{\"event\":\"call\",\"data\":\""u8, 0xff, .. "\"}"u8], [.. "{\"event\":\"\u00ff\",\"data\":1"u8],
-        new byte[1_048_576], [.. Enumerable.Repeat((byte)'9', 1_048_576)], [.. "{\"event\":\"call\",\"data\":\""u8, .. Enumerable.Repeat((byte)'x', 1_048_576)],
+        [0xff, 0xfe, 0xfd],
+        [0x80],
+        [0xc0, 0xaf],
+        [0xed, 0xa0, 0x80],
+        [.. "{\"event\":\"call\",\"data\":\""u8, 0xff, .. "\"}"u8],
+        [.. "{\"event\":\"\u00ff\",\"data\":1"u8],
+        new byte[1_048_576],
+        [.. Enumerable.Repeat((byte)'9', 1_048_576)],
+        [.. "{\"event\":\"call\",\"data\":\""u8, .. Enumerable.Repeat((byte)'x', 1_048_576)],
     ];
 
     [Theory]
@@ -75,14 +125,23 @@ public sealed class HostileChannelTests
     [InlineData("""{"event":"call","data":{"a":1}}""", """{"a":1}""")]
     [InlineData("""{"data":{"a":1},"event":"call"}""", """{"a":1}""")]
     [InlineData(""" { "event" : "call" , "data" :  [ 1 ]  } """, "[ 1 ]")]
-    [InlineData("""{"event":"call","data":2,"version":99,"unknown":{"event":"x","data":3,"rooms":["y"]},"x":[[]]}""", "2")]
+    [InlineData(
+        """{"event":"call","data":2,"version":99,"unknown":{"event":"x","data":3,"rooms":["y"]},"x":[[]]}""",
+        "2"
+    )]
     [InlineData("""{"event":"call","data":4,"id":42}""", "4")]
-    [InlineData("""{"event":"call","data":5,"id":"","rooms":"x","from":[],"again":"maybe","pos":7,"traceparent":{}}""", "5")]
+    [InlineData(
+        """{"event":"call","data":5,"id":"","rooms":"x","from":[],"again":"maybe","pos":7,"traceparent":{}}""",
+        "5"
+    )]
     [InlineData("""{"event":"wrong","event":"call","data":6}""", "6")]
     [InlineData("""{"event":"call","data":7,"id":"a\"b"}""", "7")]
     [InlineData("""{"event":"call","data":8,"rooms":["calls","calls",1,null,{}]}""", "8")]
     [InlineData("""{"event":"unregistered","data":9}""", "9")]
-    public async Task A_message_of_another_program_or_version_needs_event_and_data_and_nothing_else(string body, string data)
+    public async Task A_message_of_another_program_or_version_needs_event_and_data_and_nothing_else(
+        string body,
+        string data
+    )
     {
         await using var redis = await RedisServer.StartAsync();
         await using var node = await StartAsync(redis);
@@ -125,7 +184,10 @@ public sealed class HostileChannelTests
     {
         await using var redis = await RedisServer.StartAsync();
         await redis.CommandAsync("SET", key, "x");
-        await using var node = await NodeProcess.StartAsync(("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"));
+        await using var node = await NodeProcess.StartAsync(
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", $"{redis.Port}")
+        );
         await node.BecomesAsync("degraded", "WRONGTYPE");
         Assert.Equal(202, (await node.PushAsync("call", "1")).Status);
 
@@ -133,8 +195,13 @@ public sealed class HostileChannelTests
         await node.BecomesAsync("ready");
     }
 
-    private static Task<NodeProcess> StartAsync(RedisServer redis) => NodeProcess.StartReadyAsync(
-        [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"), ("DMB_NOTIFY_CHANNELS", "opensips:*"), .. NodeProcess.Patient]);
+    private static Task<NodeProcess> StartAsync(RedisServer redis) =>
+        NodeProcess.StartReadyAsync([
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", $"{redis.Port}"),
+            ("DMB_NOTIFY_CHANNELS", "opensips:*"),
+            .. NodeProcess.Patient,
+        ]);
 
     private static async Task SendAllAsync(RedisServer redis, string channel)
     {

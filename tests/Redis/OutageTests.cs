@@ -37,7 +37,10 @@ public sealed class OutageTests : IAsyncLifetime
         await ReadBackplaneAsync("up", here);
         Assert.Equal(
             [$$"""{"event":"call","data":1,"id":"{{id}}"}""", """{"event":"backplane","data":{"state":"up"}}"""],
-            new[] { await there.ReadAsync(), await there.ReadAsync() }.OrderByDescending(frame => frame.Contains("call", StringComparison.Ordinal)));
+            new[] { await there.ReadAsync(), await there.ReadAsync() }.OrderByDescending(frame =>
+                frame.Contains("call", StringComparison.Ordinal)
+            )
+        );
 
         await cluster.ReadyAsync();
         var next = await cluster.Nodes[0].NotifyAsync("call", "2");
@@ -74,16 +77,29 @@ public sealed class OutageTests : IAsyncLifetime
         await cluster.Redis.KillAsync();
         await ReadBackplaneAsync("down", here, there);
 
-        using var response = await cluster.Nodes[0].Http.PostAsync(new Uri(cluster.Nodes[0].Url, "/_notify/call"), new StringContent("1"));
+        using var response = await cluster
+            .Nodes[0]
+            .Http.PostAsync(new Uri(cluster.Nodes[0].Url, "/_notify/call"), new StringContent("1"));
         await IsBackplaneDownAsync(response);
 
-        Assert.Contains("\"error\":{\"code\":\"backplane_down\",", await here.AckAsync("call", "1"), StringComparison.Ordinal);
+        Assert.Contains(
+            "\"error\":{\"code\":\"backplane_down\",",
+            await here.AckAsync("call", "1"),
+            StringComparison.Ordinal
+        );
         Assert.Contains("\"retry\":true", await here.AckAsync("call", "1"), StringComparison.Ordinal);
 
-        using var batch = await cluster.Nodes[0].Http.PostAsync(
-            new Uri(cluster.Nodes[0].Url, "/_notify"), new StringContent("""[{"event":"call","data":1},{"event":"nobody_s"}]"""));
+        using var batch = await cluster
+            .Nodes[0]
+            .Http.PostAsync(
+                new Uri(cluster.Nodes[0].Url, "/_notify"),
+                new StringContent("""[{"event":"call","data":1},{"event":"nobody_s"}]""")
+            );
         var results = JsonElement.Parse(await batch.Content.ReadAsStringAsync()).GetProperty("results");
-        Assert.Equal((HttpStatusCode.OK, "backplane_down"), (batch.StatusCode, results[0].GetProperty("error").GetProperty("code").GetString()));
+        Assert.Equal(
+            (HttpStatusCode.OK, "backplane_down"),
+            (batch.StatusCode, results[0].GetProperty("error").GetProperty("code").GetString())
+        );
         Assert.True(results[0].GetProperty("error").GetProperty("retry").GetBoolean());
 
         await cluster.Redis.StartAsync();
@@ -126,10 +142,14 @@ public sealed class OutageTests : IAsyncLifetime
         for (var i = 0; i < 12; i++)
         {
             var data = $"\"{i:00}{new string('x', size)}\"";
-            using var response = await cluster.Nodes[0].Http.PostAsync(new Uri(cluster.Nodes[0].Url, "/_notify/call"), new StringContent(data));
+            using var response = await cluster
+                .Nodes[0]
+                .Http.PostAsync(new Uri(cluster.Nodes[0].Url, "/_notify/call"), new StringContent(data));
             if (response.StatusCode == HttpStatusCode.Accepted)
             {
-                taken.Add((data, JsonElement.Parse(await response.Content.ReadAsStringAsync()).GetProperty("id").GetString()!));
+                taken.Add(
+                    (data, JsonElement.Parse(await response.Content.ReadAsStringAsync()).GetProperty("id").GetString()!)
+                );
             }
             else
             {
@@ -150,15 +170,21 @@ public sealed class OutageTests : IAsyncLifetime
             }
 
             Assert.Equal(
-                [.. taken.Select(t => $$"""{"event":"call","data":{{t.Data}},"id":"{{t.Id}}"}"""), $$"""{"event":"call","data":"last","id":"{{last}}"}"""],
-                frames.Where(frame => !frame.Contains("backplane", StringComparison.Ordinal)));
+                [
+                    .. taken.Select(t => $$"""{"event":"call","data":{{t.Data}},"id":"{{t.Id}}"}"""),
+                    $$"""{"event":"call","data":"last","id":"{{last}}"}""",
+                ],
+                frames.Where(frame => !frame.Contains("backplane", StringComparison.Ordinal))
+            );
         }
     }
 
     [Theory]
     [InlineData("local")]
     [InlineData("reject")]
-    public async Task Without_a_spool_what_is_answered_keeps_its_promise_while_Redis_is_killed_and_stopped(string policy)
+    public async Task Without_a_spool_what_is_answered_keeps_its_promise_while_Redis_is_killed_and_stopped(
+        string policy
+    )
     {
         var cluster = await StartAsync(("DMB_OUTAGE", policy));
         await using var listeners = await Listeners.JoinAsync(cluster.Nodes, ["calls"], ["calls", "number:1"]);
@@ -184,14 +210,18 @@ public sealed class OutageTests : IAsyncLifetime
         await cluster.ReadyAsync();
 
         // An ack says less than HTTP: it doesn't tell that a message stayed here.
-        var tally = await Tally.CountAsync(
-            load, listeners.All,
-            (answer, listener) => answer.Node == listener.Node || answer is { Degraded: null, IsAck: false });
+        var tally = await Tally.CountAsync(load, listeners.All, (answer, listener) =>
+            answer.Node == listener.Node || answer is { Degraded: null, IsAck: false }
+        );
         Assert.True(tally is { Lost: 0, Doubled: 0, OutOfOrder: 0, Unanswered: 0 }, $"{tally.Cells}\n{tally.Evidence}");
-        Assert.All(load.Answers.Where(answer => answer.IsTaken), answer => Assert.True(answer.Degraded is null or "local", $"{answer}"));
+        Assert.All(load.Answers.Where(answer => answer.IsTaken), answer =>
+            Assert.True(answer.Degraded is null or "local", $"{answer}")
+        );
         Assert.Equal(policy == "reject", tally.Refused > 0);
         Assert.Equal(policy == "local", tally.Degraded > 0);
-        Assert.All(load.Answers.Where(answer => !answer.IsTaken), answer => Assert.Contains("backplane_down", answer.Body, StringComparison.Ordinal));
+        Assert.All(load.Answers.Where(answer => !answer.IsTaken), answer =>
+            Assert.Contains("backplane_down", answer.Body, StringComparison.Ordinal)
+        );
     }
 
     [Fact]
@@ -199,12 +229,21 @@ public sealed class OutageTests : IAsyncLifetime
     {
         var cluster = await StartAsync();
         await using var listeners = await Listeners.JoinAsync(cluster.Nodes, ["calls"]);
-        var items = Enumerable.Range(0, 100).Select(n => $$"""{"event":"call","data":{{new Numbered("batch", n).Data()}}}""");
+        var items = Enumerable
+            .Range(0, 100)
+            .Select(n => $$"""{"event":"call","data":{{new Numbered("batch", n).Data()}}}""");
 
         cluster.Redis.Stop();
-        using var response = await cluster.Nodes[0].Http.PostAsync(new Uri(cluster.Nodes[0].Url, "/_notify"), new StringContent($"[{string.Join(',', items)}]"));
+        using var response = await cluster
+            .Nodes[0]
+            .Http.PostAsync(
+                new Uri(cluster.Nodes[0].Url, "/_notify"),
+                new StringContent($"[{string.Join(',', items)}]")
+            );
         var results = JsonElement.Parse(await response.Content.ReadAsStringAsync()).GetProperty("results");
-        Assert.All(results.EnumerateArray(), result => Assert.Equal("spooled", result.GetProperty("degraded").GetString()));
+        Assert.All(results.EnumerateArray(), result =>
+            Assert.Equal("spooled", result.GetProperty("degraded").GetString())
+        );
         await listeners.BackplaneAsync("down");
         cluster.Redis.Continue();
         await listeners.BackplaneAsync("up");
@@ -228,7 +267,11 @@ public sealed class OutageTests : IAsyncLifetime
 
         for (var i = 0; i < 20; i++)
         {
-            Assert.Contains("\"ok\":true", await client.AckAsync("subscribe", $"\"number:{i}\""), StringComparison.Ordinal);
+            Assert.Contains(
+                "\"ok\":true",
+                await client.AckAsync("subscribe", $"\"number:{i}\""),
+                StringComparison.Ordinal
+            );
             await cluster.Nodes[1].NotifyAsync("call", $$"""{"n":{{i}},"_in":"number:{{i}}"}""");
         }
 
@@ -243,7 +286,10 @@ public sealed class OutageTests : IAsyncLifetime
 
         Assert.Equal(
             Enumerable.Range(0, 21),
-            frames.Where(f => f.StartsWith("{\"event\":\"call\"", StringComparison.Ordinal)).Select(f => JsonElement.Parse(f).GetProperty("data").GetProperty("n").GetInt32()));
+            frames
+                .Where(f => f.StartsWith("{\"event\":\"call\"", StringComparison.Ordinal))
+                .Select(f => JsonElement.Parse(f).GetProperty("data").GetProperty("n").GetInt32())
+        );
     }
 
     [Fact]
@@ -255,7 +301,11 @@ public sealed class OutageTests : IAsyncLifetime
         var client = await JoinAsync(cluster.Nodes[0]);
         cluster.FirstProxy!.Stall(Way.Both);
 
-        Assert.Contains("\"ok\":true", await client.AckAsync("subscribe", "\"number:stalled\""), StringComparison.Ordinal);
+        Assert.Contains(
+            "\"ok\":true",
+            await client.AckAsync("subscribe", "\"number:stalled\""),
+            StringComparison.Ordinal
+        );
         var id = await cluster.Nodes[1].NotifyAsync("call", """{"_in":"number:stalled"}""");
         cluster.FirstProxy.Heal();
 
@@ -263,8 +313,7 @@ public sealed class OutageTests : IAsyncLifetime
         do
         {
             frame = await client.ReadAsync();
-        }
-        while (!frame.StartsWith("{\"event\":\"call\"", StringComparison.Ordinal));
+        } while (!frame.StartsWith("{\"event\":\"call\"", StringComparison.Ordinal));
 
         Assert.Equal($$$"""{"event":"call","data":{"_in":"number:stalled"},"id":"{{{id}}}"}""", frame);
     }

@@ -2,7 +2,9 @@ using System.Net;
 
 namespace Dmb.Tests.Redis;
 
-/// <summary>GET /readyz says what is true: ready is proven by a probe that came back, whatever connections look like.</summary>
+/// <summary>
+/// GET /readyz says what is true: ready is proven by a probe that came back, whatever connections look like.
+/// </summary>
 [Collection(RedisLane.Name)]
 public sealed class ReadinessTests
 {
@@ -34,7 +36,10 @@ public sealed class ReadinessTests
         await using var proxy = new FaultProxy(redis.Port);
         await using var node = await StartAsync(proxy.Port);
         await IsReadyAndDegradedAndReadyAsync(
-            node, () => Do(() => (isLost ? (Action<Way>)proxy.Swallow : proxy.Stall)(ways)), () => Do(proxy.Heal));
+            node,
+            () => Do(() => (isLost ? (Action<Way>)proxy.Swallow : proxy.Stall)(ways)),
+            () => Do(proxy.Heal)
+        );
     }
 
     [Fact]
@@ -69,7 +74,9 @@ public sealed class ReadinessTests
     public async Task A_wrong_password_is_degraded_and_says_so()
     {
         await using var redis = await RedisServer.StartAsync("--requirepass", "right");
-        await using var node = await NodeProcess.StartAsync(("REDIS_URL", $"redis://:wrong-secret@127.0.0.1:{redis.Port}"));
+        await using var node = await NodeProcess.StartAsync(
+            ("REDIS_URL", $"redis://:wrong-secret@127.0.0.1:{redis.Port}")
+        );
         await IsDegradedAsync(node);
         Assert.DoesNotContain("wrong-secret", string.Join('\n', node.Log), StringComparison.Ordinal);
         await redis.CommandAsync("CONFIG", "SET", "requirepass", "wrong-secret");
@@ -105,7 +112,8 @@ public sealed class ReadinessTests
         Assert.True(since.Length <= 3, string.Join('\n', since));
     }
 
-    private static Task<NodeProcess> StartAsync(int port) => NodeProcess.StartAsync(("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{port}"));
+    private static Task<NodeProcess> StartAsync(int port) =>
+        NodeProcess.StartAsync(("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{port}"));
 
     private static Task Do(Action action)
     {
@@ -113,7 +121,11 @@ public sealed class ReadinessTests
         return Task.CompletedTask;
     }
 
-    private static async Task IsReadyAndDegradedAndReadyAsync(NodeProcess node, Func<Task> failAsync, Func<Task> healAsync)
+    private static async Task IsReadyAndDegradedAndReadyAsync(
+        NodeProcess node,
+        Func<Task> failAsync,
+        Func<Task> healAsync
+    )
     {
         await node.BecomesAsync("ready");
         await IsReadyAsync(node);
@@ -136,17 +148,25 @@ public sealed class ReadinessTests
         foreach (var query in new[] { "", "?strict=1" })
         {
             using var response = await node.Http.GetAsync(new Uri(node.Url, "/readyz" + query));
-            Assert.Equal((HttpStatusCode.OK, """{"status":"ready"}"""), (response.StatusCode, await response.Content.ReadAsStringAsync()));
+            Assert.Equal(
+                (HttpStatusCode.OK, """{"status":"ready"}"""),
+                (response.StatusCode, await response.Content.ReadAsStringAsync())
+            );
         }
     }
 
     private static async Task IsDegradedAsync(NodeProcess node)
     {
-        foreach (var (query, status) in new[] { ("", HttpStatusCode.OK), ("?strict=1", HttpStatusCode.ServiceUnavailable) })
+        foreach (
+            var (query, status) in new[] { ("", HttpStatusCode.OK), ("?strict=1", HttpStatusCode.ServiceUnavailable) }
+        )
         {
             using var response = await node.Http.GetAsync(new Uri(node.Url, "/readyz" + query));
             Assert.Equal(status, response.StatusCode);
-            Assert.Matches("""^\{"status":"degraded","reason":"[^"]+"\}$""", await response.Content.ReadAsStringAsync());
+            Assert.Matches(
+                """^\{"status":"degraded","reason":"[^"]+"\}$""",
+                await response.Content.ReadAsStringAsync()
+            );
         }
 
         Assert.Equal("""{"status":"alive"}""", await node.Http.GetStringAsync(new Uri(node.Url, "/healthz")));

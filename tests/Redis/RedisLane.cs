@@ -25,8 +25,12 @@ public sealed class SharedCluster : IAsyncLifetime
 
     public List<NodeProcess> Nodes => Cluster.Nodes;
 
-    public async ValueTask InitializeAsync() => Cluster = await Cluster.StartAsync(
-        [("DMB_NOTIFY_CHANNELS", "opensips:*"), ("DMB_EVENTS", "call=calls,reference=calls,report_csr=support,any="), .. NodeProcess.Patient]);
+    public async ValueTask InitializeAsync() =>
+        Cluster = await Cluster.StartAsync([
+            ("DMB_NOTIFY_CHANNELS", "opensips:*"),
+            ("DMB_EVENTS", "call=calls,reference=calls,report_csr=support,any="),
+            .. NodeProcess.Patient,
+        ]);
 
     public ValueTask DisposeAsync() => Cluster.DisposeAsync();
 }

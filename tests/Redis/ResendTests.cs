@@ -47,7 +47,8 @@ public sealed class ResendTests
 
         Assert.Equal($"{Messages}", await redis.CommandAsync("XLEN", History));
 
-        static int Count(NodeProcess node) => node.Log.Count(line => line.Contains("Redis is back", StringComparison.Ordinal));
+        static int Count(NodeProcess node) =>
+            node.Log.Count(line => line.Contains("Redis is back", StringComparison.Ordinal));
     }
 
     [Theory]
@@ -57,13 +58,27 @@ public sealed class ResendTests
     [InlineData("", true)]
     public async Task A_message_is_missing_if_any_subscribed_room_has_not_received_it(string positions, bool isMissing)
     {
-        using var services = new ServiceCollection().AddLogging().AddMetrics().AddSingleton(TimeProvider.System)
-            .AddSingleton(new RedisOptions()).AddSingleton(new RoutingOptions()).AddSingleton(new HistoryOptions())
-            .AddSingleton<Dmb.Telemetry.BrokerTelemetry>().AddSingleton<RedisNode>().AddSingleton<RoomTable>().AddSingleton<FanOut>()
-            .AddSingleton<HistoryPolicy>().AddSingleton<RedisHistory>().AddSingleton<RedisRooms>().BuildServiceProvider();
+        using var services = new ServiceCollection()
+            .AddLogging()
+            .AddMetrics()
+            .AddSingleton(TimeProvider.System)
+            .AddSingleton(new RedisOptions())
+            .AddSingleton(new RoutingOptions())
+            .AddSingleton(new HistoryOptions())
+            .AddSingleton<Dmb.Telemetry.BrokerTelemetry>()
+            .AddSingleton<RedisNode>()
+            .AddSingleton<RoomTable>()
+            .AddSingleton<FanOut>()
+            .AddSingleton<HistoryPolicy>()
+            .AddSingleton<RedisHistory>()
+            .AddSingleton<RedisRooms>()
+            .BuildServiceProvider();
         var rooms = services.GetRequiredService<RedisRooms>();
         await rooms.SubscribeAsync("endpoint:z");
-        Assert.Equal(isMissing, rooms.IsMissing(new PendingPublish("1", ["calls", "endpoint:z"], []) { Since = 0, Positions = positions }));
+        Assert.Equal(
+            isMissing,
+            rooms.IsMissing(new PendingPublish("1", ["calls", "endpoint:z"], []) { Since = 0, Positions = positions })
+        );
     }
 
     [Fact]
@@ -71,7 +86,10 @@ public sealed class ResendTests
     {
         await using var redis = await RedisServer.StartAsync();
         await using var node = await NodeProcess.StartReadyAsync(
-            ("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"), ("DMB_IDEMPOTENCY_WINDOW", "1"));
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", $"{redis.Port}"),
+            ("DMB_IDEMPOTENCY_WINDOW", "1")
+        );
         await using var backend = await TestBackend.RegisterAsync(By.Http, node.Url, redis, "billing");
         await using var user = await TestUser.JoinAsync(node.Url, backend.Bkid, "user-1");
         Assert.False((await backend.SendAsync("user-1", "1", "same")).IsDuplicate);
@@ -83,8 +101,12 @@ public sealed class ResendTests
         Assert.Equal([("dmb:direct", "1"), ("dmb:direct", "2")], [await user.ReadAsync(), await user.ReadAsync()]);
     }
 
-    private static Task<NodeProcess> StartAsync(int port) => NodeProcess.StartReadyAsync(
-        ("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{port}"), ("DMB_HISTORY_SIZE", "10000"));
+    private static Task<NodeProcess> StartAsync(int port) =>
+        NodeProcess.StartReadyAsync(
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", $"{port}"),
+            ("DMB_HISTORY_SIZE", "10000")
+        );
 
     private static async Task PublishAsync(NodeProcess node)
     {

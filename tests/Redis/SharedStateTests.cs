@@ -15,8 +15,16 @@ public sealed class SharedStateTests(SharedCluster shared)
         await using var listeners = await Listeners.JoinAsync(shared.Nodes, ["calls"], ["endpoint:77"], ["number:5"]);
         using var publisher = await shared.Redis.OpenAsync();
         var all = Enumerable.Range(0, 200).Select(n => new Numbered(channel, n)).ToArray();
-        await publisher.PublishAllAsync(channel, [.. all.Select(m => Encoding.UTF8.GetBytes(
-            $$"""{"p":"{{m.Publisher}}","n":{{m.Number}},"endpoint":77,"_in":["number:5"]}"""))]);
+        await publisher.PublishAllAsync(
+            channel,
+            [
+                .. all.Select(m =>
+                    Encoding.UTF8.GetBytes(
+                        $$"""{"p":"{{m.Publisher}}","n":{{m.Number}},"endpoint":77,"_in":["number:5"]}"""
+                    )
+                ),
+            ]
+        );
 
         await Task.WhenAll(listeners.All.Select(listener => listener.HasAsync(all)));
         Assert.Empty(await Listeners.FenceAsync(listeners.All));
@@ -34,7 +42,9 @@ public sealed class SharedStateTests(SharedCluster shared)
 
         await Task.WhenAll(listeners.All.Select(listener => listener.HasAsync([new Numbered("equal", 2)])));
         Assert.Empty(await Listeners.FenceAsync(listeners.All));
-        Assert.All(listeners.All, listener => Assert.Equal(100, listener.Received.Count(m => m == new Numbered("equal", 1))));
+        Assert.All(listeners.All, listener =>
+            Assert.Equal(100, listener.Received.Count(m => m == new Numbered("equal", 1)))
+        );
     }
 
     [Fact]
@@ -47,9 +57,16 @@ public sealed class SharedStateTests(SharedCluster shared)
         shared.Nodes[2].Stop();
         try
         {
-            await publisher.PublishAllAsync("dmb:notify:call", [.. Enumerable.Repeat(Encoding.UTF8.GetBytes(equal.Data()), 20)]);
+            await publisher.PublishAllAsync(
+                "dmb:notify:call",
+                [.. Enumerable.Repeat(Encoding.UTF8.GetBytes(equal.Data()), 20)]
+            );
             await publisher.CommandAsync("PUBLISH", "dmb:notify:call", new Numbered("lagging", 2).Data());
-            await Task.WhenAll(listeners.All.Where(listener => listener != late).Select(listener => listener.HasAsync([new Numbered("lagging", 2)])));
+            await Task.WhenAll(
+                listeners
+                    .All.Where(listener => listener != late)
+                    .Select(listener => listener.HasAsync([new Numbered("lagging", 2)]))
+            );
         }
         finally
         {
@@ -64,7 +81,13 @@ public sealed class SharedStateTests(SharedCluster shared)
     [Fact]
     public async Task A_node_that_comes_between_equal_pushes_takes_part_and_takes_over()
     {
-        (string, string)[] settings = [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{shared.Redis.Port}"), ("DMB_PREFIX", "late:"), .. NodeProcess.Patient];
+        (string, string)[] settings =
+        [
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", $"{shared.Redis.Port}"),
+            ("DMB_PREFIX", "late:"),
+            .. NodeProcess.Patient,
+        ];
         await using var first = await NodeProcess.StartAsync(settings);
         await first.BecomesAsync("ready");
         await using var watching = await first.JoinAsync("calls");
@@ -115,12 +138,20 @@ public sealed class SharedStateTests(SharedCluster shared)
     {
         await using var listeners = await Listeners.JoinAsync(shared.Nodes, ["calls"]);
         using var publisher = await shared.Redis.OpenAsync();
-        await publisher.PublishAllAsync("dmb:notify:call", [.. Enumerable.Range(1, 3).Select(n => Encoding.UTF8.GetBytes(
-            $$"""{"p":"id","n":{{n}},"id":"one-id{{n / 3}}"}"""))]);
+        await publisher.PublishAllAsync(
+            "dmb:notify:call",
+            [
+                .. Enumerable
+                    .Range(1, 3)
+                    .Select(n => Encoding.UTF8.GetBytes($$"""{"p":"id","n":{{n}},"id":"one-id{{n / 3}}"}""")),
+            ]
+        );
 
         await Task.WhenAll(listeners.All.Select(listener => listener.HasAsync([new Numbered("id", 3)])));
         Assert.Empty(await Listeners.FenceAsync(listeners.All));
-        Assert.All(listeners.All, listener => Assert.Equal([1, 3], listener.Received.Where(m => m.Publisher == "id").Select(m => m.Number)));
+        Assert.All(listeners.All, listener =>
+            Assert.Equal([1, 3], listener.Received.Where(m => m.Publisher == "id").Select(m => m.Number))
+        );
     }
 
     [Fact]
@@ -168,7 +199,9 @@ public sealed class SharedStateTests(SharedCluster shared)
         await using var client = await shared.Nodes[2].JoinAsync("calls");
         await client.GetsAsync("shared_event", "1", await shared.Nodes[0].NotifyAsync("shared_event", "1"));
 
-        using var deleted = await shared.Nodes[2].Http.DeleteAsync(new Uri(shared.Nodes[2].Url, "/register/shared_event"));
+        using var deleted = await shared
+            .Nodes[2]
+            .Http.DeleteAsync(new Uri(shared.Nodes[2].Url, "/register/shared_event"));
         Assert.Equal(204, (int)deleted.StatusCode);
         await EachSaysAsync("shared_event", null);
 
@@ -183,7 +216,12 @@ public sealed class SharedStateTests(SharedCluster shared)
     public async Task Registered_events_outlive_all_nodes()
     {
         (string, string)[] settings =
-            [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{shared.Redis.Port}"), ("DMB_PREFIX", "kept:"), .. NodeProcess.Patient];
+        [
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", $"{shared.Redis.Port}"),
+            ("DMB_PREFIX", "kept:"),
+            .. NodeProcess.Patient,
+        ];
         await using (var first = await NodeProcess.StartAsync(settings))
         {
             await first.BecomesAsync("ready");
@@ -223,7 +261,11 @@ public sealed class SharedStateTests(SharedCluster shared)
     [Fact]
     public async Task A_room_s_sessions_are_counted_over_all_nodes()
     {
-        await using var listeners = await Listeners.JoinAsync(shared.Nodes, ["number:count"], ["number:count", "calls"]);
+        await using var listeners = await Listeners.JoinAsync(
+            shared.Nodes,
+            ["number:count"],
+            ["number:count", "calls"]
+        );
         foreach (var node in shared.Nodes)
         {
             Assert.Equal(6, await CountAsync(node, "number:count"));
@@ -244,11 +286,16 @@ public sealed class SharedStateTests(SharedCluster shared)
         var id = JsonElement.Parse(first).GetProperty("id").GetString();
         foreach (var node in shared.Nodes)
         {
-            Assert.Equal((200, $$"""{"ok":true,"id":"{{id}}","duplicate":true}"""), await node.PushAsync("call", new Numbered("key", 2).Data(), "shared-key"));
+            Assert.Equal(
+                (200, $$"""{"ok":true,"id":"{{id}}","duplicate":true}"""),
+                await node.PushAsync("call", new Numbered("key", 2).Data(), "shared-key")
+            );
         }
 
         Assert.Empty(await Listeners.FenceAsync(listeners.All));
-        Assert.All(listeners.All, listener => Assert.Equal([1], listener.Received.Where(m => m.Publisher == "key").Select(m => m.Number)));
+        Assert.All(listeners.All, listener =>
+            Assert.Equal([1], listener.Received.Where(m => m.Publisher == "key").Select(m => m.Number))
+        );
     }
 
     [Fact]
@@ -258,8 +305,12 @@ public sealed class SharedStateTests(SharedCluster shared)
         for (var round = 0; round < 50; round++)
         {
             var data = new Numbered("race", round).Data();
-            var answers = await Task.WhenAll(shared.Nodes.Concat(shared.Nodes).Select(node => node.PushAsync("call", data, $"race-{round}")));
-            Assert.Single(answers.Select(answer => JsonElement.Parse(answer.Body).GetProperty("id").GetString()).Distinct());
+            var answers = await Task.WhenAll(
+                shared.Nodes.Concat(shared.Nodes).Select(node => node.PushAsync("call", data, $"race-{round}"))
+            );
+            Assert.Single(
+                answers.Select(answer => JsonElement.Parse(answer.Body).GetProperty("id").GetString()).Distinct()
+            );
             Assert.Single(answers, answer => !answer.Body.Contains("duplicate", StringComparison.Ordinal));
         }
 
@@ -272,7 +323,9 @@ public sealed class SharedStateTests(SharedCluster shared)
     private static async Task<string?> RegisterAsync(NodeProcess node, string @event, string bus)
     {
         using var response = await node.Http.PostAsync(
-            new Uri(node.Url, "/register"), new StringContent($$"""{"event":"{{@event}}","default_room":"{{bus}}"}"""));
+            new Uri(node.Url, "/register"),
+            new StringContent($$"""{"event":"{{@event}}","default_room":"{{bus}}"}""")
+        );
         var answer = JsonElement.Parse(await response.Content.ReadAsStringAsync());
         Assert.True(answer.GetProperty("ok").GetBoolean());
         return answer.GetProperty("default_room").GetString();
@@ -283,7 +336,8 @@ public sealed class SharedStateTests(SharedCluster shared)
 
     /// <summary>The bus of an event in the node's table, or null when it isn't there.</summary>
     private static async Task<string?> BusOfAsync(NodeProcess node, string @event) =>
-        (await node.GetAsync("/register")).EnumerateArray()
+        (await node.GetAsync("/register"))
+            .EnumerateArray()
             .Where(one => one.GetProperty("event").GetString() == @event)
             .Select(one => one.GetProperty("default_room").GetString())
             .SingleOrDefault();
@@ -300,9 +354,12 @@ public sealed class SharedStateTests(SharedCluster shared)
     private static async Task SaysAsync(NodeProcess node, string @event, string? bus)
     {
         using var patience = new CancellationTokenSource(Node.Patience);
-        for (string? said; (said = await BusOfAsync(node, @event)) != bus;)
+        for (string? said; (said = await BusOfAsync(node, @event)) != bus; )
         {
-            Assert.False(patience.IsCancellationRequested, $"{node.Url} still says {said ?? "nothing"} of {@event}, not {bus ?? "nothing"}.");
+            Assert.False(
+                patience.IsCancellationRequested,
+                $"{node.Url} still says {said ?? "nothing"} of {@event}, not {bus ?? "nothing"}."
+            );
         }
     }
 }

@@ -39,7 +39,11 @@ public sealed class AddressTests
     [InlineData("""{"_in":{"a":"b:1"}}""", "", 1)]
     [InlineData("""{"_in":"a:1","_in":"b:1"}""", "b:1", 0)]
     [InlineData("""{"_in":["a:1","x",1],"_in":["b:1","y"]}""", "b:1", 1)]
-    [InlineData("""{"_in":["\ud83d\ude00:1","a:\ud83d\ude00","\udc00:1","a:\ud83dx","a:\ud83d\u0031","a:\\ud83d"]}""", "a:😀 a:\\ud83d", 4)]
+    [InlineData(
+        """{"_in":["\ud83d\ude00:1","a:\ud83d\ude00","\udc00:1","a:\ud83dx","a:\ud83d\u0031","a:\\ud83d"]}""",
+        "a:😀 a:\\ud83d",
+        4
+    )]
     [InlineData("""{"a":{"_in":"b:1"}}""", "", 0)]
     [InlineData("""{"_in":["\ud800:1","a:\u0031"]}""", "a:1", 1)]
     public void In_names_notification_rooms_and_the_rest_is_left_out_and_counted(string json, string rooms, int leftOut)

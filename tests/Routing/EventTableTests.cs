@@ -7,13 +7,15 @@ public sealed class EventTableTests
     [Fact]
     public void Another_site_has_its_own_events_and_buses()
     {
-        var events = new EventTable(new RoutingOptions
-        {
-            PublicBuses = ["lobby"],
-            HostBuses = [],
-            PrivateBuses = ["alarms"],
-            Events = ["fire=alarms", "idle="],
-        });
+        var events = new EventTable(
+            new RoutingOptions
+            {
+                PublicBuses = ["lobby"],
+                HostBuses = [],
+                PrivateBuses = ["alarms"],
+                Events = ["fire=alarms", "idle="],
+            }
+        );
 
         Assert.Equal([new EventRegistration("fire", "alarms"), new EventRegistration("idle", null)], events.All());
     }
@@ -40,7 +42,11 @@ public sealed class EventTableTests
             ("support", "report_dev report_ops report_csr script_register pipe_blocked"),
             ("calls", "call reference statistics:add"),
             ("traces", "trace"),
-            ("internal", "pong trace_started trace_completed trace_error location:update location:response locations:response presentities:response active_watchers:response registrants:response"),
+            (
+                "internal",
+                "pong trace_started trace_completed trace_error location:update location:response "
+                    + "locations:response presentities:response active_watchers:response registrants:response"
+            ),
             ("locations", "location locations registrants presentities active_watchers"),
         ];
         return [.. table.SelectMany(row => row.Events.Split(' ').Select(name => (name, row.Bus)))];

@@ -24,7 +24,11 @@ public sealed class FanOutTests
         var members = Join(broker, "support", Large);
 
         // The loop that serves large rooms isn't running: the publishes complete all the same.
-        string?[] ids = [(await broker.NotifyAsync("report_csr", "1")).Id, (await broker.NotifyAsync("report_csr", "2")).Id];
+        string?[] ids =
+        [
+            (await broker.NotifyAsync("report_csr", "1")).Id,
+            (await broker.NotifyAsync("report_csr", "2")).Id,
+        ];
         Assert.All(members, m => Assert.Empty(m.Ids));
 
         await broker.FanOut.StartAsync(CancellationToken.None);

@@ -23,8 +23,13 @@ public sealed class MessageIdTests
     [Fact]
     public async Task No_two_are_the_same_on_any_threads()
     {
-        var ids = await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => Task.Run(() =>
-            Enumerable.Range(0, 5_000).Select(_ => MessageId.New(TimeProvider.System)).ToArray())));
+        var ids = await Task.WhenAll(
+            Enumerable
+                .Range(0, 8)
+                .Select(_ =>
+                    Task.Run(() => Enumerable.Range(0, 5_000).Select(_ => MessageId.New(TimeProvider.System)).ToArray())
+                )
+        );
         Assert.Equal(40_000, ids.SelectMany(id => id).Distinct().Count());
     }
 }

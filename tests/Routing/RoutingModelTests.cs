@@ -3,7 +3,9 @@ using FsCheck.Fluent;
 
 namespace Dmb.Tests.Routing;
 
-/// <summary>Random publishes, joins and leaves against the simplest model of docs/protocol.md §2 that there is.</summary>
+/// <summary>
+/// Random publishes, joins and leaves against the simplest model of docs/protocol.md §2 that there is.
+/// </summary>
 public sealed class RoutingModelTests
 {
     private static readonly string[] Rooms = ["support", "calls", "endpoint:1", "endpoint:2", "number:1", "odd room"];
@@ -55,8 +57,12 @@ public sealed class RoutingModelTests
             }
         }
 
-        return subscribers.Index().All(s =>
-                s.Item.Ids.SequenceEqual(expected[s.Index]) && s.Item.Memberships.Keys.ToHashSet().SetEquals(joined[s.Index]))
+        return subscribers
+                .Index()
+                .All(s =>
+                    s.Item.Ids.SequenceEqual(expected[s.Index])
+                    && s.Item.Memberships.Keys.ToHashSet().SetEquals(joined[s.Index])
+                )
             && subscribers.All(s => s.Unflushed == 0)
             && broker.Rooms.Count == joined.SelectMany(rooms => rooms).Distinct().Count();
     }
@@ -72,7 +78,8 @@ public sealed class RoutingModelTests
             from rooms in Gen.SubListOf(Rooms)
             from endpoint in Gen.Elements<string?>(null, "1", "2")
             select (Step)new Publish(name, [.. rooms], endpoint);
-        return Gen.Frequency((5, join), (2, leave), (1, who.Select(w => (Step)new LeaveAll(w))), (6, publish)).ArrayOf();
+        return Gen.Frequency((5, join), (2, leave), (1, who.Select(w => (Step)new LeaveAll(w))), (6, publish))
+            .ArrayOf();
     }
 
     private abstract record Step;
@@ -85,7 +92,8 @@ public sealed class RoutingModelTests
 
     private sealed record Publish(string Event, string[] In, string? Endpoint) : Step
     {
-        public string Json => $$"""{"_in":[{{string.Join(',', In.Select(r => $"\"{r}\""))}}],"endpoint":{{(Endpoint is null ? "null" : $"\"{Endpoint}\"")}}}""";
+        public string Json =>
+            $$"""{"_in":[{{string.Join(',', In.Select(r => $"\"{r}\""))}}],"endpoint":{{(Endpoint is null ? "null" : $"\"{Endpoint}\"")}}}""";
 
         public HashSet<string> Targets()
         {

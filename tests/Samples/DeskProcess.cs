@@ -14,7 +14,8 @@ public enum Language
 /// <param name="language">Which one.</param>
 /// <param name="nodes">The broker's nodes.</param>
 /// <param name="redis">Their Redis, where the sample is for Redis.</param>
-public sealed class DeskProcess(Language language, IReadOnlyList<NodeProcess> nodes, RedisServer? redis) : IAsyncDisposable
+public sealed class DeskProcess(Language language, IReadOnlyList<NodeProcess> nodes, RedisServer? redis)
+    : IAsyncDisposable
 {
     private readonly DirectoryInfo _directory = Directory.CreateTempSubdirectory("dmb-desk");
     private ChildProcess? _process;
@@ -74,10 +75,15 @@ internal static class DeskUser
 {
     /// <summary>Says something to the desk: any JSON.</summary>
     public static async Task SayAsync(this TestClient client, string data) =>
-        Assert.Contains("\"ok\":true", await client.AckAsync("dmb:message", $$"""{"data":{{data}}}"""), StringComparison.Ordinal);
+        Assert.Contains(
+            "\"ok\":true",
+            await client.AckAsync("dmb:message", $$"""{"data":{{data}}}"""),
+            StringComparison.Ordinal
+        );
 
     /// <summary>Says a text to the desk.</summary>
-    public static Task SayTextAsync(this TestClient client, string text) => client.SayAsync(JsonSerializer.Serialize(text));
+    public static Task SayTextAsync(this TestClient client, string text) =>
+        client.SayAsync(JsonSerializer.Serialize(text));
 
     /// <summary>The next that the client hears, which must be a text under this event.</summary>
     public static async Task<string> HearsAsync(this TestClient client, string @event) =>
@@ -85,5 +91,8 @@ internal static class DeskUser
 
     /// <summary>Checks that the next that the client hears is the answer to this.</summary>
     public static async Task IsAnsweredAsync(this TestClient client, string text) =>
-        Assert.Matches($@"^At \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{{3}}Z you said: {System.Text.RegularExpressions.Regex.Escape(text)}$", await client.HearsAsync("dmb:direct"));
+        Assert.Matches(
+            $@"^At \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{{3}}Z you said: {System.Text.RegularExpressions.Regex.Escape(text)}$",
+            await client.HearsAsync("dmb:direct")
+        );
 }

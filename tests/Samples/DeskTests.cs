@@ -62,7 +62,20 @@ public sealed class DeskTests(SharedCluster cluster) : IAsyncDisposable
         var desk = await OpenAsync(language);
         await using var user = await desk.JoinAsync(Name);
         Assert.Equal($"Hello {Name}.", await user.HearsAsync("dmb:direct"));
-        foreach (var text in (string[])["", "\"", "\\", "line\nbreak\ttab", "$HOME `exit` $(exit)", "* %s %n ä € 😀", "\",\"time\":\"x\"}", "all:", Name])
+        foreach (
+            var text in (string[])
+                [
+                    "",
+                    "\"",
+                    "\\",
+                    "line\nbreak\ttab",
+                    "$HOME `exit` $(exit)",
+                    "* %s %n ä € 😀",
+                    "\",\"time\":\"x\"}",
+                    "all:",
+                    Name,
+                ]
+        )
         {
             await user.SayTextAsync(text);
             await user.IsAnsweredAsync(text);
@@ -119,9 +132,10 @@ public sealed class DeskTests(SharedCluster cluster) : IAsyncDisposable
     }
 
     /// <summary>The desk on the shared nodes, or, if it needs no Redis, on one without.</summary>
-    private async Task<DeskProcess> OpenAsync(Language language) => language == Language.CSharp
-        ? await OpenAsync(language, [await StartNodeAsync(redis: null, "0")], redis: null)
-        : await OpenAsync(language, cluster.Nodes, cluster.Redis);
+    private async Task<DeskProcess> OpenAsync(Language language) =>
+        language == Language.CSharp
+            ? await OpenAsync(language, [await StartNodeAsync(redis: null, "0")], redis: null)
+            : await OpenAsync(language, cluster.Nodes, cluster.Redis);
 
     private async Task<DeskProcess> OpenAsync(Language language, IReadOnlyList<NodeProcess> nodes, RedisServer? redis)
     {
@@ -132,8 +146,13 @@ public sealed class DeskTests(SharedCluster cluster) : IAsyncDisposable
 
     private async Task<NodeProcess> StartNodeAsync(RedisServer? redis, string port)
     {
-        var node = Started(await NodeProcess.StartAsync(
-            ("DMB_PORT", port), ("REDIS_HOST", redis is null ? "none" : "127.0.0.1"), ("REDIS_PORT", $"{redis?.Port ?? 6379}")));
+        var node = Started(
+            await NodeProcess.StartAsync(
+                ("DMB_PORT", port),
+                ("REDIS_HOST", redis is null ? "none" : "127.0.0.1"),
+                ("REDIS_PORT", $"{redis?.Port ?? 6379}")
+            )
+        );
         if (redis is not null)
         {
             await node.BecomesAsync("ready");

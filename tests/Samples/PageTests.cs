@@ -26,10 +26,17 @@ public sealed partial class PageTests(Browser browser) : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         _server = ChildProcess.Start(
-            "/usr/bin/python3", ["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", "samples/page"], Repository.Root);
+            "/usr/bin/python3",
+            ["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", "samples/page"],
+            Repository.Root
+        );
         var url = Address().Match(await _server.LineAsync("Serving HTTP")).Value;
         _node = await Node.StartAsync(
-            ("AllowedOrigins", url), ("HistorySize", "100"), ("PingInterval", "1"), ("SilentTimeout", "2"));
+            ("AllowedOrigins", url),
+            ("HistorySize", "100"),
+            ("PingInterval", "1"),
+            ("SilentTimeout", "2")
+        );
         _bkid = (await PostAsync("/register/backend", """{"name":"desk"}""")).GetProperty("bkid").GetString()!;
         _visit = await browser.OpenAsync(new Uri(url));
         await _visit.Page.GetByLabel("Broker").FillAsync($"ws://127.0.0.1:{_node.Port}/ws");
@@ -90,16 +97,30 @@ public sealed partial class PageTests(Browser browser) : IAsyncLifetime
             await Expect(State).ToHaveTextAsync("connected as alice");
         }
 
-        await Expect(Messages).ToHaveTextAsync(
-            ["to all: before", "to you: 0 to you", "to all: 0 to all", "to you: 1 to you", "to all: 1 to all", "to you: 2 to you", "to all: 2 to all"]);
+        await Expect(Messages)
+            .ToHaveTextAsync([
+                "to all: before",
+                "to you: 0 to you",
+                "to all: 0 to all",
+                "to you: 1 to you",
+                "to all: 1 to all",
+                "to you: 2 to you",
+                "to all: 2 to all",
+            ]);
     }
 
     [Fact]
     public async Task A_user_with_a_token_is_let_in_as_themselves()
     {
         await using var guarded = await Node.StartAsync(
-            ("AllowedOrigins", new Uri(_visit.Page.Url).GetLeftPart(UriPartial.Authority)), ("Keys", GuardedNode.Keys), ("JwtSecret", Token.Secret));
-        using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(guarded.Url, "/register/backend")) { Content = new StringContent("""{"name":"desk"}""") };
+            ("AllowedOrigins", new Uri(_visit.Page.Url).GetLeftPart(UriPartial.Authority)),
+            ("Keys", GuardedNode.Keys),
+            ("JwtSecret", Token.Secret)
+        );
+        using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(guarded.Url, "/register/backend"))
+        {
+            Content = new StringContent("""{"name":"desk"}"""),
+        };
         request.Headers.Add("X-Api-Key", GuardedNode.SecretOf("admin"));
         using var registered = await guarded.Http.SendAsync(request);
         var bkid = JsonElement.Parse(await registered.Content.ReadAsStringAsync()).GetProperty("bkid").GetString()!;
@@ -121,7 +142,6 @@ public sealed partial class PageTests(Browser browser) : IAsyncLifetime
     [Fact]
     public async Task The_page_joins_again_after_a_reload()
     {
-
         await _visit.Page.ReloadAsync();
         await Expect(State).ToHaveTextAsync("connected as alice");
     }

@@ -14,7 +14,12 @@ public sealed partial class WriteABackendTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         _redis = await RedisServer.StartAsync();
-        _node = await NodeProcess.StartAsync([("REDIS_HOST", "localhost"), ("REDIS_PORT", $"{_redis.Port}"), ("DMB_HISTORY_SIZE", "100"), .. NodeProcess.Patient]);
+        _node = await NodeProcess.StartAsync([
+            ("REDIS_HOST", "localhost"),
+            ("REDIS_PORT", $"{_redis.Port}"),
+            ("DMB_HISTORY_SIZE", "100"),
+            .. NodeProcess.Patient,
+        ]);
         await _node.BecomesAsync("ready");
 
         var page = await DocumentPage.ReadAsync("docs/backends.md");
@@ -50,7 +55,9 @@ public sealed partial class WriteABackendTests : IAsyncLifetime
 
         await ear.LineAsync("I have paid twice");
         var knowing = _commands[5].Split('\n')[0] + '\n';
-        Assert.Contains(await _terminals.RunAsync(knowing + _commands[6]), line => line.Contains("I have paid twice", StringComparison.Ordinal));
+        Assert.Contains(await _terminals.RunAsync(knowing + _commands[6]), line =>
+            line.Contains("I have paid twice", StringComparison.Ordinal)
+        );
         await _terminals.RunAsync(knowing + _commands[7]);
         await alice.LineAsync("event: dmb:disconnected");
         Assert.Equal("", await _redis.CommandAsync("KEYS", $"*{bkid}*"));
@@ -67,7 +74,11 @@ public sealed partial class WriteABackendTests : IAsyncLifetime
         await ear.LineAsync("\"type\":\"connect\"");
         var answers = string.Join('\n', await _terminals.RunAsync(_commands[11]));
         Assert.Contains("""{"type":"bk_message_ack","ok":true,"nodes":1}""", answers, StringComparison.Ordinal);
-        Assert.Contains("""{"type":"bk_message_ack","id":"m1","ok":true,"nodes":1}""", answers, StringComparison.Ordinal);
+        Assert.Contains(
+            """{"type":"bk_message_ack","id":"m1","ok":true,"nodes":1}""",
+            answers,
+            StringComparison.Ordinal
+        );
         Assert.Contains($$"""{"type":"connect","bkid":"{{bkid}}","user":"alice",""", answers, StringComparison.Ordinal);
         await alice.LineAsync("event: dmb:disconnected");
         Assert.Equal(DocumentPage.Masked(_texts[1]), DocumentPage.Masked(Messages(alice)));
@@ -82,7 +93,10 @@ public sealed partial class WriteABackendTests : IAsyncLifetime
         for (var i = 0; i < frames.Length; i++)
         {
             await backend.SendAsync(frames[i]);
-            while (await backend.ReadAsync() is var answer && !answer.StartsWith($$"""{"ack":{{i + 1}},"ok":true,""", StringComparison.Ordinal))
+            while (
+                await backend.ReadAsync() is var answer
+                && !answer.StartsWith($$"""{"ack":{{i + 1}},"ok":true,""", StringComparison.Ordinal)
+            )
             {
                 Assert.DoesNotContain("\"ok\":false", answer, StringComparison.Ordinal);
             }
@@ -97,16 +111,25 @@ public sealed partial class WriteABackendTests : IAsyncLifetime
     }
 
     /// <summary>The first two messages of a stream, as the page shows them.</summary>
-    private static string Messages(ChildProcess terminal) => string.Join('\n', terminal.Lines
-        .SkipWhile(line => !line.StartsWith("event: dmb:broadcast", StringComparison.Ordinal))
-        .Where(line => MessageLine().IsMatch(line))
-        .Take(7));
+    private static string Messages(ChildProcess terminal) =>
+        string.Join(
+            '\n',
+            terminal
+                .Lines.SkipWhile(line => !line.StartsWith("event: dmb:broadcast", StringComparison.Ordinal))
+                .Where(line => MessageLine().IsMatch(line))
+                .Take(7)
+        );
 
     /// <summary>Waits until tee, which writes to the terminal first, wrote this to its file as well.</summary>
     private async Task WrittenAsync(string file, string text)
     {
         using var patience = new CancellationTokenSource(Node.Patience);
-        while (!(await File.ReadAllTextAsync(_terminals.PathOf(file), patience.Token)).Contains(text, StringComparison.Ordinal))
+        while (
+            !(await File.ReadAllTextAsync(_terminals.PathOf(file), patience.Token)).Contains(
+                text,
+                StringComparison.Ordinal
+            )
+        )
         {
             await Task.Yield();
         }

@@ -2,7 +2,9 @@ using System.Diagnostics;
 
 namespace Dmb.Tests.SocketIo;
 
-/// <summary>Socket.IO's own clients from npm, run by Node. Installed once, by <c>npm ci</c> from the lock file.</summary>
+/// <summary>
+/// Socket.IO's own clients from npm, run by Node. Installed once, by <c>npm ci</c> from the lock file.
+/// </summary>
 public sealed class NodeClients
 {
     private readonly string _folder = Path.Combine(Repository.Root, "tests", "SocketIo", "clients");

@@ -20,12 +20,18 @@ public sealed class PacketTests
     [InlineData("""2["foo"]""", """Event 0   ["foo"]""")]
     [InlineData("""2/admin,12["foo"]""", """Event 0 /admin 12 ["foo"]""")]
     [InlineData("3/admin,13[]", "Ack 0 /admin 13 []")]
-    [InlineData("""51-["a",{"_placeholder":true,"num":0}]""", """BinaryEvent 1   ["a",{"_placeholder":true,"num":0}]""")]
+    [InlineData(
+        """51-["a",{"_placeholder":true,"num":0}]""",
+        """BinaryEvent 1   ["a",{"_placeholder":true,"num":0}]"""
+    )]
     [InlineData("61-/admin,1[]", "BinaryAck 1 /admin 1 []")]
     public void A_packet_is_read(string text, string read)
     {
         Assert.True(SocketIoPacket.TryRead(Encoding.UTF8.GetBytes(text), out var packet));
-        Assert.Equal(read, $"{packet.Type} {packet.Attachments} {Text(packet.Namespace)} {Text(packet.Id)} {Text(packet.Json)}");
+        Assert.Equal(
+            read,
+            $"{packet.Type} {packet.Attachments} {Text(packet.Namespace)} {Text(packet.Id)} {Text(packet.Json)}"
+        );
     }
 
     [Theory]

@@ -39,12 +39,16 @@ public sealed class PayloadTests
     [Theory]
     [InlineData(3)]
     [InlineData(4)]
-    public void Bytes_that_are_not_UTF8_are_malformed(int version) => Assert.True(Read(version, [.. "2:4"u8, 0xFF]).IsMalformed);
+    public void Bytes_that_are_not_UTF8_are_malformed(int version) =>
+        Assert.True(Read(version, [.. "2:4"u8, 0xFF]).IsMalformed);
 
     [Fact]
     public void A_binary_payload_of_protocol_3_is_read()
     {
-        Assert.Equal(("4a|binary", false), Read(3, [0, 2, 0xFF, .. "4a"u8, 1, 1, 0, 0xFF, 4, 1, 2, 3, 4, 5, 6, 7, 8, 9], isBinary: true));
+        Assert.Equal(
+            ("4a|binary", false),
+            Read(3, [0, 2, 0xFF, .. "4a"u8, 1, 1, 0, 0xFF, 4, 1, 2, 3, 4, 5, 6, 7, 8, 9], isBinary: true)
+        );
     }
 
     [Theory]
@@ -55,7 +59,8 @@ public sealed class PayloadTests
     [InlineData(new byte[] { 0, 3, 0xFF, 52 })]
     [InlineData(new byte[] { 0, 10, 0xFF, 52 })]
     [InlineData(new byte[] { 0, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 0xFF, 52 })]
-    public void A_binary_payload_that_lies_about_its_length_is_malformed(byte[] body) => Assert.True(Read(3, body, isBinary: true).IsMalformed);
+    public void A_binary_payload_that_lies_about_its_length_is_malformed(byte[] body) =>
+        Assert.True(Read(3, body, isBinary: true).IsMalformed);
 
     [Fact]
     public void A_response_has_at_most_16_packets_and_leaves_the_rest()
@@ -82,7 +87,12 @@ public sealed class PayloadTests
     [Fact]
     public void Control_frames_are_left_out_of_a_response()
     {
-        byte[] frames = [.. WebSocketFrames.Ping, .. WebSocketFrames.Text("4a"u8), .. WebSocketFrames.Close(1012, "drain")];
+        byte[] frames =
+        [
+            .. WebSocketFrames.Ping,
+            .. WebSocketFrames.Text("4a"u8),
+            .. WebSocketFrames.Close(1012, "drain"),
+        ];
 
         Assert.Equal("4a"u8.ToArray(), EngineIoPayload.Encode(EngineIoVersion.V4, frames, out var taken));
         Assert.Equal(frames.Length, taken);

@@ -140,7 +140,9 @@ public sealed class BadFrameTests
         await using var client = await node.ConnectAsync();
 
         await client.SendAsync($$"""{"event":"call","data":{{Nested(64)}}}""");
-        await client.SendAsync($$"""{"event":"call","data":{{outer}}{{Nested(outer.Length > 0 ? 64 : 65)}}{{(outer.Length > 0 ? "}" : "")}}}""");
+        await client.SendAsync(
+            $$"""{"event":"call","data":{{outer}}{{Nested(outer.Length > 0 ? 64 : 65)}}{{(outer.Length > 0 ? "}" : "")}}}"""
+        );
         await Expect.ClosedAsync(1009, reconnect: false, client);
         await node.NotifyAsync("call", "1");
 
@@ -171,13 +173,14 @@ public sealed class BadFrameTests
         await using var watching = await node.JoinAsync("calls");
         await using var client = await node.ConnectAsync();
         await client.SendFrameAsync(
-            Frame.Text, [.. """{"event":"call","data":"""u8, .. "\""u8, .. Convert.FromHexString(bytes), .. "\"}"u8]);
+            Frame.Text,
+            [.. """{"event":"call","data":"""u8, .. "\""u8, .. Convert.FromHexString(bytes), .. "\"}"u8]
+        );
 
         Assert.Equal(1007, (await client.ReadCloseAsync()).Code);
         await node.NotifyAsync("call", "1");
         Assert.Equal("1", await watching.ReadDataAsync("call"));
     }
 
-    private static string Nested(int depth) =>
-        new StringBuilder().Insert(0, "[", depth).Append(']', depth).ToString();
+    private static string Nested(int depth) => new StringBuilder().Insert(0, "[", depth).Append(']', depth).ToString();
 }

@@ -6,30 +6,40 @@ namespace Dmb.Tests.Sockets;
 public sealed class ClientFrameTests
 {
     /// <summary>An event and its data; the frames that it is answered with; the data of the ack.</summary>
-    public static TheoryData<string, string, string[], string> Commands => new()
-    {
-        { "subscribe", "\"support\"", [Joined("support")], """{"room":"support"}""" },
-        { "join", "\"support\"", [Joined("support")], """{"room":"support"}""" },
-        { "join", "\"\\u0061:\\u0062\"", [Joined("a:b")], """{"room":"a:b"}""" },
-        { "subscribe", """["a:1","b:2"]""", [Joined("a:1"), Joined("b:2")], """{"rooms":["a:1","b:2"]}""" },
-        { "subscribe", """["a:1"]""", [Joined("a:1")], """{"rooms":["a:1"]}""" },
-        { "subscribe", """{"room":"a:1"}""", [Joined("a:1")], """{"room":"a:1"}""" },
-        { "subscribe", """{"since":"k3f9:431","room":"a:1"}""", [Joined("a:1")], """{"room":"a:1"}""" },
-        { "unsubscribe", "\"a:1\"", [Left("a:1")], """{"room":"a:1"}""" },
-        { "leave", "\"a:1\"", [Left("a:1")], """{"room":"a:1"}""" },
-        { "leave", """["a:1","b:2"]""", [Left("a:1"), Left("b:2")], """{"rooms":["a:1","b:2"]}""" },
-        { "configure", "{ \"x\":[1] }", ["""{"event":"configured","data":{ "x":[1] }}"""], "{ \"x\":[1] }" },
-        { "register", """{"event":"mine","default_room":"calls"}""", [], Registered("mine", "\"calls\"", "false") },
-        { "register", """{"event":"mine"}""", [], Registered("mine", "null", "false") },
-        { "register", """{"event":"mine","default_room":"endpoint:1"}""", [], Registered("mine", "null", "false") },
-        { "register", """{"event":"mine","default_room":5}""", [], Registered("mine", "null", "false") },
-        { "register", """{"default_room":"traces","event":"call"}""", [], Registered("call", "\"traces\"", "true") },
-    };
+    public static TheoryData<string, string, string[], string> Commands =>
+        new()
+        {
+            { "subscribe", "\"support\"", [Joined("support")], """{"room":"support"}""" },
+            { "join", "\"support\"", [Joined("support")], """{"room":"support"}""" },
+            { "join", "\"\\u0061:\\u0062\"", [Joined("a:b")], """{"room":"a:b"}""" },
+            { "subscribe", """["a:1","b:2"]""", [Joined("a:1"), Joined("b:2")], """{"rooms":["a:1","b:2"]}""" },
+            { "subscribe", """["a:1"]""", [Joined("a:1")], """{"rooms":["a:1"]}""" },
+            { "subscribe", """{"room":"a:1"}""", [Joined("a:1")], """{"room":"a:1"}""" },
+            { "subscribe", """{"since":"k3f9:431","room":"a:1"}""", [Joined("a:1")], """{"room":"a:1"}""" },
+            { "unsubscribe", "\"a:1\"", [Left("a:1")], """{"room":"a:1"}""" },
+            { "leave", "\"a:1\"", [Left("a:1")], """{"room":"a:1"}""" },
+            { "leave", """["a:1","b:2"]""", [Left("a:1"), Left("b:2")], """{"rooms":["a:1","b:2"]}""" },
+            { "configure", "{ \"x\":[1] }", ["""{"event":"configured","data":{ "x":[1] }}"""], "{ \"x\":[1] }" },
+            { "register", """{"event":"mine","default_room":"calls"}""", [], Registered("mine", "\"calls\"", "false") },
+            { "register", """{"event":"mine"}""", [], Registered("mine", "null", "false") },
+            { "register", """{"event":"mine","default_room":"endpoint:1"}""", [], Registered("mine", "null", "false") },
+            { "register", """{"event":"mine","default_room":5}""", [], Registered("mine", "null", "false") },
+            {
+                "register",
+                """{"default_room":"traces","event":"call"}""",
+                [],
+                Registered("call", "\"traces\"", "true")
+            },
+        };
 
     [Theory]
     [MemberData(nameof(Commands))]
     public async Task A_command_is_answered_and_then_acknowledged_if_asked_for(
-        string @event, string data, string[] answers, string ackData)
+        string @event,
+        string data,
+        string[] answers,
+        string ackData
+    )
     {
         await using var node = await Node.StartAsync();
         await using var asking = await node.ConnectAsync();
@@ -166,7 +176,9 @@ public sealed class ClientFrameTests
         await using var node = await Node.StartAsync();
         await using var client = await node.JoinAsync("traces", "internal");
         await client.AckAsync(
-            "configure", """{"calls":true,"traces":false,"everyone":true,"public":false,"endpoint:1":true,"x":true}""");
+            "configure",
+            """{"calls":true,"traces":false,"everyone":true,"public":false,"endpoint:1":true,"x":true}"""
+        );
 
         string[] rooms = ["calls", "internal", "public", "traces", "everyone", "endpoint:1", "x"];
         var sessions = new List<int>();
@@ -267,7 +279,8 @@ public sealed class ClientFrameTests
         Assert.EndsWith(
             Registered("mine", "null", "true") + "}",
             await second.AckAsync("register", """{"event":"mine"}"""),
-            StringComparison.Ordinal);
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]

@@ -55,11 +55,21 @@ public sealed class DrainTests
         Assert.True(last.SaysClose);
         Assert.Equal("", await kept.ReadToEndAsync());
 
-        foreach (var (path, headers) in new (string, string[])[]
-        {
-            ("/events?room=calls", []),
-            ("/ws", ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="]),
-        })
+        foreach (
+            var (path, headers) in new (string, string[])[]
+            {
+                ("/events?room=calls", []),
+                (
+                    "/ws",
+                    [
+                        "Upgrade: websocket",
+                        "Connection: Upgrade",
+                        "Sec-WebSocket-Version: 13",
+                        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+                    ]
+                ),
+            }
+        )
         {
             var refused = await RawHttp.AskAsync(node, "GET " + path, "", headers);
             refused.IsProblem(503, "draining");
@@ -142,7 +152,10 @@ public sealed class DrainTests
         Assert.Contains("data: 1", await stream.ReadAsync(), StringComparison.Ordinal);
 
         node.Time.Advance(TimeSpan.FromMilliseconds(afterMs) + Moment);
-        Assert.Matches("""^event: bye\ndata: \{"code":1012,"reconnect":true,"after_ms":\d+}$""", await stream.ReadAsync());
+        Assert.Matches(
+            """^event: bye\ndata: \{"code":1012,"reconnect":true,"after_ms":\d+}$""",
+            await stream.ReadAsync()
+        );
         await Assert.ThrowsAsync<EndOfStreamException>(stream.ReadAsync);
 
         // The rest of the drain, what the bye says, and up to two seconds for each to be alone.

@@ -19,7 +19,8 @@ internal static class Expect
     {
         Assert.Matches(
             $$$""""^\{"ack":[^,]+,"ok":false,"error":\{"code":"{{{code}}}","message":"([^"\\]|\\.)+","retry":false}}$"""",
-            answer);
+            answer
+        );
     }
 
     public static void Failed(string code, string text)
@@ -34,7 +35,8 @@ internal static class Expect
         var flag = reconnect ? "true" : "false";
         Assert.Matches(
             $$$""""^\{"event":"bye","data":\{"code":{{{code}}},"reconnect":{{{flag}}},"after_ms":\d+}}$"""",
-            (await client.ReadAllAsync())[^1]);
+            (await client.ReadAllAsync())[^1]
+        );
     }
 
     public static async Task<int> SessionsInAsync(this Node node, string room)

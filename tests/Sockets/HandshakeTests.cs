@@ -23,7 +23,10 @@ public sealed class HandshakeTests
         await using var node = await Node.StartAsync();
         await using var client = await TestClient.ConnectAsync(new Uri($"http://127.0.0.1:{node.Port}{path}"));
         Assert.StartsWith("""{"event":"welcome",""", await client.ReadAsync(), StringComparison.Ordinal);
-        await using var foreign = await TestClient.ConnectAsync(new Uri($"http://127.0.0.1:{node.Port}{path}"), ("Origin", "http://evil.example"));
+        await using var foreign = await TestClient.ConnectAsync(
+            new Uri($"http://127.0.0.1:{node.Port}{path}"),
+            ("Origin", "http://evil.example")
+        );
         await Expect.ClosedAsync(4003, reconnect: false, foreign);
     }
 
@@ -39,14 +42,21 @@ public sealed class HandshakeTests
     [Theory]
     [InlineData("GET /ws HTTP/1.1\nHost: localhost")]
     [InlineData("GET /ws HTTP/1.1\nHost: localhost\nUpgrade: h2c\nConnection: Upgrade")]
-    [InlineData("GET /ws HTTP/1.0\nUpgrade: websocket\nConnection: Upgrade\n" +
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Version: 13")]
-    [InlineData("GET /ws HTTP/1.1\nHost: localhost\nUpgrade: websocket\nConnection: Upgrade\n" +
-        "Sec-WebSocket-Version: 13")]
-    [InlineData("GET /ws HTTP/1.1\nHost: localhost\nUpgrade: websocket\nConnection: Upgrade\n" +
-        "Sec-WebSocket-Key: short\nSec-WebSocket-Version: 13")]
-    [InlineData("GET /ws HTTP/1.1\nHost: localhost\nUpgrade: websocket\nConnection: Upgrade\n" +
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Version: 8")]
+    [InlineData(
+        "GET /ws HTTP/1.0\nUpgrade: websocket\nConnection: Upgrade\n"
+            + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Version: 13"
+    )]
+    [InlineData(
+        "GET /ws HTTP/1.1\nHost: localhost\nUpgrade: websocket\nConnection: Upgrade\n" + "Sec-WebSocket-Version: 13"
+    )]
+    [InlineData(
+        "GET /ws HTTP/1.1\nHost: localhost\nUpgrade: websocket\nConnection: Upgrade\n"
+            + "Sec-WebSocket-Key: short\nSec-WebSocket-Version: 13"
+    )]
+    [InlineData(
+        "GET /ws HTTP/1.1\nHost: localhost\nUpgrade: websocket\nConnection: Upgrade\n"
+            + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Version: 8"
+    )]
     public async Task What_is_no_handshake_is_told_to_upgrade(string request)
     {
         await using var node = await Node.StartAsync();
@@ -77,7 +87,8 @@ public sealed class HandshakeTests
         Assert.Equal(4003, (await client.ReadCloseAsync()).Code);
         Assert.Equal(
             """{"event":"bye","data":{"code":4003,"reconnect":false,"after_ms":0}}""",
-            Assert.Single(await client.ReadAllAsync()));
+            Assert.Single(await client.ReadAllAsync())
+        );
         Assert.Equal(0, await node.SessionsInAsync("public"));
     }
 
@@ -143,7 +154,9 @@ public sealed class HandshakeTests
         await using var node = await Node.StartAsync(("WsCompression", "true"));
         await using var plain = await node.JoinAsync("calls");
         await using var client = await TestClient.ConnectAsync(
-            new Uri(node.Url, "/ws"), ("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits"));
+            new Uri(node.Url, "/ws"),
+            ("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")
+        );
         Assert.Matches("^permessage-deflate;.*server_no_context_takeover", client.Header("Sec-WebSocket-Extensions"));
         Assert.StartsWith("""{"event":"welcome",""", Text(await client.ReadFrameAsync()), StringComparison.Ordinal);
 
@@ -167,7 +180,8 @@ public sealed class HandshakeTests
     {
         await using var node = await Node.StartAsync(("WsCompression", "true"));
         await using var client = await node.ConnectAsync(
-            ("Sec-WebSocket-Extensions", "permessage-deflate; server_max_window_bits=9"));
+            ("Sec-WebSocket-Extensions", "permessage-deflate; server_max_window_bits=9")
+        );
         await client.AckAsync("join", "\"calls\"");
         await node.NotifyAsync("call", $"\"{new string('x', 10_000)}\"");
         Assert.Equal(0, (await client.ReadFrameAsync()).Rsv);

@@ -95,7 +95,10 @@ public sealed class HostileClientTests
         };
         var block = Enumerable.Repeat(one, 60_000 / one.Length).SelectMany(bytes => bytes).ToArray();
         using var over = new CancellationTokenSource();
-        var floods = Enumerable.Range(0, 8).Select(_ => Task.Run(() => FloodAsync(node.Url.Port, kind == "request", block, over.Token))).ToArray();
+        var floods = Enumerable
+            .Range(0, 8)
+            .Select(_ => Task.Run(() => FloodAsync(node.Url.Port, kind == "request", block, over.Token)))
+            .ToArray();
         for (var i = 0; i < 50; i++)
         {
             await node.NotifyAsync("report_dev", $"{i}");
@@ -118,7 +121,8 @@ public sealed class HostileClientTests
         {
             await stream.WriteAsync(
                 "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"u8.ToArray(),
-                CancellationToken.None);
+                CancellationToken.None
+            );
         }
 
         var reading = stream.CopyToAsync(Stream.Null, over);

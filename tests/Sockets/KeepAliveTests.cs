@@ -48,9 +48,7 @@ public sealed class KeepAliveTests
         {
             node.Time.Advance(TimeSpan.FromSeconds(44));
             await client.SendFrameAsync(Frame.Ping, []);
-            while ((await client.ReadFrameAsync()).Opcode != Frame.Pong)
-            {
-            }
+            while ((await client.ReadFrameAsync()).Opcode != Frame.Pong) { }
         }
     }
 
@@ -71,7 +69,9 @@ public sealed class KeepAliveTests
     [InlineData("MaxPendingBytes", "1048576")]
     [InlineData("MaxPendingMessages", "8")]
     public async Task A_client_that_never_reads_is_cut_and_neither_its_room_nor_the_publisher_waits_for_it(
-        string limit, string value)
+        string limit,
+        string value
+    )
     {
         await using var node = await Node.StartAsync(("MaxPendingBytes", "268435456"), (limit, value));
         await using var slow = await node.JoinAsync("calls");

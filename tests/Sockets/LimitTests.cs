@@ -46,16 +46,29 @@ public sealed class LimitTests
             clients.Add(await node.JoinAsync("calls"));
         }
 
-        var reading = clients.Select(async client =>
-        {
-            for (var i = 0; i < 64; i++)
+        var reading = clients
+            .Select(async client =>
             {
-                Assert.Equal(i.ToString(System.Globalization.CultureInfo.InvariantCulture), await client.ReadDataAsync("call"));
-            }
-        }).ToArray();
+                for (var i = 0; i < 64; i++)
+                {
+                    Assert.Equal(
+                        i.ToString(System.Globalization.CultureInfo.InvariantCulture),
+                        await client.ReadDataAsync("call")
+                    );
+                }
+            })
+            .ToArray();
         await using var publisher = await node.ConnectAsync();
-        await publisher.SendBytesAsync([.. Enumerable.Range(0, 64).SelectMany(i =>
-            TestClient.Encode(Frame.Text, System.Text.Encoding.UTF8.GetBytes($$"""{"event":"call","data":{{i}}}""")))]);
+        await publisher.SendBytesAsync([
+            .. Enumerable
+                .Range(0, 64)
+                .SelectMany(i =>
+                    TestClient.Encode(
+                        Frame.Text,
+                        System.Text.Encoding.UTF8.GetBytes($$"""{"event":"call","data":{{i}}}""")
+                    )
+                ),
+        ]);
 
         await Task.WhenAll(reading);
         foreach (var client in clients)

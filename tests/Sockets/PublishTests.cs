@@ -6,17 +6,26 @@ namespace Dmb.Tests.Sockets;
 public sealed class PublishTests
 {
     public static TheoryData<string> AnyData =>
-    [
-        "{}", "[]", "null", "true", "42", "\"text\"", "\"\"",
-        """{"a":1,"a":2,"b":{"a":3,"a":3}}""",
-        "123456789012345678901234567890.000100e+5", "-0", "1E400", "-0.0e-0",
-        "{ \"a\" :\t[ 1 ,\n2 ]\r\n}",
-        """{"a":"\u0041\/\n\"\\","\u0062":"\ud83d\ude00","c":"\u0000"}""",
-        """{"\ud800":"\udfff"}""",
-        """{"a":"é€😀","b":"<script>&'","c":" """ + "\u2028\u007f\u0080" + "\"}",
-        """{"event":"call","data":1,"ack":2,"id":"x"}""",
-        """{"_in":["\ud800:1","x",5,{}],"endpoint":"\ud800"}""",
-    ];
+        [
+            "{}",
+            "[]",
+            "null",
+            "true",
+            "42",
+            "\"text\"",
+            "\"\"",
+            """{"a":1,"a":2,"b":{"a":3,"a":3}}""",
+            "123456789012345678901234567890.000100e+5",
+            "-0",
+            "1E400",
+            "-0.0e-0",
+            "{ \"a\" :\t[ 1 ,\n2 ]\r\n}",
+            """{"a":"\u0041\/\n\"\\","\u0062":"\ud83d\ude00","c":"\u0000"}""",
+            """{"\ud800":"\udfff"}""",
+            """{"a":"é€😀","b":"<script>&'","c":" """ + "\u2028\u007f\u0080" + "\"}",
+            """{"event":"call","data":1,"ack":2,"id":"x"}""",
+            """{"_in":["\ud800:1","x",5,{}],"endpoint":"\ud800"}""",
+        ];
 
     [Theory]
     [MemberData(nameof(AnyData))]
@@ -124,7 +133,10 @@ public sealed class PublishTests
         }
 
         // Every other message goes to a small room, too.
-        var all = Enumerable.Range(0, 1000).Select(i => i % 2 == 0 ? $"{i}" : $$"""{"n":{{i}},"_in":"a:1"}""").ToArray();
+        var all = Enumerable
+            .Range(0, 1000)
+            .Select(i => i % 2 == 0 ? $"{i}" : $$"""{"n":{{i}},"_in":"a:1"}""")
+            .ToArray();
         var frames = all.Select(data => Encoding.UTF8.GetBytes($$"""{"event":"call","data":{{data}}}"""));
         await sending.SendBytesAsync([.. frames.SelectMany(frame => TestClient.Encode(Frame.Text, frame))]);
 

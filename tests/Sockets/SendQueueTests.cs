@@ -110,8 +110,10 @@ public sealed class SendQueueTests
     /// <summary>Takes what the test says, when the test says so.</summary>
     private sealed class TestOutput : IFrameOutput
     {
-        private readonly Channel<(byte[] Frames, TaskCompletionSource<int> Taken)> _writes =
-            Channel.CreateUnbounded<(byte[], TaskCompletionSource<int>)>();
+        private readonly Channel<(byte[] Frames, TaskCompletionSource<int> Taken)> _writes = Channel.CreateUnbounded<(
+            byte[],
+            TaskCompletionSource<int>
+        )>();
 
         public bool IsAborted { get; private set; }
 

@@ -13,17 +13,28 @@ public sealed class SessionTests
         var welcome = await client.ReadAsync();
         Assert.Matches("""^\{"event":"welcome","data":\{"id":"[0-9A-Za-z_-]{8,}","name":"dmb",""", welcome);
         Assert.Matches(""","name":"dmb","version":"\d+\.\d+\.\d+","public":false,"limits":""", welcome);
-        var limits = """{"message_bytes":2048,"rooms":10,"rooms_per_subscribe":100,"in":100,"ping_s":25,"silent_s":45}""";
+        var limits =
+            """{"message_bytes":2048,"rooms":10,"rooms_per_subscribe":100,"in":100,"ping_s":25,"silent_s":45}""";
         Assert.EndsWith($$$""","limits":{{{limits}}}}}""", welcome, StringComparison.Ordinal);
         Assert.NotEqual(welcome, await other.ReadAsync());
     }
 
     public static TheoryData<string> Acks =>
-    [
-        "0", "7", "-1", "1.50", "1e2", "123456789012345678901234567890", "1E400",
-        "\"\"", "\"x\"", $"\"{new string('x', 64)}\"", $"\"{new string('é', 64)}\"",
-        "\"\\u0041\\\"\\/\\n\"", $"\"{string.Concat(Enumerable.Repeat("\\u0041", 64))}\"",
-    ];
+        [
+            "0",
+            "7",
+            "-1",
+            "1.50",
+            "1e2",
+            "123456789012345678901234567890",
+            "1E400",
+            "\"\"",
+            "\"x\"",
+            $"\"{new string('x', 64)}\"",
+            $"\"{new string('é', 64)}\"",
+            "\"\\u0041\\\"\\/\\n\"",
+            $"\"{string.Concat(Enumerable.Repeat("\\u0041", 64))}\"",
+        ];
 
     [Theory]
     [MemberData(nameof(Acks))]

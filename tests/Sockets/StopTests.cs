@@ -27,7 +27,11 @@ public sealed class StopTests
         await using var node = await NodeProcess.StartAsync(("REDIS_HOST", "none"), ("DMB_DRAIN_WINDOW", "3600"));
         await using var client = await node.JoinAsync("calls");
         node.Terminate();
-        Assert.StartsWith("""{"event":"drain","data":{"after_ms":""", await client.ReadAsync(), StringComparison.Ordinal);
+        Assert.StartsWith(
+            """{"event":"drain","data":{"after_ms":""",
+            await client.ReadAsync(),
+            StringComparison.Ordinal
+        );
         await node.NotifyAsync("call", "1");
         Assert.Equal("1", await client.ReadDataAsync("call"));
 
@@ -63,23 +67,26 @@ public sealed class StopTests
         await leaving.LogAsync("1 messages are kept for Redis");
         await redis.StartAsync();
         Assert.Equal(0, await leaving.EndAsync());
-        while (!(await client.ReadAsync()).StartsWith("""{"event":"call","data":1,""", StringComparison.Ordinal))
-        {
-        }
+        while (!(await client.ReadAsync()).StartsWith("""{"event":"call","data":1,""", StringComparison.Ordinal)) { }
     }
 
     [Fact]
     public async Task What_was_kept_for_Redis_is_said_to_be_lost_when_it_does_not_come_back()
     {
         await using var redis = await RedisServer.StartAsync();
-        await using var node = await NodeProcess.StartReadyAsync(("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"));
+        await using var node = await NodeProcess.StartReadyAsync(
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", $"{redis.Port}")
+        );
         await redis.KillAsync();
         await node.BecomesAsync("degraded");
         Assert.Equal(202, (await node.PushAsync("call", "1")).Status);
 
         node.Terminate();
         Assert.Equal(0, await node.EndAsync());
-        Assert.Contains(node.Log, line => line.Contains("Redis did not come back: 1 messages", StringComparison.Ordinal));
+        Assert.Contains(node.Log, line =>
+            line.Contains("Redis did not come back: 1 messages", StringComparison.Ordinal)
+        );
     }
 
     [Fact]
@@ -87,7 +94,12 @@ public sealed class StopTests
     {
         const int Publishers = 8;
         await using var redis = await RedisServer.StartAsync();
-        (string, string)[] settings = [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"), .. NodeProcess.Patient];
+        (string, string)[] settings =
+        [
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", $"{redis.Port}"),
+            .. NodeProcess.Patient,
+        ];
         await using var leaving = await NodeProcess.StartReadyAsync([.. settings, ("DMB_DRAIN_WINDOW", "1")]);
         await using var staying = await NodeProcess.StartReadyAsync(settings);
         await using var listener = await Listener.JoinAsync(staying, "calls");

@@ -16,7 +16,9 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace Dmb.Tests.Sockets;
 
-/// <summary>How a session's bytes leave: past the server on its own socket where that may be, through the server elsewhere.</summary>
+/// <summary>
+/// How a session's bytes leave: past the server on its own socket where that may be, through the server elsewhere.
+/// </summary>
 public sealed class TransportTests
 {
     private const int DataBytes = 100_000;
@@ -47,7 +49,8 @@ public sealed class TransportTests
         using var certificate = SelfSigned();
         await using var node = new CountingNode(certificate);
         using var handler = new SocketsHttpHandler();
-        handler.SslOptions.RemoteCertificateValidationCallback = (_, shown, _, _) => shown!.GetCertHashString() == certificate.GetCertHashString();
+        handler.SslOptions.RemoteCertificateValidationCallback = (_, shown, _, _) =>
+            shown!.GetCertHashString() == certificate.GetCertHashString();
         using var invoker = new HttpMessageInvoker(handler);
         using var client = new ClientWebSocket();
         client.Options.HttpVersion = new Version(version);
@@ -97,7 +100,11 @@ public sealed class TransportTests
         await SendAsync(client, """{"event":"subscribe","data":"calls"}""", patience);
         Assert.Equal("""{"event":"joined","data":"calls"}""", await ReceiveAsync(client, patience));
         await SendAsync(client, CallOf(DataBytes), patience);
-        Assert.StartsWith($$"""{"event":"call","data":"{{new string('x', DataBytes)}}","id":""", await ReceiveAsync(client, patience), StringComparison.Ordinal);
+        Assert.StartsWith(
+            $$"""{"event":"call","data":"{{new string('x', DataBytes)}}","id":""",
+            await ReceiveAsync(client, patience),
+            StringComparison.Ordinal
+        );
         await client.CloseAsync(WebSocketCloseStatus.NormalClosure, null, patience);
         Assert.Equal(WebSocketCloseStatus.NormalClosure, client.CloseStatus);
     }
@@ -116,8 +123,7 @@ public sealed class TransportTests
         {
             result = await client.ReceiveAsync(buffer.AsMemory(length), patience);
             length += result.Count;
-        }
-        while (!result.EndOfMessage);
+        } while (!result.EndOfMessage);
 
         return Encoding.UTF8.GetString(buffer, 0, length);
     }
@@ -145,24 +151,33 @@ public sealed class TransportTests
 
         public long BytesThroughServer => Interlocked.Read(ref _bytes);
 
-        public int Port => new Uri(Services.GetRequiredService<IServer>().Features.GetRequiredFeature<IServerAddressesFeature>().Addresses.Last()).Port;
+        public int Port =>
+            new Uri(
+                Services
+                    .GetRequiredService<IServer>()
+                    .Features.GetRequiredFeature<IServerAddressesFeature>()
+                    .Addresses.Last()
+            ).Port;
 
         protected override void ConfigureWebHost(IWebHostBuilder builder)
         {
             builder.UseSetting("Dmb:Port", "0").UseSetting("Dmb:RedisHost", "none");
-            builder.ConfigureTestServices(services => services.PostConfigure<KestrelServerOptions>(kestrel =>
-                kestrel.Listen(IPAddress.Loopback, 0, listen =>
-                {
-                    listen.Use(next => connection =>
+            builder.ConfigureTestServices(services =>
+                services.PostConfigure<KestrelServerOptions>(kestrel => kestrel.Listen(IPAddress.Loopback, 0, listen =>
                     {
-                        connection.Transport = new Counted(connection.Transport, this);
-                        return next(connection);
-                    });
-                    if (_certificate is not null)
-                    {
-                        listen.UseHttps(new HttpsConnectionAdapterOptions { ServerCertificate = _certificate });
-                    }
-                })));
+                        listen.Use(next =>
+                            connection =>
+                            {
+                                connection.Transport = new Counted(connection.Transport, this);
+                                return next(connection);
+                            }
+                        );
+                        if (_certificate is not null)
+                        {
+                            listen.UseHttps(new HttpsConnectionAdapterOptions { ServerCertificate = _certificate });
+                        }
+                    }))
+            );
         }
 
         private sealed class Counted(IDuplexPipe inner, CountingNode node) : PipeWriter, IDuplexPipe
@@ -181,7 +196,8 @@ public sealed class TransportTests
 
             public override void Complete(Exception? exception = null) => inner.Output.Complete(exception);
 
-            public override ValueTask<FlushResult> FlushAsync(CancellationToken cancellationToken = default) => inner.Output.FlushAsync(cancellationToken);
+            public override ValueTask<FlushResult> FlushAsync(CancellationToken cancellationToken = default) =>
+                inner.Output.FlushAsync(cancellationToken);
 
             public override Memory<byte> GetMemory(int sizeHint = 0) => inner.Output.GetMemory(sizeHint);
 

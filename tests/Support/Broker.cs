@@ -7,7 +7,10 @@ namespace Dmb.Tests.Support;
 /// <summary>Routing alone: tables, publisher and fan-out, as the app puts them together, without a server.</summary>
 internal sealed class Broker : IAsyncDisposable
 {
-    private readonly ServiceProvider _metrics = new ServiceCollection().AddMetrics().AddSingleton(TimeProvider.System).BuildServiceProvider();
+    private readonly ServiceProvider _metrics = new ServiceCollection()
+        .AddMetrics()
+        .AddSingleton(TimeProvider.System)
+        .BuildServiceProvider();
     private readonly BrokerTelemetry _telemetry;
 
     public Broker()
@@ -18,7 +21,13 @@ internal sealed class Broker : IAsyncDisposable
         Rooms = new RoomTable(_telemetry);
         FanOut = new FanOut(Rooms, options, _telemetry);
         History = new LocalHistory(new HistoryPolicy(history), FanOut, Rooms, history, Time);
-        Publisher = new Publisher(new LocalBackplane(History, Rooms), new IdempotencyTable(options, Time), options, Time, _telemetry);
+        Publisher = new Publisher(
+            new LocalBackplane(History, Rooms),
+            new IdempotencyTable(options, Time),
+            options,
+            Time,
+            _telemetry
+        );
     }
 
     public ManualTime Time { get; } = new();
@@ -37,7 +46,13 @@ internal sealed class Broker : IAsyncDisposable
     public async Task<Published> NotifyAsync(string @event, string json)
     {
         var data = System.Text.Encoding.UTF8.GetBytes(json);
-        return await Publisher.PublishAsync(Events.Find(@event), data, Publisher.ReadAddress(data), key: null, id: null);
+        return await Publisher.PublishAsync(
+            Events.Find(@event),
+            data,
+            Publisher.ReadAddress(data),
+            key: null,
+            id: null
+        );
     }
 
     /// <summary>Completes when all that was published to large rooms so far was delivered and flushed.</summary>

@@ -54,9 +54,15 @@ public sealed class ChildProcess : IAsyncDisposable
         }
     }
 
-    /// <summary>Starts a program that sees the variables of this process, but none that sets a broker up, and these.</summary>
+    /// <summary>
+    /// Starts a program that sees the variables of this process, but none that sets a broker up, and these.
+    /// </summary>
     public static ChildProcess Start(
-        string program, IEnumerable<string> arguments, string directory, params (string Name, string Value)[] environment)
+        string program,
+        IEnumerable<string> arguments,
+        string directory,
+        params (string Name, string Value)[] environment
+    )
     {
         // A shell's background job, or nohup, ignores signals, and so would all that it starts.
         string[] all = ["--default-signal=INT,HUP", program, .. arguments];
@@ -80,7 +86,12 @@ public sealed class ChildProcess : IAsyncDisposable
     }
 
     /// <summary>Starts one, and waits until it has printed a line with this in it.</summary>
-    public static async Task<ChildProcess> StartAsync(string program, IEnumerable<string> arguments, string directory, string printed)
+    public static async Task<ChildProcess> StartAsync(
+        string program,
+        IEnumerable<string> arguments,
+        string directory,
+        string printed
+    )
     {
         var process = Start(program, arguments, directory);
         try
@@ -95,10 +106,12 @@ public sealed class ChildProcess : IAsyncDisposable
         }
     }
 
-    /// <summary>The first line that has this in it, or the <paramref name="count"/>th, printed already or to come.</summary>
+    /// <summary>
+    /// The first line that has this in it, or the <paramref name="count"/>th, printed already or to come.
+    /// </summary>
     public async Task<string> LineAsync(string part, int count = 1)
     {
-        for (int next = 0, left = count; ;)
+        for (int next = 0, left = count; ; )
         {
             Task printed;
             lock (_lock)
@@ -181,8 +194,10 @@ public sealed class ChildProcess : IAsyncDisposable
     }
 
     private static bool IsSetting(string name) =>
-        name == "PORT" || ((string[])["DMB_", "Dmb__", "REDIS_", "OTEL_", "ASPNETCORE_", "DOTNET_ENVIRONMENT"])
-            .Any(prefix => name.StartsWith(prefix, StringComparison.Ordinal));
+        name == "PORT"
+        || ((string[])["DMB_", "Dmb__", "REDIS_", "OTEL_", "ASPNETCORE_", "DOTNET_ENVIRONMENT"]).Any(prefix =>
+            name.StartsWith(prefix, StringComparison.Ordinal)
+        );
 
     private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -214,7 +229,11 @@ public sealed class ChildProcess : IAsyncDisposable
 
     private static class PosixSignals
     {
-        public const int HangUp = 1, Interrupt = 2, Terminate = 15, Continue = 18, Stop = 19;
+        public const int HangUp = 1,
+            Interrupt = 2,
+            Terminate = 15,
+            Continue = 18,
+            Stop = 19;
 
         [DllImport("libc", EntryPoint = "kill")]
         public static extern int Send(int process, int signal);

@@ -1,6 +1,8 @@
 namespace Dmb.Tests.Support;
 
-/// <summary>Nodes, each a process, on one Redis of their own; the first one's way to Redis can be made to fail.</summary>
+/// <summary>
+/// Nodes, each a process, on one Redis of their own; the first one's way to Redis can be made to fail.
+/// </summary>
 public sealed class Cluster : IAsyncDisposable
 {
     private readonly (string, string)[] _settings;
@@ -22,7 +24,10 @@ public sealed class Cluster : IAsyncDisposable
 
     /// <summary>Starts three nodes on this Redis, waits until all are ready, and disposes of it at the end.</summary>
     public static async Task<Cluster> StartReadyAsync(
-        RedisServer redis, bool withProxy, params (string Name, string Value)[] settings)
+        RedisServer redis,
+        bool withProxy,
+        params (string Name, string Value)[] settings
+    )
     {
         var cluster = await StartAsync(redis, withProxy, settings);
         try
@@ -39,7 +44,10 @@ public sealed class Cluster : IAsyncDisposable
 
     /// <summary>Starts three nodes on this Redis, which need not run yet, and disposes of it at the end.</summary>
     public static async Task<Cluster> StartAsync(
-        RedisServer redis, bool withProxy, params (string Name, string Value)[] settings)
+        RedisServer redis,
+        bool withProxy,
+        params (string Name, string Value)[] settings
+    )
     {
         var cluster = new Cluster(redis, settings);
         try
@@ -90,7 +98,8 @@ public sealed class Cluster : IAsyncDisposable
         }
     }
 
-    private (string, string)[] Address(int port) => Redis.Password is { } password
-        ? [("REDIS_URL", $"redis://:{password}@127.0.0.1:{port}")]
-        : [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{port}")];
+    private (string, string)[] Address(int port) =>
+        Redis.Password is { } password
+            ? [("REDIS_URL", $"redis://:{password}@127.0.0.1:{port}")]
+            : [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{port}")];
 }

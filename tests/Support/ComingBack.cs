@@ -6,8 +6,8 @@ using System.Text.Json;
 namespace Dmb.Tests.Support;
 
 /// <summary>
-/// A client of one room with history, through a proxy, that comes back whenever its connection ends and resumes where it was: over
-/// <c>/ws</c> with <c>since</c>, or over <c>/events</c> with <c>Last-Event-ID</c>.
+/// A client of one room with history, through a proxy, that comes back whenever its connection ends and resumes where
+/// it was: over <c>/ws</c> with <c>since</c>, or over <c>/events</c> with <c>Last-Event-ID</c>.
 /// </summary>
 public sealed class ComingBack : IAsyncDisposable
 {
@@ -56,7 +56,8 @@ public sealed class ComingBack : IAsyncDisposable
             {
                 await connectAsync(_place);
             }
-            catch (Exception e) when (e is HttpRequestException or WebSocketException or IOException or OperationCanceledException)
+            catch (Exception e)
+                when (e is HttpRequestException or WebSocketException or IOException or OperationCanceledException)
             {
                 // Refused, or cut: again.
             }
@@ -71,7 +72,12 @@ public sealed class ComingBack : IAsyncDisposable
         socket.Options.RemoteCertificateValidationCallback = (_, shown, _, _) => _proxy.IsOurs(shown);
         await socket.ConnectAsync(new UriBuilder(_proxy.Url) { Scheme = "wss", Path = "/ws" }.Uri, _stop.Token);
         var join = since is null ? JsonSerializer.Serialize(_room) : $$"""{"room":"{{_room}}","since":"{{since}}"}""";
-        await socket.SendAsync(Encoding.UTF8.GetBytes($$"""{"event":"subscribe","data":{{join}},"ack":1}"""), WebSocketMessageType.Text, endOfMessage: true, _stop.Token);
+        await socket.SendAsync(
+            Encoding.UTF8.GetBytes($$"""{"event":"subscribe","data":{{join}},"ack":1}"""),
+            WebSocketMessageType.Text,
+            endOfMessage: true,
+            _stop.Token
+        );
         var buffer = new byte[65_536];
         while (true)
         {
@@ -81,8 +87,7 @@ public sealed class ComingBack : IAsyncDisposable
             {
                 result = await socket.ReceiveAsync(buffer.AsMemory(length), _stop.Token);
                 length += result.Count;
-            }
-            while (!result.EndOfMessage);
+            } while (!result.EndOfMessage);
 
             if (result.MessageType == WebSocketMessageType.Close)
             {
@@ -124,7 +129,11 @@ public sealed class ComingBack : IAsyncDisposable
             request.Headers.Add("Last-Event-ID", since);
         }
 
-        using var response = await _proxy.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, _stop.Token);
+        using var response = await _proxy.Http.SendAsync(
+            request,
+            HttpCompletionOption.ResponseHeadersRead,
+            _stop.Token
+        );
         response.EnsureSuccessStatusCode();
         using var reader = new StreamReader(await response.Content.ReadAsStreamAsync(_stop.Token));
         var (name, data) = ("", "");

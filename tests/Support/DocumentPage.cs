@@ -30,11 +30,19 @@ internal sealed partial class DocumentPage
 
     /// <summary>The commands, with other ports in the place of the page's.</summary>
     public string[] Commands(int port, int redisPort = 6380) =>
-        [.. Blocks("sh").Select(block => Port().Replace(block, match => $"{(match.Value == "6380" ? redisPort : port)}"))];
+        [
+            .. Blocks("sh")
+                .Select(block => Port().Replace(block, match => $"{(match.Value == "6380" ? redisPort : port)}")),
+        ];
 
     /// <summary>The blocks of one language, such as <c>json</c> or <c>text</c>.</summary>
     public string[] Blocks(string language) =>
-        [.. Block().Matches(_text).Where(block => block.Groups[1].Value == language).Select(block => block.Groups[2].Value)];
+        [
+            .. Block()
+                .Matches(_text)
+                .Where(block => block.Groups[1].Value == language)
+                .Select(block => block.Groups[2].Value),
+        ];
 
     /// <summary>
     /// A text with the same message id, bkid, epoch and retry time in the place of all of them, so that two runs

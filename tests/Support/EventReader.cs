@@ -18,8 +18,10 @@ public sealed class EventReader : IDisposable
     /// <summary>What the last <c>retry:</c> line said, in milliseconds; null before one has come.</summary>
     public int? RetryMs { get; private set; }
 
-    public IReadOnlyDictionary<string, string> Headers => _response.Headers.Concat(_response.Content.Headers)
-        .ToDictionary(header => header.Key, header => string.Join(", ", header.Value));
+    public IReadOnlyDictionary<string, string> Headers =>
+        _response
+            .Headers.Concat(_response.Content.Headers)
+            .ToDictionary(header => header.Key, header => string.Join(", ", header.Value));
 
     public static async Task<EventReader> OpenAsync(Node node, params string[] rooms)
     {

@@ -234,7 +234,7 @@ public sealed class FaultProxy : IAsyncDisposable
                         continue;
                     }
 
-                    for (var sent = 0; sent < count;)
+                    for (var sent = 0; sent < count; )
                     {
                         sent += await to.SendAsync(buffer.AsMemory(sent, count - sent), _cut.Token);
                     }

@@ -3,8 +3,8 @@ using System.Net.Sockets;
 namespace Dmb.Tests.Support;
 
 /// <summary>
-/// Pushes numbered messages one after the other over a connection that it keeps, as libcurl does, and opens another only
-/// when an answer said that the last one ends. It stops when nobody listens any more.
+/// Pushes numbered messages one after the other over a connection that it keeps, as libcurl does, and opens another
+/// only when an answer said that the last one ends. It stops when nobody listens any more.
 /// </summary>
 public sealed class KeptAlive(int port, string publisher)
 {
@@ -19,8 +19,8 @@ public sealed class KeptAlive(int port, string publisher)
     public IReadOnlyList<Numbered> Answered => _answered;
 
     /// <summary>
-    /// What was sent on a connection that had answered before and then ended without a word: libcurl sends that again. A new connection
-    /// may be reset as well as refused: the kernel has taken it, and the broker never saw it.
+    /// What was sent on a connection that had answered before and then ended without a word: libcurl sends that again.
+    /// A new connection may be reset as well as refused: the kernel has taken it, and the broker never saw it.
     /// </summary>
     public List<string> Unanswered { get; } = [];
 

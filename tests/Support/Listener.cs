@@ -78,7 +78,10 @@ public sealed class Listener : IAsyncDisposable
     public async Task BackplaneAsync(string state)
     {
         var frame = $$$"""{"event":"backplane","data":{"state":"{{{state}}}"}}""";
-        Assert.True(await BecomesAsync(() => LastOfBackplane() == frame), $"Last told: {LastOfBackplane()}, not {state}; {End}\n{string.Join('\n', Node.Log)}");
+        Assert.True(
+            await BecomesAsync(() => LastOfBackplane() == frame),
+            $"Last told: {LastOfBackplane()}, not {state}; {End}\n{string.Join('\n', Node.Log)}"
+        );
     }
 
     public override string ToString() => $"the listener at {Node.Url} in {string.Join(' ', Rooms)}";

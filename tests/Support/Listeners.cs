@@ -14,7 +14,13 @@ public sealed class Listeners(IReadOnlyList<Listener> all) : IAsyncDisposable
     /// </summary>
     public static async Task<string[]> FenceAsync(IReadOnlyCollection<Listener> listeners)
     {
-        string[] rooms = [.. listeners.SelectMany(listener => listener.Rooms).Where(room => room.Contains(':', StringComparison.Ordinal)).Distinct()];
+        string[] rooms =
+        [
+            .. listeners
+                .SelectMany(listener => listener.Rooms)
+                .Where(room => room.Contains(':', StringComparison.Ordinal))
+                .Distinct(),
+        ];
         var fences = new List<Numbered>();
         var failed = new List<string>();
         foreach (var node in listeners.Select(listener => listener.Node).Distinct())

@@ -14,12 +14,17 @@ public sealed record Answer(Numbered Message, NodeProcess Node, int Status, stri
     public bool IsAck => Body.StartsWith("{\"ack\":", StringComparison.Ordinal);
 
     /// <summary>What a taken one lacks: <c>spooled</c>, <c>local</c>, or null.</summary>
-    public string? Degraded => Body.Contains("\"degraded\":", StringComparison.Ordinal)
-        ? Body.Split("\"degraded\":\"")[1].Split('"')[0]
-        : null;
+    public string? Degraded =>
+        Body.Contains("\"degraded\":", StringComparison.Ordinal)
+            ? Body.Split("\"degraded\":\"")[1].Split('"')[0]
+            : null;
 
-    public override string ToString() => string.Create(
-        CultureInfo.InvariantCulture, $"{Message.Publisher}:{Message.Number} at {SentAt.TotalSeconds:0.000} s: {Status} {Body} after {Took.TotalMilliseconds:0} ms");
+    public override string ToString() =>
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"{Message.Publisher}:{Message.Number} at {SentAt.TotalSeconds:0.000} s: {Status} {Body} after "
+                + $"{Took.TotalMilliseconds:0} ms"
+        );
 }
 
 /// <summary>
@@ -42,7 +47,11 @@ public sealed class Load : IAsyncDisposable
     {
         (_padding, _rooms) = (padding, rooms);
         var pace = TimeSpan.FromSeconds((double)(nodes.Count + 1) / perSecond);
-        _publishers = [.. nodes.Select((node, i) => PublishAsync(node, $"http{i}", pace)), SendAsync(nodes[0], "ws0", pace)];
+        _publishers =
+        [
+            .. nodes.Select((node, i) => PublishAsync(node, $"http{i}", pace)),
+            SendAsync(nodes[0], "ws0", pace),
+        ];
     }
 
     public Answer[] Answers => [.. _answers];
@@ -133,7 +142,9 @@ public sealed class Load : IAsyncDisposable
             waiting[sent] = Elapsed;
             try
             {
-                await client.SendAsync($$"""{"event":"call","data":{{new Numbered(publisher, sent).Data(_padding, _rooms)}},"ack":{{sent}}}""");
+                await client.SendAsync(
+                    $$"""{"event":"call","data":{{new Numbered(publisher, sent).Data(_padding, _rooms)}},"ack":{{sent}}}"""
+                );
             }
             catch (Exception e) when (e is IOException or ObjectDisposedException)
             {
@@ -163,10 +174,22 @@ public sealed class Load : IAsyncDisposable
                 while (true)
                 {
                     var frame = await client.NextAsync();
-                    if (JsonElement.Parse(frame).TryGetProperty("ack", out var ack) && waiting.TryRemove(ack.GetInt32(), out var sentAt))
+                    if (
+                        JsonElement.Parse(frame).TryGetProperty("ack", out var ack)
+                        && waiting.TryRemove(ack.GetInt32(), out var sentAt)
+                    )
                     {
                         var isTaken = frame.Contains("\"ok\":true", StringComparison.Ordinal);
-                        Add(new Answer(new Numbered(publisher, ack.GetInt32()), node, isTaken ? 200 : 503, frame, sentAt, Elapsed - sentAt));
+                        Add(
+                            new Answer(
+                                new Numbered(publisher, ack.GetInt32()),
+                                node,
+                                isTaken ? 200 : 503,
+                                frame,
+                                sentAt,
+                                Elapsed - sentAt
+                            )
+                        );
                     }
 
                     if (Volatile.Read(ref isLast) && waiting.IsEmpty)

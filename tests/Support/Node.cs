@@ -64,8 +64,7 @@ public sealed class Node : IAsyncDisposable
         do
         {
             answer = await client.ReadAsync();
-        }
-        while (!answer.StartsWith("""{"ack":"join",""", StringComparison.Ordinal));
+        } while (!answer.StartsWith("""{"ack":"join",""", StringComparison.Ordinal));
 
         Assert.StartsWith("""{"ack":"join","ok":true""", answer, StringComparison.Ordinal);
         return client;
@@ -127,9 +126,11 @@ public sealed class Node : IAsyncDisposable
 
             builder.ConfigureLogging(logging => logging.SetMinimumLevel(LogLevel.Warning).AddProvider(Log));
             // The host's patience is of the real clock, which goes on while the test holds the other one.
-            builder.ConfigureTestServices(services => services
-                .PostConfigure<HostOptions>(host => host.ShutdownTimeout += Patience)
-                .Replace(ServiceDescriptor.Singleton<TimeProvider>(Time)));
+            builder.ConfigureTestServices(services =>
+                services
+                    .PostConfigure<HostOptions>(host => host.ShutdownTimeout += Patience)
+                    .Replace(ServiceDescriptor.Singleton<TimeProvider>(Time))
+            );
         }
     }
 }

@@ -13,14 +13,11 @@ public sealed partial class NodeProcess : IAsyncDisposable
     [
         // Not where a test sets PORT, which this wins over.
         ("DMB_PORT", "0"),
-
         // The frames of rooms without history, except where a test is about that.
         ("DMB_HISTORY_SIZE", "0"),
-
         // So that no reader is closed for being slow while the machine is busy.
         ("DMB_MAX_PENDING_MESSAGES", "65536"),
         ("DMB_MAX_PENDING_BYTES", "67108864"),
-
         // Nor a message dropped because Redis took its time to start again.
         ("DMB_SPOOL_TIME", "600"),
     ];
@@ -48,9 +45,12 @@ public sealed partial class NodeProcess : IAsyncDisposable
     /// <summary>Bytes of memory that it holds now.</summary>
     public long MemoryBytes => _process.MemoryBytes;
 
-    /// <summary>The published program that is tested, such as a native one; null: the one that the tests were built with.</summary>
-    private static readonly string? App =
-        Environment.GetEnvironmentVariable("DMB_TEST_APP") is { Length: > 0 } app ? Path.GetFullPath(app) : null;
+    /// <summary>
+    /// The published program that is tested, such as a native one; null: the one that the tests were built with.
+    /// </summary>
+    private static readonly string? App = Environment.GetEnvironmentVariable("DMB_TEST_APP") is { Length: > 0 } app
+        ? Path.GetFullPath(app)
+        : null;
 
     /// <summary>The folder of the program that is tested.</summary>
     public static string AppDirectory => App is null ? AppContext.BaseDirectory : Path.GetDirectoryName(App)!;
@@ -60,13 +60,26 @@ public sealed partial class NodeProcess : IAsyncDisposable
 
     /// <summary>Starts the program with these arguments, and nothing set but what the test sets.</summary>
     public static ChildProcess RunBare(
-        IEnumerable<string> arguments, string directory, params (string Name, string Value)[] environment) => App is null
-        ? ChildProcess.Start("dotnet", [Path.Combine(AppContext.BaseDirectory, "Dmb.dll"), .. arguments], directory, environment)
-        : ChildProcess.Start(App, arguments, directory, environment);
+        IEnumerable<string> arguments,
+        string directory,
+        params (string Name, string Value)[] environment
+    ) =>
+        App is null
+            ? ChildProcess.Start(
+                "dotnet",
+                [Path.Combine(AppContext.BaseDirectory, "Dmb.dll"), .. arguments],
+                directory,
+                environment
+            )
+            : ChildProcess.Start(App, arguments, directory, environment);
 
     /// <summary>Starts a process that may end at once, such as one with a bad setting.</summary>
     public static ChildProcess Run(params (string Name, string Value)[] environment) =>
-        RunBare([], AppDirectory, [.. environment.Any(one => one.Name == "PORT") ? Defaults[1..] : Defaults, .. environment]);
+        RunBare(
+            [],
+            AppDirectory,
+            [.. environment.Any(one => one.Name == "PORT") ? Defaults[1..] : Defaults, .. environment]
+        );
 
     /// <summary>Starts a node, and waits until it listens; Redis need not be there.</summary>
     public static async Task<NodeProcess> StartAsync(params (string Name, string Value)[] environment)
@@ -75,7 +88,10 @@ public sealed partial class NodeProcess : IAsyncDisposable
         try
         {
             var url = Address().Match(await process.LineAsync(" listens on ")).Groups[1].Value;
-            return new NodeProcess(process, new Uri(url.Replace("//0.0.0.0:", "//127.0.0.1:", StringComparison.Ordinal)));
+            return new NodeProcess(
+                process,
+                new Uri(url.Replace("//0.0.0.0:", "//127.0.0.1:", StringComparison.Ordinal))
+            );
         }
         catch
         {
@@ -121,8 +137,10 @@ public sealed partial class NodeProcess : IAsyncDisposable
             }
 
             Assert.False(patience.IsCancellationRequested, $"Still {said}, not {status}:\n{string.Join('\n', Log)}");
-        }
-        while (!said.StartsWith($"{{\"status\":\"{status}\"", StringComparison.Ordinal) || !said.Contains(reason, StringComparison.Ordinal));
+        } while (
+            !said.StartsWith($"{{\"status\":\"{status}\"", StringComparison.Ordinal)
+            || !said.Contains(reason, StringComparison.Ordinal)
+        );
     }
 
     /// <summary>A client of <c>/ws</c> whose welcome has been read.</summary>
@@ -175,7 +193,8 @@ public sealed partial class NodeProcess : IAsyncDisposable
         }
     }
 
-    public async Task<JsonElement> GetAsync(string path) => await Http.GetFromJsonAsync<JsonElement>(new Uri(Url, path));
+    public async Task<JsonElement> GetAsync(string path) =>
+        await Http.GetFromJsonAsync<JsonElement>(new Uri(Url, path));
 
     /// <summary>Kills it, and with it its clients' connections.</summary>
     public Task KillAsync() => _process.KillAsync();

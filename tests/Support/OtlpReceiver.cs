@@ -12,13 +12,25 @@ namespace Dmb.Tests.Support;
 
 /// <summary>A span as it came. Kinds as in OTLP: 2 server, 4 producer, 5 consumer.</summary>
 public sealed record OtlpSpan(
-    string Service, string Trace, string Id, string Parent, string Name, int Kind, ulong Start, ulong End,
-    IReadOnlyDictionary<string, string> Attributes, IReadOnlyList<(string Trace, string Id)> Links, int Status);
+    string Service,
+    string Trace,
+    string Id,
+    string Parent,
+    string Name,
+    int Kind,
+    ulong Start,
+    ulong End,
+    IReadOnlyDictionary<string, string> Attributes,
+    IReadOnlyList<(string Trace, string Id)> Links,
+    int Status
+);
 
 /// <summary>A log record as it came.</summary>
 public sealed record OtlpLog(string Service, string Text, string Trace, string Span);
 
-/// <summary>A collector on loopback: takes OTLP as http/protobuf and as grpc, and reads of it what is asked for here.</summary>
+/// <summary>
+/// A collector on loopback: takes OTLP as http/protobuf and as grpc, and reads of it what is asked for here.
+/// </summary>
 public sealed class OtlpReceiver : IAsyncDisposable
 {
     private readonly WebApplication _app;
@@ -57,15 +69,22 @@ public sealed class OtlpReceiver : IAsyncDisposable
 
     /// <summary>What a node is told so that it sends here, soon.</summary>
     public (string Name, string Value)[] Settings(string service, string protocol = "http/protobuf") =>
-    [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", (protocol == "grpc" ? Grpc : Http).ToString()), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol), ("OTEL_SERVICE_NAME", service),
-        ("OTEL_BSP_SCHEDULE_DELAY", "100"), ("OTEL_BLRP_SCHEDULE_DELAY", "100"), ("OTEL_METRIC_EXPORT_INTERVAL", "200"),
-    ];
+        [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", (protocol == "grpc" ? Grpc : Http).ToString()),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_SERVICE_NAME", service),
+            ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+            ("OTEL_BLRP_SCHEDULE_DELAY", "100"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "200"),
+        ];
 
     /// <summary>So many spans of a trace, and all that came of it by then.</summary>
     public async Task<OtlpSpan[]> TraceAsync(string trace, int spans)
     {
-        await UntilAsync(() => _spans.Count(span => span.Trace == trace) >= spans, () => string.Join('\n', _spans.Where(span => span.Trace == trace)));
+        await UntilAsync(
+            () => _spans.Count(span => span.Trace == trace) >= spans,
+            () => string.Join('\n', _spans.Where(span => span.Trace == trace))
+        );
         return [.. _spans.Where(span => span.Trace == trace)];
     }
 
@@ -79,12 +98,16 @@ public sealed class OtlpReceiver : IAsyncDisposable
     /// <summary>The first log record with this in its text.</summary>
     public async Task<OtlpLog> LogAsync(string part)
     {
-        await UntilAsync(() => _logs.Any(log => log.Text.Contains(part, StringComparison.Ordinal)), () => string.Join('\n', _logs));
+        await UntilAsync(
+            () => _logs.Any(log => log.Text.Contains(part, StringComparison.Ordinal)),
+            () => string.Join('\n', _logs)
+        );
         return _logs.First(log => log.Text.Contains(part, StringComparison.Ordinal));
     }
 
     /// <summary>Completes when a metric of that name came.</summary>
-    public Task MetricAsync(string name) => UntilAsync(() => _metrics.ContainsKey(name), () => string.Join('\n', _metrics.Keys));
+    public Task MetricAsync(string name) =>
+        UntilAsync(() => _metrics.ContainsKey(name), () => string.Join('\n', _metrics.Keys));
 
     public async ValueTask DisposeAsync()
     {
@@ -150,15 +173,29 @@ public sealed class OtlpReceiver : IAsyncDisposable
     {
         if (path.Contains("trace", StringComparison.OrdinalIgnoreCase))
         {
-            _spans.Enqueue(new OtlpSpan(
-                service, item.Hex(1), item.Hex(2), item.Hex(4), item.Text(5), (int)item.Number(6), item.Number(7), item.Number(8), Attributes(item.Messages(9)),
-                [.. item.Messages(13).Select(link => (link.Hex(1), link.Hex(2)))], (int)item.Messages(15).Select(status => status.Number(3)).FirstOrDefault()));
+            _spans.Enqueue(
+                new OtlpSpan(
+                    service,
+                    item.Hex(1),
+                    item.Hex(2),
+                    item.Hex(4),
+                    item.Text(5),
+                    (int)item.Number(6),
+                    item.Number(7),
+                    item.Number(8),
+                    Attributes(item.Messages(9)),
+                    [.. item.Messages(13).Select(link => (link.Hex(1), link.Hex(2)))],
+                    (int)item.Messages(15).Select(status => status.Number(3)).FirstOrDefault()
+                )
+            );
         }
         else if (path.Contains("log", StringComparison.OrdinalIgnoreCase))
         {
             // The body is the template; what stands in it are attributes.
             var values = string.Join(' ', Attributes(item.Messages(6)).Select(pair => $"{pair.Key}={pair.Value}"));
-            _logs.Enqueue(new OtlpLog(service, item.Messages(5).Single().Text(1) + " " + values, item.Hex(9), item.Hex(10)));
+            _logs.Enqueue(
+                new OtlpLog(service, item.Messages(5).Single().Text(1) + " " + values, item.Hex(9), item.Hex(10))
+            );
         }
         else
         {
@@ -169,7 +206,8 @@ public sealed class OtlpReceiver : IAsyncDisposable
     private static Dictionary<string, string> Attributes(IEnumerable<Fields> pairs) =>
         pairs.ToDictionary(pair => pair.Text(1), pair => pair.Messages(2).Select(Value).FirstOrDefault(""));
 
-    private static string Value(Fields value) => value.Has(3) ? $"{value.Number(3)}"
+    private static string Value(Fields value) =>
+        value.Has(3) ? $"{value.Number(3)}"
         : value.Has(2) ? $"{value.Number(2) == 1}"
         : value.Has(5) ? string.Join(',', value.Messages(5).Single().Messages(1).Select(Value))
         : value.Text(1);
@@ -217,11 +255,14 @@ public sealed class OtlpReceiver : IAsyncDisposable
 
         public ulong Number(int number) => _all.Find(field => field.Number == number).Value;
 
-        public string Text(int number) => Encoding.UTF8.GetString(_all.Find(field => field.Number == number).Bytes.Span);
+        public string Text(int number) =>
+            Encoding.UTF8.GetString(_all.Find(field => field.Number == number).Bytes.Span);
 
-        public string Hex(int number) => Convert.ToHexStringLower(_all.Find(field => field.Number == number).Bytes.Span);
+        public string Hex(int number) =>
+            Convert.ToHexStringLower(_all.Find(field => field.Number == number).Bytes.Span);
 
-        public IEnumerable<Fields> Messages(int number) => _all.Where(field => field.Number == number).Select(field => new Fields(field.Bytes));
+        public IEnumerable<Fields> Messages(int number) =>
+            _all.Where(field => field.Number == number).Select(field => new Fields(field.Bytes));
 
         private static ulong Varint(ref ReadOnlyMemory<byte> message)
         {

@@ -42,7 +42,12 @@ public sealed class RawHttp : IDisposable
     {
         var bytes = Encoding.UTF8.GetBytes(body);
         string[] lines =
-            [$"{request} HTTP/1.1", $"Host: localhost:{_port}", $"Content-Length: {bytes.Length}", .. headers];
+        [
+            $"{request} HTTP/1.1",
+            $"Host: localhost:{_port}",
+            $"Content-Length: {bytes.Length}",
+            .. headers,
+        ];
         await SendAsync(string.Join('\n', lines), bytes);
         return await ReadAsync();
     }
@@ -90,7 +95,8 @@ public sealed class RawHttp : IDisposable
     public async Task<RawAnswer> ReadAsync()
     {
         var (status, headers) = await ReadHeadAsync();
-        var body = status is 100 or 101 or 204 or 304 ? ""
+        var body =
+            status is 100 or 101 or 204 or 304 ? ""
             : headers.TryGetValue("Content-Length", out var length)
                 ? await ReadTextAsync(int.Parse(length, CultureInfo.InvariantCulture))
             : headers.ContainsKey("Transfer-Encoding") ? await ReadChunksAsync()
@@ -126,7 +132,7 @@ public sealed class RawHttp : IDisposable
     private async Task<string> ReadChunksAsync()
     {
         var text = new StringBuilder();
-        for (var size = -1; size != 0;)
+        for (var size = -1; size != 0; )
         {
             size = int.Parse(await ReadLineAsync(), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
             text.Append(await ReadTextAsync(size));
@@ -186,7 +192,9 @@ public sealed record RawAnswer(int Status, IReadOnlyDictionary<string, string> H
         return Json.GetProperty("id").GetString()!;
     }
 
-    /// <summary>Checks that this is an error of that status and code, with all that a problem document must have.</summary>
+    /// <summary>
+    /// Checks that this is an error of that status and code, with all that a problem document must have.
+    /// </summary>
     public void IsProblem(int status, string code)
     {
         Assert.True(Status == status, $"{Status} {Body}");

@@ -4,16 +4,16 @@ using System.Text;
 
 namespace Dmb.Tests.Support;
 
-/// <summary>A client of Redis made of a bare socket, so that tests need not trust the library that the broker uses.</summary>
+/// <summary>
+/// A client of Redis made of a bare socket, so that tests need not trust the library that the broker uses.
+/// </summary>
 public sealed class RedisClient : IDisposable
 {
     private readonly TcpClient _tcp = new() { NoDelay = true };
     private NetworkStream _sent = null!;
     private StreamReader _received = null!;
 
-    private RedisClient()
-    {
-    }
+    private RedisClient() { }
 
     public static async Task<RedisClient> ConnectAsync(int port, string? password = null)
     {
@@ -46,7 +46,11 @@ public sealed class RedisClient : IDisposable
     public async Task SubscribeAsync(string channel)
     {
         await SendAsync([.. new[] { "SUBSCRIBE", channel }.Select(Encoding.UTF8.GetBytes)]);
-        Assert.StartsWith($"subscribe\n{channel}\n", await ReadAsync().WaitAsync(Node.Patience), StringComparison.Ordinal);
+        Assert.StartsWith(
+            $"subscribe\n{channel}\n",
+            await ReadAsync().WaitAsync(Node.Patience),
+            StringComparison.Ordinal
+        );
     }
 
     /// <summary>The next message on one of its channels.</summary>

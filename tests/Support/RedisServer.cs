@@ -82,7 +82,15 @@ public sealed class RedisServer : IAsyncDisposable
 
         string[] arguments =
         [
-            "--port", $"{Port}", "--bind", "127.0.0.1", "--dir", _directory.FullName, "--save", "", .. _options,
+            "--port",
+            $"{Port}",
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            _directory.FullName,
+            "--save",
+            "",
+            .. _options,
         ];
         _process = ChildProcess.Start("redis-server", arguments, _directory.FullName);
         await _process.LineAsync("Ready to accept connections");

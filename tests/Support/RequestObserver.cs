@@ -30,8 +30,14 @@ public sealed class RequestObserver : IDisposable
             {
                 if (IsOurs(span))
                 {
-                    var tags = span.TagObjects.Where(tag => tag.Key != "server.port" && tag.Value is not null).Select(Text).Order(StringComparer.Ordinal);
-                    See($"span {span.OperationName} {span.DisplayName} {span.Kind} {span.Status} {span.ParentId} {span.TraceStateString} {string.Join(' ', tags)}");
+                    var tags = span
+                        .TagObjects.Where(tag => tag.Key != "server.port" && tag.Value is not null)
+                        .Select(Text)
+                        .Order(StringComparer.Ordinal);
+                    See(
+                        $"span {span.OperationName} {span.DisplayName} {span.Kind} {span.Status} {span.ParentId} "
+                            + $"{span.TraceStateString} {string.Join(' ', tags)}"
+                    );
                     _span.TrySetResult();
                 }
             },
@@ -42,16 +48,23 @@ public sealed class RequestObserver : IDisposable
             if (instrument.Meter.Scope == meters && instrument.Meter.Name == "Microsoft.AspNetCore.Hosting")
             {
                 var boundaries = (instrument as Histogram<double>)?.Advice?.HistogramBucketBoundaries ?? [];
-                See($"instrument {instrument.Name} {instrument.Unit} {instrument.Description} {string.Join(' ', boundaries)}");
+                See(
+                    $"instrument {instrument.Name} {instrument.Unit} {instrument.Description} "
+                        + $"{string.Join(' ', boundaries)}"
+                );
                 listener.EnableMeasurementEvents(instrument);
             }
         };
-        _metrics.SetMeasurementEventCallback<long>((instrument, value, tags, _) => See($"{instrument.Name} {value} {Text(tags)}"));
-        _metrics.SetMeasurementEventCallback<double>((instrument, _, tags, _) =>
-        {
-            See($"{instrument.Name} {Text(tags)}");
-            _duration.TrySetResult();
-        });
+        _metrics.SetMeasurementEventCallback<long>(
+            (instrument, value, tags, _) => See($"{instrument.Name} {value} {Text(tags)}")
+        );
+        _metrics.SetMeasurementEventCallback<double>(
+            (instrument, _, tags, _) =>
+            {
+                See($"{instrument.Name} {Text(tags)}");
+                _duration.TrySetResult();
+            }
+        );
         _metrics.Start();
     }
 

@@ -5,8 +5,8 @@ using Dmb.Tests.History;
 namespace Dmb.Tests.Support;
 
 /// <summary>
-/// A client of one room that comes and goes at random, from node to node, and resumes as samples/page/dmb.js does. What it does depends on
-/// its seed, not when the machine gets to it.
+/// A client of one room that comes and goes at random, from node to node, and resumes as samples/page/dmb.js does. What
+/// it does depends on its seed, not when the machine gets to it.
 /// </summary>
 public sealed class ResumingClient
 {
@@ -30,7 +30,9 @@ public sealed class ResumingClient
         Running = RunAsync();
     }
 
-    /// <summary>Completes when it knows a place in the room: from then on all that is published is to reach it.</summary>
+    /// <summary>
+    /// Completes when it knows a place in the room: from then on all that is published is to reach it.
+    /// </summary>
     public Task Placed => _placed.Task;
 
     /// <summary>Completes with the last message.</summary>
@@ -82,7 +84,9 @@ public sealed class ResumingClient
     {
         await using var client = await node.ConnectAsync();
         var since = _place is null ? "null" : $"\"{_place}\"";
-        var answer = JsonElement.Parse(await client.AckAsync("subscribe", $$"""{"room":"{{_room}}","since":{{since}}}"""));
+        var answer = JsonElement.Parse(
+            await client.AckAsync("subscribe", $$"""{"room":"{{_room}}","since":{{since}}}""")
+        );
         if (!answer.GetProperty("ok").GetBoolean())
         {
             Log.Enqueue($"refused: {answer}");

@@ -17,7 +17,9 @@ public sealed class ReverseProxy : IAsyncDisposable
     {
         var directory = Directory.CreateTempSubdirectory("dmb-nginx-");
         var port = RedisServer.FreePort();
-        var process = await StartNginxAsync(directory.FullName, $$"""
+        var process = await StartNginxAsync(
+            directory.FullName,
+            $$"""
             server {
               listen 127.0.0.1:{{port}};
               location / {
@@ -28,7 +30,8 @@ public sealed class ReverseProxy : IAsyncDisposable
                 proxy_set_header Host $host:$server_port;
               }
             }
-            """);
+            """
+        );
         return new ReverseProxy(process, directory, port);
     }
 
@@ -36,7 +39,9 @@ public sealed class ReverseProxy : IAsyncDisposable
     internal static async Task<ChildProcess> StartNginxAsync(string directory, string site)
     {
         var configuration = Path.Combine(directory, "main.conf");
-        await File.WriteAllTextAsync(configuration, $$"""
+        await File.WriteAllTextAsync(
+            configuration,
+            $$"""
             daemon off;
             master_process off;
             pid nginx.pid;
@@ -51,10 +56,16 @@ public sealed class ReverseProxy : IAsyncDisposable
               scgi_temp_path scgi;
             {{site}}
             }
-            """);
+            """
+        );
 
         // Logged once it listens.
-        return await ChildProcess.StartAsync("nginx", ["-p", directory, "-c", configuration, "-e", "stderr"], directory, "OS: ");
+        return await ChildProcess.StartAsync(
+            "nginx",
+            ["-p", directory, "-c", configuration, "-e", "stderr"],
+            directory,
+            "OS: "
+        );
     }
 
     public async ValueTask DisposeAsync()

@@ -17,7 +17,9 @@ internal sealed class Terminals : IAsyncDisposable
         return process;
     }
 
-    /// <summary>Types a command that ends by itself with success, and returns the lines that it prints on standard output.</summary>
+    /// <summary>
+    /// Types a command that ends by itself with success, and returns the lines that it prints on standard output.
+    /// </summary>
     public async Task<string[]> RunAsync(string command)
     {
         var process = Type("set -eo pipefail\n" + command);

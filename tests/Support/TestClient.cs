@@ -9,7 +9,12 @@ namespace Dmb.Tests.Support;
 /// <summary>A frame as it came, see RFC 6455 §5.2. <c>Rsv</c> holds the three reserved bits, RSV1 is 4.</summary>
 public sealed record Frame(int Opcode, bool Fin, int Rsv, byte[] Payload)
 {
-    public const int Continuation = 0, Text = 1, Binary = 2, Close = 8, Ping = 9, Pong = 10;
+    public const int Continuation = 0,
+        Text = 1,
+        Binary = 2,
+        Close = 8,
+        Ping = 9,
+        Pong = 10;
 }
 
 /// <summary>
@@ -29,9 +34,7 @@ public sealed partial class TestClient : IAsyncDisposable
     private string[] _head = [];
     private int _ack;
 
-    private TestClient()
-    {
-    }
+    private TestClient() { }
 
     /// <summary>Whether reading answers the pings that it meets.</summary>
     public bool AnswersPings { get; set; } = true;
@@ -46,9 +49,15 @@ public sealed partial class TestClient : IAsyncDisposable
         var key = Convert.ToBase64String(RandomNumberGenerator.GetBytes(16));
         string[] lines =
         [
-            $"GET {url.PathAndQuery} HTTP/1.1", $"Host: {url.Authority}", "Upgrade: websocket", "Connection: Upgrade",
-            $"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13",
-            .. headers.Select(header => $"{header.Name}: {header.Value}"), "", ""
+            $"GET {url.PathAndQuery} HTTP/1.1",
+            $"Host: {url.Authority}",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            $"Sec-WebSocket-Key: {key}",
+            "Sec-WebSocket-Version: 13",
+            .. headers.Select(header => $"{header.Name}: {header.Value}"),
+            "",
+            "",
         ];
         await client.SendBytesAsync(Encoding.ASCII.GetBytes(string.Join("\r\n", lines)));
         client._head = await client.ReadHeadAsync();
@@ -58,8 +67,9 @@ public sealed partial class TestClient : IAsyncDisposable
     /// <summary>A header of the answer to the handshake, or null.</summary>
     public string? Header(string name)
     {
-        return _head.FirstOrDefault(line => line.StartsWith(name + ": ", StringComparison.OrdinalIgnoreCase))?
-            [(name.Length + 2)..];
+        return _head
+            .FirstOrDefault(line => line.StartsWith(name + ": ", StringComparison.OrdinalIgnoreCase))
+            ?[(name.Length + 2)..];
     }
 
     public Task SendAsync(string text)
@@ -143,7 +153,7 @@ public sealed partial class TestClient : IAsyncDisposable
             126 => BinaryPrimitives.ReadUInt16BigEndian(await ReadBytesAsync(2)),
             127 => BinaryPrimitives.ReadInt64BigEndian(await ReadBytesAsync(8)),
             < 126 => head[1],
-            _ => throw new InvalidDataException("The server masked a frame.")
+            _ => throw new InvalidDataException("The server masked a frame."),
         };
         return new Frame(head[0] & 15, head[0] >= 128, (head[0] >> 4) & 7, await ReadBytesAsync((int)length));
     }
@@ -185,12 +195,14 @@ public sealed partial class TestClient : IAsyncDisposable
         var mask = masked ? 128 : 0;
         var length = new byte[8];
         BinaryPrimitives.WriteInt64BigEndian(length, payload.Length);
-        bytes.AddRange(payload.Length switch
-        {
-            < 126 => [(byte)(mask | payload.Length)],
-            < 65_536 => [(byte)(mask | 126), .. length[6..]],
-            _ => [(byte)(mask | 127), .. length]
-        });
+        bytes.AddRange(
+            payload.Length switch
+            {
+                < 126 => [(byte)(mask | payload.Length)],
+                < 65_536 => [(byte)(mask | 126), .. length[6..]],
+                _ => [(byte)(mask | 127), .. length],
+            }
+        );
         if (!masked)
         {
             return [.. bytes, .. payload];
@@ -200,7 +212,9 @@ public sealed partial class TestClient : IAsyncDisposable
         return [.. bytes, .. key, .. payload.Select((value, i) => (byte)(value ^ key[i % 4]))];
     }
 
-    [GeneratedRegex(""","id":"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"(,"room":"[^"]*","pos":"[^"]*")?}$""")]
+    [GeneratedRegex(
+        ""","id":"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"(,"room":"[^"]*","pos":"[^"]*")?}$"""
+    )]
     private static partial Regex MessageEnd();
 
     private async Task<string> AskAsync(string @event, string data)

@@ -3,7 +3,9 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace Dmb.Tests.Support;
 
-/// <summary>nginx or Apache in front of a node, with the file that deploy/ has for it and a certificate made for the test.</summary>
+/// <summary>
+/// nginx or Apache in front of a node, with the file that deploy/ has for it and a certificate made for the test.
+/// </summary>
 public sealed class TlsProxy : IAsyncDisposable
 {
     private readonly ChildProcess _process;
@@ -14,10 +16,12 @@ public sealed class TlsProxy : IAsyncDisposable
     {
         (_process, _directory, _certificate) = (process, directory, certificate);
         Url = new Uri($"https://localhost:{port}");
-        Http = new HttpClient(new SocketsHttpHandler
-        {
-            SslOptions = { RemoteCertificateValidationCallback = (_, shown, _, _) => IsOurs(shown) },
-        })
+        Http = new HttpClient(
+            new SocketsHttpHandler
+            {
+                SslOptions = { RemoteCertificateValidationCallback = (_, shown, _, _) => IsOurs(shown) },
+            }
+        )
         {
             Timeout = Node.Patience,
         };
@@ -38,16 +42,26 @@ public sealed class TlsProxy : IAsyncDisposable
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256);
         var certificate = request.CreateSelfSigned(DateTimeOffset.UnixEpoch, DateTimeOffset.MaxValue.AddYears(-1));
-        await File.WriteAllTextAsync(Path.Combine(directory.FullName, "fullchain.pem"), certificate.ExportCertificatePem());
+        await File.WriteAllTextAsync(
+            Path.Combine(directory.FullName, "fullchain.pem"),
+            certificate.ExportCertificatePem()
+        );
         await File.WriteAllTextAsync(Path.Combine(directory.FullName, "key.pem"), key.ExportPkcs8PrivateKeyPem());
 
         var site = (await File.ReadAllTextAsync(Path.Combine(Repository.Root, "deploy", kind + ".conf")))
             .Replace("/etc/ssl/dmb", directory.FullName, StringComparison.Ordinal)
-            .Replace("server 127.0.0.1:8082;", string.Concat(nodePorts.Select(node => $"server 127.0.0.1:{node};")), StringComparison.Ordinal)
+            .Replace(
+                "server 127.0.0.1:8082;",
+                string.Concat(nodePorts.Select(node => $"server 127.0.0.1:{node};")),
+                StringComparison.Ordinal
+            )
             .Replace("http://127.0.0.1:8082", $"http://127.0.0.1:{nodePorts[0]}", StringComparison.Ordinal)
             .Replace("listen 443", $"listen 127.0.0.1:{port}", StringComparison.Ordinal)
             .Replace("*:443", $"127.0.0.1:{port}", StringComparison.Ordinal);
-        var process = kind == "nginx" ? await ReverseProxy.StartNginxAsync(directory.FullName, site) : await StartApacheAsync(directory.FullName, site, port);
+        var process =
+            kind == "nginx"
+                ? await ReverseProxy.StartNginxAsync(directory.FullName, site)
+                : await StartApacheAsync(directory.FullName, site, port);
         return new TlsProxy(process, directory, port, certificate);
     }
 
@@ -62,7 +76,9 @@ public sealed class TlsProxy : IAsyncDisposable
     private static async Task<ChildProcess> StartApacheAsync(string directory, string site, int port)
     {
         var configuration = Path.Combine(directory, "main.conf");
-        await File.WriteAllTextAsync(configuration, $"""
+        await File.WriteAllTextAsync(
+            configuration,
+            $"""
             ServerRoot {directory}
             ServerName localhost
             PidFile apache.pid
@@ -76,9 +92,15 @@ public sealed class TlsProxy : IAsyncDisposable
                 .Select(module => $"LoadModule {module}_module /usr/lib/apache2/modules/mod_{module}.so"))}
             Listen 127.0.0.1:{port}
             {site}
-            """);
+            """
+        );
 
         // Logged once it listens.
-        return await ChildProcess.StartAsync("/usr/sbin/apache2", ["-f", configuration, "-D", "FOREGROUND"], directory, "resuming normal operations");
+        return await ChildProcess.StartAsync(
+            "/usr/sbin/apache2",
+            ["-f", configuration, "-D", "FOREGROUND"],
+            directory,
+            "resuming normal operations"
+        );
     }
 }

@@ -15,7 +15,11 @@ public static class Token
     /// <param name="expires">When it ends.</param>
     /// <param name="claims">More members of the payload, each <c>"name":value</c>.</param>
     public static string Of(string sub, DateTimeOffset expires, params string[] claims) =>
-        WithClaims([$"\"sub\":\"{sub}\"", $"\"exp\":{expires.ToUnixTimeSeconds().ToString(CultureInfo.InvariantCulture)}", .. claims]);
+        WithClaims([
+            $"\"sub\":\"{sub}\"",
+            $"\"exp\":{expires.ToUnixTimeSeconds().ToString(CultureInfo.InvariantCulture)}",
+            .. claims,
+        ]);
 
     /// <summary>A token of just these members, signed with <see cref="Secret"/>.</summary>
     public static string WithClaims(params string[] claims) => Make("""{"alg":"HS256","typ":"JWT"}""", claims, Hs256);
@@ -23,7 +27,8 @@ public static class Token
     /// <summary>A token with any header, signed in any way.</summary>
     public static string Make(string header, string[] claims, Func<byte[], byte[]> sign)
     {
-        var signed = $"{Base64(Encoding.UTF8.GetBytes(header))}.{Base64(Encoding.UTF8.GetBytes($"{{{string.Join(',', claims)}}}"))}";
+        var signed =
+            $"{Base64(Encoding.UTF8.GetBytes(header))}.{Base64(Encoding.UTF8.GetBytes($"{{{string.Join(',', claims)}}}"))}";
         return $"{signed}.{Base64(sign(Encoding.ASCII.GetBytes(signed)))}";
     }
 
@@ -31,5 +36,6 @@ public static class Token
     public static byte[] Hs256(byte[] bytes) => HMACSHA256.HashData(Encoding.UTF8.GetBytes(Secret), bytes);
 
     /// <summary>Base64 as JWTs have it (RFC 7515 §2).</summary>
-    public static string Base64(byte[] bytes) => Convert.ToBase64String(bytes).TrimEnd('=').Replace('+', '-').Replace('/', '_');
+    public static string Base64(byte[] bytes) =>
+        Convert.ToBase64String(bytes).TrimEnd('=').Replace('+', '-').Replace('/', '_');
 }

@@ -41,7 +41,14 @@ public sealed class MetricsTests
         Assert.Equal(3, page["dmb_publish_duration_seconds_bucket{le=\"+Inf\"}"]);
 
         // The clock of this node does not move by itself.
-        Assert.Equal((3, 3, 0), (page["dmb_delivery_lag_seconds_count"], page["dmb_delivery_lag_seconds_bucket{le=\"0.001\"}"], page["dmb_delivery_lag_seconds_sum"]));
+        Assert.Equal(
+            (3, 3, 0),
+            (
+                page["dmb_delivery_lag_seconds_count"],
+                page["dmb_delivery_lag_seconds_bucket{le=\"0.001\"}"],
+                page["dmb_delivery_lag_seconds_sum"]
+            )
+        );
         Assert.True(page["dotnet_process_memory_working_set_bytes"] > 1_000_000);
         Assert.Contains(page.Keys, key => key.StartsWith("kestrel_active_connections{", StringComparison.Ordinal));
     }
@@ -71,8 +78,7 @@ public sealed class MetricsTests
             await node.NotifyAsync("report_csr", data);
             var page = await ReadAsync(node);
             (queued, longest) = (page["dmb_session_queue"], page["dmb_session_queue_max"]);
-        }
-        while (queued < 2);
+        } while (queued < 2);
 
         Assert.Equal(queued, longest);
     }
@@ -83,7 +89,10 @@ public sealed class MetricsTests
         var redis = new RedisServer();
         await using (redis)
         {
-            await using var node = await NodeProcess.StartAsync(("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"));
+            await using var node = await NodeProcess.StartAsync(
+                ("REDIS_HOST", "127.0.0.1"),
+                ("REDIS_PORT", $"{redis.Port}")
+            );
             await node.PushAsync("report_csr", "{}");
             await node.PushAsync("report_csr", "{}");
             var page = Parse(await node.Http.GetStringAsync(new Uri(node.Url, "/metrics")));
@@ -100,7 +109,12 @@ public sealed class MetricsTests
     {
         using var meter = new Meter("test");
         var histogram = meter.CreateHistogram(
-            "way.taken", "s", "one \\ two\nthree", tags: null, new InstrumentAdvice<double> { HistogramBucketBoundaries = [0.1, 1] });
+            "way.taken",
+            "s",
+            "one \\ two\nthree",
+            tags: null,
+            new InstrumentAdvice<double> { HistogramBucketBoundaries = [0.1, 1] }
+        );
         var family = new MetricFamily(histogram);
         foreach (var value in (double[])[0.05, 0.1, 0.5, 1, 2])
         {
@@ -119,7 +133,8 @@ public sealed class MetricsTests
             way_taken_seconds_count{la_bel="a\"b\\c\nd"} 5
 
             """,
-            page);
+            page
+        );
         Assert.Equal((0, ""), await CheckAsync(page));
     }
 
@@ -141,7 +156,15 @@ public sealed class MetricsTests
     public void A_measurement_without_labels_allocates_nothing()
     {
         using var meter = new Meter("test");
-        var family = new MetricFamily(meter.CreateHistogram("a", "s", "A.", tags: null, new InstrumentAdvice<double> { HistogramBucketBoundaries = [0.1, 1] }));
+        var family = new MetricFamily(
+            meter.CreateHistogram(
+                "a",
+                "s",
+                "A.",
+                tags: null,
+                new InstrumentAdvice<double> { HistogramBucketBoundaries = [0.1, 1] }
+            )
+        );
         family.Record(1, []);
         var before = GC.GetAllocatedBytesForCurrentThread();
         for (var i = 0; i < 1_000; i++)
@@ -159,11 +182,16 @@ public sealed class MetricsTests
         return page.ToString();
     }
 
-    private static async Task<Dictionary<string, double>> ReadAsync(Node node) => Parse(await node.Http.GetStringAsync(new Uri(node.Url, "/metrics")));
+    private static async Task<Dictionary<string, double>> ReadAsync(Node node) =>
+        Parse(await node.Http.GetStringAsync(new Uri(node.Url, "/metrics")));
 
-    private static Dictionary<string, double> Parse(string page) => page.Split('\n', StringSplitOptions.RemoveEmptyEntries)
-        .Where(line => line[0] != '#')
-        .ToDictionary(line => line[..line.LastIndexOf(' ')], line => double.Parse(line[(line.LastIndexOf(' ') + 1)..], CultureInfo.InvariantCulture));
+    private static Dictionary<string, double> Parse(string page) =>
+        page.Split('\n', StringSplitOptions.RemoveEmptyEntries)
+            .Where(line => line[0] != '#')
+            .ToDictionary(
+                line => line[..line.LastIndexOf(' ')],
+                line => double.Parse(line[(line.LastIndexOf(' ') + 1)..], CultureInfo.InvariantCulture)
+            );
 
     /// <summary>What <c>promtool check metrics</c> says: its exit code, and what it finds amiss.</summary>
     private static async Task<(int Code, string Said)> CheckAsync(string page)

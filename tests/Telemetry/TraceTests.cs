@@ -88,7 +88,13 @@ public sealed class TraceTests
         Assert.Equal("", input.Parent);
         var publish = Assert.Single(spans, span => span.Name == "publish support");
         Assert.Equal((input.Id, input.Service), (publish.Parent, publish.Service));
-        Assert.Equal(["first", "second"], spans.Where(span => span.Name == "receive support" && span.Parent == publish.Id).Select(span => span.Service).Order());
+        Assert.Equal(
+            ["first", "second"],
+            spans
+                .Where(span => span.Name == "receive support" && span.Parent == publish.Id)
+                .Select(span => span.Service)
+                .Order()
+        );
         Assert.Equal(2, spans.Count(span => span.Name == "deliver"));
 
         // The other node, which lost the claim, has told nothing of it by the time it tells of what came later.
@@ -103,20 +109,34 @@ public sealed class TraceTests
     {
         await using var cluster = await Traced.StartAsync();
         using var register = new StringContent("""{"name":"billing"}""");
-        using var registered = await cluster.First.Http.PostAsync(new Uri(cluster.First.Url, "/register/backend"), register);
-        var bkid = System.Text.Json.JsonElement.Parse(await registered.Content.ReadAsStringAsync()).GetProperty("bkid").GetString()!;
+        using var registered = await cluster.First.Http.PostAsync(
+            new Uri(cluster.First.Url, "/register/backend"),
+            register
+        );
+        var bkid = System
+            .Text.Json.JsonElement.Parse(await registered.Content.ReadAsStringAsync())
+            .GetProperty("bkid")
+            .GetString()!;
         await using var user = await cluster.Second.ConnectAsync();
         await user.AckAsync("dmb:connect", $$"""{"service":"{{bkid}}","user":"alice"}""");
         await user.ReadAllAsync();
         using var redis = await RedisClient.ConnectAsync(cluster.Redis.Port);
-        await redis.CommandAsync("PUBLISH", "dmb:" + bkid, $$"""{"type":"bk_message","to":"alice","data":"{{Secret}}"}""");
+        await redis.CommandAsync(
+            "PUBLISH",
+            "dmb:" + bkid,
+            $$"""{"type":"bk_message","to":"alice","data":"{{Secret}}"}"""
+        );
         await user.ReadAsync();
 
         var input = await cluster.Receiver.SpanAsync("receive bk_message");
         var spans = await cluster.Receiver.TraceAsync(input.Trace, 4);
-        Assert.Equal(["deliver", "publish dmb:direct", "receive bk_message", "receive dmb:direct"], spans.Select(span => span.Name).Order(StringComparer.Ordinal));
-        Assert.DoesNotContain(
-            spans.SelectMany(span => span.Attributes.Values.Append(span.Name)), text => text.Contains(bkid, StringComparison.Ordinal) || text.Contains("alice", StringComparison.Ordinal));
+        Assert.Equal(
+            ["deliver", "publish dmb:direct", "receive bk_message", "receive dmb:direct"],
+            spans.Select(span => span.Name).Order(StringComparer.Ordinal)
+        );
+        Assert.DoesNotContain(spans.SelectMany(span => span.Attributes.Values.Append(span.Name)), text =>
+            text.Contains(bkid, StringComparison.Ordinal) || text.Contains("alice", StringComparison.Ordinal)
+        );
     }
 
     [Fact]
@@ -148,7 +168,12 @@ public sealed class TraceTests
     public async Task A_node_that_exports_nothing_still_hands_the_trace_of_a_push_on()
     {
         await using var redis = await RedisServer.StartAsync();
-        (string, string)[] address = [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}"), .. NodeProcess.Patient];
+        (string, string)[] address =
+        [
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", $"{redis.Port}"),
+            .. NodeProcess.Patient,
+        ];
         await using var first = await NodeProcess.StartReadyAsync(address);
         await using var second = await NodeProcess.StartReadyAsync(address);
         await using var client = await JoinTracedAsync(second);
@@ -157,7 +182,10 @@ public sealed class TraceTests
             var traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7" + sent;
             await PushAsync(first, traceparent);
             var frame = await client.ReadAsync();
-            Assert.Equal(expected.Length > 0, frame.EndsWith($",\"traceparent\":\"{traceparent}\"}}", StringComparison.Ordinal));
+            Assert.Equal(
+                expected.Length > 0,
+                frame.EndsWith($",\"traceparent\":\"{traceparent}\"}}", StringComparison.Ordinal)
+            );
             Assert.Equal(expected.Length > 0, frame.Contains("traceparent", StringComparison.Ordinal));
         }
     }
@@ -168,7 +196,11 @@ public sealed class TraceTests
     public async Task Nothing_is_exported_when_that_is_said(string name, string value)
     {
         await using var receiver = await OtlpReceiver.StartAsync();
-        await using var node = await NodeProcess.StartAsync([("REDIS_HOST", "none"), .. receiver.Settings("off"), (name, value)]);
+        await using var node = await NodeProcess.StartAsync([
+            ("REDIS_HOST", "none"),
+            .. receiver.Settings("off"),
+            (name, value),
+        ]);
         await PushAsync(node, $"00-{NewTrace()}-00f067aa0ba902b7-01");
         Assert.Equal(0, await node.TerminateAsync());
         Assert.Empty(receiver.Bodies);
@@ -178,7 +210,11 @@ public sealed class TraceTests
     public async Task What_is_left_is_exported_when_the_node_ends()
     {
         await using var receiver = await OtlpReceiver.StartAsync();
-        await using var node = await NodeProcess.StartAsync([("REDIS_HOST", "none"), .. receiver.Settings("ending"), ("OTEL_BSP_SCHEDULE_DELAY", "600000")]);
+        await using var node = await NodeProcess.StartAsync([
+            ("REDIS_HOST", "none"),
+            .. receiver.Settings("ending"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "600000"),
+        ]);
         var trace = NewTrace();
         await PushAsync(node, $"00-{trace}-00f067aa0ba902b7-01");
         Assert.Equal(0, await node.TerminateAsync());
@@ -189,7 +225,10 @@ public sealed class TraceTests
     {
         Assert.Equal("dmb", span.Attributes["messaging.system"]);
         Assert.Equal("support", span.Attributes["messaging.destination.name"]);
-        Assert.Equal((operation, type), (span.Attributes["messaging.operation.name"], span.Attributes["messaging.operation.type"]));
+        Assert.Equal(
+            (operation, type),
+            (span.Attributes["messaging.operation.name"], span.Attributes["messaging.operation.type"])
+        );
         Assert.Equal("report_csr", span.Attributes["dmb.event"]);
         Assert.True(Guid.TryParse(span.Attributes["messaging.message.id"], out _));
     }
@@ -198,7 +237,10 @@ public sealed class TraceTests
 
     private static async Task PushAsync(NodeProcess node, string traceparent)
     {
-        using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(node.Url, $"/_notify/report_csr?access_token={Secret}"));
+        using var request = new HttpRequestMessage(
+            HttpMethod.Post,
+            new Uri(node.Url, $"/_notify/report_csr?access_token={Secret}")
+        );
         request.Headers.Add("traceparent", traceparent);
         request.Content = new StringContent($$"""{"secret":"{{Secret}}"}""", Encoding.UTF8);
         using var response = await node.Http.SendAsync(request);
@@ -226,10 +268,25 @@ public sealed class TraceTests
 
         public static async Task<Traced> StartAsync(string protocol = "http/protobuf")
         {
-            var traced = new Traced { Redis = await RedisServer.StartAsync(), Receiver = await OtlpReceiver.StartAsync() };
-            (string, string)[] address = [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{traced.Redis.Port}"), .. NodeProcess.Patient];
-            traced.First = await NodeProcess.StartReadyAsync([.. address, .. traced.Receiver.Settings("first", protocol)]);
-            traced.Second = await NodeProcess.StartReadyAsync([.. address, .. traced.Receiver.Settings("second", protocol)]);
+            var traced = new Traced
+            {
+                Redis = await RedisServer.StartAsync(),
+                Receiver = await OtlpReceiver.StartAsync(),
+            };
+            (string, string)[] address =
+            [
+                ("REDIS_HOST", "127.0.0.1"),
+                ("REDIS_PORT", $"{traced.Redis.Port}"),
+                .. NodeProcess.Patient,
+            ];
+            traced.First = await NodeProcess.StartReadyAsync([
+                .. address,
+                .. traced.Receiver.Settings("first", protocol),
+            ]);
+            traced.Second = await NodeProcess.StartReadyAsync([
+                .. address,
+                .. traced.Receiver.Settings("second", protocol),
+            ]);
             return traced;
         }
 

@@ -13,8 +13,12 @@ public sealed partial class ConnectionGateTests
     {
         const int Files = 300;
         await using var process = ChildProcess.Start(
-            "bash", ["-c", $"ulimit -n {Files}; exec dotnet {Path.Combine(AppContext.BaseDirectory, "Dmb.dll")}"], AppContext.BaseDirectory,
-            ("DMB_PORT", "0"), ("REDIS_HOST", "none"));
+            "bash",
+            ["-c", $"ulimit -n {Files}; exec dotnet {Path.Combine(AppContext.BaseDirectory, "Dmb.dll")}"],
+            AppContext.BaseDirectory,
+            ("DMB_PORT", "0"),
+            ("REDIS_HOST", "none")
+        );
         var port = int.Parse(Port().Match(await process.LineAsync("listens on")).Groups[1].Value, null);
         await process.LineAsync("DMB_MAX_SESSIONS is");
         using var kept = await RawHttp.ConnectAsync(port);
@@ -23,9 +27,7 @@ public sealed partial class ConnectionGateTests
         var all = new List<Socket>();
         try
         {
-            while (all.Count < Files && await IsKeptAsync(all, port))
-            {
-            }
+            while (all.Count < Files && await IsKeptAsync(all, port)) { }
 
             Assert.InRange(all.Count, 2, Files - 64);
             Assert.Equal(200, await PushAsync(kept));
@@ -37,9 +39,7 @@ public sealed partial class ConnectionGateTests
         }
 
         // The descriptors are free again as soon as the node has seen the ends.
-        while (!await IsKeptAsync([], port))
-        {
-        }
+        while (!await IsKeptAsync([], port)) { }
 
         Assert.Equal(200, await PushAsync(kept));
         Assert.Single(process.Lines, line => line.Contains("New connections are closed", StringComparison.Ordinal));
@@ -55,9 +55,7 @@ public sealed partial class ConnectionGateTests
         Assert.False(await IsKeptAsync(all, node.Url.Port));
 
         await client.DisposeAsync();
-        while (!await IsKeptAsync(all, node.Url.Port))
-        {
-        }
+        while (!await IsKeptAsync(all, node.Url.Port)) { }
 
         all.ForEach(socket => socket.Dispose());
     }
@@ -70,7 +68,9 @@ public sealed partial class ConnectionGateTests
         try
         {
             await socket.ConnectAsync(IPAddress.Loopback, port);
-            await socket.SendAsync("POST /_notify/unheard HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"u8.ToArray());
+            await socket.SendAsync(
+                "POST /_notify/unheard HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"u8.ToArray()
+            );
             return await socket.ReceiveAsync(new byte[1_024]) > 0;
         }
         catch (SocketException)
@@ -81,7 +81,10 @@ public sealed partial class ConnectionGateTests
 
     private static async Task<int> PushAsync(RawHttp http)
     {
-        await http.SendAsync("POST /_notify/call HTTP/1.1\nHost: localhost\nContent-Length: 2", Encoding.ASCII.GetBytes("{}"));
+        await http.SendAsync(
+            "POST /_notify/call HTTP/1.1\nHost: localhost\nContent-Length: 2",
+            Encoding.ASCII.GetBytes("{}")
+        );
         return (await http.ReadAsync()).Status;
     }
 

@@ -3,17 +3,24 @@ using Dmb.Tests.Sockets;
 
 namespace Dmb.Tests.Transport;
 
-/// <summary>What the server reads and writes passes through sockets of ours, whatever a client does with its side.</summary>
+/// <summary>
+/// What the server reads and writes passes through sockets of ours, whatever a client does with its side.
+/// </summary>
 public sealed class SocketListenerTests
 {
-    private const string Handshake = "GET /ws HTTP/1.1\nHost: localhost\nUpgrade: websocket\nConnection: Upgrade\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Version: 13";
+    private const string Handshake =
+        "GET /ws HTTP/1.1\nHost: localhost\nUpgrade: websocket\nConnection: Upgrade\nSec-WebSocket-Key: "
+        + "dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Version: 13";
 
     [Fact]
     public async Task Frames_that_come_with_the_handshake_are_handled()
     {
         await using var node = await Node.StartAsync();
         using var http = await RawHttp.ConnectAsync(node);
-        var subscribe = TestClient.Encode(Frame.Text, Encoding.UTF8.GetBytes("""{"event":"subscribe","data":"support","ack":1}"""));
+        var subscribe = TestClient.Encode(
+            Frame.Text,
+            Encoding.UTF8.GetBytes("""{"event":"subscribe","data":"support","ack":1}""")
+        );
 
         // The second frame in two pieces: one with the handshake, the other after it.
         var goodbye = TestClient.Encode(Frame.Close, [3, 232]);
@@ -37,7 +44,11 @@ public sealed class SocketListenerTests
         using var http = await RawHttp.ConnectAsync(node);
         await http.SendAsync("GET /events?room=support HTTP/1.1\nHost: localhost");
         await node.UntilSessionsInAsync("support", 1);
-        await http.SendAsync(Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", requests))));
+        await http.SendAsync(
+            Encoding.ASCII.GetBytes(
+                string.Concat(Enumerable.Repeat("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", requests))
+            )
+        );
 
         http.EndSending();
 
@@ -54,7 +65,11 @@ public sealed class SocketListenerTests
         using var http = await RawHttp.ConnectAsync(node.Url.Port);
 
         // More than the kernel keeps for a connection.
-        await http.SendAsync(Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat($"GET {Page} HTTP/1.1\r\nHost: localhost\r\n\r\n", Times))));
+        await http.SendAsync(
+            Encoding.ASCII.GetBytes(
+                string.Concat(Enumerable.Repeat($"GET {Page} HTTP/1.1\r\nHost: localhost\r\n\r\n", Times))
+            )
+        );
         await node.NotifyAsync("report_dev", "1");
 
         for (var i = 0; i < Times; i++)

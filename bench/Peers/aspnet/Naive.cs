@@ -43,13 +43,11 @@ internal static class Naive
         try
         {
             var buffer = new byte[1_024];
-            while ((await socket.ReceiveAsync(buffer, context.RequestAborted)).MessageType != WebSocketMessageType.Close)
-            {
-            }
+            while (
+                (await socket.ReceiveAsync(buffer, context.RequestAborted)).MessageType != WebSocketMessageType.Close
+            ) { }
         }
-        catch (Exception e) when (e is WebSocketException or OperationCanceledException)
-        {
-        }
+        catch (Exception e) when (e is WebSocketException or OperationCanceledException) { }
 
         members.TryRemove(channel, out _);
         channel.Writer.Complete();
@@ -65,8 +63,6 @@ internal static class Naive
                 await socket.SendAsync(message, WebSocketMessageType.Text, true, CancellationToken.None);
             }
         }
-        catch (Exception e) when (e is WebSocketException or ObjectDisposedException)
-        {
-        }
+        catch (Exception e) when (e is WebSocketException or ObjectDisposedException) { }
     }
 }

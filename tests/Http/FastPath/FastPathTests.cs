@@ -13,7 +13,9 @@ public sealed partial class FastPathTests
     /// <summary>A header outside the allow-list, which makes a request Kestrel's.</summary>
     private const string Kestrels = "X-Not-Listed: 1";
 
-    private const string Handshake = "Upgrade: websocket\nConnection: Upgrade\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Version: 13";
+    private const string Handshake =
+        "Upgrade: websocket\nConnection: Upgrade\nSec-WebSocket-Key: "
+        + "dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Version: 13";
 
     [Theory]
     [InlineData("call", "{}")]
@@ -30,20 +32,55 @@ public sealed partial class FastPathTests
     [InlineData("c%61ll", "{}")]
     [InlineData("call/", "{}")]
     [InlineData("call?x=1", "{}")]
-    [InlineData("call", "{}", "Idempotency-Key: the-key-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789")]
+    [InlineData(
+        "call",
+        "{}",
+        "Idempotency-Key: the-key-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789"
+    )]
     [InlineData("call", "{}", "Idempotency-Key: ")]
     [InlineData("call", "{}", "Connection: close")]
     [InlineData("call", "{}", "Origin: https://evil.example")]
     [InlineData("call", "{}", "Prefer: handling=strict")]
     [InlineData("call", "{}", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]
     [InlineData("call", "{}", "Expect: 100-continue")]
-    [InlineData("call", "{}", "DNT: 1\nVia: 1.1 proxy\nPragma: no-cache\nCookie: a=b\nSec-GPC: 1\nbaggage: a=b\nPriority: u=1\nX-Scheme: https")]
-    [InlineData("call", "{}", "Forwarded: for=192.0.2.1;proto=https\nX-Real-IP: 192.0.2.1\nX-Request-Id: 1\nX-Correlation-Id: 2\nCache-Control: no-cache")]
-    [InlineData("call", "{}", "Sec-Fetch-Mode: cors\nSec-Fetch-Site: none\nSec-Fetch-Dest: empty\nAccept-Encoding: gzip\nAccept-Language: de\nUser-Agent: x/1")]
-    [InlineData("call", "{}", "X-Amzn-Trace-Id: Root=1\nX-Forwarded-Port: 443\nX-Forwarded-Server: proxy\ntracestate: a=b\nContent-Type: $avp(ctype)")]
-    [InlineData("call", "{}", "X-Forwarded-For: 192.0.2.1\nX-Forwarded-Proto: https\nX-Forwarded-Host: desk.example.com")]
-    [InlineData("call", "{}", "X-Forwarded-For: nonsense, 192.0.2.1:80, [2001:db8::1]:81\nX-Forwarded-Proto: $\nX-Forwarded-Host: a b")]
-    [InlineData("call", "\"\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\"")]
+    [InlineData(
+        "call",
+        "{}",
+        "DNT: 1\nVia: 1.1 proxy\nPragma: no-cache\nCookie: a=b\nSec-GPC: 1\nbaggage: a=b\nPriority: u=1\nX-Scheme: "
+            + "https"
+    )]
+    [InlineData(
+        "call",
+        "{}",
+        "Forwarded: for=192.0.2.1;proto=https\nX-Real-IP: 192.0.2.1\nX-Request-Id: 1\nX-Correlation-Id: "
+            + "2\nCache-Control: no-cache"
+    )]
+    [InlineData(
+        "call",
+        "{}",
+        "Sec-Fetch-Mode: cors\nSec-Fetch-Site: none\nSec-Fetch-Dest: empty\nAccept-Encoding: gzip\nAccept-Language: "
+            + "de\nUser-Agent: x/1"
+    )]
+    [InlineData(
+        "call",
+        "{}",
+        "X-Amzn-Trace-Id: Root=1\nX-Forwarded-Port: 443\nX-Forwarded-Server: proxy\ntracestate: a=b\nContent-Type: "
+            + "$avp(ctype)"
+    )]
+    [InlineData(
+        "call",
+        "{}",
+        "X-Forwarded-For: 192.0.2.1\nX-Forwarded-Proto: https\nX-Forwarded-Host: desk.example.com"
+    )]
+    [InlineData(
+        "call",
+        "{}",
+        "X-Forwarded-For: nonsense, 192.0.2.1:80, [2001:db8::1]:81\nX-Forwarded-Proto: $\nX-Forwarded-Host: a b"
+    )]
+    [InlineData(
+        "call",
+        "\"\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\u00E9\""
+    )]
     public async Task A_push_is_answered_as_Kestrel_would(string @event, string body, string header = "Accept: */*")
     {
         foreach (var proxies in new[] { "", "127.0.0.1" })
@@ -79,18 +116,29 @@ public sealed partial class FastPathTests
     [InlineData("192.0.2.1, 127.0.0.1", "192.0.2.2, 127.0.0.1")]
     [InlineData("nonsense", "192.0.2.1")]
     [InlineData("2001:db8::1", "2001:db8::2")]
-    public async Task The_rate_of_a_client_behind_a_proxy_is_counted_by_the_address_that_a_trusted_proxy_tells(string first, string second)
+    public async Task The_rate_of_a_client_behind_a_proxy_is_counted_by_the_address_that_a_trusted_proxy_tells(
+        string first,
+        string second
+    )
     {
         foreach (var proxies in new[] { "", "127.0.0.1" })
         {
             var answers = new List<int[]>();
             foreach (var path in new[] { "on", "off" })
             {
-                await using var node = await Node.StartAsync(("PublishRate", "1"), ("TrustedProxies", proxies), ("FastPath", path));
+                await using var node = await Node.StartAsync(
+                    ("PublishRate", "1"),
+                    ("TrustedProxies", proxies),
+                    ("FastPath", path)
+                );
                 var statuses = new List<int>();
                 foreach (var address in new[] { first, second })
                 {
-                    statuses.Add((await AskAsync(node, "POST /_notify/call", "{}"u8.ToArray(), "X-Forwarded-For: " + address)).Status);
+                    statuses.Add(
+                        (
+                            await AskAsync(node, "POST /_notify/call", "{}"u8.ToArray(), "X-Forwarded-For: " + address)
+                        ).Status
+                    );
                 }
 
                 answers.Add([.. statuses]);
@@ -129,7 +177,10 @@ public sealed partial class FastPathTests
             {
                 await using var node = await GuardedNode.StartAsync(("FastPath", path));
                 using var http = await RawHttp.ConnectAsync(node);
-                await http.SendAsync($"POST /_notify/call HTTP/1.1\nHost: localhost\nContent-Length: {length}\n{header}", (byte)'{');
+                await http.SendAsync(
+                    $"POST /_notify/call HTTP/1.1\nHost: localhost\nContent-Length: {length}\n{header}",
+                    (byte)'{'
+                );
                 var answer = await http.ReadAsync();
                 Assert.Equal(status, answer.Status);
                 Assert.True(answer.SaysClose);
@@ -157,7 +208,9 @@ public sealed partial class FastPathTests
         using var http = await RawHttp.ConnectAsync(node);
         var push = $"POST /_notify/call HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{{}}";
         var handshake = "GET /ws HTTP/1.1\r\nHost: localhost\r\n" + Handshake.ReplaceLineEndings("\r\n") + "\r\n\r\n";
-        await http.SendAsync(Encoding.ASCII.GetBytes(push + push + "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" + push + handshake));
+        await http.SendAsync(
+            Encoding.ASCII.GetBytes(push + push + "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" + push + handshake)
+        );
 
         (await http.ReadAsync()).TakenId();
         (await http.ReadAsync()).TakenId();
@@ -178,7 +231,9 @@ public sealed partial class FastPathTests
         await using var client = await node.JoinAsync("calls");
         using var other = await RawHttp.ConnectAsync(node);
         using var http = await RawHttp.ConnectAsync(node);
-        var push = Encoding.ASCII.GetBytes("POST /_notify/call HTTP/1.1\r\nHost: localhost\r\nContent-Length: 7\r\n\r\n{\"a\":1}");
+        var push = Encoding.ASCII.GetBytes(
+            "POST /_notify/call HTTP/1.1\r\nHost: localhost\r\nContent-Length: 7\r\n\r\n{\"a\":1}"
+        );
         for (var cut = 1; cut < push.Length; cut++)
         {
             await http.SendAsync(push[..cut]);
@@ -213,8 +268,7 @@ public sealed partial class FastPathTests
         do
         {
             node.Time.Advance(FastPathConnection.KeepAliveTimeout + TimeSpan.FromSeconds(1));
-        }
-        while (await Task.WhenAny(end, Task.Delay(TimeSpan.FromSeconds(1), TimeProvider.System)) != end);
+        } while (await Task.WhenAny(end, Task.Delay(TimeSpan.FromSeconds(1), TimeProvider.System)) != end);
 
         Assert.Equal("", await end);
     }
@@ -224,13 +278,18 @@ public sealed partial class FastPathTests
     {
         await using var node = await Node.StartAsync();
         using var http = await RawHttp.ConnectAsync(node);
-        var pushes = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("POST /_notify/unheard HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}", 1_000)));
+        var pushes = Encoding.ASCII.GetBytes(
+            string.Concat(
+                Enumerable.Repeat(
+                    "POST /_notify/unheard HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}",
+                    1_000
+                )
+            )
+        );
         var sending = Task.Run(async () =>
         {
             // Ends when the other side has cut the connection.
-            while (await http.TrySendAsync(pushes))
-            {
-            }
+            while (await http.TrySendAsync(pushes)) { }
         });
 
         while (!sending.IsCompleted)
@@ -275,7 +334,13 @@ public sealed partial class FastPathTests
     private static async Task SameAsync(Node node, Node off, string request, byte[] body, string header)
     {
         var fast = await AskAsync(node, request, body, header);
-        foreach (var kestrels in new[] { await AskAsync(node, request, body, header, Kestrels), await AskAsync(off, request, body, header) })
+        foreach (
+            var kestrels in new[]
+            {
+                await AskAsync(node, request, body, header, Kestrels),
+                await AskAsync(off, request, body, header),
+            }
+        )
         {
             Assert.Equal(kestrels.Status, fast.Status);
             Assert.Equal(WithoutIds(kestrels.Body), WithoutIds(fast.Body));
@@ -286,14 +351,23 @@ public sealed partial class FastPathTests
     private static async Task<RawAnswer> AskAsync(Node node, string request, byte[] body, params string[] headers)
     {
         using var http = await RawHttp.ConnectAsync(node);
-        await http.SendAsync($"{request} HTTP/1.1\nHost: localhost:{node.Port}\nContent-Length: {body.Length}\n{string.Join('\n', headers)}", body);
+        await http.SendAsync(
+            $"{request} HTTP/1.1\nHost: localhost:{node.Port}\nContent-Length: "
+                + $"{body.Length}\n{string.Join('\n', headers)}",
+            body
+        );
         var answer = await http.ReadAsync();
         return answer.Status == 100 ? await http.ReadAsync() : answer;
     }
 
     /// <summary>The headers of an answer, but for the time.</summary>
     private static string[] Told(RawAnswer answer) =>
-        [.. answer.Headers.Where(header => header.Key != "Date").Select(header => $"{header.Key}: {header.Value}").Order(StringComparer.OrdinalIgnoreCase)];
+        [
+            .. answer
+                .Headers.Where(header => header.Key != "Date")
+                .Select(header => $"{header.Key}: {header.Value}")
+                .Order(StringComparer.OrdinalIgnoreCase),
+        ];
 
     private static string WithoutIds(string text) => AnyId().Replace(text, "");
 

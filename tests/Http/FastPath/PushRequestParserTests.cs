@@ -36,10 +36,16 @@ public sealed class PushRequestParserTests
     [Fact]
     public void All_headers_of_the_list_are_read()
     {
-        var request = "POST /_notify/call HTTP/1.1\nHost: a:1\nContent-Length: 7\nConnection: close\nAuthorization: Bearer b\nX-Api-Key: c\n"
-            + "Idempotency-Key: d\ntraceparent: e\ntracestate: f=1\nUser-Agent: g\nX-Forwarded-For: h, i\nX-Forwarded-Proto: j\n"
+        var request =
+            "POST /_notify/call HTTP/1.1\nHost: a:1\nContent-Length: 7\nConnection: close\nAuthorization: Bearer "
+            + "b\nX-Api-Key: c\n"
+            + "Idempotency-Key: d\ntraceparent: e\ntracestate: f=1\nUser-Agent: g\nX-Forwarded-For: h, "
+            + "i\nX-Forwarded-Proto: j\n"
             + "X-Forwarded-Host: k\nForwarded: for=l\nVia: 1.1 m\nX-Request-Id: n";
-        Assert.Equal(PushReading.Head, Parse(Encoding.ASCII.GetBytes(request.ReplaceLineEndings("\r\n") + "\r\n\r\n"), out var head));
+        Assert.Equal(
+            PushReading.Head,
+            Parse(Encoding.ASCII.GetBytes(request.ReplaceLineEndings("\r\n") + "\r\n\r\n"), out var head)
+        );
         Assert.Equal("call", Encoding.ASCII.GetString(head.Event));
         Assert.Equal("a:1", Encoding.ASCII.GetString(head.Host));
         Assert.Equal(7, head.BodyLength);
@@ -75,15 +81,19 @@ public sealed class PushRequestParserTests
         Assert.Equal(["handler", "reader"], parser.GetMethod("ParseHeaders")!.GetParameters().Select(p => p.Name));
         Assert.Equal(
             ["OnHeader", "OnHeadersComplete", "OnStaticIndexedHeader", "OnStaticIndexedHeader"],
-            typeof(IHttpHeadersHandler).GetMethods().Select(method => method.Name).Order(StringComparer.Ordinal));
+            typeof(IHttpHeadersHandler).GetMethods().Select(method => method.Name).Order(StringComparer.Ordinal)
+        );
         Assert.Equal(["OnStartLine"], typeof(IHttpRequestLineHandler).GetMethods().Select(method => method.Name));
     }
 
     [Fact]
     public void Only_the_parser_uses_the_internals_of_the_server()
     {
-        var users = Directory.EnumerateFiles(Repository.Root, "*.cs", SearchOption.AllDirectories)
-            .Where(file => !file.Contains("/tests/", StringComparison.Ordinal) && !file.Contains("/obj/", StringComparison.Ordinal))
+        var users = Directory
+            .EnumerateFiles(Repository.Root, "*.cs", SearchOption.AllDirectories)
+            .Where(file =>
+                !file.Contains("/tests/", StringComparison.Ordinal) && !file.Contains("/obj/", StringComparison.Ordinal)
+            )
             .Where(file => File.ReadAllText(file).Contains("Kestrel.Core.Internal", StringComparison.Ordinal));
         Assert.Equal(["PushRequestParser.cs"], users.Select(file => Path.GetFileName(file)));
     }
@@ -137,7 +147,8 @@ public sealed class PushRequestParserTests
     [InlineData("POST /_notify/call HTTP/1.1\nHost: a\nContent-Length: 0\nUpgrade: h2c")]
     [InlineData("PRI * HTTP/2.0")]
     [InlineData("\u0016\u0003\u0001")]
-    public void All_other_requests_are_Kestrels(string head) => Assert.Equal(PushReading.Kestrels, Read(head.Replace("\n", "\r\n", StringComparison.Ordinal) + "\r\n\r\n0"));
+    public void All_other_requests_are_Kestrels(string head) =>
+        Assert.Equal(PushReading.Kestrels, Read(head.Replace("\n", "\r\n", StringComparison.Ordinal) + "\r\n\r\n0"));
 
     [Theory]
     [InlineData("POST /_notify/call HTTP/1.1\nHost: a\nContent-Length: 0\n\n")]
@@ -148,7 +159,13 @@ public sealed class PushRequestParserTests
     [Fact]
     public void A_head_is_no_longer_than_the_limit()
     {
-        Assert.Equal(PushReading.Kestrels, Read("POST /_notify/call HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nAccept: " + new string('a', PushRequestParser.HeadBytesMax)));
+        Assert.Equal(
+            PushReading.Kestrels,
+            Read(
+                "POST /_notify/call HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nAccept: "
+                    + new string('a', PushRequestParser.HeadBytesMax)
+            )
+        );
         Assert.Equal(PushReading.Kestrels, Read("POST /_notify/" + new string('a', PushRequestParser.HeadBytesMax)));
     }
 
@@ -158,18 +175,23 @@ public sealed class PushRequestParserTests
     {
         var changes = Gen.ArrayOf(Gen.Zip(Gen.Choose(0, 1_000), Gen.Choose(0, 255)), 3);
         Prop.ForAll(changes.ToArbitrary(), changed =>
-        {
-            var bytes = Encoding.Latin1.GetBytes(Push);
-            foreach (var (place, value) in changed)
             {
-                bytes[place % bytes.Length] = (byte)value;
-            }
+                var bytes = Encoding.Latin1.GetBytes(Push);
+                foreach (var (place, value) in changed)
+                {
+                    bytes[place % bytes.Length] = (byte)value;
+                }
 
-            var reading = Parse(bytes, out var request);
-            var again = Parse([.. bytes, .. "more"u8], out var longer);
-            return reading != PushReading.Head
-                || (again == PushReading.Head && longer.Length == request.Length && request.HeadLength <= bytes.Length);
-        }).Check(Config.QuickThrowOnFailure.WithMaxTest(5_000));
+                var reading = Parse(bytes, out var request);
+                var again = Parse([.. bytes, .. "more"u8], out var longer);
+                return reading != PushReading.Head
+                    || (
+                        again == PushReading.Head
+                        && longer.Length == request.Length
+                        && request.HeadLength <= bytes.Length
+                    );
+            })
+            .Check(Config.QuickThrowOnFailure.WithMaxTest(5_000));
     }
 
     private static PushReading Read(string received) => Parse(Encoding.Latin1.GetBytes(received), out _);
