@@ -1,12 +1,13 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using System.Text.RegularExpressions;
 
 namespace Dmb.Tests.Support;
 
 /// <summary>
-/// nginx or Apache in front of a node, with the file that deploy/ has for it and a certificate made for the test.
+/// nginx or Apache in front of a node or two, with the file that deploy/ has for it and a certificate made for the test.
 /// </summary>
-public sealed class TlsProxy : IAsyncDisposable
+public sealed partial class TlsProxy : IAsyncDisposable
 {
     private readonly ChildProcess _process;
     private readonly DirectoryInfo _directory;
@@ -29,13 +30,28 @@ public sealed class TlsProxy : IAsyncDisposable
 
     public Uri Url { get; }
 
+    /// <summary>The file of its certificate, which a program that is to trust it reads.</summary>
+    public string CertificateFile => Path.Combine(_directory.FullName, "fullchain.pem");
+
     /// <summary>A client that knows its certificate, and takes no other.</summary>
     public HttpClient Http { get; }
 
     /// <summary>Whether a certificate is the one that was made for the test.</summary>
     public bool IsOurs(X509Certificate? shown) => shown?.GetCertHashString() == _certificate.GetCertHashString();
 
-    public static async Task<TlsProxy> StartAsync(string kind, params int[] nodePorts)
+    /// <summary>Starts nginx or Apache as deploy/ has it.</summary>
+    public static async Task<TlsProxy> StartAsync(string kind, params int[] nodePorts) =>
+        await StartSiteAsync(
+            kind,
+            await File.ReadAllTextAsync(Path.Combine(Repository.Root, "deploy", kind + ".conf")),
+            nodePorts
+        );
+
+    /// <summary>
+    /// Starts nginx or Apache with a site like those in deploy/, whose nodes have the ports 8082 and 8083. A node that
+    /// is alone takes the place of both, and is listed once.
+    /// </summary>
+    public static async Task<TlsProxy> StartSiteAsync(string kind, string site, params int[] nodePorts)
     {
         var directory = Directory.CreateTempSubdirectory("dmb-" + kind);
         var port = RedisServer.FreePort();
@@ -48,14 +64,10 @@ public sealed class TlsProxy : IAsyncDisposable
         );
         await File.WriteAllTextAsync(Path.Combine(directory.FullName, "key.pem"), key.ExportPkcs8PrivateKeyPem());
 
-        var site = (await File.ReadAllTextAsync(Path.Combine(Repository.Root, "deploy", kind + ".conf")))
-            .Replace("/etc/ssl/dmb", directory.FullName, StringComparison.Ordinal)
-            .Replace(
-                "server 127.0.0.1:8082;",
-                string.Concat(nodePorts.Select(node => $"server 127.0.0.1:{node};")),
-                StringComparison.Ordinal
-            )
-            .Replace("http://127.0.0.1:8082", $"http://127.0.0.1:{nodePorts[0]}", StringComparison.Ordinal)
+        site = nodePorts.Length > 1 ? site : SecondInList().Replace(site, "$1");
+        site = site.Replace("/etc/ssl/dmb", directory.FullName, StringComparison.Ordinal)
+            .Replace(":8082", $":{nodePorts[0]}", StringComparison.Ordinal)
+            .Replace(":8083", $":{nodePorts[^1]}", StringComparison.Ordinal)
             .Replace("listen 443", $"listen 127.0.0.1:{port}", StringComparison.Ordinal)
             .Replace("*:443", $"127.0.0.1:{port}", StringComparison.Ordinal);
         var process =
@@ -88,7 +100,7 @@ public sealed class TlsProxy : IAsyncDisposable
             LogLevel notice
             User www-data
             Group www-data
-            {string.Join('\n', ((string[])["mpm_event", "authz_core", "socache_shmcb", "ssl", "headers", "proxy", "proxy_http"])
+            {string.Join('\n', ((string[])["mpm_event", "authz_core", "socache_shmcb", "slotmem_shm", "ssl", "headers", "rewrite", "proxy", "proxy_http", "proxy_wstunnel", "proxy_balancer", "lbmethod_byrequests"])
                 .Select(module => $"LoadModule {module}_module /usr/lib/apache2/modules/mod_{module}.so"))}
             Listen 127.0.0.1:{port}
             {site}
@@ -103,4 +115,7 @@ public sealed class TlsProxy : IAsyncDisposable
             "resuming normal operations"
         );
     }
+
+    [GeneratedRegex(@"(:8082.*\n).*:8083.*\n")]
+    private static partial Regex SecondInList();
 }
