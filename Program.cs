@@ -88,7 +88,7 @@ app.MapMetrics();
 app.MapConsole();
 app.MapContract();
 
-app.SayHello(options, redis);
+app.LogStartup(options, redis);
 try
 {
     await app.StartAsync(signals.Stopping);

@@ -286,7 +286,7 @@ internal static partial class Services
         );
 
     /// <summary>The first lines of the log: where it listens, what it runs on, what to type next.</summary>
-    public static void SayHello(this WebApplication app, NodeOptions options, RedisEndpoint? redis)
+    public static void LogStartup(this WebApplication app, NodeOptions options, RedisEndpoint? redis)
     {
         app.Lifetime.ApplicationStarted.Register(() =>
         {
@@ -353,7 +353,7 @@ internal static partial class Services
     )]
     private static partial void LogNext(ILogger logger, string host, string key);
 
-    [LoggerMessage(6, LogLevel.Warning, "Nobody is asked who they are: whoever reaches this port may do everything.")]
+    [LoggerMessage(6, LogLevel.Warning, "No credentials are asked for: every client that reaches this port may do everything.")]
     private static partial void LogOpen(ILogger logger);
 
     [LoggerMessage(

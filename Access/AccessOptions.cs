@@ -9,7 +9,7 @@ namespace Dmb.Access;
 internal sealed class AccessOptions
 {
     [Description(
-        "`none` says that listening on more than loopback without keys or tokens is meant: whoever reaches the port "
+        "`none` says that listening on more than loopback without keys or tokens is meant: a client that reaches the port "
             + "may do everything."
     )]
     [AllowedValues("", "none")]

@@ -13,8 +13,8 @@ internal sealed class AccessRules(AccessOptions options, RoutingOptions routing)
     /// <summary>Whether callers are asked who they are at all.</summary>
     public bool IsOn { get; } = options.HasCredentials;
 
-    /// <summary>Who calls before having said anything.</summary>
-    public Caller Nobody => IsOn ? Caller.Anonymous : Caller.TrustedHost;
+    /// <summary>The caller of a request or socket without credentials.</summary>
+    public Caller Uncredentialed => IsOn ? Caller.Anonymous : Caller.TrustedHost;
 
     /// <summary>Refuses an anonymous caller.</summary>
     /// <exception cref="RefusedException"><c>unauthenticated</c>.</exception>
@@ -30,7 +30,7 @@ internal sealed class AccessRules(AccessOptions options, RoutingOptions routing)
     /// <param name="caller">Who.</param>
     /// <param name="operation">What.</param>
     /// <param name="name">
-    /// The room to <see cref="Operation.Join"/>, or the user to <see cref="Operation.BeUser"/>.
+    /// The room to <see cref="Operation.Join"/>, or the user to <see cref="Operation.ActAsUser"/>.
     /// </param>
     /// <exception cref="RefusedException">
     /// <c>unauthenticated</c>, <c>forbidden_room</c> or <c>forbidden_publish</c>.
@@ -46,7 +46,7 @@ internal sealed class AccessRules(AccessOptions options, RoutingOptions routing)
         throw operation switch
         {
             Operation.Join => new RefusedException(ErrorCode.ForbiddenRoom, $"{name} is not among your rooms."),
-            Operation.BeUser => new RefusedException(ErrorCode.ForbiddenRoom, "A user joins a service as nobody else."),
+            Operation.ActAsUser => new RefusedException(ErrorCode.ForbiddenRoom, "A user joins a service under its own name only."),
             _ => new RefusedException(
                 ErrorCode.ForbiddenPublish,
                 $"This needs the scope {ScopeOf(operation).ToString().ToLowerInvariant()}."
@@ -62,7 +62,7 @@ internal sealed class AccessRules(AccessOptions options, RoutingOptions routing)
             Operation.Join => name == OpenBus
                 || (!caller.IsAnonymous && Array.IndexOf(routing.PublicBuses, name) >= 0)
                 || (caller.HasRole(name) && Names.IsNotificationRoom(name)),
-            Operation.BeUser => caller.IsUser && caller.Name == name,
+            Operation.ActAsUser => caller.IsUser && caller.Name == name,
             _ => false,
         };
 

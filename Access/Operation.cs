@@ -7,7 +7,7 @@ internal enum Operation
     Join,
 
     /// <summary>Be a user of a backend service.</summary>
-    BeUser,
+    ActAsUser,
 
     /// <summary>See the event table and the metrics.</summary>
     Read,
@@ -26,5 +26,5 @@ internal enum Operation
 internal sealed record Requirement(Operation Operation)
 {
     /// <summary>Whether it depends on a name in the request, so that the route has to ask itself.</summary>
-    public bool NeedsName => Operation is Operation.Join or Operation.BeUser;
+    public bool NeedsName => Operation is Operation.Join or Operation.ActAsUser;
 }

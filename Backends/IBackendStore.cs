@@ -40,7 +40,7 @@ internal interface IBackendStore
     ValueTask DisconnectAsync(BackendUser user);
 
     /// <summary>Stores an uplink, and publishes it to the backend's listeners.</summary>
-    ValueTask<Taken> SendUplinkAsync(string bkid, Envelope uplink);
+    ValueTask<PublishOutcome> SendUplinkAsync(string bkid, Envelope uplink);
 
     /// <summary>The stored uplinks that came after the one with an id, or from the oldest, the oldest first.</summary>
     /// <exception cref="RefusedException">There is no such backend, or Redis is away.</exception>

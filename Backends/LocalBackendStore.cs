@@ -135,7 +135,7 @@ internal sealed class LocalBackendStore(
         }
     }
 
-    public async ValueTask<Taken> SendUplinkAsync(string bkid, Envelope uplink)
+    public async ValueTask<PublishOutcome> SendUplinkAsync(string bkid, Envelope uplink)
     {
         uplink.Keep();
         lock (_lock)
@@ -144,7 +144,7 @@ internal sealed class LocalBackendStore(
         }
 
         await fanOut.DeliverAsync(uplink);
-        return Taken.Fully;
+        return PublishOutcome.Fully;
     }
 
     public ValueTask<IReadOnlyList<StoredUplink>> ReadUplinkAsync(string bkid, string? after, int max)

@@ -22,7 +22,7 @@ internal sealed record BackendAnswer(string Bkid, string Channel, string Uplink,
 /// <param name="Type">`bk_message_ack`.</param>
 /// <param name="Id">The message's own id, as it came.</param>
 /// <param name="Ok">True.</param>
-/// <param name="Nodes">On how many nodes somebody got it: 0 when nobody is there.</param>
+/// <param name="Nodes">On how many nodes a session got it: 0 when none is connected.</param>
 /// <param name="Duplicate">Whether it was sent before, so that nothing was delivered now.</param>
 /// <param name="Degraded">
 /// With 202 or 200 while Redis is away: `spooled`, kept for other nodes; `local`, delivered here only.
@@ -182,10 +182,10 @@ internal static class BackendEndpoints
                 true,
                 sent.Nodes,
                 sent.IsDuplicate,
-                NotifyAnswers.DegradedOf(sent.Taken)
+                NotifyAnswers.DegradedOf(sent.Outcome)
             ),
             ApiJson.Wire.MessageAnswer,
-            statusCode: sent.Taken == Taken.Spooled ? StatusCodes.Status202Accepted : StatusCodes.Status200OK
+            statusCode: sent.Outcome == PublishOutcome.Spooled ? StatusCodes.Status202Accepted : StatusCodes.Status200OK
         );
     }
 

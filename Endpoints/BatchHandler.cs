@@ -46,7 +46,7 @@ internal sealed class BatchHandler(
                 context.Request.Headers.TraceParent
             );
             return published.Id is { } id
-                ? new NotifyAnswer(true, id, published.Duplicate, Degraded: NotifyAnswers.DegradedOf(published.Taken))
+                ? new NotifyAnswer(true, id, published.Duplicate, Degraded: NotifyAnswers.DegradedOf(published.Outcome))
                 : new NotifyAnswer(false, Ignore: true);
         }
         catch (RefusedException refused)

@@ -101,7 +101,7 @@ internal static class EventStreamEndpoints
         Array.ForEach(names, name => rules.Demand(caller, Operation.Join, name));
         if (service.Length > 0)
         {
-            rules.Demand(caller, Operation.BeUser, user);
+            rules.Demand(caller, Operation.ActAsUser, user);
             await backends.TouchAsync(service);
         }
 

@@ -11,7 +11,7 @@ internal static class NotifyAnswers
     /// <summary>Writes the body, by hand since there are so many of them; gives its length.</summary>
     /// <param name="published">The result of the push.</param>
     /// <param name="target">Room for <see cref="BytesMax"/>.</param>
-    public static int Write(Published published, Span<byte> target)
+    public static int Write(PublishResult published, Span<byte> target)
     {
         var rest = target;
         if (published.Id is { } id)
@@ -21,10 +21,10 @@ internal static class NotifyAnswers
             JsonText.Put(
                 published.Duplicate
                     ? ",\"duplicate\":true}"u8
-                    : published.Taken switch
+                    : published.Outcome switch
                     {
-                        Taken.Spooled => ",\"degraded\":\"spooled\"}"u8,
-                        Taken.Locally => ",\"degraded\":\"local\"}"u8,
+                        PublishOutcome.Spooled => ",\"degraded\":\"spooled\"}"u8,
+                        PublishOutcome.Locally => ",\"degraded\":\"local\"}"u8,
                         _ => "}"u8,
                     },
                 ref rest
@@ -39,15 +39,15 @@ internal static class NotifyAnswers
     }
 
     /// <summary>The status.</summary>
-    public static int StatusOf(Published published) =>
-        published.Taken == Taken.Spooled ? StatusCodes.Status202Accepted : StatusCodes.Status200OK;
+    public static int StatusOf(PublishResult published) =>
+        published.Outcome == PublishOutcome.Spooled ? StatusCodes.Status202Accepted : StatusCodes.Status200OK;
 
     /// <summary>What an answer says of a message that Redis does not have; null if it has it.</summary>
-    public static string? DegradedOf(Taken taken) =>
-        taken switch
+    public static string? DegradedOf(PublishOutcome outcome) =>
+        outcome switch
         {
-            Taken.Spooled => "spooled",
-            Taken.Locally => "local",
+            PublishOutcome.Spooled => "spooled",
+            PublishOutcome.Locally => "local",
             _ => null,
         };
 }

@@ -7,7 +7,7 @@ namespace Dmb.Endpoints;
 /// <param name="Ok">Whether it was taken.</param>
 /// <param name="Id">The message's id: ours, a UUIDv7, or the one that it brought.</param>
 /// <param name="Duplicate">True when its key was known: this is the first answer, and nothing was delivered.</param>
-/// <param name="Ignore">True when nobody registered the event.</param>
+/// <param name="Ignore">True when the event is not registered.</param>
 /// <param name="Degraded">
 /// While Redis is away: <c>spooled</c>, delivered here and kept for other nodes; <c>local</c>, delivered here only.
 /// </param>

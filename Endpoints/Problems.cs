@@ -180,7 +180,7 @@ internal static partial class Problems
     [LoggerMessage(1001, LogLevel.Error, "Failed to answer {Path}.")]
     public static partial void LogFailed(ILogger logger, string path, Exception exception);
 
-    [LoggerMessage(1002, LogLevel.Debug, "Whoever asked for {Path} is gone.")]
+    [LoggerMessage(1002, LogLevel.Debug, "The client that asked for {Path} is gone.")]
     private static partial void LogGone(ILogger logger, PathString path, Exception exception);
 }
 

@@ -74,7 +74,7 @@ internal sealed class PushHandler(
     /// <exception cref="RefusedException">
     /// The body or the key is not accepted, or the backplane does not take the message.
     /// </exception>
-    public async ValueTask<Published> PublishAsync(PushRequest push)
+    public async ValueTask<PublishResult> PublishAsync(PushRequest push)
     {
         // An empty key is a variable that a SIP server has not set.
         var key = push.Key is { Length: > 0 } ? push.Key : null;

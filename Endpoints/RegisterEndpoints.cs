@@ -101,7 +101,7 @@ internal static class RegisterEndpoints
         limits.Publish(context.Caller(), context.Connection.RemoteIpAddress);
         if (!events.Remove(@event))
         {
-            throw new RefusedException(ErrorCode.UnknownEvent, $"Nobody registered the event {@event}.");
+            throw new RefusedException(ErrorCode.UnknownEvent, $"The event {@event} is not registered.");
         }
 
         await backplane.ShareEventAsync(@event);

@@ -39,7 +39,7 @@ internal static class RoomEndpoints
         );
     }
 
-    /// <summary>The room's place in history; null where it keeps none, or nobody can be asked.</summary>
+    /// <summary>The room's place in history; null where it keeps none, or no node can be asked.</summary>
     private static async ValueTask<string?> PositionAsync(string room, IBackplane backplane, HistoryPolicy policy)
     {
         try

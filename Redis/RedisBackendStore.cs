@@ -117,7 +117,7 @@ internal sealed class RedisBackendStore : IBackendStore
         catch (RedisUnavailableException) when (_redis.Outage != "reject")
         {
             var nodes = _rooms.Find(envelope.Rooms[0]) is null ? 0 : 1;
-            return new Sent(nodes, Taken: await _publisher.PublishAsync(envelope, body));
+            return new Sent(nodes, Outcome: await _publisher.PublishAsync(envelope, body));
         }
     }
 
@@ -168,7 +168,7 @@ internal sealed class RedisBackendStore : IBackendStore
 
     public ValueTask DisconnectAsync(BackendUser user) => _users.DisconnectAsync(user);
 
-    public async ValueTask<Taken> SendUplinkAsync(string bkid, Envelope uplink) =>
+    public async ValueTask<PublishOutcome> SendUplinkAsync(string bkid, Envelope uplink) =>
         await _publisher.PublishAsync(uplink, RedisFormat.Write(uplink, _node.Id), bkid);
 
     public async ValueTask<IReadOnlyList<StoredUplink>> ReadUplinkAsync(string bkid, string? after, int max)

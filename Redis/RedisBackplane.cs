@@ -24,9 +24,9 @@ internal sealed class RedisBackplane(
 
     private readonly SemaphoreSlim _reading = new(ReadsMax);
 
-    public async ValueTask<Taken> PublishAsync(Envelope envelope) =>
+    public async ValueTask<PublishOutcome> PublishAsync(Envelope envelope) =>
         envelope.Rooms.Length == 0
-            ? Taken.Fully
+            ? PublishOutcome.Fully
             : await publisher.PublishAsync(envelope, RedisFormat.Write(envelope, node.Id));
 
     public ValueTask SubscribeAsync(string room) => rooms.SubscribeAsync(room);

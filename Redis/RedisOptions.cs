@@ -63,7 +63,7 @@ internal sealed class RedisOptions
     [Range(1, 60)]
     public TimeSpan ProbeInterval { get; set; } = TimeSpan.FromSeconds(1);
 
-    [Description("How long a room that nobody is in any more stays subscribed.")]
+    [Description("How long a room without sessions stays subscribed.")]
     [Range(1, 3_600)]
     public TimeSpan RoomLinger { get; set; } = TimeSpan.FromSeconds(5);
 }

@@ -69,7 +69,7 @@ internal sealed partial class RedisPublisher
     /// <exception cref="RefusedException">
     /// Redis is away and the message is refused, or the backend is not registered.
     /// </exception>
-    public async ValueTask<Taken> PublishAsync(Envelope envelope, byte[] body, string? bkid = null)
+    public async ValueTask<PublishOutcome> PublishAsync(Envelope envelope, byte[] body, string? bkid = null)
     {
         var toBackend = bkid is null
             ? null
@@ -87,7 +87,7 @@ internal sealed partial class RedisPublisher
                     }
 
                     Settle(link, message);
-                    return Taken.Fully;
+                    return PublishOutcome.Fully;
                 }
                 catch (RedisUnavailableException e)
                 {
@@ -101,12 +101,12 @@ internal sealed partial class RedisPublisher
                 case "reject":
                     throw new RedisUnavailableException("publishes are refused");
                 case "local":
-                    return await HereAsync(envelope, Taken.Locally);
+                    return await HereAsync(envelope, PublishOutcome.Locally);
             }
 
             if (TryKeep(message))
             {
-                return await HereAsync(envelope, Taken.Spooled);
+                return await HereAsync(envelope, PublishOutcome.Spooled);
             }
         }
     }
@@ -246,11 +246,11 @@ internal sealed partial class RedisPublisher
         }
     }
 
-    private async ValueTask<Taken> HereAsync(Envelope envelope, Taken taken)
+    private async ValueTask<PublishOutcome> HereAsync(Envelope envelope, PublishOutcome outcome)
     {
         envelope.Keep();
         await _receiver.DeliverHereAsync(envelope);
-        return taken;
+        return outcome;
     }
 
     /// <summary>Keeps a message for Redis; false when Redis is back, so that it can go there directly.</summary>

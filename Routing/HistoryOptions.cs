@@ -28,7 +28,7 @@ internal sealed class HistoryOptions
     public int HistoryBytes { get; set; } = 67_108_864;
 
     [Description(
-        "How long the count of a quiet room's messages is remembered: whoever was away for longer is told that it "
+        "How long the count of a quiet room's messages is remembered: a client that was away for longer is told that it "
             + "can't be known what was missed."
     )]
     [Range(60, 315_360_000)]

@@ -3,7 +3,7 @@ using Dmb.Telemetry;
 namespace Dmb.Routing;
 
 /// <summary>What became of a publish on its way to the other nodes.</summary>
-internal enum Taken
+internal enum PublishOutcome
 {
     /// <summary>The backplane has it.</summary>
     Fully,
@@ -25,7 +25,7 @@ internal interface IBackplane
     /// Hands an envelope to all nodes, this one included. Its data may be reused once this completes.
     /// </summary>
     /// <exception cref="RefusedException">The backplane is down, and the outage policy says to refuse.</exception>
-    ValueTask<Taken> PublishAsync(Envelope envelope);
+    ValueTask<PublishOutcome> PublishAsync(Envelope envelope);
 
     /// <summary>Completes when what is published to the room from now on, on any node, comes to this one.</summary>
     ValueTask SubscribeAsync(string room);
@@ -58,10 +58,10 @@ internal interface IBackplane
 /// <summary>A node that runs alone: what it publishes comes down at once.</summary>
 internal sealed class LocalBackplane(LocalHistory history, RoomTable rooms) : IBackplane
 {
-    public async ValueTask<Taken> PublishAsync(Envelope envelope)
+    public async ValueTask<PublishOutcome> PublishAsync(Envelope envelope)
     {
         await history.PublishAsync(envelope);
-        return Taken.Fully;
+        return PublishOutcome.Fully;
     }
 
     public ValueTask SubscribeAsync(string room) => ValueTask.CompletedTask;

@@ -5,9 +5,9 @@ using Dmb.Telemetry;
 namespace Dmb.Routing;
 
 /// <summary>What became of a publish: <see cref="Id"/> is null when the event is not registered.</summary>
-internal readonly record struct Published(string? Id, bool Duplicate, Taken Taken)
+internal readonly record struct PublishResult(string? Id, bool Duplicate, PublishOutcome Outcome)
 {
-    public static readonly Published Ignored;
+    public static readonly PublishResult Ignored;
 }
 
 /// <summary>
@@ -53,7 +53,7 @@ internal sealed class Publisher(
     /// <param name="id">The message id that the publisher brought, or null.</param>
     /// <param name="traceparent">The trace that it came with (W3C Trace Context), or null.</param>
     /// <exception cref="RefusedException">Its <c>_in</c> names too many rooms.</exception>
-    public async ValueTask<Published> PublishAsync(
+    public async ValueTask<PublishResult> PublishAsync(
         EventRegistration? registration,
         ReadOnlyMemory<byte> data,
         Address address,
@@ -64,14 +64,14 @@ internal sealed class Publisher(
     {
         if (Prepare(registration, data, address, id) is not { } envelope)
         {
-            return Published.Ignored;
+            return PublishResult.Ignored;
         }
 
         envelope.Traceparent = Tracing.Carried(traceparent);
         using var publish = MessageSpans.Publish(envelope);
         var start = Stopwatch.GetTimestamp();
         var published = key is null
-            ? new Published(envelope.Id, Duplicate: false, await backplane.PublishAsync(envelope))
+            ? new PublishResult(envelope.Id, Duplicate: false, await backplane.PublishAsync(envelope))
             : await PublishOnceAsync(envelope, key);
         telemetry.PublishedSince(start);
         return published;
@@ -123,19 +123,19 @@ internal sealed class Publisher(
         return id;
     }
 
-    private async ValueTask<Published> PublishOnceAsync(Envelope envelope, string key)
+    private async ValueTask<PublishResult> PublishOnceAsync(Envelope envelope, string key)
     {
         if (!idempotency.TryTake(key, out var id))
         {
-            return new Published(await id.Task, Duplicate: true, Taken.Fully);
+            return new PublishResult(await id.Task, Duplicate: true, PublishOutcome.Fully);
         }
 
         try
         {
             var first = await backplane.FirstIdAsync(key, envelope.Id);
-            var taken = first is null ? await backplane.PublishAsync(envelope) : Taken.Fully;
+            var taken = first is null ? await backplane.PublishAsync(envelope) : PublishOutcome.Fully;
             id.SetResult(first ?? envelope.Id);
-            return new Published(first ?? envelope.Id, Duplicate: first is not null, taken);
+            return new PublishResult(first ?? envelope.Id, Duplicate: first is not null, taken);
         }
         catch (Exception e)
         {

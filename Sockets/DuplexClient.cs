@@ -111,7 +111,7 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
             throw new RefusedException(ErrorCode.BadName, Names.UserForm);
         }
 
-        broker.Rules.Demand(session.Caller, Operation.BeUser, user);
+        broker.Rules.Demand(session.Caller, Operation.ActAsUser, user);
         broker.Limits.Join(session.Caller, address, 1);
         var connecting = new BackendUser(
             service ?? throw new RefusedException(ErrorCode.BadFrame, "The member service is missing."),

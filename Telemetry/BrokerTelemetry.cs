@@ -35,7 +35,7 @@ internal sealed class BrokerTelemetry : IDisposable
         Meter = meters.Create("Dmb");
         Published = Counted("dmb.messages.published", "{message}", "Messages taken from publishers.");
         Delivered = Counted("dmb.messages.delivered", "{message}", "Copies queued for sessions.");
-        Ignored = Counted("dmb.messages.ignored", "{message}", "Messages of events that nobody registered.");
+        Ignored = Counted("dmb.messages.ignored", "{message}", "Messages of events that are not registered.");
         Repaired = Counted(
             "dmb.messages.repaired",
             "{message}",

@@ -40,7 +40,7 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
         }
 
         socket.Blocking = false;
-        (Socket, _listener, Lease, Since, Place) = (
+        (Socket, _listener, Lease, Since, SilentNode) = (
             socket,
             listener,
             lease,
@@ -63,8 +63,8 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
     /// <summary>When it came, as the clock's timestamp.</summary>
     public long Since { get; }
 
-    /// <summary>Its place among those on which nothing has come.</summary>
-    public LinkedListNode<SocketConnection> Place { get; }
+    /// <summary>Its node in the list of connections that have sent nothing.</summary>
+    public LinkedListNode<SocketConnection> SilentNode { get; }
 
     public override string ConnectionId { get; set; } = Interlocked.Increment(ref _lastId).ToString("X", null);
 
@@ -101,7 +101,7 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
     }
 
     /// <summary>Something has come for the first time.</summary>
-    public void Heard() => _listener.Heard(Place);
+    public void RecordActivity() => _listener.RecordActivity(SilentNode);
 
     /// <summary>Reads nothing more, as if the client had ended its side.</summary>
     public void End() => _input.End();
@@ -145,7 +145,7 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
             Lease?.Dispose();
         }
 
-        _listener.Left(Place);
+        _listener.Left(SilentNode);
         _closed.Cancel();
         return base.DisposeAsync();
     }

@@ -140,8 +140,8 @@ internal sealed partial class SocketListener : IConnectionListener
         await _timer.DisposeAsync();
     }
 
-    /// <summary>Something has come on a connection for the first time.</summary>
-    public void Heard(LinkedListNode<SocketConnection> connection)
+    /// <summary>Takes a connection off the list of silent ones at its first byte.</summary>
+    public void RecordActivity(LinkedListNode<SocketConnection> connection)
     {
         lock (_silent)
         {
@@ -152,12 +152,12 @@ internal sealed partial class SocketListener : IConnectionListener
         }
     }
 
-    /// <summary>A connection is not the server's any more.</summary>
+    /// <summary>Releases a connection that has ended or left the server.</summary>
     public void Left(LinkedListNode<SocketConnection> connection)
     {
         lock (_silent)
         {
-            Heard(connection);
+            RecordActivity(connection);
             _open--;
             EndIfEmpty();
         }
@@ -181,7 +181,7 @@ internal sealed partial class SocketListener : IConnectionListener
         lock (_silent)
         {
             _open++;
-            _silent.AddLast(connection.Place);
+            _silent.AddLast(connection.SilentNode);
             if (!_isTimed)
             {
                 _isTimed = true;

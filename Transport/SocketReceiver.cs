@@ -329,7 +329,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         if (!_isHeard && _end > 0)
         {
             _isHeard = true;
-            _connection.Heard();
+            _connection.RecordActivity();
         }
 
         if (_isCompleted)

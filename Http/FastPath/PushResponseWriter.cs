@@ -16,7 +16,7 @@ internal sealed class PushResponseWriter(TimeProvider time)
     private volatile DateText _date = new(0, []);
 
     /// <summary>Writes the answer of a push that was taken or ignored; gives its status.</summary>
-    public int Write(IBufferWriter<byte> output, Published published, bool isLast)
+    public int Write(IBufferWriter<byte> output, PublishResult published, bool isLast)
     {
         Span<byte> body = stackalloc byte[NotifyAnswers.BytesMax];
         var status = NotifyAnswers.StatusOf(published);

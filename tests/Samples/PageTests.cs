@@ -136,7 +136,7 @@ public sealed partial class PageTests(Browser browser) : IAsyncLifetime
 
         await _visit.Page.GetByLabel("You are").FillAsync("bob");
         await JoinAsync();
-        await Expect(State).ToContainTextAsync("as nobody else");
+        await Expect(State).ToContainTextAsync("under its own name");
     }
 
     [Fact]

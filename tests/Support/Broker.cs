@@ -43,7 +43,7 @@ internal sealed class Broker : IAsyncDisposable
     public Publisher Publisher { get; }
 
     /// <summary>Publishes as POST /_notify/{event} does.</summary>
-    public async Task<Published> NotifyAsync(string @event, string json)
+    public async Task<PublishResult> NotifyAsync(string @event, string json)
     {
         var data = System.Text.Encoding.UTF8.GetBytes(json);
         return await Publisher.PublishAsync(
