@@ -353,7 +353,11 @@ internal static partial class Services
     )]
     private static partial void LogNext(ILogger logger, string host, string key);
 
-    [LoggerMessage(6, LogLevel.Warning, "No credentials are asked for: every client that reaches this port may do everything.")]
+    [LoggerMessage(
+        6,
+        LogLevel.Warning,
+        "No credentials are asked for: every client that reaches this port may do everything."
+    )]
     private static partial void LogOpen(ILogger logger);
 
     [LoggerMessage(

@@ -46,7 +46,10 @@ internal sealed class AccessRules(AccessOptions options, RoutingOptions routing)
         throw operation switch
         {
             Operation.Join => new RefusedException(ErrorCode.ForbiddenRoom, $"{name} is not among your rooms."),
-            Operation.ActAsUser => new RefusedException(ErrorCode.ForbiddenRoom, "A user joins a service under its own name only."),
+            Operation.ActAsUser => new RefusedException(
+                ErrorCode.ForbiddenRoom,
+                "A user joins a service under its own name only."
+            ),
             _ => new RefusedException(
                 ErrorCode.ForbiddenPublish,
                 $"This needs the scope {ScopeOf(operation).ToString().ToLowerInvariant()}."

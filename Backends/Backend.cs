@@ -75,7 +75,11 @@ internal sealed class BackendUser(string bkid, string user, Subscriber subscribe
 /// <param name="Nodes">On how many nodes a session got it.</param>
 /// <param name="IsDuplicate">Whether the backend had sent it before, so that nothing was delivered now.</param>
 /// <param name="Outcome">Whether the backplane took it.</param>
-internal readonly record struct Sent(int Nodes, bool IsDuplicate = false, PublishOutcome Outcome = PublishOutcome.Fully);
+internal readonly record struct Sent(
+    int Nodes,
+    bool IsDuplicate = false,
+    PublishOutcome Outcome = PublishOutcome.Fully
+);
 
 /// <summary>An uplink as it is stored.</summary>
 /// <param name="Id">The message id.</param>
