@@ -9,15 +9,17 @@ using Dmb.Telemetry;
 namespace Dmb.Transport;
 
 /// <summary>
-/// Which new connections are kept. A part of the process's file descriptors stays free of connections: the runtime ends
-/// the process when it finds none for a new thread, and Redis and files need some too.
+/// Accepts or refuses new connections. Keeps a reserve of file descriptors that connections cannot use: the runtime
+/// ends the process when a new thread gets none, and Redis and files need some too.
 /// </summary>
 internal sealed partial class ConnectionGate : IDisposable
 {
-    /// <summary>Descriptors that connections leave free: this many, or a tenth of all.</summary>
+    /// <summary>
+    /// Least number of descriptors in the reserve; the reserve is this or a tenth of the limit, whichever is more.
+    /// </summary>
     private const int ReserveMin = 64;
 
-    /// <summary>How often the log repeats that connections are refused.</summary>
+    /// <summary>Minimum time between two warnings about refused connections.</summary>
     private static readonly TimeSpan WarningInterval = TimeSpan.FromMinutes(1);
 
     private readonly TimeProvider _time;
@@ -26,7 +28,7 @@ internal sealed partial class ConnectionGate : IDisposable
     private readonly Count _fullAddress = new();
     private readonly PartitionedRateLimiter<string>? _perAddress;
 
-    /// <summary>The first descriptor that is no connection's: the kernel gives the lowest that is free.</summary>
+    /// <summary>First descriptor of the reserve. The kernel always assigns the lowest free descriptor.</summary>
     private readonly long _firstReserved;
     private long _warnedAt;
     private bool _hasWarned;
@@ -60,16 +62,18 @@ internal sealed partial class ConnectionGate : IDisposable
         );
     }
 
-    /// <summary>The process's limit of open files; <see cref="long.MaxValue"/> where it is not known.</summary>
+    /// <summary>The process's soft limit of open files; <see cref="long.MaxValue"/> where it is not known.</summary>
     public long FilesMax { get; }
 
-    /// <summary>How many connections there can be.</summary>
+    /// <summary>Maximum number of open connections.</summary>
     public long ConnectionsMax => _firstReserved;
 
-    /// <summary>Decides on a connection that was accepted.</summary>
-    /// <param name="socket">The connection.</param>
-    /// <param name="lease">What to dispose when it closes; null if nothing is counted.</param>
-    /// <returns>False if it is to be closed at once; that is counted, and logged once a minute.</returns>
+    /// <summary>Admits an accepted connection, or counts its refusal and logs it at most once a minute.</summary>
+    /// <param name="socket">The accepted socket.</param>
+    /// <param name="lease">
+    /// The connection's permit, to dispose when it closes; null without a limit per address.
+    /// </param>
+    /// <returns>False if the caller has to close the socket.</returns>
     public bool TryEnter(Socket socket, out IDisposable? lease)
     {
         lease = null;
@@ -128,11 +132,11 @@ internal sealed partial class ConnectionGate : IDisposable
         }
         catch (IOException)
         {
-            // Another system than Linux.
+            // There is no /proc: not Linux.
             return long.MaxValue;
         }
     }
 
-    [LoggerMessage(5002, LogLevel.Warning, "New connections are closed: {Why}. Those that are open go on.")]
+    [LoggerMessage(5002, LogLevel.Warning, "New connections are closed: {Why}. Open connections are kept.")]
     private partial void LogRefused(string why);
 }

@@ -1,34 +1,35 @@
 namespace Dmb.Transport;
 
 /// <summary>
-/// What comes on connections, in turns. All is handled on the few threads that see it come, and a client that sends
-/// faster than it is served would keep one of them for as long as it likes: every so often the rest of its messages
-/// wait in the pool.
+/// Limits the reads that run inline on the thread that sees bytes arrive. A connection that exceeds its budget
+/// continues on the thread pool, so one busy client cannot occupy an I/O thread.
 /// </summary>
 internal static class InlineReadBudget
 {
-    /// <summary>Reads in a row, of one connection on one thread, after which the others have their turn.</summary>
+    /// <summary>Consecutive inline reads of one connection on one thread.</summary>
     private const int ReadsMax = 32;
 
-    /// <summary>What is larger counts as several reads.</summary>
+    /// <summary>A read of more bytes counts as several.</summary>
     private const int ReadBytes = 4_096;
 
-    /// <summary>Whose turn it is on this thread.</summary>
+    /// <summary>The connection that this thread read last.</summary>
     [ThreadStatic]
-    private static object? _whose;
+    private static object? _current;
 
     [ThreadStatic]
     private static int _reads;
 
-    /// <summary>Counts a read. When this is true the connection has to let others come first.</summary>
-    /// <param name="connection">Which one it is.</param>
-    /// <param name="bytes">What the read before brought; they are counted once.</param>
+    /// <summary>
+    /// Counts a read; true when the budget is spent and the connection has to continue on the thread pool.
+    /// </summary>
+    /// <param name="connection">Identity of the connection.</param>
+    /// <param name="bytes">Bytes of the previous read; reset to 0, so that they are counted once.</param>
     public static bool IsSpent(object connection, ref int bytes)
     {
-        if (_whose != connection)
+        if (_current != connection)
         {
-            // The thread has come to another connection, so that none keeps it.
-            (_whose, _reads) = (connection, 0);
+            // The thread serves another connection now: the budget starts anew.
+            (_current, _reads) = (connection, 0);
         }
 
         _reads += 1 + (bytes / ReadBytes);
@@ -38,7 +39,7 @@ internal static class InlineReadBudget
             return false;
         }
 
-        _whose = null;
+        _current = null;
         return true;
     }
 }

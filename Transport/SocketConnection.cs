@@ -6,12 +6,15 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace Dmb.Transport;
 
-/// <summary>One connection, as the server sees it.</summary>
+/// <summary>
+/// A connection as Kestrel sees it: a non-blocking socket read by a <see cref="SocketReceiver"/> and written by a
+/// <see cref="SocketSender"/>, until it closes or the socket is detached.
+/// </summary>
 internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
 {
     /// <summary>
-    /// Received bytes that are unread are read before the socket is closed, up to so many times: a reset would overtake
-    /// the last answer.
+    /// Reads of unread bytes before the socket is closed; without them the kernel sends a reset, which can overtake the
+    /// last answer.
     /// </summary>
     private const int LastReadsMax = 16;
     private const int LastReadBytes = 65_536;
@@ -23,15 +26,15 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
     private readonly SocketReceiver _input;
     private readonly SocketSender _output;
     private IDictionary<object, object?>? _items;
-    private bool _isTaken;
+    private bool _isDetached;
 
-    /// <summary>Why nothing more comes or goes, once that is so.</summary>
-    private Exception? _lost;
+    /// <summary>The first error of the connection; null while it works.</summary>
+    private Exception? _failure;
 
-    /// <param name="socket">Where it goes.</param>
-    /// <param name="listener">Where it came.</param>
-    /// <param name="lease">What its address holds for it until it closes; null without a limit.</param>
-    /// <param name="since">When, as the clock's timestamp.</param>
+    /// <param name="socket">The accepted socket.</param>
+    /// <param name="listener">The listener that accepted it.</param>
+    /// <param name="lease">Its permit in the limit per address, disposed when it closes; null without a limit.</param>
+    /// <param name="since">When it was accepted, as a timestamp of the <see cref="TimeProvider"/>.</param>
     public SocketConnection(Socket socket, SocketListener listener, IDisposable? lease, long since)
     {
         if (socket.LocalEndPoint is IPEndPoint)
@@ -54,16 +57,16 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
         Features.Set(this);
     }
 
-    /// <summary>What is under it; it doesn't block.</summary>
+    /// <summary>The underlying socket, non-blocking.</summary>
     public Socket Socket { get; }
 
-    /// <summary>What its address holds for it; with the socket it becomes whose that is.</summary>
+    /// <summary>Its permit in the limit per address, disposed by the caller of <see cref="DetachSocket"/>.</summary>
     public IDisposable? Lease { get; }
 
-    /// <summary>When it came, as the clock's timestamp.</summary>
+    /// <summary>When it was accepted, as a timestamp of the <see cref="TimeProvider"/>.</summary>
     public long Since { get; }
 
-    /// <summary>Its node in the list of connections that have sent nothing.</summary>
+    /// <summary>Its node in the listener's list of silent connections.</summary>
     public LinkedListNode<SocketConnection> SilentNode { get; }
 
     public override string ConnectionId { get; set; } = Interlocked.Increment(ref _lastId).ToString("X", null);
@@ -84,8 +87,10 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
 
     PipeWriter IDuplexPipe.Output => _output;
 
-    /// <summary>What an error of the socket is to the server; the first one is the cause of all that follow.</summary>
-    public Exception Lose(SocketError error)
+    /// <summary>
+    /// Maps a socket error to the exception that Kestrel expects, and records the first one, which later calls return.
+    /// </summary>
+    public Exception RecordFailure(SocketError error)
     {
         var cause = new SocketException((int)error);
         Exception why = error switch
@@ -97,40 +102,40 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
             ),
             _ => new IOException(cause.Message, cause),
         };
-        return Interlocked.CompareExchange(ref _lost, why, null) ?? why;
+        return Interlocked.CompareExchange(ref _failure, why, null) ?? why;
     }
 
-    /// <summary>Something has come for the first time.</summary>
+    /// <summary>Reports the first received byte to the listener.</summary>
     public void RecordActivity() => _listener.RecordActivity(SilentNode);
 
-    /// <summary>Reads nothing more, as if the client had ended its side.</summary>
+    /// <summary>Ends reading, as if the client had closed its sending side.</summary>
     public void End() => _input.End();
 
-    /// <summary>Notices the client's end from now on even while the server reads nothing.</summary>
+    /// <summary>Detects the client's disconnect even while the server does not read.</summary>
     public void Watch() => _input.Watch();
 
     /// <summary>
-    /// The socket becomes the caller's, who closes it; the server, which goes on to end the request, does nothing to it
-    /// any more. Its answer so far has left, since a flush completes when all is sent.
+    /// Hands the socket to the caller, which closes it and disposes <see cref="Lease"/>. Kestrel no longer reads,
+    /// writes or closes it. Everything flushed has been sent, since a flush completes only then.
     /// </summary>
-    /// <returns>What had come already behind the request.</returns>
+    /// <returns>The bytes received after the request.</returns>
     public byte[] DetachSocket()
     {
-        _isTaken = true;
+        _isDetached = true;
         _output.Complete();
-        return _input.Take();
+        return _input.Detach();
     }
 
-    /// <summary>The client is gone: who waits for that is told, on a thread of the pool.</summary>
-    public void Closed() =>
+    /// <summary>Cancels <see cref="ConnectionClosed"/> on the thread pool: the client has disconnected.</summary>
+    public void ReportClosed() =>
         ThreadPool.UnsafeQueueUserWorkItem(static connection => connection._closed.Cancel(), this, preferLocal: false);
 
     public override void Abort(ConnectionAbortedException abortReason)
     {
-        if (!_isTaken)
+        if (!_isDetached)
         {
-            // Without a goodbye: the client gets a reset.
-            _lost ??= abortReason;
+            // Without lingering: the client gets a reset.
+            _failure ??= abortReason;
             Socket.Close(0);
         }
     }
@@ -139,34 +144,34 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
     {
         _input.Dispose();
         _output.Complete();
-        if (!_isTaken)
+        if (!_isDetached)
         {
             Close(Socket);
             Lease?.Dispose();
         }
 
-        _listener.Left(SilentNode);
+        _listener.Release(SilentNode);
         _closed.Cancel();
         return base.DisposeAsync();
     }
 
-    /// <summary>Says goodbye and closes.</summary>
+    /// <summary>Reads unread bytes, shuts both directions down and closes the socket.</summary>
     public static void Close(Socket socket)
     {
         try
         {
-            ReadTheRest(socket);
+            DrainReceived(socket);
             socket.Shutdown(SocketShutdown.Both);
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
         {
-            // Gone already.
+            // The connection is closed already.
         }
 
         socket.Dispose();
     }
 
-    private static void ReadTheRest(Socket socket)
+    private static void DrainReceived(Socket socket)
     {
         if (socket.Available == 0)
         {

@@ -6,9 +6,8 @@ using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 namespace Dmb.Transport;
 
 /// <summary>
-/// Takes the connections for the server, in place of its own transport: what is read and written goes between the
-/// socket and the server without a pipe and its tasks, and a WebSocket takes its socket along and leaves the server
-/// behind (<see cref="SocketConnection.DetachSocket"/>).
+/// Replaces Kestrel's socket transport: bytes pass between socket and server without a pipe and its tasks, and a
+/// WebSocket can detach its socket from the server (<see cref="SocketConnection.DetachSocket"/>).
 /// </summary>
 internal sealed class SocketListenerFactory(
     ConnectionGate gate,
@@ -17,8 +16,8 @@ internal sealed class SocketListenerFactory(
     ILogger<SocketListener> logger
 ) : IConnectionListenerFactory
 {
-    /// <exception cref="AddressInUseException">Another socket listens there.</exception>
-    /// <exception cref="SocketException">The address is not this machine's, or the port not this user's.</exception>
+    /// <exception cref="AddressInUseException">The address is in use.</exception>
+    /// <exception cref="SocketException">The address is not local, or the process may not bind the port.</exception>
     public ValueTask<IConnectionListener> BindAsync(EndPoint endpoint, CancellationToken cancellationToken = default)
     {
         Socket? socket = null;
@@ -38,13 +37,13 @@ internal sealed class SocketListenerFactory(
     }
 }
 
-/// <summary>An address that is listened on, and the connections that come there.</summary>
+/// <summary>Accepts the connections of one endpoint and closes those that send nothing in time.</summary>
 internal sealed partial class SocketListener : IConnectionListener
 {
-    /// <summary>How long after the last new connection a request that was on its way is still read.</summary>
+    /// <summary>After the endpoint is unbound, how long requests that are in transit are still read.</summary>
     public static readonly TimeSpan Linger = TimeSpan.FromMilliseconds(500);
 
-    /// <summary>How long to wait when the process has as many sockets as it may have.</summary>
+    /// <summary>Delay before the next accept when the process has no free descriptor.</summary>
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(50);
 
     private readonly Socket _socket;
@@ -53,21 +52,21 @@ internal sealed partial class SocketListener : IConnectionListener
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly ITimer _timer;
-    private readonly TaskCompletionSource _empty = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _allReleased = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    /// <summary>Those on which nothing has come yet, the oldest first; guards what follows.</summary>
+    /// <summary>
+    /// Connections that have received nothing yet, the oldest first; also the lock of the fields below.
+    /// </summary>
     private readonly LinkedList<SocketConnection> _silent = [];
     private bool _isTimed;
     private int _open;
     private bool _isUnbound;
 
-    /// <param name="socket">Listens already.</param>
-    /// <param name="gate">Decides which connections are kept.</param>
-    /// <param name="firstByteMax">
-    /// The server counts the time that headers take from their first byte; this is the time until then.
-    /// </param>
-    /// <param name="time">Tells it.</param>
-    /// <param name="logger">Where to say that there are too many sockets.</param>
+    /// <param name="socket">The listening socket.</param>
+    /// <param name="gate">Admits or refuses accepted connections.</param>
+    /// <param name="firstByteMax">Limit for the first byte; Kestrel's limit for headers starts only there.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="logger">Logs that no descriptor was free.</param>
     public SocketListener(Socket socket, ConnectionGate gate, TimeSpan firstByteMax, TimeProvider time, ILogger logger)
     {
         (_socket, _gate, _firstByteMax, _time, _logger) = (socket, gate, firstByteMax, time, logger);
@@ -82,7 +81,7 @@ internal sealed partial class SocketListener : IConnectionListener
 
     public EndPoint EndPoint { get; }
 
-    /// <summary>The next connection; null once the listener is closed.</summary>
+    /// <summary>Accepts the next connection that the gate admits; null once the listener is closed.</summary>
     public async ValueTask<ConnectionContext?> AcceptAsync(CancellationToken cancellationToken = default)
     {
         while (true)
@@ -95,7 +94,7 @@ internal sealed partial class SocketListener : IConnectionListener
                     return Add(socket, lease);
                 }
 
-                // The client sees a connection that ends, and can come back; the descriptor is free at once.
+                // The client sees a closed connection and can reconnect; the descriptor is free at once.
                 socket.Close(0);
             }
             catch (Exception e)
@@ -106,20 +105,20 @@ internal sealed partial class SocketListener : IConnectionListener
             catch (SocketException e)
                 when (e.SocketErrorCode is SocketError.TooManyOpenSockets or SocketError.NoBufferSpaceAvailable)
             {
-                // Without the exception: its text takes files that can't be had either.
+                // The exception is not logged: formatting its stack trace opens files, which fails too.
                 LogNoSocket(_logger);
                 await Task.Delay(Pause, _time, cancellationToken);
             }
             catch (SocketException)
             {
-                // Gone before it was taken; there are others.
+                // The client closed the connection before it was accepted.
             }
         }
     }
 
     /// <summary>
-    /// Takes no further connections. The server asks those there are to end when this completes, so it waits a little
-    /// for requests that are on their way: one that got no answer is sent again by libcurl.
+    /// Stops accepting. Kestrel asks the open connections to end when this completes, so it waits for requests that are
+    /// in transit: libcurl repeats a request that gets no answer.
     /// </summary>
     public async ValueTask UnbindAsync(CancellationToken cancellationToken = default)
     {
@@ -127,10 +126,10 @@ internal sealed partial class SocketListener : IConnectionListener
         lock (_silent)
         {
             _isUnbound = true;
-            EndIfEmpty();
+            CompleteIfEmpty();
         }
 
-        await Task.WhenAny(_empty.Task, Task.Delay(Linger, TimeProvider.System, cancellationToken));
+        await Task.WhenAny(_allReleased.Task, Task.Delay(Linger, TimeProvider.System, cancellationToken));
         EndSilent();
     }
 
@@ -140,7 +139,7 @@ internal sealed partial class SocketListener : IConnectionListener
         await _timer.DisposeAsync();
     }
 
-    /// <summary>Takes a connection off the list of silent ones at its first byte.</summary>
+    /// <summary>Removes a connection from the silent ones at its first byte.</summary>
     public void RecordActivity(LinkedListNode<SocketConnection> connection)
     {
         lock (_silent)
@@ -152,14 +151,14 @@ internal sealed partial class SocketListener : IConnectionListener
         }
     }
 
-    /// <summary>Releases a connection that has ended or left the server.</summary>
-    public void Left(LinkedListNode<SocketConnection> connection)
+    /// <summary>Removes a connection that has closed, or whose socket was detached.</summary>
+    public void Release(LinkedListNode<SocketConnection> connection)
     {
         lock (_silent)
         {
             RecordActivity(connection);
             _open--;
-            EndIfEmpty();
+            CompleteIfEmpty();
         }
     }
 
@@ -172,7 +171,7 @@ internal sealed partial class SocketListener : IConnectionListener
         }
         catch
         {
-            // Gone before its addresses were asked for.
+            // The client disconnected before the addresses were read.
             lease?.Dispose();
             socket.Dispose();
             throw;
@@ -193,19 +192,21 @@ internal sealed partial class SocketListener : IConnectionListener
     }
 
     /// <summary>
-    /// Closes the connections on which nothing came in time, or nothing at all. The server would keep them as long as
-    /// those that wait for their next request.
+    /// Ends the connections that received nothing in time; all silent ones once the endpoint is unbound. Kestrel would
+    /// keep them for its keep-alive timeout.
     /// </summary>
     private void EndSilent()
     {
-        while (NextTooLong() is { } connection)
+        while (RemoveExpired() is { } connection)
         {
             connection.End();
         }
     }
 
-    /// <summary>Takes out a connection that has been silent too long, or waits for the next one to be so.</summary>
-    private SocketConnection? NextTooLong()
+    /// <summary>
+    /// Removes and returns a connection that is past the limit; null if none is, with the timer set for the next.
+    /// </summary>
+    private SocketConnection? RemoveExpired()
     {
         lock (_silent)
         {
@@ -227,18 +228,18 @@ internal sealed partial class SocketListener : IConnectionListener
         }
     }
 
-    private void EndIfEmpty()
+    private void CompleteIfEmpty()
     {
         if (_isUnbound && _open == 0)
         {
-            _empty.TrySetResult();
+            _allReleased.TrySetResult();
         }
     }
 
     [LoggerMessage(
         5001,
         LogLevel.Warning,
-        "No socket for the next connection: raise the limit of open files (ulimit -n, LimitNOFILE=)."
+        "No file descriptor for the next connection: raise the limit of open files (ulimit -n, LimitNOFILE=)."
     )]
     private static partial void LogNoSocket(ILogger logger);
 }

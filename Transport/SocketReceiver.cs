@@ -6,14 +6,14 @@ using System.Threading.Tasks.Sources;
 namespace Dmb.Transport;
 
 /// <summary>
-/// What comes on a socket, received when it is asked for and not before, into one buffer that grows while a reader
-/// wants more than it holds. The read goes on where the socket said that something is there, on that thread.
+/// Reads a socket on demand into one pooled buffer, which grows while the reader leaves bytes unconsumed. A pending
+/// read completes inline, on the socket engine's thread.
 /// </summary>
 internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>, IDisposable
 {
     private const int FirstBufferBytes = 4_096;
 
-    /// <summary>Room for less is no use to receive into.</summary>
+    /// <summary>Least free space to receive into; with less, the buffer is compacted or grown.</summary>
     private const int FreeBytesMin = 1_024;
 
     /// <summary>Limit for unread bytes while watching; past it the connection is reported as closed.</summary>
@@ -26,15 +26,17 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
     private ManualResetValueTaskSourceCore<ReadResult> _source;
     private byte[] _buffer = [];
 
-    /// <summary>What of the buffer was not consumed, and up to where it was looked at.</summary>
+    /// <summary>
+    /// Offsets into the buffer: first unconsumed byte, first unexamined byte, end of the received bytes.
+    /// </summary>
     private int _start;
     private int _examined;
     private int _end;
 
-    /// <summary>What came and was not counted for its turn yet.</summary>
+    /// <summary>Bytes of the last receive, not yet counted by <see cref="InlineReadBudget"/>.</summary>
     private int _received;
     private Exception? _error;
-    private bool _isHeard;
+    private bool _hasReceived;
     private bool _isEnded;
     private bool _isCancelled;
     private bool _isCompleted;
@@ -147,20 +149,20 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
     public void Dispose() => Complete();
 
     /// <summary>
-    /// Makes the connection's end seen (<see cref="SocketConnection.ConnectionClosed"/>) although nothing reads, until
-    /// the next read. No buffer is held meanwhile.
+    /// Until the next read, detects the client's disconnect (<see cref="SocketConnection.ConnectionClosed"/>) without a
+    /// pending read. No buffer is held meanwhile.
     /// </summary>
     public void Watch()
     {
         lock (_lock)
         {
             _isWatching = true;
-            WatchOn();
+            ContinueWatching();
         }
     }
 
-    /// <summary>The received bytes that are unread; nothing is received any more.</summary>
-    public byte[] Take()
+    /// <summary>Ends receiving and returns the bytes that are unconsumed.</summary>
+    public byte[] Detach()
     {
         lock (_lock)
         {
@@ -208,9 +210,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         return result;
     }
 
-    /// <summary>
-    /// Whether a read has its answer already: something that was not looked at, the end, or a cancellation.
-    /// </summary>
+    /// <summary>True when a read can complete: unexamined bytes, the end of the stream, or a cancellation.</summary>
     private bool HasResult() => _isCancelled || _isEnded || _end > _examined;
 
     private ReadResult Result()
@@ -223,7 +223,9 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         }
     }
 
-    /// <summary>Room at the end of the buffer: what is left is moved to its front, or the buffer grows.</summary>
+    /// <summary>
+    /// Free space at the end of the buffer; moves the unconsumed bytes to the front, or grows the buffer.
+    /// </summary>
     private Memory<byte> Free()
     {
         if (_buffer.Length - _end < FreeBytesMin)
@@ -247,7 +249,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
     }
 
     /// <summary>
-    /// Begins to receive; true if something, or the end, was there already. Into no memory it only waits.
+    /// Starts a receive; true if it completed at once. An empty buffer only waits until the socket is readable.
     /// </summary>
     private bool Receive(Memory<byte> free)
     {
@@ -269,7 +271,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         return true;
     }
 
-    /// <summary>Receives what is there already; false if nothing is.</summary>
+    /// <summary>Receives without waiting; false if nothing has arrived.</summary>
     private bool ReceiveFirst()
     {
         var free = Free().Span;
@@ -292,7 +294,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         return true;
     }
 
-    /// <summary>Receives what there is; false if that has to be waited for.</summary>
+    /// <summary>Starts a receive, unless one is pending; true if a read can complete now.</summary>
     private bool ReceiveNow()
     {
         if (_isReceiving)
@@ -300,35 +302,35 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
             return false;
         }
 
-        // No buffer is held for a connection on which nothing has come yet.
-        if (!_isHeard && (ReceiveFirst() || !Receive(Memory<byte>.Empty)))
+        // A connection that has received nothing yet holds no buffer.
+        if (!_hasReceived && (ReceiveFirst() || !Receive(Memory<byte>.Empty)))
         {
-            return _isHeard || _isEnded;
+            return _hasReceived || _isEnded;
         }
 
         return _isEnded || Receive(Free());
     }
 
-    /// <summary>Notes what was received into how much room.</summary>
+    /// <summary>Applies the result of a receive into a buffer of <paramref name="room"/> bytes.</summary>
     private void Received(SocketError error, int bytes, int room)
     {
         _isReceiving = false;
         if (error != SocketError.Success)
         {
-            _error = _connection.Lose(error);
+            _error = _connection.RecordFailure(error);
         }
 
         if (_error is not null || (bytes == 0 && room > 0))
         {
             _isEnded = true;
-            _connection.Closed();
+            _connection.ReportClosed();
         }
 
         _received = _error is null ? bytes : 0;
         _end += _received;
-        if (!_isHeard && _end > 0)
+        if (!_hasReceived && _end > 0)
         {
-            _isHeard = true;
+            _hasReceived = true;
             _connection.RecordActivity();
         }
 
@@ -338,14 +340,14 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         }
     }
 
-    private void WatchOn()
+    private void ContinueWatching()
     {
         while (_isWatching && !_isReceiving && !_isEnded && !_isCompleted)
         {
             if (_end - _start >= WatchedBytesMax)
             {
                 _isWatching = false;
-                _connection.Closed();
+                _connection.ReportClosed();
                 return;
             }
 
@@ -354,7 +356,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
                 Release();
             }
 
-            // First it only waits; what is there then says whether it is the end.
+            // The first receive only waits; the second tells data from the end of the stream.
             if (!Receive(Memory<byte>.Empty) || !Receive(Free()))
             {
                 return;
@@ -362,7 +364,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         }
     }
 
-    /// <summary>The socket has something, or is gone.</summary>
+    /// <summary>Completes a pending receive, on the socket engine's thread.</summary>
     private void OnReceived()
     {
         lock (_lock)
@@ -373,7 +375,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
                 return;
             }
 
-            WatchOn();
+            ContinueWatching();
             if (!_isWaiting)
             {
                 return;
@@ -397,7 +399,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
             _isWaiting = false;
         }
 
-        _connection.Closed();
+        _connection.ReportClosed();
         if (isWaiting)
         {
             _source.SetResult(default);
@@ -418,10 +420,10 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         }
     }
 
-    /// <summary>One receive, used again for the next.</summary>
+    /// <summary>A reusable receive operation.</summary>
     private sealed class Receiving(SocketReceiver input) : SocketAsyncEventArgs(true)
     {
-        /// <summary>False if it is done already.</summary>
+        /// <summary>Starts a receive; false if it completed synchronously.</summary>
         public bool Begin(Socket socket, Memory<byte> buffer)
         {
             SetBuffer(buffer);
@@ -445,7 +447,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         }
     }
 
-    /// <summary>The buffer as a sequence, whose positions are places in the buffer.</summary>
+    /// <summary>The buffer as a sequence, whose positions are offsets into the buffer.</summary>
     private sealed class Filled : ReadOnlySequenceSegment<byte>
     {
         public ReadOnlySequence<byte> Sequence(byte[] buffer, int start, int end)

@@ -5,8 +5,7 @@ using System.Net.Sockets;
 namespace Dmb.Transport;
 
 /// <summary>
-/// What goes out on a socket: sent at once when it is flushed, without a thread or a task in between; what the socket
-/// doesn't take is waited for.
+/// Buffers writes and sends them when flushed, synchronously if the socket accepts all, else asynchronously.
 /// </summary>
 internal sealed class SocketSender(SocketConnection connection) : PipeWriter
 {
@@ -15,7 +14,7 @@ internal sealed class SocketSender(SocketConnection connection) : PipeWriter
     private byte[] _buffer = [];
     private int _length;
 
-    /// <summary>Nothing leaves any more: the connection is lost, or its socket is detached.</summary>
+    /// <summary>Set when nothing more is sent: the connection failed, or the socket is detached.</summary>
     private volatile bool _isCompleted;
 
     public override bool CanGetUnflushedBytes => true;
@@ -61,25 +60,23 @@ internal sealed class SocketSender(SocketConnection connection) : PipeWriter
 
         if (error != SocketError.Success)
         {
-            Lose(error);
+            Fail(error);
         }
 
         return new ValueTask<FlushResult>(Flushed());
     }
 
     /// <summary>
-    /// Has no effect: a flush that waits ends when the client takes what is sent, or with the connection.
+    /// Has no effect: a pending flush ends when the client has received the bytes, or with the connection.
     /// </summary>
     public override void CancelPendingFlush() { }
 
     /// <summary>
-    /// Nothing more is sent. The buffer stays with the write or send that is under way: the next flush gives it back.
+    /// Sends nothing more. The buffer stays with a pending write or send; the next flush releases it.
     /// </summary>
     public override void Complete(Exception? exception = null) => _isCompleted = true;
 
-    /// <summary>
-    /// Sends the rest. It is not given up halfway: what was begun is finished, or the connection ends.
-    /// </summary>
+    /// <summary>Sends the rest. Not cancellable: a partial write would corrupt the stream.</summary>
     private async ValueTask<FlushResult> SendAsync(int sent)
     {
         try
@@ -91,21 +88,21 @@ internal sealed class SocketSender(SocketConnection connection) : PipeWriter
         }
         catch (SocketException e)
         {
-            Lose(e.SocketErrorCode);
+            Fail(e.SocketErrorCode);
         }
         catch (ObjectDisposedException)
         {
-            Lose(SocketError.OperationAborted);
+            Fail(SocketError.OperationAborted);
         }
 
         return Flushed();
     }
 
-    /// <summary>What can't be sent is no error of the sender's: the reader is told why.</summary>
-    private void Lose(SocketError error)
+    /// <summary>Records a send error, which the reader reports; a flush never throws.</summary>
+    private void Fail(SocketError error)
     {
         _isCompleted = true;
-        connection.Lose(error);
+        connection.RecordFailure(error);
     }
 
     private FlushResult Flushed()
@@ -126,7 +123,7 @@ internal sealed class SocketSender(SocketConnection connection) : PipeWriter
         }
     }
 
-    /// <summary>A connection without anything to send holds no buffer.</summary>
+    /// <summary>Returns the buffer: an idle connection holds none.</summary>
     private void Release()
     {
         Return();
