@@ -1,11 +1,7 @@
-using System.Buffers;
-using System.Net.Mime;
 using System.Net.WebSockets;
-using System.Text;
 using Dmb.Access;
 using Dmb.Routing;
 using Dmb.Sockets;
-using Dmb.Transport;
 using Microsoft.AspNetCore.Http.Features;
 
 namespace Dmb.Endpoints;
@@ -13,6 +9,7 @@ namespace Dmb.Endpoints;
 /// <summary>/socket.io/: requests of Engine.IO clients (docs/protocol.md §5).</summary>
 internal sealed class SocketIoEndpoints(
     EngineIoSessions engines,
+    SocketIoPolling polling,
     SocketSessions sessions,
     OriginCheck origins,
     Authentication authentication
@@ -31,7 +28,7 @@ internal sealed class SocketIoEndpoints(
         var request = context.Request;
         if (!origins.Allows(request))
         {
-            await RefuseAsync(context, EngineIoError.Forbidden);
+            await EngineIoAnswer.RefuseAsync(context, EngineIoError.Forbidden);
             return;
         }
 
@@ -48,7 +45,7 @@ internal sealed class SocketIoEndpoints(
         var isSocket = request.Query["transport"] == WebSocketName;
         if (!isSocket && request.Query["transport"] != "polling")
         {
-            await RefuseAsync(context, EngineIoError.UnknownTransport);
+            await EngineIoAnswer.RefuseAsync(context, EngineIoError.UnknownTransport);
         }
         else if (request.Query["sid"].ToString() is { Length: > 0 } sid)
         {
@@ -56,15 +53,15 @@ internal sealed class SocketIoEndpoints(
         }
         else if (!HttpMethods.IsGet(request.Method) && !(isSocket && context.WebSockets.IsWebSocketRequest))
         {
-            await RefuseAsync(context, EngineIoError.BadHandshakeMethod);
+            await EngineIoAnswer.RefuseAsync(context, EngineIoError.BadHandshakeMethod);
         }
         else if (isSocket != context.WebSockets.IsWebSocketRequest)
         {
-            await RefuseAsync(context, EngineIoError.BadRequest);
+            await EngineIoAnswer.RefuseAsync(context, EngineIoError.BadRequest);
         }
         else if (VersionOf(request) is not { } version)
         {
-            await RefuseAsync(context, EngineIoError.UnsupportedVersion);
+            await EngineIoAnswer.RefuseAsync(context, EngineIoError.UnsupportedVersion);
         }
         else
         {
@@ -96,7 +93,7 @@ internal sealed class SocketIoEndpoints(
 
         if (socket is null)
         {
-            await PollAsync(context, engine);
+            await SocketIoPolling.PollAsync(context, engine);
             return;
         }
 
@@ -117,7 +114,7 @@ internal sealed class SocketIoEndpoints(
             || !await BelongsAsync(context, engine)
         )
         {
-            await RefuseAsync(context, EngineIoError.UnknownSession);
+            await EngineIoAnswer.RefuseAsync(context, EngineIoError.UnknownSession);
         }
         else if (isSocket)
         {
@@ -125,19 +122,19 @@ internal sealed class SocketIoEndpoints(
         }
         else if (context.WebSockets.IsWebSocketRequest || engine.Polling is null)
         {
-            await RefuseAsync(context, EngineIoError.BadRequest);
+            await EngineIoAnswer.RefuseAsync(context, EngineIoError.BadRequest);
         }
         else if (HttpMethods.IsGet(context.Request.Method))
         {
-            await PollAsync(context, engine);
+            await SocketIoPolling.PollAsync(context, engine);
         }
         else if (HttpMethods.IsPost(context.Request.Method))
         {
-            await PostAsync(context, engine);
+            await polling.PostAsync(context, engine);
         }
         else
         {
-            await RefuseAsync(context, EngineIoError.BadRequest);
+            await EngineIoAnswer.RefuseAsync(context, EngineIoError.BadRequest);
         }
     }
 
@@ -160,7 +157,7 @@ internal sealed class SocketIoEndpoints(
     {
         if (!context.WebSockets.IsWebSocketRequest || !engine.TryBeginProbe())
         {
-            await RefuseAsync(context, EngineIoError.BadRequest);
+            await EngineIoAnswer.RefuseAsync(context, EngineIoError.BadRequest);
             return;
         }
 
@@ -179,151 +176,6 @@ internal sealed class SocketIoEndpoints(
         if (!socket.IsDetached)
         {
             await probing;
-        }
-    }
-
-    private static async Task PollAsync(HttpContext context, EngineIoSession engine)
-    {
-        if (engine.Polling is not { } polling)
-        {
-            await RefuseAsync(context, EngineIoError.BadRequest);
-            return;
-        }
-
-        engine.Session.RecordActivity();
-        var polled = polling.PollAsync(out var isSecond);
-        if (isSecond)
-        {
-            engine.End(isClosedByClient: false);
-        }
-
-        byte[]? payload;
-        if (polled.IsCompleted)
-        {
-            payload = await polled;
-        }
-        else
-        {
-            context.Features.Get<SocketConnection>()?.Watch();
-            await using (
-                context.RequestAborted.Register(static e => ((EngineIoSession)e!).End(isClosedByClient: false), engine)
-            )
-            {
-                payload = await polled;
-            }
-        }
-
-        if (payload is null)
-        {
-            await RefuseAsync(context, isSecond ? EngineIoError.BadRequest : EngineIoError.UnknownSession);
-            return;
-        }
-
-        await WriteAsync(context, StatusCodes.Status200OK, "text/plain; charset=UTF-8", payload);
-    }
-
-    private async Task PostAsync(HttpContext context, EngineIoSession engine)
-    {
-        if (!engine.TryBeginPost())
-        {
-            engine.End(isClosedByClient: false);
-            await RefuseAsync(context, EngineIoError.BadRequest);
-            return;
-        }
-
-        byte[] buffer = [];
-        try
-        {
-            if (context.Request.ContentLength > engines.MaxPayloadBytes)
-            {
-                await RefuseAsync(context, EngineIoError.TooBig);
-                return;
-            }
-
-            buffer = ArrayPool<byte>.Shared.Rent(
-                (int)Math.Min(context.Request.ContentLength ?? engines.MaxPayloadBytes, engines.MaxPayloadBytes) + 1
-            );
-            if (await ReadBodyAsync(context, engine, buffer) is not { } length)
-            {
-                return;
-            }
-
-            if (length > engines.MaxPayloadBytes)
-            {
-                await RefuseAsync(context, EngineIoError.TooBig);
-                return;
-            }
-
-            engine.Session.RecordActivity();
-            var isGood = await ReceiveAsync(context, engine, buffer.AsMemory(0, length));
-            await (
-                isGood
-                    ? WriteAsync(context, StatusCodes.Status200OK, MediaTypeNames.Text.Html, "ok"u8.ToArray())
-                    : RefuseAsync(context, EngineIoError.BadRequest)
-            );
-        }
-        finally
-        {
-            engine.EndPost();
-            if (buffer.Length > 0)
-            {
-                ArrayPool<byte>.Shared.Return(buffer);
-            }
-        }
-    }
-
-    private static async ValueTask<bool> ReceiveAsync(
-        HttpContext context,
-        EngineIoSession engine,
-        ReadOnlyMemory<byte> body
-    )
-    {
-        var isBinary =
-            context.Request.ContentType?.StartsWith(
-                MediaTypeNames.Application.Octet,
-                StringComparison.OrdinalIgnoreCase
-            ) == true;
-        var reader = new EngineIoPayloadReader(engine.Version, body, isBinary);
-        try
-        {
-            while (reader.TryRead(out var packet) && !engine.Session.IsClosing)
-            {
-                if (!await engine.ReceiveAsync(packet))
-                {
-                    return false;
-                }
-            }
-        }
-        catch (OperationCanceledException)
-        {
-            // The session ended before it was open.
-            return false;
-        }
-
-        if (reader.IsMalformed)
-        {
-            engine.End(isClosedByClient: false);
-        }
-
-        return !reader.IsMalformed;
-    }
-
-    /// <summary>Fills the buffer from the body; null if the client went meanwhile, which ends the session.</summary>
-    private static async ValueTask<int?> ReadBodyAsync(HttpContext context, EngineIoSession engine, byte[] buffer)
-    {
-        try
-        {
-            return await context.Request.Body.ReadAtLeastAsync(
-                buffer,
-                buffer.Length,
-                throwOnEndOfStream: false,
-                context.RequestAborted
-            );
-        }
-        catch (Exception e) when (e is IOException or OperationCanceledException && e is not BadHttpRequestException)
-        {
-            engine.End(isClosedByClient: false);
-            return null;
         }
     }
 
@@ -371,56 +223,5 @@ internal sealed class SocketIoEndpoints(
         }
 
         context.Response.Headers.Vary = "Origin";
-    }
-
-    private static Task RefuseAsync(HttpContext context, EngineIoError error)
-    {
-        Problems.CloseIfUnread(context);
-        return WriteAsync(context, error.Status, MediaTypeNames.Application.Json, error.Body);
-    }
-
-    private static Task WriteAsync(HttpContext context, int status, string type, byte[] body)
-    {
-        var response = context.Response;
-        response.StatusCode = status;
-        response.ContentType = type;
-        response.ContentLength = body.Length;
-        response.Headers.CacheControl = "no-store";
-        return HttpMethods.IsHead(context.Request.Method)
-            ? Task.CompletedTask
-            : response.Body.WriteAsync(body, context.RequestAborted).AsTask();
-    }
-}
-
-/// <summary>A refusal as Engine.IO clients read it.</summary>
-/// <param name="Status">The HTTP status.</param>
-/// <param name="Body">The answer.</param>
-internal sealed record EngineIoError(int Status, byte[] Body)
-{
-    public static readonly EngineIoError UnknownTransport = Of(0, "Transport unknown");
-    public static readonly EngineIoError UnknownSession = Of(1, "Session ID unknown");
-    public static readonly EngineIoError BadHandshakeMethod = Of(2, "Bad handshake method");
-    public static readonly EngineIoError BadRequest = Of(3, "Bad request");
-    public static readonly EngineIoError Forbidden = Of(4, "Forbidden", StatusCodes.Status403Forbidden);
-    public static readonly EngineIoError UnsupportedVersion = Of(5, "Unsupported protocol version");
-    public static readonly EngineIoError TooBig = Of(3, "Bad request", StatusCodes.Status413PayloadTooLarge);
-
-    private static EngineIoError Of(int code, string message, int status = StatusCodes.Status400BadRequest) =>
-        new(status, Encoding.ASCII.GetBytes($"{{\"code\":{code},\"message\":\"{message}\"}}"));
-}
-
-/// <summary>Maps /socket.io/.</summary>
-internal static class SocketIoRoutes
-{
-    public static void MapSocketIo(this IEndpointRouteBuilder routes)
-    {
-        var services = routes.ServiceProvider;
-        var endpoints = new SocketIoEndpoints(
-            services.GetRequiredService<EngineIoSessions>(),
-            services.GetRequiredService<SocketSessions>(),
-            services.GetRequiredService<OriginCheck>(),
-            services.GetRequiredService<Authentication>()
-        );
-        routes.Map("/socket.io", endpoints.HandleAsync).ExcludeFromDescription();
     }
 }
