@@ -41,7 +41,10 @@ internal sealed class SocketIoPolling(EngineIoSessions engines)
 
         if (payload is null)
         {
-            await EngineIoAnswer.RefuseAsync(context, isSecond ? EngineIoError.BadRequest : EngineIoError.UnknownSession);
+            await EngineIoAnswer.RefuseAsync(
+                context,
+                isSecond ? EngineIoError.BadRequest : EngineIoError.UnknownSession
+            );
             return;
         }
 
@@ -84,7 +87,12 @@ internal sealed class SocketIoPolling(EngineIoSessions engines)
             var isGood = await ReceiveAsync(context, engine, buffer.AsMemory(0, length));
             await (
                 isGood
-                    ? EngineIoAnswer.WriteAsync(context, StatusCodes.Status200OK, MediaTypeNames.Text.Html, "ok"u8.ToArray())
+                    ? EngineIoAnswer.WriteAsync(
+                        context,
+                        StatusCodes.Status200OK,
+                        MediaTypeNames.Text.Html,
+                        "ok"u8.ToArray()
+                    )
                     : EngineIoAnswer.RefuseAsync(context, EngineIoError.BadRequest)
             );
         }
