@@ -5,7 +5,18 @@ namespace Dmb.Tests.Documents;
 /// <summary>The Markdown files of the repository point at files and headings that exist.</summary>
 public sealed partial class LinkTests
 {
-    private static readonly string[] Folders = ["", "docs", "docs/adr", "samples", "bench", "deploy"];
+    private static readonly string[] Folders =
+    [
+        "",
+        "docs",
+        "docs/adr",
+        "samples",
+        "bench",
+        "deploy",
+        "clients/js",
+        "clients/conformance",
+        "clients/dotnet",
+    ];
 
     public static TheoryData<string> Pages =>
         [

@@ -1,7 +1,7 @@
 namespace Dmb.Tests.SocketIo;
 
 /// <summary>The clients that pages and services have, over each transport.</summary>
-public sealed class ClientTests(NodeClients clients) : IClassFixture<NodeClients>
+public sealed class ClientTests
 {
     [Theory]
     [InlineData("client1", "polling")]
@@ -17,7 +17,12 @@ public sealed class ClientTests(NodeClients clients) : IClassFixture<NodeClients
     {
         await using var node = await Node.StartAsync();
 
-        var output = await clients.RunScriptAsync("scenario.js", $"http://127.0.0.1:{node.Port}", version, transport);
+        var output = await NodeClients.RunScriptAsync(
+            "scenario.js",
+            $"http://127.0.0.1:{node.Port}",
+            version,
+            transport
+        );
 
         Assert.Equal("done", output);
         Assert.Empty(node.Warnings);

@@ -62,6 +62,22 @@ public sealed class ChildProcess : IAsyncDisposable
         IEnumerable<string> arguments,
         string directory,
         params (string Name, string Value)[] environment
+    ) => Start(program, arguments, directory, hasInput: false, environment);
+
+    /// <summary>The same, for a program that reads lines: those of <see cref="WriteLineAsync"/>.</summary>
+    public static ChildProcess StartWithInput(
+        string program,
+        IEnumerable<string> arguments,
+        string directory,
+        params (string Name, string Value)[] environment
+    ) => Start(program, arguments, directory, hasInput: true, environment);
+
+    private static ChildProcess Start(
+        string program,
+        IEnumerable<string> arguments,
+        string directory,
+        bool hasInput,
+        (string Name, string Value)[] environment
     )
     {
         // A shell's background job, or nohup, ignores signals, and so would all that it starts.
@@ -69,6 +85,7 @@ public sealed class ChildProcess : IAsyncDisposable
         var start = new ProcessStartInfo("env", all)
         {
             WorkingDirectory = directory,
+            RedirectStandardInput = hasInput,
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         };
@@ -130,6 +147,34 @@ public sealed class ChildProcess : IAsyncDisposable
 
             await printed.WaitAsync(Node.Patience);
         }
+    }
+
+    /// <summary>Its line of this number from 0, printed already or to come.</summary>
+    public async Task<string> LineAtAsync(int index)
+    {
+        while (true)
+        {
+            Task printed;
+            lock (_lock)
+            {
+                if (index < _lines.Count)
+                {
+                    return _lines[index];
+                }
+
+                Assert.False(_ended, $"It ended:\n{string.Join('\n', _lines)}");
+                printed = _printed.Task;
+            }
+
+            await printed.WaitAsync(Node.Patience);
+        }
+    }
+
+    /// <summary>Gives it a line to read, if it was started with input.</summary>
+    public async Task WriteLineAsync(string line)
+    {
+        await _process.StandardInput.WriteLineAsync(line);
+        await _process.StandardInput.FlushAsync();
     }
 
     /// <summary>Kills it and what it started, as a crash or the kernel would.</summary>

@@ -5,7 +5,7 @@ using Dmb.Tests.History;
 namespace Dmb.Tests.Support;
 
 /// <summary>
-/// A client of one room that comes and goes at random, from node to node, and resumes as samples/page/dmb.js does. What
+/// A client of one room that comes and goes at random, from node to node, and resumes as clients/js does. What
 /// it does depends on its seed, not when the machine gets to it.
 /// </summary>
 public sealed class ResumingClient
