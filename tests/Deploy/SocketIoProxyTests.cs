@@ -3,7 +3,7 @@ using Dmb.Tests.SocketIo;
 namespace Dmb.Tests.Deploy;
 
 /// <summary>Socket.IO's clients through nginx and Apache: deploy/, and the recipe of docs/socketio.md.</summary>
-public sealed class SocketIoProxyTests(NodeClients clients) : IClassFixture<NodeClients>
+public sealed class SocketIoProxyTests
 {
     [Theory]
     [InlineData("nginx", "client2", "polling")]
@@ -63,7 +63,7 @@ public sealed class SocketIoProxyTests(NodeClients clients) : IClassFixture<Node
     }
 
     private Task<string> RunAsync(TlsProxy proxy, string version, string transport) =>
-        clients.RunScriptAsync("sessions.js", $"{proxy.Url}", proxy.CertificateFile, version, transport);
+        NodeClients.RunScriptAsync("sessions.js", $"{proxy.Url}", proxy.CertificateFile, version, transport);
 
     private static Task<NodeProcess> StartAsync(RedisServer redis, string name) =>
         NodeProcess.StartReadyAsync([
