@@ -62,7 +62,7 @@ public sealed class SocketIoProxyTests
         Assert.Equal("alone", await RunAsync(proxy, version, transport));
     }
 
-    private Task<string> RunAsync(TlsProxy proxy, string version, string transport) =>
+    private static Task<string> RunAsync(TlsProxy proxy, string version, string transport) =>
         NodeClients.RunScriptAsync("sessions.js", $"{proxy.Url}", proxy.CertificateFile, version, transport);
 
     private static Task<NodeProcess> StartAsync(RedisServer redis, string name) =>
