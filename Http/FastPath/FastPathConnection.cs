@@ -10,25 +10,24 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace Dmb.Http.FastPath;
 
-/// <summary>One connection, until it ends or becomes Kestrel's.</summary>
+/// <summary>Serves the pushes of one connection, until it closes or is handed to Kestrel.</summary>
 internal sealed class FastPathConnection(FastPathMiddleware fastPath, ConnectionContext connection)
 {
     /// <summary>
-    /// How long a kept connection waits for its next request: libcurl repeats a push when its idle connection was
-    /// closed.
+    /// Limit for an idle kept-alive connection. Long, since libcurl repeats a push when its idle connection was closed.
     /// </summary>
     public static readonly TimeSpan KeepAliveTimeout = TimeSpan.FromMinutes(10);
 
-    /// <summary>How long a client may leave answers unread, as in Kestrel.</summary>
-    public static readonly TimeSpan TakeTimeout = TimeSpan.FromSeconds(5);
+    /// <summary>Limit for a flush that the client does not read, as in Kestrel.</summary>
+    public static readonly TimeSpan FlushTimeout = TimeSpan.FromSeconds(5);
 
     /// <summary>
-    /// Limit of what is missing of a body, in bytes, up to which the fast path waits for it. Kestrel waits for more.
+    /// Missing bytes of a body for which the fast path waits; a request that misses more goes to Kestrel.
     /// </summary>
     private const int MissingBytesMax = 4_096;
 
     /// <summary>
-    /// Limit of a push in bytes up to which it is handled on the socket engine's thread, which serves other connections
+    /// Bytes of a push up to which it is handled inline, on the socket engine's thread, which serves other connections
     /// too.
     /// </summary>
     private const int InlineBytesMax = 16_384;
@@ -40,24 +39,26 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
     private CancellationTokenRegistration _closing;
     private bool _isTimed;
 
-    /// <summary>Applies forwarded headers; made for the first request that has some.</summary>
+    /// <summary>Applies forwarded headers; created for the first request that has any.</summary>
     private DefaultHttpContext? _forwarded;
 
-    /// <summary>The caller of the push at the front, once it is admitted, and the bytes that the push has.</summary>
+    /// <summary>The caller of the current push once it is admitted, and the push's bytes.</summary>
     private Caller? _admitted;
     private int _admittedLength;
 
-    /// <summary>Bytes of it that are held until the rest comes.</summary>
+    /// <summary>Bytes reserved in <see cref="UnfinishedBodies"/> until the body is complete.</summary>
     private long _held;
 
-    /// <summary>Bytes of a refused push that are still to come.</summary>
+    /// <summary>Bytes of a refused push that are still to be received and discarded.</summary>
     private int _discard;
 
-    /// <summary>What the connection waits for, and since when as the clock's timestamp.</summary>
+    /// <summary>
+    /// What the connection waits for, and since when, as a timestamp of the <see cref="TimeProvider"/>.
+    /// </summary>
     private volatile Waiting _waiting;
     private long _since;
 
-    /// <summary>Whether a tick has passed since a request came in part.</summary>
+    /// <summary>Whether a tick has passed since a partial request arrived.</summary>
     private volatile bool _isLate;
 
     private volatile bool _isClosed;
@@ -70,23 +71,25 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
         Taking,
     }
 
-    /// <summary>What becomes of the connection after a request.</summary>
+    /// <summary>What follows a request.</summary>
     private enum Next
     {
         /// <summary>More bytes are needed.</summary>
         Wait,
 
-        /// <summary>The request is answered; another one follows.</summary>
+        /// <summary>The request is answered; read the next one.</summary>
         Continue,
 
-        /// <summary>The request is Kestrel's, and with it the connection.</summary>
+        /// <summary>Hand the request and the connection to Kestrel.</summary>
         Kestrel,
 
-        /// <summary>That was the last answer.</summary>
+        /// <summary>Close the connection.</summary>
         Close,
     }
 
-    /// <summary>Answers pushes until the connection ends, or until the first request that is Kestrel's.</summary>
+    /// <summary>
+    /// Answers pushes until the connection closes, or hands it to Kestrel at the first other request.
+    /// </summary>
     public async Task RunAsync(ConnectionDelegate kestrel)
     {
         bool isKestrels;
@@ -96,7 +99,7 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
         }
         catch (Exception e) when (e is IOException or OperationCanceledException)
         {
-            // The client is gone, or Kestrel's host cut the connection.
+            // The client disconnected, or Kestrel's host aborted the connection.
             return;
         }
         finally
@@ -113,14 +116,13 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
                 connection.Features.Set(new AdmittedPush());
             }
 
-            // Kestrel's first request takes a tenth of a second to prepare; other connections of this thread do not
-            // wait for it.
+            // Kestrel's first request takes 100 ms to prepare; the thread's other connections do not wait for it.
             await Task.Yield();
             await kestrel(connection);
         }
     }
 
-    /// <summary>True when the next request is Kestrel's, false when the connection is over.</summary>
+    /// <summary>True if the next request goes to Kestrel, false if the connection closes.</summary>
     private async Task<bool> ServeAsync()
     {
         var wasPart = false;
@@ -146,7 +148,7 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
 
             if (isPart && (next == Next.Kestrel || read.IsCanceled || read.IsCompleted))
             {
-                // Not examined, so that Kestrel's first read returns it.
+                // The request is not marked as examined, so that Kestrel's first read returns it.
                 _input.AdvanceTo(read.Buffer.GetPosition(done));
                 return true;
             }
@@ -154,7 +156,7 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
             _input.AdvanceTo(read.Buffer.GetPosition(done), read.Buffer.End);
             if (!wasPart || done > 0)
             {
-                // The rest of another request.
+                // The rest belongs to another request.
                 _isLate = false;
             }
 
@@ -163,7 +165,7 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
         }
     }
 
-    /// <summary>Handles the request at the front; gives what follows, and how many bytes it used.</summary>
+    /// <summary>Handles the first received request; returns what follows, and the bytes consumed.</summary>
     private async ValueTask<(Next Next, int Used)> HandleAsync(ReadOnlyMemory<byte> received)
     {
         if (_admitted is not null && received.Length < _admittedLength)
@@ -174,7 +176,7 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
         var reading = _head.Read(received, fastPath.Pushes.BodyBytesMax);
         if (reading != PushReading.Head)
         {
-            return (reading == PushReading.Kestrels ? Next.Kestrel : Next.Wait, 0);
+            return (reading == PushReading.Unsupported ? Next.Kestrel : Next.Wait, 0);
         }
 
         var missing = _head.Length - received.Length;
@@ -226,7 +228,7 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
             _admitted = null;
             fastPath.Unfinished.Hold(ref _held, 0);
 
-            // As Kestrel's way: a body that is not going to be read ends the connection.
+            // As in Kestrel, a body that is not read closes the connection.
             isLast |=
                 _head.BodyLength > 0
                 && Problems.StatusOf(refused) is StatusCodes.Status401Unauthorized or StatusCodes.Status403Forbidden;
@@ -258,7 +260,7 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
 
     private ObservedRequest? Observe() => fastPath.Telemetry.IsObserved ? fastPath.Telemetry.Begin(_head) : null;
 
-    /// <summary>Looks the event up; false if the target names none, which is Kestrel's to refuse.</summary>
+    /// <summary>Looks the event up; false if the target is not an event's name, which Kestrel refuses.</summary>
     private bool TryReadTarget(out EventRegistration? registration)
     {
         Span<char> name = stackalloc char[Names.MaxEventLength];
@@ -267,10 +269,7 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
         return isEvent;
     }
 
-    /// <summary>
-    /// The address of the client, behind proxies that are trusted; false if the request names a host that is not
-    /// served.
-    /// </summary>
+    /// <summary>Finds the client's address behind trusted proxies; false if the request's host is not served.</summary>
     private bool IsServed(out IPAddress? address)
     {
         address = _peer?.Address;
@@ -307,7 +306,7 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
         }
     }
 
-    /// <summary>Sends what is written; false if the client is gone.</summary>
+    /// <summary>Flushes the output; false if the client has disconnected.</summary>
     private async ValueTask<bool> FlushAsync()
     {
         var flushing = _output.FlushAsync();
@@ -321,12 +320,12 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
         return !isGone;
     }
 
-    /// <summary>Begins to wait, for a limited time.</summary>
+    /// <summary>Starts a timed wait.</summary>
     private void Wait(Waiting waiting)
     {
         if (!_isTimed)
         {
-            // Not before the first byte, for which the listener waits.
+            // Not before the first byte, whose limit the listener enforces.
             _isTimed = true;
             connection
                 .Features.GetRequiredFeature<IConnectionHeartbeatFeature>()
@@ -340,7 +339,7 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
         _waiting = waiting;
     }
 
-    /// <summary>Called once a second.</summary>
+    /// <summary>Applies the time limits; called once a second.</summary>
     private void Tick()
     {
         var waiting = _waiting;
@@ -352,7 +351,7 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
         }
         else if (waiting == Waiting.Rest)
         {
-            // A request that comes slowly is Kestrel's, which has limits for that, and may answer before all is there.
+            // A slow request goes to Kestrel, which limits its data rate and can answer before the body is complete.
             if (_isLate)
             {
                 _isClosed = _discard > 0;
@@ -361,14 +360,15 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
 
             _isLate = true;
         }
-        else if (waiting == Waiting.Taking && elapsed > TakeTimeout)
+        else if (waiting == Waiting.Taking && elapsed > FlushTimeout)
         {
             connection.Abort(new ConnectionAbortedException("The client takes no answers."));
         }
     }
 
     /// <summary>
-    /// Ends the read, on the pool: Kestrel may have to register for ticks, which is not possible during a tick.
+    /// Cancels the pending read, on the thread pool: Kestrel may register for ticks, which is not possible during a
+    /// tick.
     /// </summary>
     private void Wake() =>
         ThreadPool.UnsafeQueueUserWorkItem(static input => input.CancelPendingRead(), _input, preferLocal: false);

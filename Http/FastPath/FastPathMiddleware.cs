@@ -9,8 +9,8 @@ using Microsoft.AspNetCore.Connections;
 namespace Dmb.Http.FastPath;
 
 /// <summary>
-/// Connection middleware in front of Kestrel that answers pushes (<see cref="PushRequestParser"/>). The first other
-/// request makes the connection Kestrel's for good, with that request unread.
+/// Connection middleware in front of Kestrel that answers pushes (<see cref="PushRequestParser"/>). At the first other
+/// request it hands the connection to Kestrel for good, with that request unread.
 /// </summary>
 internal sealed class FastPathMiddleware(
     PushHandler pushes,
@@ -42,20 +42,20 @@ internal sealed class FastPathMiddleware(
 
     public ILogger Logger => logger;
 
-    /// <summary>Whether each answer is the last on its connection.</summary>
+    /// <summary>Whether connections close after their answer.</summary>
     public bool IsDraining => sessions.IsDraining;
 
-    /// <summary>Runs the fast path on a connection, and Kestrel behind it.</summary>
+    /// <summary>Builds the connection delegate: the fast path, then Kestrel.</summary>
     public ConnectionDelegate Before(ConnectionDelegate kestrel) =>
         connection => new FastPathConnection(this, connection).RunAsync(kestrel);
 
-    /// <summary>The caller of a push.</summary>
+    /// <summary>Authenticates the caller of a push.</summary>
     /// <exception cref="RefusedException"><c>unauthenticated</c> or <c>token_expired</c>.</exception>
     public ValueTask<Caller> FindCallerAsync(PushRequestParser head, IPAddress? address) =>
         !rules.IsOn
             ? new(Caller.TrustedHost)
             : authentication.FindAsync(new ShownCredentials(Text(head.Authorization), Text(head.ApiKey)), address);
 
-    /// <summary>The text of a header; empty if there is none.</summary>
+    /// <summary>Decodes a header's value; empty if there is none.</summary>
     public static string Text(ReadOnlySpan<byte> header) => Encoding.ASCII.GetString(header);
 }

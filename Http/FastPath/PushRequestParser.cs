@@ -7,23 +7,23 @@ using HttpVersion = Microsoft.AspNetCore.Server.Kestrel.Core.Internal.Http.HttpV
 
 namespace Dmb.Http.FastPath;
 
-/// <summary>What the bytes at the front of a connection are.</summary>
+/// <summary>Result of <see cref="PushRequestParser.Read"/>.</summary>
 internal enum PushReading
 {
-    /// <summary>Not a push of the fast path, or not valid: Kestrel reads the same bytes and decides.</summary>
-    Kestrels,
+    /// <summary>Outside the subset or invalid: Kestrel parses the same bytes.</summary>
+    Unsupported,
 
-    /// <summary>The beginning of a head.</summary>
+    /// <summary>An incomplete head.</summary>
     PartOfHead,
 
-    /// <summary>A whole head.</summary>
+    /// <summary>A complete head.</summary>
     Head,
 }
 
 /// <summary>
-/// Reads the heads of pushes, <c>POST /_notify/{event}</c> of HTTP/1.1 (RFC 9112) with a <c>Content-Length</c>.
-/// Kestrel's own parser judges the syntax; this class adds an allow-list of headers. A request outside the list goes to
-/// Kestrel unread.
+/// Parses the heads of pushes, <c>POST /_notify/{event}</c> of HTTP/1.1 (RFC 9112) with a <c>Content-Length</c>.
+/// Kestrel's parser validates the syntax; this class adds an allow-list of headers. Any other request goes to Kestrel
+/// unread.
 /// </summary>
 /// <remarks>
 /// The only class that uses Kestrel's <c>Internal.Http</c> namespace. Values are valid until the next
@@ -31,7 +31,7 @@ internal enum PushReading
 /// </remarks>
 internal sealed class PushRequestParser
 {
-    /// <summary>Bytes of a head; Kestrel accepts more.</summary>
+    /// <summary>Maximum bytes of a head; Kestrel accepts more.</summary>
     public const int HeadBytesMax = 8_192;
 
     private static readonly HttpParser<Handler> Syntax = new(showErrorDetails: false);
@@ -57,7 +57,7 @@ internal sealed class PushRequestParser
     private Range _forwardedHost;
 
     /// <summary>
-    /// Headers that change the answer: each is taken once. A second one of a name is Kestrel's to judge.
+    /// Headers that affect the answer, at most one of each name; a request with duplicates goes to Kestrel.
     /// </summary>
     [Flags]
     private enum Headers
@@ -77,13 +77,13 @@ internal sealed class PushRequestParser
         ForwardedHost = 2_048,
     }
 
-    /// <summary>The target after <c>/_notify/</c>, not decoded.</summary>
+    /// <summary>The request target after <c>/_notify/</c>, percent-encoded.</summary>
     public ReadOnlySpan<byte> Event => _received.Span[_event];
 
     /// <summary><c>Host</c>: a name or an IPv4 address, with or without a port.</summary>
     public ReadOnlySpan<byte> Host => _received.Span[_host];
 
-    /// <summary>The header; empty if there is none. So are those that follow.</summary>
+    /// <summary><c>Authorization</c>. This and the headers below are empty when absent.</summary>
     public ReadOnlySpan<byte> Authorization => _received.Span[_authorization];
 
     /// <summary><c>X-Api-Key</c>.</summary>
@@ -110,7 +110,7 @@ internal sealed class PushRequestParser
     /// <summary><c>X-Forwarded-Host</c>.</summary>
     public ReadOnlySpan<byte> ForwardedHost => _received.Span[_forwardedHost];
 
-    /// <summary>Whether the sender asks for the connection to close after the answer (RFC 9112 §9.6).</summary>
+    /// <summary>Whether the sender requests <c>Connection: close</c> (RFC 9112 §9.6).</summary>
     public bool IsLast { get; private set; }
 
     /// <summary>Bytes of the head.</summary>
@@ -122,27 +122,27 @@ internal sealed class PushRequestParser
     /// <summary>Bytes of head and body.</summary>
     public int Length => HeadLength + BodyLength;
 
-    /// <summary>What every push begins with.</summary>
+    /// <summary>The first bytes of every push.</summary>
     public static ReadOnlySpan<byte> Prefix => "POST /_notify/"u8;
 
-    /// <summary>Reads the head at the front.</summary>
+    /// <summary>Parses one head.</summary>
     /// <param name="received">
-    /// From the first byte of a request on. While the head is a part, the same bytes and more are read again.
+    /// The received bytes from the start of a request. An incomplete head is parsed again from its start.
     /// </param>
-    /// <param name="bodyBytesMax">Limit of <c>Content-Length</c>; a larger body is Kestrel's to refuse.</param>
+    /// <param name="bodyBytesMax">Limit of <c>Content-Length</c>; Kestrel refuses a larger body.</param>
     public PushReading Read(ReadOnlyMemory<byte> received, int bodyBytesMax)
     {
         var bytes = received.Span;
         if (!bytes.StartsWith(Prefix))
         {
-            return Prefix.StartsWith(bytes) ? PushReading.PartOfHead : PushReading.Kestrels;
+            return Prefix.StartsWith(bytes) ? PushReading.PartOfHead : PushReading.Unsupported;
         }
 
         var head = bytes[..Math.Min(bytes.Length, HeadBytesMax)];
         var end = head.IndexOf("\r\n\r\n"u8);
         if (end < 0)
         {
-            return head.Length < HeadBytesMax ? PushReading.PartOfHead : PushReading.Kestrels;
+            return head.Length < HeadBytesMax ? PushReading.PartOfHead : PushReading.Unsupported;
         }
 
         _received = received;
@@ -156,14 +156,13 @@ internal sealed class PushRequestParser
             default
         );
         (_userAgent, _forwardedFor, _forwardedProto, _forwardedHost) = (default, default, default, default);
-        return IsPush() && BodyLength <= bodyBytesMax ? PushReading.Head : PushReading.Kestrels;
+        return IsPush() && BodyLength <= bodyBytesMax ? PushReading.Head : PushReading.Unsupported;
     }
 
-    /// <summary>Whether Kestrel's parser accepts the head, all of it, and the allow-list does.</summary>
+    /// <summary>Whether Kestrel's parser accepts the whole head, and the allow-list its headers.</summary>
     private bool IsPush()
     {
-        // Kestrel's parser takes a line feed alone as the end of a line; what stands between this node and a client may
-        // not.
+        // Kestrel's parser accepts a bare LF as a line end; a proxy in front may not (request smuggling).
         var head = _received.Span[..HeadLength];
         if (head.Count((byte)'\n') != head.Count("\r\n"u8))
         {
@@ -210,7 +209,7 @@ internal sealed class PushRequestParser
         switch (name.Length)
         {
             case 4 when Is(name, "Host"u8):
-                _isAllowed &= Take(Headers.Host, value, ref _host) && IsHost(value);
+                _isAllowed &= Set(Headers.Host, value, ref _host) && IsHost(value);
                 break;
             case 14 when Is(name, "Content-Length"u8):
                 _isAllowed &=
@@ -223,31 +222,31 @@ internal sealed class PushRequestParser
                 _isAllowed &= IsFirst(Headers.Connection) && (IsLast || Is(value, "keep-alive"u8));
                 break;
             case 13 when Is(name, "Authorization"u8):
-                _isAllowed &= Take(Headers.Authorization, value, ref _authorization);
+                _isAllowed &= Set(Headers.Authorization, value, ref _authorization);
                 break;
             case 9 when Is(name, "X-Api-Key"u8):
-                _isAllowed &= Take(Headers.ApiKey, value, ref _apiKey);
+                _isAllowed &= Set(Headers.ApiKey, value, ref _apiKey);
                 break;
             case 15 when Is(name, "Idempotency-Key"u8):
-                _isAllowed &= Take(Headers.IdempotencyKey, value, ref _idempotencyKey);
+                _isAllowed &= Set(Headers.IdempotencyKey, value, ref _idempotencyKey);
                 break;
             case 11 when Is(name, "traceparent"u8):
-                _isAllowed &= Take(Headers.TraceParent, value, ref _traceParent);
+                _isAllowed &= Set(Headers.TraceParent, value, ref _traceParent);
                 break;
             case 10 when Is(name, "tracestate"u8):
-                _isAllowed &= Take(Headers.TraceState, value, ref _traceState);
+                _isAllowed &= Set(Headers.TraceState, value, ref _traceState);
                 break;
             case 10 when Is(name, "User-Agent"u8):
-                _isAllowed &= Take(Headers.UserAgent, value, ref _userAgent);
+                _isAllowed &= Set(Headers.UserAgent, value, ref _userAgent);
                 break;
             case 15 when Is(name, "X-Forwarded-For"u8):
-                _isAllowed &= Take(Headers.ForwardedFor, value, ref _forwardedFor);
+                _isAllowed &= Set(Headers.ForwardedFor, value, ref _forwardedFor);
                 break;
             case 17 when Is(name, "X-Forwarded-Proto"u8):
-                _isAllowed &= Take(Headers.ForwardedProto, value, ref _forwardedProto);
+                _isAllowed &= Set(Headers.ForwardedProto, value, ref _forwardedProto);
                 break;
             case 16 when Is(name, "X-Forwarded-Host"u8):
-                _isAllowed &= Take(Headers.ForwardedHost, value, ref _forwardedHost);
+                _isAllowed &= Set(Headers.ForwardedHost, value, ref _forwardedHost);
                 break;
             default:
                 _isAllowed &= IsIgnored(name);
@@ -255,9 +254,7 @@ internal sealed class PushRequestParser
         }
     }
 
-    /// <summary>
-    /// Headers that SIP servers, libraries, browsers and proxies send and that have no effect on a push.
-    /// </summary>
+    /// <summary>Headers of SIP servers, libraries, browsers and proxies that have no effect on a push.</summary>
     private static bool IsIgnored(ReadOnlySpan<byte> name) =>
         name.Length switch
         {
@@ -275,9 +272,9 @@ internal sealed class PushRequestParser
             _ => false,
         };
 
-    private bool Take(Headers header, ReadOnlySpan<byte> value, ref Range range)
+    private bool Set(Headers header, ReadOnlySpan<byte> value, ref Range range)
     {
-        // Kestrel's parser hands out slices of the bytes that it was given.
+        // Kestrel's parser passes slices of its input.
         var isInside = _received.Span.Overlaps(value, out var offset);
         range = isInside ? offset..(offset + value.Length) : default;
         return IsFirst(header) && (isInside || value.IsEmpty);
@@ -305,7 +302,7 @@ internal sealed class PushRequestParser
     private static bool Is(ReadOnlySpan<byte> value, ReadOnlySpan<byte> expected) =>
         Ascii.EqualsIgnoreCase(value, expected);
 
-    /// <summary>A structure, so that the parser is compiled for it and calls it directly.</summary>
+    /// <summary>A struct, so that the generic parser is specialised for it and calls it directly.</summary>
     private readonly struct Handler(PushRequestParser parser) : IHttpRequestLineHandler, IHttpHeadersHandler
     {
         public void OnStartLine(
@@ -318,7 +315,7 @@ internal sealed class PushRequestParser
 
         public void OnHeadersComplete(bool endStream)
         {
-            // The reader says where the head ends.
+            // The parser's reader has the end of the head.
         }
 
         public void OnStaticIndexedHeader(int index) => throw new NotSupportedException("Indexed headers are HTTP/2.");

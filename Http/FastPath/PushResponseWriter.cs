@@ -7,15 +7,15 @@ using Microsoft.AspNetCore.WebUtilities;
 
 namespace Dmb.Http.FastPath;
 
-/// <summary>Writes the answers of pushes as HTTP/1.1, with the headers that Kestrel's answers have.</summary>
+/// <summary>Writes the responses of pushes as HTTP/1.1, with the headers of Kestrel's responses.</summary>
 internal sealed class PushResponseWriter(TimeProvider time)
 {
-    /// <summary>Limit of an answer's head in bytes.</summary>
+    /// <summary>Maximum bytes of a response's head.</summary>
     private const int HeadBytesMax = 256;
 
     private volatile DateText _date = new(0, []);
 
-    /// <summary>Writes the answer of a push that was taken or ignored; gives its status.</summary>
+    /// <summary>Writes the response of an accepted or ignored push; returns its status.</summary>
     public int Write(IBufferWriter<byte> output, PublishResult published, bool isLast)
     {
         Span<byte> body = stackalloc byte[NotifyAnswers.BytesMax];
@@ -24,7 +24,7 @@ internal sealed class PushResponseWriter(TimeProvider time)
         return status;
     }
 
-    /// <summary>Writes the answer of a push that was refused; gives its status.</summary>
+    /// <summary>Writes the response of a refused push; returns its status.</summary>
     public int Write(IBufferWriter<byte> output, RefusedException refused, bool isLast)
     {
         var status = Problems.StatusOf(refused);
@@ -33,7 +33,7 @@ internal sealed class PushResponseWriter(TimeProvider time)
         return status;
     }
 
-    /// <summary>Writes the answer of a push on which the node failed; gives its status.</summary>
+    /// <summary>Writes the response 500 of a push that failed; returns its status.</summary>
     public int WriteFailure(IBufferWriter<byte> output, bool isLast)
     {
         const int Status = StatusCodes.Status500InternalServerError;

@@ -6,8 +6,8 @@ using Dmb.Endpoints;
 namespace Dmb.Http.FastPath;
 
 /// <summary>
-/// Spans and metrics of pushes on the fast path: the same names, attributes and instruments that ASP.NET Core has for a
-/// request (OpenTelemetry's HTTP conventions). Nothing is made while nothing listens.
+/// Records spans and metrics of pushes on the fast path with the names, attributes and instruments of ASP.NET Core's
+/// requests (OpenTelemetry's HTTP conventions). Creates nothing while there is no listener.
 /// </summary>
 internal sealed class RequestTelemetry(IMeterFactory meters)
 {
@@ -41,7 +41,7 @@ internal sealed class RequestTelemetry(IMeterFactory meters)
     /// <summary>Whether a listener observes requests.</summary>
     public bool IsObserved => _active.Enabled || _duration.Enabled || Spans.HasListeners();
 
-    /// <summary>Begins a request. Its span is current until <see cref="End"/>.</summary>
+    /// <summary>Starts a request's measurement. Its span is current until <see cref="End"/>.</summary>
     public ObservedRequest Begin(PushRequestParser head)
     {
         var request = new ObservedRequest(StartSpan(head), Stopwatch.GetTimestamp(), _active.Enabled);
@@ -53,7 +53,7 @@ internal sealed class RequestTelemetry(IMeterFactory meters)
         return request;
     }
 
-    /// <summary>Ends a request.</summary>
+    /// <summary>Ends a request's measurement.</summary>
     public void End(in ObservedRequest request, int status)
     {
         if (request.IsCounted)
@@ -99,7 +99,7 @@ internal sealed class RequestTelemetry(IMeterFactory meters)
         return span?.Start();
     }
 
-    /// <summary>The attributes on which a sampler may decide.</summary>
+    /// <summary>The attributes that a sampler can use.</summary>
     private static TagList Tags(PushRequestParser head)
     {
         var host = FastPathMiddleware.Text(head.Host);
@@ -122,8 +122,8 @@ internal sealed class RequestTelemetry(IMeterFactory meters)
     }
 }
 
-/// <summary>A request that is under way and observed.</summary>
-/// <param name="Span">Its span, unless nothing listens.</param>
-/// <param name="Start">When it began, as <see cref="Stopwatch.GetTimestamp"/>.</param>
-/// <param name="IsCounted">Whether it counts among the active ones.</param>
+/// <summary>An observed request in progress.</summary>
+/// <param name="Span">Its span; null without a listener.</param>
+/// <param name="Start">Its start, as <see cref="Stopwatch.GetTimestamp"/>.</param>
+/// <param name="IsCounted">Whether it was added to the active requests.</param>
 internal readonly record struct ObservedRequest(Activity? Span, long Start, bool IsCounted);

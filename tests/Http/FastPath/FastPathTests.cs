@@ -294,7 +294,7 @@ public sealed partial class FastPathTests
 
         while (!sending.IsCompleted)
         {
-            node.Time.Advance(FastPathConnection.TakeTimeout);
+            node.Time.Advance(FastPathConnection.FlushTimeout);
             await node.NotifyAsync("call", "{}");
         }
 

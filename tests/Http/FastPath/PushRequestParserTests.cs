@@ -148,7 +148,7 @@ public sealed class PushRequestParserTests
     [InlineData("PRI * HTTP/2.0")]
     [InlineData("\u0016\u0003\u0001")]
     public void All_other_requests_are_Kestrels(string head) =>
-        Assert.Equal(PushReading.Kestrels, Read(head.Replace("\n", "\r\n", StringComparison.Ordinal) + "\r\n\r\n0"));
+        Assert.Equal(PushReading.Unsupported, Read(head.Replace("\n", "\r\n", StringComparison.Ordinal) + "\r\n\r\n0"));
 
     [Theory]
     [InlineData("POST /_notify/call HTTP/1.1\nHost: a\nContent-Length: 0\n\n")]
@@ -160,13 +160,13 @@ public sealed class PushRequestParserTests
     public void A_head_is_no_longer_than_the_limit()
     {
         Assert.Equal(
-            PushReading.Kestrels,
+            PushReading.Unsupported,
             Read(
                 "POST /_notify/call HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nAccept: "
                     + new string('a', PushRequestParser.HeadBytesMax)
             )
         );
-        Assert.Equal(PushReading.Kestrels, Read("POST /_notify/" + new string('a', PushRequestParser.HeadBytesMax)));
+        Assert.Equal(PushReading.Unsupported, Read("POST /_notify/" + new string('a', PushRequestParser.HeadBytesMax)));
     }
 
     /// <summary>Nothing is thrown, and bytes that follow a request do not change how it is read.</summary>
