@@ -202,7 +202,7 @@ internal static partial class Services
     {
         builder
             .Services.Configure<HostOptions>(host =>
-                host.ShutdownTimeout = Drain.LengthMax(options) + RedisSupervisor.FlushMax + StopMax
+                host.ShutdownTimeout = Drain.DurationMax(options) + RedisSupervisor.FlushMax + StopMax
             )
             .AddSingleton<SessionTable>()
             .AddSingleton<SocketBroker>()

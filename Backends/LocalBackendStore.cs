@@ -79,7 +79,7 @@ internal sealed class LocalBackendStore(
         }
 
         TaskCompletionSource<string>? answer = null;
-        if (key is not null && !idempotency.TryTake($"{life}\n{key}", out answer))
+        if (key is not null && !idempotency.TryAdd($"{life}\n{key}", out answer))
         {
             return new Sent(int.Parse(await answer.Task, CultureInfo.InvariantCulture), IsDuplicate: true);
         }

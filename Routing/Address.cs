@@ -5,28 +5,30 @@ using System.Text.Json;
 namespace Dmb.Routing;
 
 /// <summary>
-/// Where a message wants to go, by its own data: <c>_in</c> and <c>endpoint</c> at the top level of an object
-/// (docs/protocol.md §2). Found in the one pass that also checks the JSON.
+/// The rooms that a message's data names by <c>_in</c> and <c>endpoint</c> at the top level of an object
+/// (docs/protocol.md §2). Parsed in the same pass that validates the JSON.
 /// </summary>
 internal struct Address
 {
-    /// <summary>The notification rooms of <c>_in</c>, or null without any.</summary>
+    /// <summary>The notification rooms of <c>_in</c>; null if there are none.</summary>
     public List<string>? In;
 
     /// <summary><c>endpoint:&lt;endpoint&gt;</c>, or null.</summary>
     public string? Endpoint;
 
-    /// <summary>How many names were no notification room.</summary>
+    /// <summary>Number of names in <c>_in</c> that are not notification rooms.</summary>
     public int LeftOut;
 
-    /// <summary>How many names <c>_in</c> had.</summary>
+    /// <summary>Number of names in <c>_in</c>.</summary>
     public int InCount;
 
-    /// <summary>Names of <c>_in</c> that are looked at; the setting's range ends here, and more are refused.</summary>
+    /// <summary>
+    /// Maximum names of <c>_in</c> that are read: the upper end of the setting's range; more are refused.
+    /// </summary>
     private const int InMax = 10_000;
 
-    /// <summary>Reads one value, from its first token to its last.</summary>
-    /// <exception cref="JsonException">It is not JSON, or deeper than the reader allows.</exception>
+    /// <summary>Parses one JSON value, from its first token to its last.</summary>
+    /// <exception cref="JsonException">It is not JSON, or nested deeper than the reader's limit.</exception>
     public static Address Read(ref Utf8JsonReader reader)
     {
         var address = new Address();
@@ -38,7 +40,7 @@ internal struct Address
 
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            // The last one counts, as with every JSON parser that a SIP server's author has at hand.
+            // The last duplicate counts, as in common JSON parsers.
             if (JsonText.Is(ref reader, "_in"u8))
             {
                 reader.Read();
@@ -121,7 +123,7 @@ internal struct Address
         }
     }
 
-    /// <summary>A number as its clients write it: <c>1234.0</c> and <c>1.234e3</c> are the endpoint 1234.</summary>
+    /// <summary>The canonical text of a number: <c>1234.0</c> and <c>1.234e3</c> are the endpoint 1234.</summary>
     private static string NumberText(ref Utf8JsonReader reader)
     {
         return reader.TryGetInt64(out var whole) || (reader.TryGetDouble(out var real) && IsWhole(real, out whole))

@@ -1,8 +1,6 @@
 namespace Dmb.Routing;
 
-/// <summary>
-/// Why something was refused: the codes that HTTP's problems and the sockets' errors share (docs/protocol.md §3).
-/// </summary>
+/// <summary>The error codes of HTTP problems and socket errors (docs/protocol.md §3).</summary>
 internal static class ErrorCode
 {
     public const string BadJson = "bad_json";
@@ -28,18 +26,18 @@ internal static class ErrorCode
     public const string Internal = "internal";
 }
 
-/// <summary>A refusal on its way to the caller: a code of <see cref="ErrorCode"/> and a sentence for people.</summary>
+/// <summary>A refusal of a caller's request: a code of <see cref="ErrorCode"/> and a sentence in English.</summary>
 internal class RefusedException(string code, string message, Exception? cause = null) : Exception(message, cause)
 {
     public string Code { get; } = code;
 
-    /// <summary>When the same may pass, for who was too fast.</summary>
+    /// <summary>Time after which a retry can succeed; null if unknown.</summary>
     public TimeSpan? RetryAfter { get; init; }
 
-    /// <summary>Whether the same may pass later.</summary>
+    /// <summary>Whether a retry can succeed.</summary>
     public bool Retry => Code is ErrorCode.BackplaneDown or ErrorCode.RateLimited or ErrorCode.Draining;
 
-    /// <summary>The <c>error</c> of an ack, members in the order of docs/protocol.md §4.</summary>
+    /// <summary>Encodes the <c>error</c> of an ack, members in the order of docs/protocol.md §4.</summary>
     public byte[] ToJson() =>
         [
             .. "{\"code\":"u8,

@@ -2,10 +2,12 @@ using System.Collections.Concurrent;
 
 namespace Dmb.Routing;
 
-/// <summary>A registered event and the bus that it goes to without being told, if it has one.</summary>
+/// <summary>A registered event and its default bus; null without one.</summary>
 internal sealed record EventRegistration(string Event, string? DefaultRoom);
 
-/// <summary>The registered events: the default table (docs/protocol.md §2) and what was registered since.</summary>
+/// <summary>
+/// Holds the registered events: the default table (docs/protocol.md §2) and later registrations. Thread-safe.
+/// </summary>
 internal sealed class EventTable
 {
     private const string Reserved = "dmb:";
@@ -41,14 +43,14 @@ internal sealed class EventTable
     /// <summary>All registrations, by the event's name.</summary>
     public IEnumerable<EventRegistration> All() => _events.Values.OrderBy(e => e.Event, StringComparer.Ordinal);
 
-    /// <summary>The registration of an event, or null if it is not registered.</summary>
+    /// <summary>The registration of an event; null if it is not registered.</summary>
     public EventRegistration? Find(ReadOnlySpan<char> name) =>
         _byCharacters.TryGetValue(name, out var registration) ? registration : null;
 
     /// <summary>
-    /// Registers an event, or replaces its default room. A default room that is no bus counts as none.
+    /// Registers an event, or replaces its default room. A default room that is not a bus is ignored.
     /// </summary>
-    /// <exception cref="RefusedException">The name is not an event's, or the table is full.</exception>
+    /// <exception cref="RefusedException">The name is invalid or reserved, or the table is full.</exception>
     public EventRegistration Register(string name, string? defaultRoom, out bool alreadyRegistered)
     {
         if (!Names.IsEvent(name))
@@ -82,9 +84,7 @@ internal sealed class EventTable
         }
     }
 
-    /// <summary>
-    /// Forgets an event; one of the default table goes back to its default. False when it wasn't registered.
-    /// </summary>
+    /// <summary>Removes an event, or resets one of the default table; false if it was not registered.</summary>
     public bool Remove(string name)
     {
         lock (_writing)
@@ -99,11 +99,11 @@ internal sealed class EventTable
         }
     }
 
-    /// <summary>Whether an event stands as the default table has it.</summary>
+    /// <summary>Whether a registration equals that of the default table.</summary>
     public bool IsDefault(EventRegistration registration) =>
         _defaults.TryGetValue(registration.Event, out var byDefault) && byDefault == registration;
 
-    /// <summary>Takes over what another node registered or removed; a name that is no event's is left out.</summary>
+    /// <summary>Applies another node's registration or removal; invalid names are ignored.</summary>
     public void Apply(string name, bool isRegistered, string? defaultRoom)
     {
         if (!isRegistered)

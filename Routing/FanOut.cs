@@ -5,19 +5,19 @@ namespace Dmb.Routing;
 
 /// <summary>
 /// Delivers envelopes to this node's subscribers: a session in several of the rooms gets one copy, and one publisher's
-/// messages to one room arrive in order. Small rooms are served on the publisher's thread; messages to large ones, and
-/// those that come behind them, are taken by one loop that joins what has queued up into one write per subscriber.
+/// messages to one room arrive in order. Small rooms are served on the publisher's thread. Messages to large rooms, and
+/// later ones to the same rooms, are queued for one loop, which batches them into one write per subscriber.
 /// </summary>
 internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTelemetry telemetry) : BackgroundService
 {
-    /// <summary>Members of all rooms of a message up to which it is delivered before its publisher goes on.</summary>
+    /// <summary>Maximum members of a message's rooms for delivery on the publisher's thread.</summary>
     internal const int InlineMax = 32;
 
-    /// <summary>Messages waiting for the loop before publishers wait too.</summary>
+    /// <summary>Capacity of the loop's queue; publishers wait while it is full.</summary>
     private const int QueuedMax = 256;
 
     /// <summary>
-    /// What one round queues at a subscriber before it flushes: far from what would make it a slow consumer.
+    /// Messages that one round queues at a subscriber before it flushes: far below the limit of a slow consumer.
     /// </summary>
     private readonly int _batchMessagesMax = Math.Clamp(options.MaxPendingMessages / 4, 1, 64);
     private readonly int _batchBytesMax = Math.Min(options.MaxPendingBytes / 4, 65_536);
@@ -30,12 +30,13 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTele
     private static Round? _round;
 
     /// <summary>
-    /// Hands an envelope to the subscribers of its rooms. Completes when it was delivered or has its place in the
-    /// queue; the envelope's data may be reused from then on.
+    /// Delivers or queues an envelope for the subscribers of its rooms. Once it completes, the envelope's data may be
+    /// reused.
     /// </summary>
     public ValueTask DeliverAsync(Envelope envelope)
     {
-        // A flush that finds a client gone may have more delivered on this thread: that has a round of its own.
+        // Delivery can re-enter on this thread, when a flush finds a client disconnected; a nested call allocates its
+        // own round.
         var round = _round ?? new Round();
         _round = null;
         try
@@ -72,7 +73,7 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTele
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        // What was taken is delivered, also when the node stops: the server, and with it all publishers, has stopped
+        // Queued messages are delivered at the stop as well; the server, and with it all publishers, has stopped
         // before.
         using var stopping = stoppingToken.Register(() => _queue.Writer.Complete());
         var reader = _queue.Reader;
@@ -83,7 +84,7 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTele
             var (messages, bytes) = (0, 0);
             for (; messages < _batchMessagesMax && bytes < _batchBytesMax && reader.TryRead(out var queued); messages++)
             {
-                // Where several came together the last time, more come while the first one is being queued.
+                // After a batch of several, more messages are expected, so the first is not flushed alone.
                 var isAlone = messages == 0 && before <= 1 && !reader.TryPeek(out _);
                 round.Deliver(queued.Envelope, queued.Rooms, isAlone, telemetry);
                 bytes += queued.Envelope.Data.Length;
@@ -96,7 +97,7 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTele
     }
 
     /// <summary>
-    /// The rooms with members on this node, how many members that is, and whether messages wait for one of them.
+    /// Finds the rooms with members on this node, the number of members, and whether a room has queued messages.
     /// </summary>
     private Span<Room> Find(string[] names, Round round, out int members, out bool mustQueue)
     {
@@ -124,12 +125,10 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTele
         }
     }
 
-    /// <summary>A class, so that the channel's code is there before the node starts, and not compiled then.</summary>
+    /// <summary>A class, so that the channel's shared generic code is precompiled.</summary>
     private sealed record Queued(Envelope Envelope, Room[] Rooms);
 
-    /// <summary>
-    /// Messages delivered together, and the subscribers that are to be flushed after the last of them.
-    /// </summary>
+    /// <summary>Delivers messages as one batch, and collects the subscribers to flush after it.</summary>
     private sealed class Round
     {
         private readonly HashSet<Subscriber> _reached = [];
@@ -137,7 +136,7 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTele
         private Subscriber[] _members = new Subscriber[InlineMax];
         private Room[] _found = new Room[4];
 
-        /// <summary>Space for rooms, to be cleared after use.</summary>
+        /// <summary>A reused buffer for rooms; the caller clears it.</summary>
         public Span<Room> Found(int rooms)
         {
             if (_found.Length < rooms)
@@ -148,12 +147,10 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTele
             return _found;
         }
 
-        /// <param name="envelope">What to deliver.</param>
-        /// <param name="rooms">Where.</param>
-        /// <param name="isAlone">
-        /// Nothing else is to be joined with it: it is written at once, while the subscriber is at hand.
-        /// </param>
-        /// <param name="telemetry">Counts it.</param>
+        /// <param name="envelope">The envelope to deliver.</param>
+        /// <param name="rooms">Its rooms with members.</param>
+        /// <param name="isAlone">True for a batch of one: it is written at once.</param>
+        /// <param name="telemetry">Counts deliveries.</param>
         public void Deliver(Envelope envelope, Span<Room> rooms, bool isAlone, BrokerTelemetry telemetry)
         {
             using var deliver = MessageSpans.Deliver(envelope);
@@ -194,7 +191,10 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTele
             }
         }
 
-        /// <summary>The largest room's members are looked up in the set of the others', and never put there.</summary>
+        /// <summary>
+        /// Moves the largest room to the end: its members are only looked up in the set of reached subscribers, not
+        /// added.
+        /// </summary>
         private static void LargestLast(Span<Room> rooms)
         {
             var largest = 0;

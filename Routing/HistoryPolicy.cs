@@ -2,13 +2,13 @@ using System.Globalization;
 
 namespace Dmb.Routing;
 
-/// <summary>How much of a room's history is kept.</summary>
-/// <param name="Size">Messages; 0 for a room that keeps none.</param>
-/// <param name="Ttl">How long each of them.</param>
+/// <summary>The limits of one room's history.</summary>
+/// <param name="Size">Maximum number of messages; 0 without a history.</param>
+/// <param name="Ttl">How long a message is kept.</param>
 internal readonly record struct HistoryLimits(int Size, TimeSpan Ttl);
 
 /// <summary>
-/// Which rooms keep a history: the first of <see cref="HistoryOptions.HistoryRooms"/> that fits, or else
+/// Determines a room's <see cref="HistoryLimits"/>: the first match of <see cref="HistoryOptions.HistoryRooms"/>, else
 /// <see cref="HistoryOptions.HistorySize"/>.
 /// </summary>
 internal sealed class HistoryPolicy
@@ -31,7 +31,7 @@ internal sealed class HistoryPolicy
         IsOn = _default.Size > 0 || Array.Exists(_patterns, pattern => pattern.Limits.Size > 0);
     }
 
-    /// <summary>Whether any room keeps a history.</summary>
+    /// <summary>Whether any room can have a history.</summary>
     public bool IsOn { get; }
 
     /// <summary>
@@ -39,7 +39,7 @@ internal sealed class HistoryPolicy
     /// </summary>
     public static bool IsPattern(string entry) => Read(entry, TimeSpan.Zero) is not null;
 
-    /// <summary>What a room keeps. What backends hear is stored elsewhere.</summary>
+    /// <summary>The limits of a room. Messages to backends are stored in their mailbox and have none.</summary>
     public HistoryLimits Of(string room)
     {
         if (room.StartsWith("uplink ", StringComparison.Ordinal))
@@ -58,10 +58,10 @@ internal sealed class HistoryPolicy
         return _default;
     }
 
-    /// <summary>Whether a room keeps anything.</summary>
+    /// <summary>Whether a room has a history.</summary>
     public bool Keeps(string room) => IsOn && Of(room).Size > 0;
 
-    /// <summary>Whether one of these rooms keeps anything.</summary>
+    /// <summary>Whether one of the rooms has a history.</summary>
     public bool KeepsAny(string[] rooms)
     {
         if (IsOn)

@@ -2,13 +2,13 @@ using Dmb.Telemetry;
 
 namespace Dmb.Routing;
 
-/// <summary>What became of a publish on its way to the other nodes.</summary>
+/// <summary>How far a publish reached the other nodes.</summary>
 internal enum PublishOutcome
 {
-    /// <summary>The backplane has it.</summary>
+    /// <summary>Accepted by the backplane.</summary>
     Fully,
 
-    /// <summary>Delivered on this node, kept for the others until the backplane is back.</summary>
+    /// <summary>Delivered on this node, and spooled for the others until the backplane is up.</summary>
     Spooled,
 
     /// <summary>Delivered on this node only.</summary>
@@ -16,46 +16,46 @@ internal enum PublishOutcome
 }
 
 /// <summary>
-/// The promise between nodes: an envelope reaches the subscribers of its rooms on every node, each once, one
-/// publisher's envelopes to one room in order.
+/// Carries envelopes between nodes: each reaches the subscribers of its rooms on every node once, and one publisher's
+/// envelopes to one room arrive in order.
 /// </summary>
 internal interface IBackplane
 {
     /// <summary>
-    /// Hands an envelope to all nodes, this one included. Its data may be reused once this completes.
+    /// Publishes an envelope to all nodes, this one included. Its data may be reused once this completes.
     /// </summary>
-    /// <exception cref="RefusedException">The backplane is down, and the outage policy says to refuse.</exception>
+    /// <exception cref="RefusedException">The backplane is down, and the outage policy is to refuse.</exception>
     ValueTask<PublishOutcome> PublishAsync(Envelope envelope);
 
-    /// <summary>Completes when what is published to the room from now on, on any node, comes to this one.</summary>
+    /// <summary>Subscribes this node to a room. Completes when later publishes on any node reach this one.</summary>
     ValueTask SubscribeAsync(string room);
 
     /// <summary>
-    /// The id of the message that came first with this key within <see cref="RoutingOptions.IdempotencyWindow"/>, on
-    /// any node; null if it is this one.
+    /// Records an idempotency key over all nodes. Returns the id of the first message with the key within
+    /// <see cref="RoutingOptions.IdempotencyWindow"/>; null if that is this message.
     /// </summary>
     ValueTask<string?> FirstIdAsync(string key, string id);
 
-    /// <summary>Tells the other nodes that an event was registered or removed here.</summary>
+    /// <summary>Shares an event's registration or removal with the other nodes.</summary>
     ValueTask ShareEventAsync(string name);
 
-    /// <summary>Where rooms stand, and what is kept of them behind the places that are asked for.</summary>
+    /// <summary>Reads the rooms' current positions, and the kept messages after the requested positions.</summary>
     /// <exception cref="RefusedException">The backplane is down.</exception>
     ValueTask<IReadOnlyList<RoomHistory>> ReadHistoryAsync(IReadOnlyList<RoomRequest> rooms);
 
-    /// <summary>How many messages are kept of each of these rooms.</summary>
+    /// <summary>Counts the kept messages of each room.</summary>
     /// <exception cref="RefusedException">The backplane is down.</exception>
     ValueTask<IReadOnlyList<int>> CountKeptAsync(IReadOnlyList<string> rooms);
 
-    /// <summary>Deletes the messages that are kept of a room; its count goes on.</summary>
+    /// <summary>Deletes a room's kept messages; its positions continue.</summary>
     /// <exception cref="RefusedException">The backplane is down.</exception>
     ValueTask ClearHistoryAsync(string room);
 
-    /// <summary>Sessions in a room, over all nodes that can be reached.</summary>
+    /// <summary>Counts the sessions in a room, over all reachable nodes.</summary>
     ValueTask<int> CountAsync(string room);
 }
 
-/// <summary>A node that runs alone: what it publishes comes down at once.</summary>
+/// <summary>The backplane of a single node: delivers publishes directly.</summary>
 internal sealed class LocalBackplane(LocalHistory history, RoomTable rooms) : IBackplane
 {
     public async ValueTask<PublishOutcome> PublishAsync(Envelope envelope)
@@ -85,7 +85,7 @@ internal sealed class LocalBackplane(LocalHistory history, RoomTable rooms) : IB
     public ValueTask<int> CountAsync(string room) => ValueTask.FromResult(rooms.Find(room)?.Count ?? 0);
 }
 
-/// <summary>Whether the backplane carries messages now, and if not, why.</summary>
+/// <summary>Holds whether the backplane is up and, if not, the reason.</summary>
 internal sealed class BackplaneState
 {
     private volatile string? _why;
@@ -98,13 +98,13 @@ internal sealed class BackplaneState
             "Whether messages go to and come from all nodes: 1 or 0."
         );
 
-    /// <summary>Raised with true when the backplane came up, with false when it went down.</summary>
+    /// <summary>Raised when the backplane goes up (true) or down (false).</summary>
     public event Action<bool>? Changed;
 
-    /// <summary>Null while it carries messages; else the reason for people.</summary>
+    /// <summary>The reason why it is down, in English; null while it is up.</summary>
     public string? Why => _why;
 
-    /// <summary>Notes what was found, and tells if that is new.</summary>
+    /// <summary>Sets the state, and raises <see cref="Changed"/> if it differs.</summary>
     public void Set(string? why)
     {
         var was = _why;

@@ -1,26 +1,24 @@
 namespace Dmb.Routing;
 
-/// <summary>What the nodes of a cluster answered to one question.</summary>
-/// <param name="Answers">One answer a node that answered in time, as JSON in UTF-8.</param>
-/// <param name="Missing">The ids of the nodes that did not.</param>
+/// <summary>The nodes' answers to one question.</summary>
+/// <param name="Answers">One answer per node that answered in time, as JSON in UTF-8.</param>
+/// <param name="Missing">The ids of the other nodes.</param>
 internal sealed record ClusterAnswers(IReadOnlyList<byte[]> Answers, IReadOnlyList<string> Missing);
 
-/// <summary>Asks all nodes, this one included, and waits a bounded time for their answers.</summary>
+/// <summary>Sends questions to all nodes, this one included, and collects the answers within a time limit.</summary>
 internal interface ICluster
 {
-    /// <summary>This node's id, unique over the cluster, made anew at each start.</summary>
+    /// <summary>This node's id, unique over the cluster, new at each start.</summary>
     string NodeId { get; }
 
-    /// <summary>
-    /// Asks a question of <see cref="ClusterQuestions"/>. Completes within a second or a little more.
-    /// </summary>
+    /// <summary>Asks a question of <see cref="ClusterQuestions"/>. Completes after about a second at most.</summary>
     /// <param name="question">Its name.</param>
-    /// <param name="argument">What the question is about; a line without line breaks.</param>
+    /// <param name="argument">The question's argument, without line breaks.</param>
     Task<ClusterAnswers> AskAsync(string question, string argument);
 }
 
 /// <summary>
-/// The questions that a node answers for the cluster; each is registered by the part that knows the answer.
+/// Holds the questions that a node answers for the cluster; each is registered by the component that has the answer.
 /// </summary>
 internal sealed class ClusterQuestions
 {
@@ -28,15 +26,15 @@ internal sealed class ClusterQuestions
 
     /// <summary>Registers a question, while the node starts.</summary>
     /// <param name="question">Its name.</param>
-    /// <param name="answer">Gives the answer as JSON in UTF-8 to an argument.</param>
+    /// <param name="answer">Returns the answer to an argument, as JSON in UTF-8.</param>
     public void Add(string question, Func<string, ValueTask<byte[]>> answer) => _answers.Add(question, answer);
 
-    /// <summary>This node's answer; null for a question that it does not know.</summary>
+    /// <summary>This node's answer; null for an unknown question.</summary>
     public async ValueTask<byte[]?> AnswerAsync(string question, string argument) =>
         _answers.TryGetValue(question, out var answer) ? await answer(argument) : null;
 }
 
-/// <summary>A node that runs alone.</summary>
+/// <summary>The cluster of a single node.</summary>
 internal sealed class LocalCluster(ClusterQuestions questions) : ICluster
 {
     public string NodeId { get; } = Guid.NewGuid().ToString("N")[..12];

@@ -1,8 +1,6 @@
 namespace Dmb.Routing;
 
-/// <summary>
-/// The keys of lately accepted messages and the ids they got: the same key again is the same message.
-/// </summary>
+/// <summary>Maps the idempotency keys of recent messages to message ids, to detect duplicates.</summary>
 internal sealed class IdempotencyTable(RoutingOptions options, TimeProvider time)
 {
     private readonly Lock _lock = new();
@@ -10,16 +8,16 @@ internal sealed class IdempotencyTable(RoutingOptions options, TimeProvider time
     private readonly Queue<Entry> _byAge = new();
 
     /// <summary>
-    /// Takes a key. True for the first one, who then says in <paramref name="id"/> which id the message has, or why it
-    /// was refused; later callers find it there.
+    /// Adds a key. True for the first caller, which completes <paramref name="id"/> with the message's id or its
+    /// refusal; later callers await it.
     /// </summary>
-    public bool TryTake(string key, out TaskCompletionSource<string> id)
+    public bool TryAdd(string key, out TaskCompletionSource<string> id)
     {
         lock (_lock)
         {
             while (_byAge.TryPeek(out var oldest) && time.GetElapsedTime(oldest.Since) >= options.IdempotencyWindow)
             {
-                ForgetOldest();
+                RemoveOldest();
             }
 
             if (_ids.TryGetValue(key, out id!))
@@ -29,7 +27,7 @@ internal sealed class IdempotencyTable(RoutingOptions options, TimeProvider time
 
             if (_byAge.Count >= options.MaxIdempotencyKeys)
             {
-                ForgetOldest();
+                RemoveOldest();
             }
 
             id = new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -39,7 +37,7 @@ internal sealed class IdempotencyTable(RoutingOptions options, TimeProvider time
         }
     }
 
-    /// <summary>The message was refused after all: its key may come again.</summary>
+    /// <summary>Removes the key of a message that was refused, so that it can be retried.</summary>
     public void Forget(string key)
     {
         lock (_lock)
@@ -48,7 +46,7 @@ internal sealed class IdempotencyTable(RoutingOptions options, TimeProvider time
         }
     }
 
-    private void ForgetOldest()
+    private void RemoveOldest()
     {
         var (key, id, _) = _byAge.Dequeue();
         if (_ids.GetValueOrDefault(key) == id)

@@ -1,12 +1,12 @@
 namespace Dmb.Routing;
 
 /// <summary>
-/// A join on its way: the subscriber is in its rooms, and what is published there waits. Disposing it sends what the
-/// subscriber missed, then what has waited, and lets all that follows through.
+/// A join in progress: the subscriber is in its rooms, and live messages are held. Disposal replays missed messages,
+/// then delivers the held ones, and ends the hold.
 /// </summary>
 internal sealed class JoinOperation(Subscriber subscriber, bool isHeld) : IAsyncDisposable
 {
-    /// <summary>Messages after which a subscriber is asked whether it can take more.</summary>
+    /// <summary>Replayed messages between two waits for the subscriber's queue.</summary>
     private const int ReplayBatch = 64;
 
     private readonly List<JoinedRoom> _rooms = [];
@@ -14,10 +14,10 @@ internal sealed class JoinOperation(Subscriber subscriber, bool isHeld) : IAsync
     private readonly HashSet<string> _ids = [];
     private bool _isReleased;
 
-    /// <summary>What became of each request, in their order.</summary>
+    /// <summary>The outcome of each request, in order.</summary>
     public IReadOnlyList<JoinedRoom> Rooms => _rooms;
 
-    /// <summary>Tells the subscriber of each room for which not all that it missed can be replayed.</summary>
+    /// <summary>Sends <c>gap</c> for each room whose missed messages cannot all be replayed.</summary>
     public void SendGaps()
     {
         foreach (var room in _rooms.Where(room => room.Recovered == false))
@@ -26,9 +26,7 @@ internal sealed class JoinOperation(Subscriber subscriber, bool isHeld) : IAsync
         }
     }
 
-    /// <summary>
-    /// Sends what was missed, at the pace at which the subscriber takes it, and lets everything through.
-    /// </summary>
+    /// <summary>Replays the missed messages as fast as the subscriber's queue allows, and ends the hold.</summary>
     public async ValueTask DisposeAsync()
     {
         if (_isReleased)
@@ -53,7 +51,7 @@ internal sealed class JoinOperation(Subscriber subscriber, bool isHeld) : IAsync
         Release();
     }
 
-    /// <summary>Lets everything through, without what was missed.</summary>
+    /// <summary>Ends the hold without a replay.</summary>
     public void Release()
     {
         _isReleased = true;
@@ -63,10 +61,10 @@ internal sealed class JoinOperation(Subscriber subscriber, bool isHeld) : IAsync
         }
     }
 
-    /// <summary>Notes what became of a request.</summary>
+    /// <summary>Adds the outcome of a request.</summary>
     /// <param name="request">The request.</param>
-    /// <param name="position">From where on the room's messages reach the subscriber.</param>
-    /// <param name="history">What is kept.</param>
+    /// <param name="position">The position after which the room's messages reach the subscriber live.</param>
+    /// <param name="history">The room's kept messages.</param>
     internal void Add(RoomRequest request, StreamPosition position, RoomHistory history)
     {
         if (request.Since is not { } since || position.IsNone)
@@ -75,12 +73,12 @@ internal sealed class JoinOperation(Subscriber subscriber, bool isHeld) : IAsync
             return;
         }
 
-        var isSameLife = since.Epoch == position.Epoch;
+        var isSameEpoch = since.Epoch == position.Epoch;
         var kept = 0;
         foreach (var envelope in history.Messages ?? [])
         {
-            var place = envelope.PositionIn(request.Room);
-            if (place.Epoch != position.Epoch || place.Seq > position.Seq || (isSameLife && place.Seq <= since.Seq))
+            var at = envelope.PositionIn(request.Room);
+            if (at.Epoch != position.Epoch || at.Seq > position.Seq || (isSameEpoch && at.Seq <= since.Seq))
             {
                 continue;
             }
@@ -114,7 +112,7 @@ internal sealed class JoinOperation(Subscriber subscriber, bool isHeld) : IAsync
             : new JoinedRoom(room, position, false, isExpired ? "expired" : "trimmed", lost);
     }
 
-    /// <summary>Whether the subscriber gets, or got, a message because it is in one of its rooms.</summary>
+    /// <summary>Whether the subscriber gets a message live, by membership of one of its rooms.</summary>
     private bool IsLive(Envelope envelope, bool withoutPosition)
     {
         lock (subscriber.Memberships)

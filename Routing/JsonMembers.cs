@@ -3,9 +3,7 @@ using System.Text.Json;
 
 namespace Dmb.Routing;
 
-/// <summary>
-/// An object as it was sent, and its members; of one that comes twice the last counts, unknown ones are skipped.
-/// </summary>
+/// <summary>Reads members of a JSON object by name; the last duplicate counts.</summary>
 internal readonly struct JsonMembers
 {
     private readonly ReadOnlyMemory<byte> _json;
@@ -17,11 +15,11 @@ internal readonly struct JsonMembers
         (_json, _options, _code) = (json, options, code);
     }
 
-    /// <summary>Reads one JSON value that has to be an object.</summary>
-    /// <param name="json">The text; borrowed as long as members are read.</param>
-    /// <param name="maxDepth">Levels of nesting that are allowed.</param>
-    /// <param name="code">The <see cref="ErrorCode"/> of what is refused.</param>
-    /// <exception cref="RefusedException">It is not JSON, too deep, or no object.</exception>
+    /// <summary>Parses one JSON value, which has to be an object.</summary>
+    /// <param name="json">The text; borrowed while members are read.</param>
+    /// <param name="maxDepth">Maximum levels of nesting.</param>
+    /// <param name="code">The <see cref="ErrorCode"/> of a refusal.</param>
+    /// <exception cref="RefusedException">It is not JSON, is nested too deep, or is not an object.</exception>
     public static JsonMembers Read(ReadOnlyMemory<byte> json, int maxDepth, string code)
     {
         var options = new JsonReaderOptions { MaxDepth = maxDepth };
@@ -42,8 +40,8 @@ internal readonly struct JsonMembers
         }
     }
 
-    /// <summary>A member's text: a string, or a number as it is written. Null when it is missing or null.</summary>
-    /// <exception cref="RefusedException">It is of another type, or no text (an escaped lone surrogate).</exception>
+    /// <summary>A member's text: a string, or a number as written. Null if it is missing or null.</summary>
+    /// <exception cref="RefusedException">It has another type, or contains an escaped lone surrogate.</exception>
     public string? Text(string name) =>
         TextOrNull(name)
         ?? (
@@ -52,7 +50,7 @@ internal readonly struct JsonMembers
                 : throw new RefusedException(_code, $"The member {name} is a string or a number.")
         );
 
-    /// <summary>A member's text, or null when it has none.</summary>
+    /// <summary>A member's text; null if it has none.</summary>
     public string? TextOrNull(string name)
     {
         var raw = Raw(name);
@@ -71,7 +69,7 @@ internal readonly struct JsonMembers
         };
     }
 
-    /// <summary>A member as it was sent, a copy; empty when it is missing.</summary>
+    /// <summary>A copy of a member's JSON as received; empty if it is missing.</summary>
     public ReadOnlyMemory<byte> Raw(string name)
     {
         var reader = new Utf8JsonReader(_json.Span, _options);

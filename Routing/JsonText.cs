@@ -8,26 +8,24 @@ using Dmb.Telemetry;
 
 namespace Dmb.Routing;
 
-/// <summary>Text in and out of JSON without surprises.</summary>
+/// <summary>Reads and writes text in JSON.</summary>
 internal static class JsonText
 {
-    /// <summary>What stands for nothing sent.</summary>
+    /// <summary><c>{}</c>, the data of an empty message.</summary>
     public static readonly byte[] EmptyObject = "{}"u8.ToArray();
 
     private static ReadOnlySpan<byte> ByteOrderMark => [0xEF, 0xBB, 0xBF];
 
-    /// <summary>
-    /// The string that the reader stands on, or null when it has no text (an escaped lone surrogate).
-    /// </summary>
+    /// <summary>The reader's current string; null if it contains an escaped lone surrogate.</summary>
     public static string? Read(ref Utf8JsonReader reader) => HasText(ref reader) ? reader.GetString() : null;
 
-    /// <summary>Whether the name or string that the reader stands on is this one.</summary>
+    /// <summary>Whether the reader's current name or string equals a text.</summary>
     public static bool Is(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8Text) =>
         HasText(ref reader) && reader.ValueTextEquals(utf8Text);
 
     /// <summary>
-    /// Whether its escapes make text: the framework throws where they don't, which a client could make it do a thousand
-    /// times.
+    /// Whether the escapes are valid text. Checked, since the framework throws otherwise, which a client could provoke
+    /// cheaply.
     /// </summary>
     private static bool HasText(ref Utf8JsonReader reader)
     {
@@ -56,15 +54,15 @@ internal static class JsonText
         return !isHalf;
     }
 
-    /// <summary>What needs no escape, and is most ids and rooms.</summary>
+    /// <summary>Characters that need no escape; most ids and rooms consist of them.</summary>
     private static readonly SearchValues<char> Plain = SearchValues.Create(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:@+"
     );
 
-    /// <summary>Escapes what JSON has to (RFC 8259 §7), and leaves the plus of a phone number alone.</summary>
+    /// <summary>Escapes only what RFC 8259 §7 requires; the plus of a phone number stays.</summary>
     public static readonly JavaScriptEncoder Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
 
-    /// <summary>A string as a JSON value, quotes included.</summary>
+    /// <summary>Encodes a string as a JSON value, quotes included.</summary>
     public static byte[] Quote(string text)
     {
         var quoted = new byte[QuotedLength(text)];
@@ -72,11 +70,11 @@ internal static class JsonText
         return quoted;
     }
 
-    /// <summary>How many bytes <see cref="Quote(string)"/> gives.</summary>
+    /// <summary>Length of <see cref="Quote(string)"/> in bytes.</summary>
     public static int QuotedLength(string text) =>
         2 + (IsPlain(text) ? text.Length : JsonEncodedText.Encode(text, Encoder).EncodedUtf8Bytes.Length);
 
-    /// <summary>Writes what <see cref="Quote(string)"/> gives, and counts its bytes.</summary>
+    /// <summary>Writes a string as a JSON value; returns its length in bytes.</summary>
     public static int Quote(string text, Span<byte> target)
     {
         target[0] = (byte)'"';
@@ -99,8 +97,8 @@ internal static class JsonText
     private static bool IsPlain(string text) => !text.AsSpan().ContainsAnyExcept(Plain);
 
     /// <summary>
-    /// JSON as it was sent, without what surrounds it: byte order mark, white space. Nothing at all is <c>{}</c>; bytes
-    /// that are not UTF-8 become U+FFFD and are counted.
+    /// Trims the byte order mark and white space of JSON. Empty text becomes <c>{}</c>; invalid UTF-8 becomes U+FFFD
+    /// and is counted.
     /// </summary>
     public static ReadOnlyMemory<byte> Clean(ReadOnlyMemory<byte> text, BrokerTelemetry telemetry)
     {
@@ -125,9 +123,7 @@ internal static class JsonText
         return text;
     }
 
-    /// <summary>
-    /// Several runs of bytes as one. (A collection expression adds spans to a list, byte after byte.)
-    /// </summary>
+    /// <summary>Concatenates spans. (A collection expression would copy them byte by byte.)</summary>
     public static byte[] Concat(
         ReadOnlySpan<byte> first,
         ReadOnlySpan<byte> second,
@@ -146,7 +142,7 @@ internal static class JsonText
         return all;
     }
 
-    /// <summary>Copies bytes to the front, and moves that behind them.</summary>
+    /// <summary>Copies bytes to the start of the target, and advances the target past them.</summary>
     public static void Put(ReadOnlySpan<byte> bytes, ref Span<byte> target)
     {
         bytes.CopyTo(target);

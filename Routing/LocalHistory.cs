@@ -1,8 +1,8 @@
 namespace Dmb.Routing;
 
 /// <summary>
-/// The histories of a node that runs alone, in its memory: counts and keeps what is published to rooms that keep a
-/// history, and hands it to the fan-out in the order of the count.
+/// Keeps the rooms' histories of a single node in memory: assigns positions to messages, and passes them to the fan-out
+/// in that order.
 /// </summary>
 internal sealed class LocalHistory(
     HistoryPolicy policy,
@@ -12,27 +12,25 @@ internal sealed class LocalHistory(
     TimeProvider time
 )
 {
-    /// <summary>Rooms whose counts are remembered; past that the quiet ones are forgotten.</summary>
+    /// <summary>Maximum rooms with a position; past it the least recently used ones are removed.</summary>
     private const int RoomsMax = 1_000_000;
 
-    /// <summary>What a message takes besides its data.</summary>
+    /// <summary>Estimated bytes of a message besides its data.</summary>
     private const int OverheadBytes = 512;
 
     private readonly Lock _lock = new();
     private readonly Dictionary<string, Entry> _rooms = [];
 
-    /// <summary>All that is kept, the oldest first: the first to go when there are too many bytes of it.</summary>
+    /// <summary>All kept messages, the oldest first, which is dropped first at the limit of bytes.</summary>
     private readonly LinkedList<Kept> _kept = [];
     private long _keptBytes;
     private long _published;
     private long _entries;
 
-    /// <summary>The life of counts that begin now: another one since any count was forgotten.</summary>
+    /// <summary>The epoch of rooms that are added; a new one after any room was removed.</summary>
     private string _epoch = StreamPosition.NewEpoch();
 
-    /// <summary>
-    /// Keeps a message and delivers it. Completes when it was delivered or has its place in the queue.
-    /// </summary>
+    /// <summary>Keeps a message and delivers it. Completes when it was delivered or queued.</summary>
     public ValueTask PublishAsync(Envelope envelope)
     {
         if (!policy.KeepsAny(envelope.Rooms))
@@ -41,22 +39,22 @@ internal sealed class LocalHistory(
         }
 
         envelope.Keep();
-        var turns = Count(envelope);
+        var locked = AssignPositions(envelope);
         try
         {
-            // The delivery waits for nothing: what is delivered has its place when the call returns.
+            // DeliverAsync determines the order synchronously, before it returns.
             return fanOut.DeliverAsync(envelope);
         }
         finally
         {
-            foreach (var turn in turns)
+            foreach (var turn in locked)
             {
                 turn.Publishing.Exit();
             }
         }
     }
 
-    /// <summary>Where rooms stand, and what is kept of them behind a place.</summary>
+    /// <summary>Reads the rooms' current positions, and the kept messages after the requested positions.</summary>
     public RoomHistory[] Read(IReadOnlyList<RoomRequest> rooms)
     {
         lock (_lock)
@@ -65,7 +63,7 @@ internal sealed class LocalHistory(
         }
     }
 
-    /// <summary>How many messages are kept of each of these rooms.</summary>
+    /// <summary>Counts the kept messages of each room.</summary>
     public int[] Count(IReadOnlyList<string> rooms)
     {
         lock (_lock)
@@ -85,7 +83,7 @@ internal sealed class LocalHistory(
         }
     }
 
-    /// <summary>Deletes what is kept of a room; its count goes on.</summary>
+    /// <summary>Deletes a room's kept messages; its positions continue.</summary>
     public void Clear(string room)
     {
         lock (_lock)
@@ -100,7 +98,7 @@ internal sealed class LocalHistory(
         }
     }
 
-    /// <summary>Forgets rooms, with their counts.</summary>
+    /// <summary>Removes rooms, with their positions.</summary>
     public void Forget(Func<string, bool> isForgotten)
     {
         lock (_lock)
@@ -143,13 +141,13 @@ internal sealed class LocalHistory(
     }
 
     /// <summary>
-    /// Gives a message its places, and keeps it. A room with members takes its messages in turn, one after the other,
-    /// so that a subscriber gets them in the order of the count; a room without members does not wait: a later join
-    /// asks where it stands after that.
+    /// Assigns a message its positions, and keeps it. Publishes to a room with members are serialized, so that
+    /// subscribers get them in the order of positions. Rooms without members are not locked: a later join reads the
+    /// position afterwards.
     /// </summary>
-    private Entry[] Count(Envelope envelope)
+    private Entry[] AssignPositions(Envelope envelope)
     {
-        Entry[] turns = [];
+        Entry[] locked = [];
         while (true)
         {
             Entry[] needed;
@@ -157,20 +155,20 @@ internal sealed class LocalHistory(
             {
                 var entries = Entries(envelope.Rooms);
                 needed = Occupied(envelope.Rooms, entries);
-                if (needed.AsSpan().SequenceEqual(turns))
+                if (needed.AsSpan().SequenceEqual(locked))
                 {
                     Keep(envelope, entries);
-                    return turns;
+                    return locked;
                 }
             }
 
-            foreach (var turn in turns)
+            foreach (var turn in locked)
             {
                 turn.Publishing.Exit();
             }
 
-            turns = needed;
-            foreach (var turn in turns)
+            locked = needed;
+            foreach (var turn in locked)
             {
                 turn.Publishing.Enter();
             }
@@ -188,7 +186,7 @@ internal sealed class LocalHistory(
         return entries;
     }
 
-    /// <summary>The rooms with members, always in the same order.</summary>
+    /// <summary>The rooms with members, in a fixed order, in which they are locked.</summary>
     private Entry[] Occupied(string[] rooms, Entry?[] entries)
     {
         List<Entry>? occupied = null;
@@ -204,12 +202,12 @@ internal sealed class LocalHistory(
         return occupied is null ? [] : [.. occupied];
     }
 
-    /// <summary>Under the lock.</summary>
+    /// <summary>Keeps a message; called under the lock.</summary>
     private void Keep(Envelope envelope, Entry?[] entries)
     {
         var positions = new StreamPosition[entries.Length];
 
-        // Its data, and the frame that those who are here get it in.
+        // Its data, and one encoded frame of about the same size.
         var bytes = OverheadBytes + (2 * envelope.Data.Length);
         var now = time.GetTimestamp();
         for (var i = 0; i < entries.Length; i++)
@@ -242,7 +240,7 @@ internal sealed class LocalHistory(
         {
             if (_rooms.Count >= RoomsMax)
             {
-                ForgetQuiet();
+                RemoveIdle();
             }
 
             entry = _rooms[room] = new Entry(_entries++, _epoch);
@@ -273,10 +271,8 @@ internal sealed class LocalHistory(
         _keptBytes -= node.Value.Bytes;
     }
 
-    /// <summary>
-    /// Forgets the counts of rooms that have been quiet the longest, and all of those whose time is up.
-    /// </summary>
-    private void ForgetQuiet()
+    /// <summary>Removes the rooms that are past their TTL, and the least recently used ones at the limit.</summary>
+    private void RemoveIdle()
     {
         var quiet = _rooms.Where(room => room.Value.Messages.Count == 0).OrderBy(room => room.Value.Used).ToArray();
         var forgotten = Math.Max(
@@ -304,7 +300,7 @@ internal sealed class LocalHistory(
     /// <summary>One message in the history of one room.</summary>
     private readonly record struct Kept(Entry Entry, Envelope Envelope, int Bytes, long Since);
 
-    /// <summary>One room's count and messages.</summary>
+    /// <summary>One room's position and messages.</summary>
     private sealed class Entry(long number, string epoch)
     {
         /// <summary>Held while a message gets its position and is handed to the fan-out.</summary>
@@ -318,7 +314,7 @@ internal sealed class LocalHistory(
 
         public long Used { get; set; }
 
-        /// <summary>Whether the last message that went did so for its age.</summary>
+        /// <summary>Whether the message dropped last had expired.</summary>
         public bool IsLastExpired { get; set; }
     }
 }

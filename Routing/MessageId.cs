@@ -2,14 +2,13 @@ using System.Buffers.Binary;
 
 namespace Dmb.Routing;
 
-/// <summary>Ids of messages: unique over the cluster, and sortable by time (UUIDv7, RFC 9562 §5.7).</summary>
+/// <summary>Creates message ids: unique over the cluster, and sortable by time (UUIDv7, RFC 9562 §5.7).</summary>
 internal static class MessageId
 {
     private const int RandomBytes = 10;
 
     /// <summary>
-    /// Ids for which the system is asked for random bytes at once: asked for each, it would cost more than all the rest
-    /// of an id.
+    /// Ids per read of the system's random source; a read per id would cost more than the rest of it.
     /// </summary>
     private const int Ids = 256;
 
@@ -19,7 +18,7 @@ internal static class MessageId
     [ThreadStatic]
     private static int _left;
 
-    /// <summary>A new id, in its 36 characters.</summary>
+    /// <summary>Creates an id of 36 characters.</summary>
     public static string New(TimeProvider time)
     {
         var random = _random ??= new byte[RandomBytes * Ids];

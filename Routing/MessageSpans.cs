@@ -4,13 +4,13 @@ using Dmb.Telemetry;
 namespace Dmb.Routing;
 
 /// <summary>
-/// The spans of a message (docs/telemetry.md): <c>publish {room}</c>, on each node <c>receive {room}</c>, and
-/// <c>deliver</c>, named after OpenTelemetry's semantic conventions for messaging. One a message and node, never one a
-/// session. Without a listener a span costs one check.
+/// Starts the spans of a message (docs/telemetry.md): <c>publish {room}</c> and, on each node, <c>receive {room}</c>
+/// and <c>deliver</c>, named after OpenTelemetry's semantic conventions for messaging. At most one of each per message
+/// and node, never per session. Without a listener a span costs one check.
 /// </summary>
 internal static class MessageSpans
 {
-    /// <summary>Starts a message's way to all nodes. A sampled envelope carries this span from here.</summary>
+    /// <summary>Starts the span of a publish. A sampled envelope carries it as its trace context.</summary>
     public static Activity? Publish(Envelope envelope)
     {
         if (!Tracing.Source.HasListeners() || envelope.Rooms.Length == 0)
@@ -18,12 +18,12 @@ internal static class MessageSpans
             return null;
         }
 
-        // A child of the current span, if there is one, so that Tracing.Drop on that one drops this one too.
+        // A child of the current span if there is one, so that Tracing.Drop of that span drops this one too.
         var parent = Activity.Current is null ? Parse(envelope.Traceparent) : default;
         return Carry(envelope, Start("publish", "send", ActivityKind.Producer, parent, envelope, isLinked: false));
     }
 
-    /// <summary>A message of a sampled trace arrived at this node.</summary>
+    /// <summary>Starts the span of a sampled message that this node receives.</summary>
     public static Activity? Receive(Envelope envelope) =>
         IsTraced(envelope)
             ? Carry(
@@ -39,7 +39,7 @@ internal static class MessageSpans
             )
             : null;
 
-    /// <summary>A message of a sampled trace is handed to this node's sessions.</summary>
+    /// <summary>Starts the span of a sampled message's delivery to this node's sessions.</summary>
     public static Activity? Deliver(Envelope envelope) =>
         IsTraced(envelope)
             ? Carry(
@@ -97,13 +97,12 @@ internal static class MessageSpans
     }
 
     /// <summary>
-    /// The name of a room. The rooms of backends, which have a space, hold names of users that only the backend knows:
-    /// for them it is the name of the event.
+    /// The span's destination: the room or, for a backend's room, which contains a user's name, the event.
     /// </summary>
     private static string Destination(Envelope envelope, int room) =>
         envelope.Rooms[room].Contains(' ', StringComparison.Ordinal) ? envelope.Event : envelope.Rooms[room];
 
-    /// <summary>Makes the span the parent of the message's next one.</summary>
+    /// <summary>Sets the span as the parent of the message's next one.</summary>
     private static Activity? Carry(Envelope envelope, Activity? span)
     {
         envelope.Traceparent = span is { Recorded: true } ? span.Id : null;

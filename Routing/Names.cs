@@ -3,29 +3,29 @@ using System.Text;
 
 namespace Dmb.Routing;
 
-/// <summary>The forms of names (docs/protocol.md §1).</summary>
+/// <summary>Validates names (docs/protocol.md §1).</summary>
 internal static class Names
 {
-    /// <summary>Bytes of UTF-8 that a room's name may have.</summary>
+    /// <summary>Maximum bytes of a room's name in UTF-8.</summary>
     public const int MaxRoomBytes = 200;
 
-    /// <summary>Characters that an event's name may have.</summary>
+    /// <summary>Maximum characters of an event's name.</summary>
     public const int MaxEventLength = 128;
 
-    /// <summary>Characters that a publisher's message id or idempotency key may have.</summary>
+    /// <summary>Maximum characters of a publisher's message id or idempotency key.</summary>
     public const int MaxIdLength = 64;
 
-    /// <summary>What an event's name looks like, for people.</summary>
+    /// <summary>Describes the form of an event's name in error texts.</summary>
     public const string EventForm =
         "An event's name is 1 to 128 of A-Z a-z 0-9 _ . : -, and begins with a letter, a digit or _.";
 
-    /// <summary>What a room's name looks like, for people.</summary>
+    /// <summary>Describes the form of a room's name in error texts.</summary>
     public const string RoomForm = "A room's name is 1 to 200 bytes of UTF-8 without control characters, spaces or *.";
 
-    /// <summary>What a backend's user looks like, for people.</summary>
+    /// <summary>Describes the form of a backend's user in error texts.</summary>
     public const string UserForm = "A user is 1 to 200 bytes of UTF-8 without control characters.";
 
-    /// <summary>What a message id or idempotency key looks like, for people.</summary>
+    /// <summary>Describes the form of a message id or idempotency key in error texts.</summary>
     public const string IdForm = "A message id or idempotency key is 1 to 64 characters without control characters.";
 
     private const string Letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_";
@@ -37,12 +37,12 @@ internal static class Names
         name.Length is > 0 and <= MaxEventLength && Word.Contains(name[0]) && !name.ContainsAnyExcept(EventCharacters);
 
     /// <summary>
-    /// Names that Socket.IO clients use for events of their own: a client 4.x that is sent one drops the connection.
+    /// True for names of Socket.IO clients' own events: a client 4.x that receives one closes the connection.
     /// </summary>
     public static bool IsReservedByClients(ReadOnlySpan<char> name) =>
         name is "connect" or "connect_error" or "disconnect" or "disconnecting" or "newListener" or "removeListener";
 
-    /// <summary>A channel without <c>*</c>, which is reserved for subscriptions by pattern.</summary>
+    /// <summary>A channel name without <c>*</c>, which is reserved for patterns.</summary>
     public static bool IsRoom(ReadOnlySpan<char> name) => !name.Contains('*') && IsChannel(name);
 
     /// <summary>1 to 200 bytes of UTF-8 without control characters or spaces.</summary>
@@ -68,18 +68,14 @@ internal static class Names
     public static bool IsUser(ReadOnlySpan<char> user) =>
         user.Length is > 0 and <= MaxRoomBytes && Encoding.UTF8.GetByteCount(user) <= MaxRoomBytes && !HasControl(user);
 
-    /// <summary>
-    /// A room of the form <c>type:key</c>: a valid one that matches <c>^\w+:</c> with ASCII's <c>\w</c>.
-    /// </summary>
+    /// <summary>A valid room that matches <c>^\w+:</c>, with <c>\w</c> as in ASCII.</summary>
     public static bool IsNotificationRoom(ReadOnlySpan<char> name)
     {
         var colon = name.IndexOf(':');
         return colon > 0 && !name[..colon].ContainsAnyExcept(Word) && IsRoom(name);
     }
 
-    /// <summary>
-    /// A message id or idempotency key that a publisher brought: 1 to 64 characters, none a control character.
-    /// </summary>
+    /// <summary>A publisher's message id or idempotency key: 1 to 64 characters without control characters.</summary>
     public static bool IsId(ReadOnlySpan<char> id) => id.Length is > 0 and <= MaxIdLength && !HasControl(id);
 
     private static bool HasControl(ReadOnlySpan<char> text)

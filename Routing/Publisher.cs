@@ -4,14 +4,15 @@ using Dmb.Telemetry;
 
 namespace Dmb.Routing;
 
-/// <summary>What became of a publish: <see cref="Id"/> is null when the event is not registered.</summary>
+/// <summary>The result of a publish; <see cref="Id"/> is null if the event is not registered.</summary>
 internal readonly record struct PublishResult(string? Id, bool Duplicate, PublishOutcome Outcome)
 {
     public static readonly PublishResult Ignored;
 }
 
 /// <summary>
-/// The one way in: reads where a message wants to go, addresses it, stamps it, and hands it to the backplane.
+/// Publishes messages of all protocols: parses their address, determines their rooms and id, and passes them to the
+/// backplane.
 /// </summary>
 internal sealed class Publisher(
     IBackplane backplane,
@@ -21,11 +22,11 @@ internal sealed class Publisher(
     BrokerTelemetry telemetry
 )
 {
-    /// <summary>How a message's JSON is read: as RFC 8259 has it, no deeper than the limit.</summary>
+    /// <summary>Options to parse messages: JSON of RFC 8259 within the limit of nesting.</summary>
     public JsonReaderOptions ReaderOptions { get; } = new() { MaxDepth = options.MaxJsonDepth };
 
-    /// <summary>Checks a whole body and reads its address.</summary>
-    /// <exception cref="RefusedException">It is not one JSON value, or nested too deep.</exception>
+    /// <summary>Validates a message's JSON and parses its address.</summary>
+    /// <exception cref="RefusedException">It is not one JSON value, or is nested too deep.</exception>
     public Address ReadAddress(ReadOnlySpan<byte> json)
     {
         var reader = new Utf8JsonReader(json, ReaderOptions);
@@ -43,16 +44,18 @@ internal sealed class Publisher(
     }
 
     /// <summary>
-    /// Publishes what anybody sent to a registered event: to its default bus, to the notification rooms of its
-    /// <c>_in</c> and, when it came from a host, to that of its <c>endpoint</c>.
+    /// Publishes a message of a registered event to its default bus, the notification rooms of <c>_in</c> and, for a
+    /// push, the room of its <c>endpoint</c>.
     /// </summary>
-    /// <param name="registration">The event, or null for one that is not registered: it is ignored and counted.</param>
+    /// <param name="registration">
+    /// The event; null if it is not registered: then the message is ignored and counted.
+    /// </param>
     /// <param name="data">One JSON value, trimmed; borrowed until this completes.</param>
-    /// <param name="address">What <see cref="Address.Read"/> found in it.</param>
+    /// <param name="address">The address that <see cref="Address.Read"/> found in it.</param>
     /// <param name="key">The idempotency key, or null.</param>
-    /// <param name="id">The message id that the publisher brought, or null.</param>
-    /// <param name="traceparent">The trace that it came with (W3C Trace Context), or null.</param>
-    /// <exception cref="RefusedException">Its <c>_in</c> names too many rooms.</exception>
+    /// <param name="id">The publisher's message id, or null.</param>
+    /// <param name="traceparent">Its <c>traceparent</c> (W3C Trace Context), or null.</param>
+    /// <exception cref="RefusedException"><c>_in</c> names too many rooms, or the backplane refuses.</exception>
     public async ValueTask<PublishResult> PublishAsync(
         EventRegistration? registration,
         ReadOnlyMemory<byte> data,
@@ -78,7 +81,7 @@ internal sealed class Publisher(
     }
 
     /// <summary>
-    /// Checks and addresses a message as <see cref="PublishAsync"/> does; null when its event is not registered.
+    /// Validates and addresses a message as <see cref="PublishAsync"/> does; null if its event is not registered.
     /// </summary>
     public Envelope? Prepare(EventRegistration? registration, ReadOnlyMemory<byte> data, Address address, string? id)
     {
@@ -110,7 +113,7 @@ internal sealed class Publisher(
         );
     }
 
-    /// <summary>Publishes one of the broker's own events to rooms that it names; gives the message id.</summary>
+    /// <summary>Publishes one of the broker's own events to rooms; returns the message id.</summary>
     public async ValueTask<string> PublishToAsync(string @event, string[] rooms, ReadOnlyMemory<byte> data)
     {
         var id = MessageId.New(time);
@@ -125,7 +128,7 @@ internal sealed class Publisher(
 
     private async ValueTask<PublishResult> PublishOnceAsync(Envelope envelope, string key)
     {
-        if (!idempotency.TryTake(key, out var id))
+        if (!idempotency.TryAdd(key, out var id))
         {
             return new PublishResult(await id.Task, Duplicate: true, PublishOutcome.Fully);
         }
@@ -139,7 +142,7 @@ internal sealed class Publisher(
         }
         catch (Exception e)
         {
-            // Whatever it is, the key may come again, and those that wait for the first answer get this one.
+            // On any failure the key is released, and callers that await the first result get the same exception.
             idempotency.Forget(key);
             id.SetException(e);
             _ = id.Task.Exception;
@@ -147,7 +150,7 @@ internal sealed class Publisher(
         }
     }
 
-    /// <summary>The default bus, <c>_in</c> and the endpoint, each room once (docs/protocol.md §2).</summary>
+    /// <summary>The union of default bus, <c>_in</c> and endpoint (docs/protocol.md §2).</summary>
     private static string[] Union(string? defaultRoom, Address address)
     {
         if (address.In is null)

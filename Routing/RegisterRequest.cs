@@ -6,8 +6,8 @@ namespace Dmb.Routing;
 internal readonly record struct RegisterRequest(string Event, string? DefaultRoom)
 {
     /// <summary>
-    /// Reads it from one JSON value; null when it is no object with a string <c>event</c>. A default room that is no
-    /// string is none.
+    /// Parses one JSON value; null if it is not an object with a string <c>event</c>. A default room that is not a
+    /// string is ignored.
     /// </summary>
     public static RegisterRequest? Read(ReadOnlySpan<byte> json, JsonReaderOptions options)
     {

@@ -1,8 +1,6 @@
 namespace Dmb.Routing;
 
-/// <summary>
-/// Subscribers addressed together on this node. Joining and leaving cost the same in a room of any size.
-/// </summary>
+/// <summary>The subscribers of one room on this node. Joining and leaving take constant time.</summary>
 internal sealed class Room(string name)
 {
     private readonly Lock _lock = new();
@@ -11,27 +9,25 @@ internal sealed class Room(string name)
     private bool _closed;
     private int _queued;
 
-    /// <summary>Up to where the room's messages were handed to its subscribers; none until that is known.</summary>
+    /// <summary>The position of the last message delivered to the room's subscribers; none until it is known.</summary>
     private StreamPosition _last;
 
     public string Name { get; } = name;
 
-    /// <summary>How many subscribers are in it now.</summary>
+    /// <summary>Number of subscribers.</summary>
     public int Count => Volatile.Read(ref _count);
 
     /// <summary>
-    /// Whether messages to this room wait in <see cref="FanOut"/>: what comes later has to queue behind them.
+    /// Whether <see cref="FanOut"/> has queued messages for this room; later ones are queued behind them.
     /// </summary>
     public bool HasQueued => Volatile.Read(ref _queued) > 0;
 
-    /// <summary>
-    /// Notes that messages to this room were queued, or, with less than none, that they were delivered.
-    /// </summary>
+    /// <summary>Counts queued messages; negative when they were delivered.</summary>
     public void AddQueued(int messages) => Interlocked.Add(ref _queued, messages);
 
     /// <summary>
-    /// Up to where the room's messages were handed to its subscribers here; none until that is known, or in a room
-    /// without history.
+    /// The position of the last message delivered to this node's subscribers; none until it is known, or without
+    /// history.
     /// </summary>
     public StreamPosition Last
     {
@@ -45,8 +41,8 @@ internal sealed class Room(string name)
     }
 
     /// <summary>
-    /// Puts a subscriber in: what comes behind <see cref="Last"/> reaches it. False when the room was taken out of the
-    /// table meanwhile: then look it up again.
+    /// Adds a subscriber, which messages after <see cref="Last"/> reach. False if the room was closed: then look it up
+    /// again.
     /// </summary>
     public bool TryJoin(Subscriber subscriber, out Membership membership)
     {
@@ -74,8 +70,8 @@ internal sealed class Room(string name)
     }
 
     /// <summary>
-    /// Tells where the room's history stood after a subscriber had joined, which counts if it was unknown, and up to
-    /// where it has the messages already; gives the place from which on all reach it.
+    /// Sets a member's start: the later of the room's position when it joined and the position that it has already.
+    /// Returns the position after which all messages reach it.
     /// </summary>
     public StreamPosition Start(Membership membership, StreamPosition now, StreamPosition has)
     {
@@ -103,7 +99,7 @@ internal sealed class Room(string name)
         }
     }
 
-    /// <summary>From where on the room's messages reach a subscriber; none as long as that is not known.</summary>
+    /// <summary>The position after which messages reach a member; none until it is known.</summary>
     public StreamPosition StartOf(Membership membership)
     {
         lock (_lock)
@@ -112,7 +108,7 @@ internal sealed class Room(string name)
         }
     }
 
-    /// <summary>Where the room's history stands is not known any more.</summary>
+    /// <summary>Clears the room's position, which is unknown from now on.</summary>
     public void Forget()
     {
         lock (_lock)
@@ -121,9 +117,7 @@ internal sealed class Room(string name)
         }
     }
 
-    /// <summary>
-    /// Whether a message reaches a subscriber of this room because it is in it, and not by being replayed.
-    /// </summary>
+    /// <summary>Whether a message reaches a member live and not by a replay.</summary>
     public bool Reaches(Membership membership, StreamPosition message)
     {
         lock (_lock)
@@ -132,7 +126,7 @@ internal sealed class Room(string name)
         }
     }
 
-    /// <summary>Takes a subscriber out. True when it was the last one: the room is closed then.</summary>
+    /// <summary>Removes a subscriber; true if it was the last one, which closes the room.</summary>
     public bool Leave(Membership membership)
     {
         lock (_lock)
@@ -151,8 +145,8 @@ internal sealed class Room(string name)
     }
 
     /// <summary>
-    /// Copies the subscribers to the front of <paramref name="target"/>, which grows as needed, and counts them. Of a
-    /// message at a position, those that lack it: none if it was handed out before.
+    /// Copies the subscribers to <paramref name="target"/>, which grows as needed, and returns their number. For a
+    /// message with a position: only those that it has not reached; none if it was delivered before.
     /// </summary>
     public int CopyTo(ref Subscriber[] target, StreamPosition position = default)
     {
@@ -182,12 +176,12 @@ internal sealed class Room(string name)
         }
     }
 
-    /// <summary>False if it was there before.</summary>
+    /// <summary>Advances the position; false if the room is past it already.</summary>
     private bool MoveTo(StreamPosition position)
     {
         if (position.Epoch != _last.Epoch)
         {
-            // Each member is in the room from the beginning of this epoch on.
+            // All members joined before the new epoch began, so all its messages reach them.
             for (var i = 0; i < _count; i++)
             {
                 _members[i].After = Math.Min(_members[i].After, 0);

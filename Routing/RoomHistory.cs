@@ -1,36 +1,32 @@
 namespace Dmb.Routing;
 
-/// <summary>
-/// A room that a session wants to join, and, of one that comes back, the last position that it saw there.
-/// </summary>
+/// <summary>A request to join a room and, for a recovery, the last position that the session has.</summary>
 /// <param name="Room">The room.</param>
-/// <param name="Since">The place behind which all is wanted; null for who wants only what comes from now on.</param>
+/// <param name="Since">The position after which messages are requested; null for live messages only.</param>
 internal readonly record struct RoomRequest(string Room, StreamPosition? Since = null);
 
-/// <summary>Where a room stands, and what is kept of it.</summary>
-/// <param name="Position">The place of its newest message; none in a room that keeps no history.</param>
+/// <summary>A room's current position and kept messages.</summary>
+/// <param name="Position">The position of its newest message; none without history.</param>
 /// <param name="Messages">
-/// What is kept behind the place that was asked for, or all if that is of another life of the count; the oldest first.
+/// The kept messages after the requested position, or all if that has another epoch; the oldest first.
 /// </param>
-/// <param name="IsExpired">
-/// Whether what is not kept any more went for its age, and not because newer ones took its place.
-/// </param>
+/// <param name="IsExpired">Whether dropped messages had expired, and were not trimmed at the limit of size.</param>
 internal readonly record struct RoomHistory(StreamPosition Position, IReadOnlyList<Envelope> Messages, bool IsExpired)
 {
     public static readonly RoomHistory None = new(default, [], IsExpired: false);
 }
 
-/// <summary>What became of a <see cref="RoomRequest"/>.</summary>
+/// <summary>The outcome of a <see cref="RoomRequest"/>.</summary>
 /// <param name="Room">The room.</param>
-/// <param name="Position">The place from which on all arrives; none in a room that keeps no history.</param>
+/// <param name="Position">The position after which all messages arrive; none without history.</param>
 /// <param name="Recovered">
-/// Whether all behind the place that was asked for is replayed; null if nothing was asked for.
+/// Whether all messages after the requested position are replayed; null if none was requested.
 /// </param>
 /// <param name="Why">
-/// Why not all: <c>epoch</c>, the count was lost; <c>future</c>, the place lies ahead; <c>trimmed</c> or
+/// Why not all: <c>epoch</c>, the positions were lost; <c>future</c>, the position is ahead; <c>trimmed</c> or
 /// <c>expired</c>.
 /// </param>
-/// <param name="Lost">How many messages are missing, where that is known.</param>
+/// <param name="Lost">Number of missing messages; null if unknown.</param>
 internal readonly record struct JoinedRoom(
     string Room,
     StreamPosition Position,

@@ -1,31 +1,27 @@
 namespace Dmb.Routing;
 
 /// <summary>
-/// Puts subscribers in rooms, and gives those who come back what they missed (docs/protocol.md §7). What is live waits
-/// while what was missed is replayed; each message comes once, its positions deciding.
+/// Joins subscribers to rooms and replays missed messages (docs/protocol.md §7). Live messages are held during a
+/// replay; positions ensure that each message arrives once.
 /// </summary>
 internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPolicy policy)
 {
-    /// <summary>
-    /// Rooms up to which they are joined on the thread that saw the wish come; more would keep others waiting.
-    /// </summary>
+    /// <summary>Maximum rooms of a join on the receiving thread, which serves other connections too.</summary>
     private const int InlineMax = 32;
 
-    /// <summary>Puts a subscriber that missed nothing in rooms.</summary>
+    /// <summary>Joins a subscriber to rooms without a replay.</summary>
     public ValueTask<JoinOperation> JoinAsync(Subscriber subscriber, IEnumerable<string> names) =>
         JoinAsync(subscriber, [.. names.Select(name => new RoomRequest(name))]);
 
     /// <summary>
-    /// Puts a subscriber in rooms. Completes when what is published to them from now on, on any node, reaches it. What
-    /// it missed, and then all that is live, comes when the operation is disposed.
+    /// Joins a subscriber to rooms. Completes when later publishes on any node reach it. Disposal of the operation
+    /// replays missed messages, then delivers live ones.
     /// </summary>
-    /// <param name="subscriber">Who.</param>
-    /// <param name="requests">Where.</param>
-    /// <param name="isHeld">
-    /// Whether all that comes from there waits for the replay, also for a session that missed nothing.
-    /// </param>
+    /// <param name="subscriber">The subscriber.</param>
+    /// <param name="requests">The rooms, and the positions to replay from.</param>
+    /// <param name="isHeld">Whether live messages are held until disposal, even without a replay.</param>
     /// <exception cref="RefusedException">
-    /// What was missed can't be read now: then the subscriber is where it was before.
+    /// The history cannot be read; the subscriber has left the new rooms again.
     /// </exception>
     public async ValueTask<JoinOperation> JoinAsync(
         Subscriber subscriber,
@@ -38,7 +34,7 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
             await Task.Yield();
         }
 
-        // Asked for together, so that many rooms wait as long as one.
+        // Subscribed concurrently, so that many rooms take as long as one.
         foreach (
             var subscribing in requests.Select(request => backplane.SubscribeAsync(request.Room).Preserve()).ToArray()
         )
@@ -112,7 +108,7 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
                 positions[i] = memberships[i].Room.Start(memberships[i], history.Position, has);
             }
 
-            // Newer messages may have come to the room before it was known where it stood.
+            // Newer messages may have arrived before the room's position was known.
             unread.RemoveAll(i => !positions[i].IsAfter(histories[i].Position));
         }
 
@@ -125,7 +121,7 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
         }
     }
 
-    /// <summary>What is kept of rooms; where no request asks for what was missed, it may be unknown.</summary>
+    /// <summary>Reads the rooms' histories; without a request to replay, a failure is ignored.</summary>
     private async ValueTask<IReadOnlyList<RoomHistory>> ReadAsync(RoomRequest[] requests)
     {
         try

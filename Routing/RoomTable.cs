@@ -3,7 +3,7 @@ using Dmb.Telemetry;
 
 namespace Dmb.Routing;
 
-/// <summary>Who is in which room on this node. A room exists while it has members.</summary>
+/// <summary>Holds the rooms of this node and their members. A room exists while it has members. Thread-safe.</summary>
 internal sealed class RoomTable
 {
     private readonly ConcurrentDictionary<string, Room> _rooms = [];
@@ -16,18 +16,16 @@ internal sealed class RoomTable
             "Rooms that have subscribers on this node."
         );
 
-    /// <summary>How many rooms have members.</summary>
+    /// <summary>Number of rooms.</summary>
     public int Count => _rooms.Count;
 
-    /// <summary>The rooms that have subscribers now, in no order.</summary>
+    /// <summary>The rooms, in no order.</summary>
     public IEnumerable<Room> All => _rooms.Values;
 
-    /// <summary>The room of that name, or null when it has no member.</summary>
+    /// <summary>The room of a name; null if it has no members.</summary>
     public Room? Find(string name) => _rooms.GetValueOrDefault(name);
 
-    /// <summary>
-    /// Puts a subscriber in a room of this node; what is published after this reaches it. False if it was in it before.
-    /// </summary>
+    /// <summary>Adds a subscriber to a room, which later messages reach; false if it is a member already.</summary>
     public bool Join(Subscriber subscriber, string name, out Membership membership)
     {
         lock (subscriber.Memberships)
@@ -39,7 +37,7 @@ internal sealed class RoomTable
 
             for (var room = Get(name); !room.TryJoin(subscriber, out membership); room = Get(name))
             {
-                // The last one is leaving just now, and the room with it.
+                // The room's last member is leaving concurrently, which closes the room.
                 _rooms.TryRemove(KeyValuePair.Create(name, room));
             }
 
@@ -47,7 +45,7 @@ internal sealed class RoomTable
         }
     }
 
-    /// <summary>How many rooms a subscriber would be in, were it in these as well.</summary>
+    /// <summary>Number of a subscriber's rooms if it joined these too.</summary>
     public static int CountWith(Subscriber subscriber, IEnumerable<string> names)
     {
         lock (subscriber.Memberships)
@@ -57,7 +55,7 @@ internal sealed class RoomTable
         }
     }
 
-    /// <summary>Takes a subscriber out of a room; nothing happens if it isn't in it.</summary>
+    /// <summary>Removes a subscriber from a room; without effect if it is not a member.</summary>
     public void Leave(Subscriber subscriber, string name)
     {
         lock (subscriber.Memberships)
@@ -69,7 +67,7 @@ internal sealed class RoomTable
         }
     }
 
-    /// <summary>Takes a subscriber out of all its rooms.</summary>
+    /// <summary>Removes a subscriber from all its rooms.</summary>
     public void LeaveAll(Subscriber subscriber)
     {
         lock (subscriber.Memberships)

@@ -3,12 +3,10 @@ using System.ComponentModel.DataAnnotations;
 
 namespace Dmb.Routing;
 
-/// <summary>
-/// Settings of routing: buses and events, the limits of one message, of a subscriber's queue and of idempotency keys.
-/// </summary>
+/// <summary>Settings of routing: buses, events, and the limits of messages, queues and idempotency keys.</summary>
 internal sealed class RoutingOptions
 {
-    [Description("Buses that anyone may join; `public` is joined by itself.")]
+    [Description("Buses that anyone may join; sessions join `public` automatically.")]
     public string[] PublicBuses { get; set; } = ["public", "everyone"];
 
     [Description("Buses of hosts; a socket's `ping` goes to all of them.")]
@@ -78,6 +76,6 @@ internal sealed class RoutingOptions
     [Range(1, 10_000_000)]
     public int MaxIdempotencyKeys { get; set; } = 100_000;
 
-    /// <summary>Private and host buses: those that <c>configure</c> joins and leaves.</summary>
+    /// <summary>Private and host buses, which <c>configure</c> joins and leaves.</summary>
     public IEnumerable<string> ConfigurableBuses => PrivateBuses.Concat(HostBuses);
 }

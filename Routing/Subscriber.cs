@@ -1,28 +1,26 @@
 namespace Dmb.Routing;
 
-/// <summary>Whom a room delivers to.</summary>
+/// <summary>A recipient of a room's messages, with a queue and a hold during replays.</summary>
 internal abstract class Subscriber
 {
     /// <summary>Public name, unique over the cluster.</summary>
     public string Id { get; init; } = Guid.NewGuid().ToString("N");
 
-    /// <summary>The rooms it is in. Read and changed by <see cref="RoomTable"/>, under a lock on it.</summary>
+    /// <summary>Its rooms. Changed by <see cref="RoomTable"/>, under a lock on this dictionary.</summary>
     internal Dictionary<string, Membership> Memberships { get; } = [];
 
-    /// <summary>What waits until a replay is over; null while there is none.</summary>
+    /// <summary>Messages held during a replay; null without one.</summary>
     private Held? _held;
 
     /// <summary>
-    /// Hands it an envelope; never blocks, never throws. True when no flush of this subscriber is due:
-    /// then the caller calls <see cref="Flush"/> once it has queued all it has.
+    /// Queues or holds an envelope; never blocks, never throws. True if the caller has to call <see cref="Flush"/>
+    /// after its last envelope.
     /// </summary>
     /// <param name="envelope">The envelope.</param>
-    /// <param name="room">By which of the envelope's rooms it is reached.</param>
+    /// <param name="room">Index in <see cref="Envelope.Rooms"/> of the room that it is reached by.</param>
     public bool Deliver(Envelope envelope, int room) => !TryHold(envelope, room) && Queue(envelope, room);
 
-    /// <summary>
-    /// Hands it an envelope behind which none comes at once, and starts writing it; never blocks, never throws.
-    /// </summary>
+    /// <summary>Delivers a single envelope, and starts writing it; never blocks, never throws.</summary>
     public void DeliverNow(Envelope envelope, int room)
     {
         if (!TryHold(envelope, room))
@@ -31,25 +29,27 @@ internal abstract class Subscriber
         }
     }
 
-    /// <summary>Queues an envelope at once, as <see cref="Deliver"/> does when nothing is held.</summary>
+    /// <summary>Queues an envelope, regardless of a hold. Returns as <see cref="Deliver"/>.</summary>
     public abstract bool Queue(Envelope envelope, int room);
 
-    /// <summary>Queues an event of the broker's own as <see cref="Deliver"/> queues an envelope.</summary>
+    /// <summary>Queues an event of the broker's own. Returns as <see cref="Deliver"/>.</summary>
     public abstract bool Queue(string @event, ReadOnlySpan<byte> data);
 
-    /// <summary>Completes when there is room for more to be queued, or no use in it.</summary>
+    /// <summary>Completes when the queue has space, or the subscriber has ended.</summary>
     public virtual ValueTask ReadyAsync() => ValueTask.CompletedTask;
 
-    /// <summary>Whether one more envelope may be held, beside so many, with all of their data's bytes.</summary>
-    protected virtual bool MayHold(int messages, long bytes) => true;
+    /// <summary>
+    /// Whether one more envelope can be held, given the number of held ones and their total bytes with it.
+    /// </summary>
+    protected virtual bool CanHold(int messages, long bytes) => true;
 
-    /// <summary>One could not be held: the subscriber has to end.</summary>
-    protected virtual void OnHeldTooMany() { }
+    /// <summary>Called when an envelope cannot be held; the subscriber has to end.</summary>
+    protected virtual void OnHoldOverflow() { }
 
-    /// <summary>From here on what is delivered waits, until <see cref="Release"/>.</summary>
+    /// <summary>Holds delivered envelopes until <see cref="Release"/>.</summary>
     public void Hold() => Volatile.Write(ref _held, new Held());
 
-    /// <summary>Queues what waited, of that what is wanted, and lets everything through again.</summary>
+    /// <summary>Queues the held envelopes that pass the filter, and ends the hold.</summary>
     public void Release(Func<Envelope, bool> isWanted)
     {
         while (_held is { } held)
@@ -79,7 +79,7 @@ internal abstract class Subscriber
         }
     }
 
-    /// <summary>Starts writing what was queued; returns without waiting for it.</summary>
+    /// <summary>Starts writing the queue; returns without waiting.</summary>
     public abstract void Flush();
 
     /// <summary>Sends an event of the broker's own; never blocks, never throws.</summary>
@@ -113,7 +113,7 @@ internal abstract class Subscriber
                 return false;
             }
 
-            if (MayHold(held.Envelopes.Count, held.Bytes + envelope.Data.Length))
+            if (CanHold(held.Envelopes.Count, held.Bytes + envelope.Data.Length))
             {
                 envelope.Keep();
                 held.Envelopes.Add((envelope, room));
@@ -122,7 +122,7 @@ internal abstract class Subscriber
             }
         }
 
-        OnHeldTooMany();
+        OnHoldOverflow();
         return true;
     }
 
@@ -134,22 +134,21 @@ internal abstract class Subscriber
     }
 }
 
-/// <summary>A subscriber's place in a room, so that leaving needs no search.</summary>
+/// <summary>A subscriber's membership of a room, with its index there, so that leaving needs no search.</summary>
 internal sealed class Membership(Room room, Subscriber subscriber)
 {
     public Room Room { get; } = room;
 
     public Subscriber Subscriber { get; } = subscriber;
 
-    /// <summary>Where it stands in the room's array; guarded by the room.</summary>
+    /// <summary>Its index in the room's array; guarded by the room.</summary>
     public int Index { get; set; }
 
     /// <summary>
-    /// The number, in the life of the room's count, of the last message that it does not need, or
-    /// <see cref="Unknown"/>; guarded by the room.
+    /// The sequence number after which messages reach it, or <see cref="Unknown"/>; guarded by the room.
     /// </summary>
     public long After { get; set; }
 
-    /// <summary>It is not known yet where the room's history stood when it joined.</summary>
+    /// <summary>The room's position when it joined is not known yet.</summary>
     public const long Unknown = -1;
 }

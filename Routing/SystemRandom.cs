@@ -5,8 +5,8 @@ using Microsoft.Win32.SafeHandles;
 namespace Dmb.Routing;
 
 /// <summary>
-/// Unpredictable random bytes of the operating system. The framework's own would load OpenSSL for them: 6 MB, and time
-/// at the start.
+/// Cryptographic random bytes of the operating system. The framework's generator would load OpenSSL: 6 MB, and time at
+/// the start.
 /// </summary>
 internal static class SystemRandom
 {
@@ -14,7 +14,7 @@ internal static class SystemRandom
         ? null
         : File.OpenHandle("/dev/urandom", share: FileShare.ReadWrite);
 
-    /// <summary>Fills all of it.</summary>
+    /// <summary>Fills a span with random bytes.</summary>
     public static void Fill(Span<byte> bytes)
     {
         if (Source is null)
@@ -29,7 +29,7 @@ internal static class SystemRandom
         }
     }
 
-    /// <summary>Any number.</summary>
+    /// <summary>A random number.</summary>
     public static ulong Number()
     {
         ulong number = 0;

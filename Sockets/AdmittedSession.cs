@@ -3,13 +3,14 @@ using Dmb.Access;
 
 namespace Dmb.Sockets;
 
-/// <summary>A session that was admitted at its handshake, and is not open yet.</summary>
-/// <param name="Caller">Who opens it.</param>
+/// <summary>A session that was admitted at its handshake and is not open yet.</summary>
+/// <param name="Caller">The authenticated caller.</param>
 /// <param name="Refusal">
-/// Why it is closed at once, since a page can't read the answer to a refused handshake; null for a session that stays.
+/// Reason to close it right after it opens, since a page cannot read the answer to a refused handshake; null to keep
+/// it.
 /// </param>
 /// <param name="Address">The client's address.</param>
-/// <param name="Lease">Its count in the limits, disposed at its end.</param>
+/// <param name="Lease">Its permit in the session limits, disposed at its end.</param>
 /// <param name="Wire">How its frames are encoded.</param>
 /// <param name="Agent">The client's <c>User-Agent</c>, as <see cref="UserAgents.Intern"/> gives it.</param>
 /// <param name="Answer">A frame that precedes all others, such as Engine.IO's open packet; null for none.</param>

@@ -3,13 +3,13 @@ using Dmb.Routing;
 namespace Dmb.Sockets;
 
 /// <summary>
-/// Why the broker ends a session, as the client is told (docs/protocol.md §4; codes of RFC 6455 §7.4).
+/// Why the broker closes a session, as sent to the client (docs/protocol.md §4; codes of RFC 6455 §7.4).
 /// </summary>
 /// <param name="Code">The close code.</param>
-/// <param name="Text">A few words for people, at most 123 bytes.</param>
-/// <param name="Reconnect">Whether the client should come back.</param>
-/// <param name="AfterMs">How many milliseconds it should wait before it does.</param>
-/// <param name="DrainMs">How many milliseconds this node still refuses new sessions before it ends.</param>
+/// <param name="Text">The reason in English, at most 123 bytes.</param>
+/// <param name="Reconnect">Whether the client should reconnect.</param>
+/// <param name="AfterMs">Milliseconds to wait before reconnecting.</param>
+/// <param name="DrainMs">Milliseconds for which this node still refuses new sessions before it stops.</param>
 internal sealed record CloseReason(int Code, string Text, bool Reconnect, int AfterMs = 0, int DrainMs = 0)
 {
     public const int KickedCode = 4001;
@@ -18,7 +18,7 @@ internal sealed record CloseReason(int Code, string Text, bool Reconnect, int Af
 
     public static readonly CloseReason TooBig = new(1009, "the message is too big", Reconnect: false);
 
-    public static readonly CloseReason OurFault = new(1011, "the broker failed", Reconnect: true, AfterMs: 1_000);
+    public static readonly CloseReason BrokerFailed = new(1011, "the broker failed", Reconnect: true, AfterMs: 1_000);
 
     public static readonly CloseReason BadCredentials = new(4000, "the key or token is not accepted", Reconnect: false);
 
@@ -47,11 +47,11 @@ internal sealed record CloseReason(int Code, string Text, bool Reconnect, int Af
 
     public static readonly CloseReason TokenExpired = new(4103, "the token has expired", Reconnect: true);
 
-    public static readonly CloseReason RightsGone = new(4103, "the new token may do less", Reconnect: true);
+    public static readonly CloseReason RightsReduced = new(4103, "the new token may do less", Reconnect: true);
 
-    public static readonly CloseReason KeyGone = new(4103, "the key has changed or was taken away", Reconnect: true);
+    public static readonly CloseReason KeyRevoked = new(4103, "the key has changed or was taken away", Reconnect: true);
 
-    /// <summary>What a caller is told whose key or token was refused.</summary>
+    /// <summary>The close reason for a key or token that was refused.</summary>
     public static CloseReason Of(RefusedException refused) =>
         refused.Code == ErrorCode.TokenExpired ? TokenExpired : BadCredentials;
 

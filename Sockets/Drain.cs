@@ -4,9 +4,9 @@ using Dmb.Transport;
 namespace Dmb.Sockets;
 
 /// <summary>
-/// How a node ends (docs/protocol.md §9): it is not ready at once, serves on for the delay, then takes no new sessions
-/// and
-/// sends away those there are, in random order over the window. Only then the server stops, and Redis is left after it.
+/// Drains the node before it stops (docs/protocol.md §9): readiness fails at once, sessions are served for the delay,
+/// then new ones are refused and open ones are closed in random order over the window. The server stops after that, and
+/// the Redis connection last.
 /// </summary>
 internal sealed partial class Drain(
     SessionTable sessions,
@@ -16,29 +16,29 @@ internal sealed partial class Drain(
     ILogger<Drain> logger
 ) : IHostedLifecycleService, IDisposable
 {
-    /// <summary>Signals that came to end the process exit with this and their number.</summary>
+    /// <summary>Exit codes after a signal are this plus the signal's number.</summary>
     private const int ExitOfSignals = 128;
 
-    /// <summary>How often the sessions whose time has come are closed.</summary>
+    /// <summary>Interval at which due sessions are closed.</summary>
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(20);
 
-    /// <summary>Over how long those that were closed together come back.</summary>
-    private static readonly TimeSpan ComeBackMax = TimeSpan.FromSeconds(1);
+    /// <summary>Sessions that close together are told to reconnect at random times within this span.</summary>
+    private static readonly TimeSpan ReconnectSpread = TimeSpan.FromSeconds(1);
 
     private readonly Lock _lock = new();
     private readonly TaskCompletionSource _done = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private PosixSignalRegistration[] _signals = [];
     private ITimer? _timer;
 
-    /// <summary>Those to be closed, by when; null before the window.</summary>
-    private Queue<Leaving>? _leaving;
+    /// <summary>Sessions in the order in which they close; null before the window.</summary>
+    private Queue<ScheduledClose>? _scheduled;
     private long _windowStart;
 
-    /// <summary>Whether the node was told to stop.</summary>
+    /// <summary>True once the node has begun to stop.</summary>
     public bool IsStopping { get; private set; }
 
-    /// <summary>The longest that a drain takes, until the server has stopped.</summary>
-    public static TimeSpan LengthMax(SocketOptions options) =>
+    /// <summary>Upper bound of a drain's duration, until the server has stopped.</summary>
+    public static TimeSpan DurationMax(SocketOptions options) =>
         options.DrainDelay + options.DrainWindow + options.CloseTimeout + SocketListener.Linger;
 
     public Task StartAsync(CancellationToken cancellationToken)
@@ -47,7 +47,9 @@ internal sealed partial class Drain(
         return Task.CompletedTask;
     }
 
-    /// <summary>Before anything else stops: completes when all sessions were told to go.</summary>
+    /// <summary>
+    /// Completes when all sessions have been told to close. The host calls it before it stops any service.
+    /// </summary>
     public Task StoppingAsync(CancellationToken cancellationToken)
     {
         Begin();
@@ -59,8 +61,8 @@ internal sealed partial class Drain(
     public Task StartedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     /// <summary>
-    /// Completes when the sessions have left that were told to go, or were cut. The server has stopped by then: it is
-    /// the last service to start.
+    /// Completes when the closed sessions have ended or were cut. The server, the last service to start, has stopped by
+    /// then.
     /// </summary>
     public Task StopAsync(CancellationToken cancellationToken) => sessions.AllLeft.WaitAsync(cancellationToken);
 
@@ -87,15 +89,15 @@ internal sealed partial class Drain(
             IsStopping = true;
         }
 
-        // Those that come from now on are the second ones.
+        // A signal received from here on is the second one.
         _signals =
         [
-            PosixSignalRegistration.Create(PosixSignal.SIGTERM, EndNow),
-            PosixSignalRegistration.Create(PosixSignal.SIGINT, EndNow),
+            PosixSignalRegistration.Create(PosixSignal.SIGTERM, ExitNow),
+            PosixSignalRegistration.Create(PosixSignal.SIGINT, ExitNow),
         ];
         LogStopping(sessions.Count, options.DrainDelay.TotalSeconds, options.DrainWindow.TotalSeconds);
 
-        // Armed anew after each step, so that two never overlap.
+        // Rearmed after each step, so that steps never overlap.
         _timer = time.CreateTimer(_ => Step(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         if (options.DrainDelay == TimeSpan.Zero)
         {
@@ -109,20 +111,20 @@ internal sealed partial class Drain(
 
     private void Step()
     {
-        if (_leaving is null)
+        if (_scheduled is null)
         {
             _windowStart = time.GetTimestamp();
-            _leaving = TellAll();
+            _scheduled = AnnounceDrain();
         }
 
         var elapsed = time.GetElapsedTime(_windowStart);
-        while (_leaving.TryPeek(out var next) && next.After <= elapsed)
+        while (_scheduled.TryPeek(out var next) && next.After <= elapsed)
         {
-            _leaving.Dequeue();
-            next.Session.Close(sessions.Restarting(Random.Shared.Next((int)ComeBackMax.TotalMilliseconds)));
+            _scheduled.Dequeue();
+            next.Session.Close(sessions.Restarting(Random.Shared.Next((int)ReconnectSpread.TotalMilliseconds)));
         }
 
-        if (_leaving.Count == 0 || sessions.Count == 0)
+        if (_scheduled.Count == 0 || sessions.Count == 0)
         {
             _done.TrySetResult();
         }
@@ -132,26 +134,26 @@ internal sealed partial class Drain(
         }
     }
 
-    /// <summary>Tells each session how long it has, and gives them in that order.</summary>
-    private Queue<Leaving> TellAll()
+    /// <summary>Sends each session its remaining time, and returns the sessions in closing order.</summary>
+    private Queue<ScheduledClose> AnnounceDrain()
     {
         var all = sessions.Drain(options.DrainWindow);
         Random.Shared.Shuffle(all);
-        var leaving = new Queue<Leaving>(all.Length);
+        var scheduled = new Queue<ScheduledClose>(all.Length);
         for (var i = 0; i < all.Length; i++)
         {
-            // Each somewhere in a slice of its own: random, and never many at once.
+            // A random time within a slice per session: closing times are random and evenly spread.
             var after = options.DrainWindow * ((i + Random.Shared.NextDouble()) / all.Length);
             all[i].Send("drain", ServerEvents.Drain((int)after.TotalMilliseconds));
-            leaving.Enqueue(new Leaving(all[i], after));
+            scheduled.Enqueue(new ScheduledClose(all[i], after));
         }
 
-        return leaving;
+        return scheduled;
     }
 
-    private void EndNow(PosixSignalContext context)
+    private void ExitNow(PosixSignalContext context)
     {
-        LogNow(context.Signal);
+        LogExit(context.Signal);
         Environment.Exit(ExitOfSignals + (context.Signal == PosixSignal.SIGINT ? 2 : 15));
     }
 
@@ -164,8 +166,8 @@ internal sealed partial class Drain(
     private partial void LogStopping(int sessions, double delay, double window);
 
     [LoggerMessage(4011, LogLevel.Warning, "Ended by a second {Signal}: what was queued is lost.")]
-    private partial void LogNow(PosixSignal signal);
+    private partial void LogExit(PosixSignal signal);
 
-    /// <summary>A session, and when in the window it is closed.</summary>
-    private readonly record struct Leaving(Session Session, TimeSpan After);
+    /// <summary>A session, and its closing time from the start of the window.</summary>
+    private readonly record struct ScheduledClose(Session Session, TimeSpan After);
 }

@@ -6,15 +6,18 @@ using Dmb.Routing;
 namespace Dmb.Sockets;
 
 /// <summary>
-/// One client of /ws as a backend service, or as a user of some: what its <c>dmb:*</c> frames do (docs/protocol.md §4).
+/// Executes the <c>dmb:*</c> frames of one client, as a backend service or as a user of backend services
+/// (docs/protocol.md §4).
 /// </summary>
 internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddress? address)
 {
     private readonly Dictionary<string, BackendUser> _services = [];
     private string? _bkid;
 
-    /// <summary>Does what one frame asks for, and gives the data of its ack, and what follows it.</summary>
-    /// <exception cref="RefusedException">It asks for what it may not, or is not shaped so.</exception>
+    /// <summary>
+    /// Executes one frame; returns the data of its ack, and the join to complete after the ack, if any.
+    /// </summary>
+    /// <exception cref="RefusedException">The frame is malformed or not permitted.</exception>
     public async ValueTask<(byte[] Data, JoinOperation? Join)> HandleAsync(ClientFrame frame)
     {
         if (frame.Event != "dmb:connect")
@@ -43,12 +46,12 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
                     ? message
                     : throw new RefusedException(ErrorCode.BadFrame, "The member user is missing.")
             ),
-            "dmb:message" => await SendUplinkAsync(members.Text("service"), members.Raw("data")),
+            "dmb:message" => await SendUserMessageAsync(members.Text("service"), members.Raw("data")),
             _ => await DisconnectAsync(members.Text("service")),
         };
     }
 
-    /// <summary>The client is gone: the backends whose user it was are told.</summary>
+    /// <summary>Disconnects the client's users from their backends, after the client has disconnected.</summary>
     public async ValueTask EndAsync()
     {
         foreach (var user in _services.Values)
@@ -85,7 +88,7 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
         {
             throw new RefusedException(
                 ErrorCode.ForbiddenPublish,
-                "Only a backend sends this; dmb:reconnect makes a session one."
+                "SingleOrNull a backend sends this; dmb:reconnect makes a session one."
             );
         }
 
@@ -118,7 +121,7 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
             user,
             session
         );
-        RoomRequest[] rooms = [.. connecting.Rooms.Select(room => new RoomRequest(room, Since(since, room)))];
+        RoomRequest[] rooms = [.. connecting.Rooms.Select(room => new RoomRequest(room, ReadPosition(since, room)))];
         if (_services.Remove(service, out var joined))
         {
             await broker.Backends.DisconnectAsync(joined);
@@ -130,26 +133,24 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
         return (ServerEvents.Connected(service, user, join.Rooms), join);
     }
 
-    /// <summary>
-    /// What a client says that it has seen of a room: the member of that name of an object of places.
-    /// </summary>
-    private StreamPosition? Since(ReadOnlyMemory<byte> places, string room)
+    /// <summary>Reads a room's last seen position from an object of positions by room.</summary>
+    private StreamPosition? ReadPosition(ReadOnlyMemory<byte> positions, string room)
     {
-        if (places.Span is [] or [(byte)'n', ..])
+        if (positions.Span is [] or [(byte)'n', ..])
         {
             return null;
         }
 
-        var text = JsonMembers.Read(places, broker.Routing.MaxJsonDepth, ErrorCode.BadFrame).Text(room);
+        var text = JsonMembers.Read(positions, broker.Routing.MaxJsonDepth, ErrorCode.BadFrame).Text(room);
         return text is null ? null
-            : StreamPosition.TryParse(text, out var place) ? place
+            : StreamPosition.TryParse(text, out var position) ? position
             : throw new RefusedException(ErrorCode.BadFrame, StreamPosition.Form);
     }
 
-    private async ValueTask<byte[]> SendUplinkAsync(string? service, ReadOnlyMemory<byte> data)
+    private async ValueTask<byte[]> SendUserMessageAsync(string? service, ReadOnlyMemory<byte> data)
     {
-        service ??= Only(_services.Values.Where(user => !user.IsFreed))
-            ?? Only(_services.Values)
+        service ??= SingleOrNull(_services.Values.Where(user => !user.IsFreed))
+            ?? SingleOrNull(_services.Values)
             ?? throw new RefusedException(ErrorCode.BadFrame, "The member service is missing.");
         if (!_services.TryGetValue(service, out var user))
         {
@@ -181,11 +182,11 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
             }
             catch (RefusedException refused) when (refused.Code == ErrorCode.UnknownBackend)
             {
-                StopBeing(bkid);
+                ClearBackend(bkid);
                 throw;
             }
 
-            StopBeing(bkid);
+            ClearBackend(bkid);
             return BackendJson.Connected(bkid);
         }
 
@@ -198,10 +199,10 @@ internal sealed class DuplexClient(Session session, SocketBroker broker, IPAddre
         return "{}"u8.ToArray();
     }
 
-    private static string? Only(IEnumerable<BackendUser> users) =>
+    private static string? SingleOrNull(IEnumerable<BackendUser> users) =>
         users.Take(2).ToArray() is [var only] ? only.Bkid : null;
 
-    private void StopBeing(string bkid)
+    private void ClearBackend(string bkid)
     {
         _bkid = null;
         broker.Rooms.Leave(session, Backend.UplinkRoom(bkid));

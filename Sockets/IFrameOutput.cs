@@ -1,27 +1,25 @@
 namespace Dmb.Sockets;
 
 /// <summary>
-/// Where the frames of a session go: a socket, a response stream, or the responses of a client that polls. The session
-/// is the only caller of <see cref="WriteAsync"/>, and never has two writes pending.
+/// Writes the frames of a session to a socket, a response stream, or the responses of a polling client. The session is
+/// the only caller of <see cref="WriteAsync"/>, and has at most one write pending.
 /// </summary>
 /// <remarks>
-/// An output need not take all that it is offered. What it leaves is offered again as soon as the write completes, and
-/// then to the output that the session has by that time (<see cref="Session.SwapOutput"/>). So an output that polls
-/// completes its write when the next GET has taken a response's worth of frames; and when the connection is upgraded,
-/// the new output is set first and the pending write completes with 0: the rest goes out on the new one.
+/// A write may be partial. The rest is offered again when the write completes, to the output that the session has then
+/// (<see cref="Session.SwapOutput"/>). A polling output completes its write when the next GET has taken one response of
+/// frames. For an upgrade, the new output is set first and the pending write completes with 0: the rest is written to
+/// the new one.
 /// </remarks>
 internal interface IFrameOutput
 {
-    /// <summary>Writes finished frames, whole ones from the start of the first.</summary>
+    /// <summary>Writes encoded frames, from the start of the first.</summary>
     /// <param name="frames">At least one byte; borrowed until the write completes.</param>
     /// <returns>
-    /// How many bytes were taken, always whole frames. 0 only from an output that has been replaced. An exception means
-    /// that the connection is lost.
+    /// Bytes written, always whole frames. 0 only from an output that has been replaced. An exception means that the
+    /// connection is lost.
     /// </returns>
     ValueTask<int> WriteAsync(ReadOnlyMemory<byte> frames);
 
-    /// <summary>
-    /// Cuts the connection at once; a pending write fails. May be called on any thread and more than once.
-    /// </summary>
+    /// <summary>Aborts the connection; a pending write fails. Thread-safe and idempotent.</summary>
     void Abort();
 }

@@ -2,7 +2,7 @@ using Dmb.Routing;
 
 namespace Dmb.Sockets;
 
-/// <summary>One timer for all sessions: pings, and closes the silent ones.</summary>
+/// <summary>Pings all sessions and closes silent ones, by one timer.</summary>
 internal sealed class KeepAlive(SessionTable sessions, BackplaneState backplane, TimeProvider time)
     : IHostedService,
         IDisposable
@@ -16,12 +16,12 @@ internal sealed class KeepAlive(SessionTable sessions, BackplaneState backplane,
         backplane.Changed += isUp =>
             sessions.Tell("backplane", isUp ? "{\"state\":\"up\"}"u8 : "{\"state\":\"down\"}"u8);
 
-        // Armed anew after each round, so that two never overlap.
+        // Rearmed after each tick, so that ticks never overlap.
         _timer = time.CreateTimer(_ => Tick(), null, Interval, Timeout.InfiniteTimeSpan);
         return Task.CompletedTask;
     }
 
-    /// <summary>The timer goes on: it ends what doesn't end by itself until the server has stopped.</summary>
+    /// <summary>Keeps the timer running: it cuts connections that do not close until the server has stopped.</summary>
     public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     public void Dispose() => _timer?.Dispose();

@@ -4,11 +4,13 @@ using Dmb.Routing;
 
 namespace Dmb.Sockets;
 
-/// <summary>The rooms of one client: carries out its frames that join and leave (docs/protocol.md §4).</summary>
+/// <summary>
+/// Executes one client's <c>subscribe</c>, <c>unsubscribe</c> and <c>configure</c> frames (docs/protocol.md §4).
+/// </summary>
 internal sealed class RoomClient(Session session, SocketBroker broker, IPAddress? address)
 {
     /// <summary>
-    /// <c>subscribe</c>: joins, says <c>joined</c> of each room, answers, and replays what was missed.
+    /// <c>subscribe</c>: joins, sends <c>joined</c> per room, acknowledges, and replays missed messages.
     /// </summary>
     public async ValueTask SubscribeAsync(ClientFrame frame)
     {
@@ -30,12 +32,12 @@ internal sealed class RoomClient(Session session, SocketBroker broker, IPAddress
         FlushIf(mustFlush);
         if (frame.Ack.IsEmpty)
         {
-            // An ack has the gaps in it.
+            // With an ack the gaps are in its data.
             join.SendGaps();
         }
     }
 
-    /// <summary><c>unsubscribe</c>: leaves, says <c>left</c> of each room, and answers.</summary>
+    /// <summary><c>unsubscribe</c>: leaves, sends <c>left</c> per room, and acknowledges.</summary>
     public void Unsubscribe(ClientFrame frame)
     {
         if (ReadRooms(frame, out var isArray) is not { } rooms)
@@ -76,9 +78,7 @@ internal sealed class RoomClient(Session session, SocketBroker broker, IPAddress
         session.Acknowledge(frame.Ack, frame.Data.Span);
     }
 
-    /// <summary>
-    /// Leaves the rooms that the caller may not join any more, but not those of its backend services.
-    /// </summary>
+    /// <summary>Leaves the rooms that the caller may no longer join, except those of its backend services.</summary>
     public void LeaveForbidden(Caller caller)
     {
         string[] rooms;
@@ -99,7 +99,7 @@ internal sealed class RoomClient(Session session, SocketBroker broker, IPAddress
         bool IsForbidden(string room) => Names.IsRoom(room) && !broker.Rules.May(caller, Operation.Join, room);
     }
 
-    /// <summary>Refuses a join of several rooms as a whole: one that the caller may not join, or too many.</summary>
+    /// <summary>Refuses a join as a whole if one room is forbidden or the limits are exceeded.</summary>
     private void CheckJoins(HashSet<string> rooms)
     {
         foreach (var room in rooms)
@@ -111,7 +111,7 @@ internal sealed class RoomClient(Session session, SocketBroker broker, IPAddress
         broker.Limits.Join(session.Caller, address, rooms.Count);
     }
 
-    /// <summary>The rooms that a frame names; null when its data is to be ignored.</summary>
+    /// <summary>The rooms that a frame names; null when its data is ignored.</summary>
     private List<RoomRequest>? ReadRooms(ClientFrame frame, out bool isArray)
     {
         var rooms = RoomRequestReader.ReadRooms(frame.Data.Span, broker.Publisher.ReaderOptions, out isArray);

@@ -3,16 +3,16 @@ using Dmb.Routing;
 
 namespace Dmb.Sockets;
 
-/// <summary>Reads the data of frames that name rooms: subscribe, unsubscribe, configure.</summary>
+/// <summary>Parses the data of <c>subscribe</c>, <c>unsubscribe</c> and <c>configure</c>.</summary>
 internal static class RoomRequestReader
 {
     /// <summary>
     /// Reads <c>"room"</c>, <c>{"room":…,"since":pos}</c>, or an array of these. Null for other data.
     /// </summary>
     /// <param name="data">One JSON value.</param>
-    /// <param name="options">How deep it may be.</param>
+    /// <param name="options">The limit of nesting.</param>
     /// <param name="isArray">Whether the data is an array.</param>
-    /// <exception cref="RefusedException">A <c>since</c> is no position.</exception>
+    /// <exception cref="RefusedException">A <c>since</c> is not a position.</exception>
     public static List<RoomRequest>? ReadRooms(ReadOnlySpan<byte> data, JsonReaderOptions options, out bool isArray)
     {
         var rooms = new List<RoomRequest>();
@@ -80,7 +80,7 @@ internal static class RoomRequestReader
         StreamPosition? since = null;
         if (reader.TokenType == JsonTokenType.String)
         {
-            // What has no text is no room's name, and is refused as one.
+            // A string without text (a lone surrogate) becomes an invalid name, which the caller refuses.
             room = JsonText.Read(ref reader) ?? "";
         }
         else if (reader.TokenType == JsonTokenType.StartObject)

@@ -2,34 +2,32 @@ using System.Buffers;
 
 namespace Dmb.Sockets;
 
-/// <summary>What became of a frame that was to be queued.</summary>
+/// <summary>Result of <see cref="SendQueue.Enqueue"/>.</summary>
 internal enum Enqueued
 {
-    /// <summary>It is queued, and a writer is at work.</summary>
+    /// <summary>Queued; a writer is active.</summary>
     Waits,
 
-    /// <summary>
-    /// It is queued, and the caller has become the writer: it has to call <see cref="SendQueue.Flush"/>.
-    /// </summary>
+    /// <summary>Queued; the caller is the writer now and has to call <see cref="SendQueue.Flush"/>.</summary>
     BeginsWriting,
 
-    /// <summary>The queue is full.</summary>
+    /// <summary>Rejected: the queue is full.</summary>
     Full,
 
-    /// <summary>The queue is sealed.</summary>
+    /// <summary>Rejected: the queue is sealed.</summary>
     Sealed,
 }
 
 /// <summary>
-/// A bounded queue of finished frames in front of an output, with at most one writer, which joins what waits into one
-/// write. Thread-safe. A frame is a shared array: it is never changed, and copied only where several are joined.
+/// A bounded queue of encoded frames in front of an output, with at most one writer, which batches queued frames.
+/// Thread-safe. A frame is a shared array: never changed, and copied only into a batch.
 /// </summary>
 /// <param name="output">Where frames are written.</param>
-/// <param name="framesMax">Frames that may wait.</param>
-/// <param name="bytesMax">Bytes that may wait; the first frame may be larger.</param>
+/// <param name="framesMax">Maximum number of queued frames.</param>
+/// <param name="bytesMax">Maximum of queued bytes; a frame in an empty queue may be larger.</param>
 internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax)
 {
-    /// <summary>Bytes that one write joins; a larger frame is written by itself.</summary>
+    /// <summary>Maximum bytes of a batch; a larger frame is written alone.</summary>
     private const int BatchBytesMax = 65_536;
 
     private readonly Queue<byte[]> _frames = new();
@@ -41,25 +39,27 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     private bool _isSealed;
     private bool _isReleased;
 
-    /// <summary>Completes when less than half is queued; null while nothing waits for it.</summary>
+    /// <summary>Completes when the queue is less than half full; null while nothing awaits it.</summary>
     private TaskCompletionSource? _ready;
 
-    /// <summary>Frames that wait; read without the lock, so it may be out of date.</summary>
+    /// <summary>Queued frames; read without the lock, so it may be out of date.</summary>
     public int Count => _frames.Count;
 
-    /// <summary>Frames that were accepted so far, those that wait included.</summary>
+    /// <summary>Frames accepted so far, queued ones included.</summary>
     public long Accepted => Volatile.Read(ref _accepted);
 
-    /// <summary>Whether nothing more is taken in.</summary>
+    /// <summary>Whether the queue rejects further frames.</summary>
     public bool IsSealed => Volatile.Read(ref _isSealed);
 
-    /// <summary>Completes when the queue is sealed and all of it has been written, or when it is discarded.</summary>
+    /// <summary>Completes when a sealed queue has been written, or the queue was discarded.</summary>
     public Task Ended => _ended.Task;
 
-    /// <summary>Why a write failed, once one has: then the connection is cut and the queue discarded.</summary>
+    /// <summary>
+    /// The exception of a failed write, after which the connection is cut and the queue discarded; null if none failed.
+    /// </summary>
     public Exception? Failure { get; private set; }
 
-    /// <summary>Whether so much may wait.</summary>
+    /// <summary>Whether so many frames and bytes are within the limits.</summary>
     public bool Allows(int frames, long bytes) => frames < framesMax && (frames == 0 || bytes <= bytesMax);
 
     /// <summary>Queues one frame.</summary>
@@ -84,9 +84,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
         }
     }
 
-    /// <summary>
-    /// Writes one frame at once if nothing waits and no writer is at work; false if it was not written.
-    /// </summary>
+    /// <summary>Writes one frame at once if no writer is active; false if it was not written.</summary>
     public bool TryWriteNow(byte[] frame)
     {
         lock (_frames)
@@ -108,24 +106,26 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     }
 
     /// <summary>
-    /// As the writer, writes what waits. Returns without waiting for a write that the output does not take at once.
+    /// Writes the queued frames; for the writer only. Does not wait for a write that completes asynchronously.
     /// </summary>
     public void Flush()
     {
-        while (TryTake(out var batch, out var rented) && TryWrite(batch, rented)) { }
+        while (TryDequeueBatch(out var batch, out var rented) && TryWrite(batch, rented)) { }
     }
 
     /// <summary>
-    /// Replaces the output, also while a write is pending: what the old output has not taken when that write completes
-    /// is written to the new one. The old output is neither aborted nor completed here.
+    /// Replaces the output, also while a write is pending: the rest of a partial write goes to the new output. Does not
+    /// abort or complete the old one.
     /// </summary>
     public void SwapOutput(IFrameOutput replacement) => _output = replacement;
 
-    /// <summary>Queues the last bytes, whatever the limits, and takes nothing more in.</summary>
+    /// <summary>Queues the last bytes regardless of the limits, and rejects further frames.</summary>
     /// <param name="last">The last bytes; may be empty.</param>
-    /// <param name="dropped">Null to keep what waits; else told how many frames and bytes were dropped.</param>
-    /// <param name="mustFlush">Whether the caller has become the writer: it has to call <see cref="Flush"/>.</param>
-    /// <returns>False if the queue was sealed before: then nothing was done.</returns>
+    /// <param name="dropped">
+    /// Null to keep the queued frames; else they are dropped, and it receives the count of frames and bytes.
+    /// </param>
+    /// <param name="mustFlush">Whether the caller is the writer now and has to call <see cref="Flush"/>.</param>
+    /// <returns>False, without effect, if the queue was sealed already.</returns>
     public bool Seal(byte[] last, Action<int, int>? dropped, out bool mustFlush)
     {
         lock (_frames)
@@ -154,7 +154,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
         }
     }
 
-    /// <summary>Drops what waits and takes nothing more in; what is being written ends by itself.</summary>
+    /// <summary>Drops the queued frames and rejects further ones; a pending write is not cancelled.</summary>
     public void Discard()
     {
         lock (_frames)
@@ -165,7 +165,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
         }
     }
 
-    /// <summary>Completes when less than half is queued, or the queue is sealed.</summary>
+    /// <summary>Completes when the queue is less than half full, or sealed.</summary>
     public ValueTask WhenReadyAsync()
     {
         lock (_frames)
@@ -180,7 +180,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
         }
     }
 
-    /// <summary>Cuts the connection, unless it is released.</summary>
+    /// <summary>Aborts the output, unless it is released.</summary>
     public void Cut()
     {
         lock (_frames)
@@ -192,7 +192,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
         }
     }
 
-    /// <summary>The connection belongs to its owner again: it is not cut any more.</summary>
+    /// <summary>Returns the connection to its owner: <see cref="Cut"/> has no effect any more.</summary>
     public void Release()
     {
         lock (_frames)
@@ -201,7 +201,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
         }
     }
 
-    /// <summary>Writes one batch. False if the write ends later: then the rest is flushed when it does.</summary>
+    /// <summary>Writes one batch; false if the write completes asynchronously, which then flushes the rest.</summary>
     private bool TryWrite(ReadOnlyMemory<byte> batch, byte[]? rented)
     {
         ValueTask<int> write;
@@ -220,10 +220,10 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
             return false;
         }
 
-        var taken = write.Result;
-        if (taken < batch.Length)
+        var written = write.Result;
+        if (written < batch.Length)
         {
-            _ = FlushAfterAsync(ValueTask.FromResult(taken), batch, rented);
+            _ = FlushAfterAsync(ValueTask.FromResult(written), batch, rented);
             return false;
         }
 
@@ -243,7 +243,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
         }
         catch (Exception e)
         {
-            // Cut first: the end of the queue lets the connection be released.
+            // Cut before Discard: the queue's end lets the owner release the connection.
             Failure = e;
             Cut();
             Discard();
@@ -257,14 +257,12 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
         Flush();
     }
 
-    /// <summary>
-    /// Takes one batch for the writer. False when nothing waits: then the caller is the writer no more.
-    /// </summary>
-    /// <param name="batch">What to write.</param>
+    /// <summary>Dequeues one batch; false when the queue is empty, and the caller is no longer the writer.</summary>
+    /// <param name="batch">The bytes to write.</param>
     /// <param name="rented">
-    /// The pooled array under the batch, to be returned after the write; null if the batch is one frame's own array.
+    /// The pooled array of the batch, to return after the write; null if the batch is one frame.
     /// </param>
-    private bool TryTake(out ReadOnlyMemory<byte> batch, out byte[]? rented)
+    private bool TryDequeueBatch(out ReadOnlyMemory<byte> batch, out byte[]? rented)
     {
         lock (_frames)
         {
@@ -292,14 +290,14 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
             if (_frames.Count > 0 && first.Length < BatchBytesMax)
             {
                 rented = ArrayPool<byte>.Shared.Rent(Math.Min(BatchBytesMax, first.Length + _bytes));
-                batch = rented.AsMemory(0, Join(first, rented));
+                batch = rented.AsMemory(0, FillBatch(first, rented));
             }
 
             return true;
         }
     }
 
-    private int Join(byte[] first, byte[] target)
+    private int FillBatch(byte[] first, byte[] target)
     {
         first.CopyTo(target, 0);
         var length = first.Length;

@@ -7,7 +7,7 @@ using Dmb.Routing;
 namespace Dmb.Sockets;
 
 /// <summary>
-/// The data of the broker's own events and acks as JSON, members in the order of docs/protocol.md §4.
+/// Encodes the data of the broker's own events and acks as JSON, members in the order of docs/protocol.md §4.
 /// </summary>
 internal static class ServerEvents
 {
@@ -36,7 +36,7 @@ internal static class ServerEvents
             json.WriteNumber("after_ms"u8, reason.AfterMs);
         });
 
-    /// <summary>The data of <c>drain</c>: how long the session still has.</summary>
+    /// <summary>The data of <c>drain</c>: milliseconds until the session closes.</summary>
     public static byte[] Drain(int afterMs) => Write(json => json.WriteNumber("after_ms"u8, afterMs));
 
     /// <summary>The data of <c>welcome</c>, the first frame of a session.</summary>
@@ -63,7 +63,7 @@ internal static class ServerEvents
             json.WriteEndObject();
         });
 
-    /// <summary>The data of an ack to <c>auth</c>: who the session is, and until when.</summary>
+    /// <summary>The data of an ack to <c>auth</c>: the caller and the expiry of its credentials.</summary>
     public static byte[] Caller(Caller caller) =>
         Write(json =>
         {
@@ -81,7 +81,7 @@ internal static class ServerEvents
     public static byte[] Id(string id) => [.. "{\"id\":"u8, .. JsonText.Quote(id), .. "}"u8];
 
     /// <summary>
-    /// The data of an ack to one room or to several, with their places in history where they have one.
+    /// The data of an ack to one room or to several, with their positions in rooms that keep a history.
     /// </summary>
     public static byte[] Joined(IReadOnlyList<JoinedRoom> rooms, bool isArray) =>
         Write(json =>

@@ -38,9 +38,9 @@ internal sealed partial class Session : Subscriber
     private long _lastActivity;
     private long _lastPing;
 
-    /// <param name="table">What all sessions of the node share.</param>
-    /// <param name="caller">Who the client is.</param>
-    /// <param name="wire">How frames are encoded.</param>
+    /// <param name="table">The node's sessions and their shared services.</param>
+    /// <param name="caller">The authenticated caller.</param>
+    /// <param name="wire">The wire format.</param>
     /// <param name="output">Where frames are written.</param>
     public Session(SessionTable table, Caller caller, Wire wire, IFrameOutput output)
     {
@@ -50,40 +50,38 @@ internal sealed partial class Session : Subscriber
         Since = table.Time.GetUtcNow();
     }
 
-    /// <summary>
-    /// Completes when nothing more will be written: the last frame is out, or the connection is lost.
-    /// </summary>
+    /// <summary>Completes when the last frame was written or the connection is lost.</summary>
     public Task Ended => _queue.Ended;
 
-    /// <summary>Whether the session takes nothing more.</summary>
+    /// <summary>Whether the session rejects further frames.</summary>
     public bool IsClosing => _queue.IsSealed;
 
-    /// <summary>Why the connection was lost, if a write has failed.</summary>
+    /// <summary>The exception of a failed write; null if none failed.</summary>
     public Exception? Failure => _queue.Failure;
 
-    /// <summary>Frames that wait to be written; may be out of date.</summary>
+    /// <summary>Queued frames; may be out of date.</summary>
     public int Queued => _queue.Count;
 
-    /// <summary>The client's address, if it is known.</summary>
+    /// <summary>The client's address; null if unknown.</summary>
     public IPAddress? Address { get; init; }
 
-    /// <summary>The client's <c>User-Agent</c>, if it is known.</summary>
+    /// <summary>The client's <c>User-Agent</c>; null if unknown.</summary>
     public string? Agent { get; init; }
 
     /// <summary>When the session was opened.</summary>
     public DateTimeOffset Since { get; }
 
-    /// <summary>Frames that the client sent.</summary>
+    /// <summary>Frames received from the client.</summary>
     public long Received { get; private set; }
 
-    /// <summary>Frames that were queued for the client.</summary>
+    /// <summary>Frames queued for the client.</summary>
     public long Delivered => _queue.Accepted;
 
-    /// <summary>How frames are encoded.</summary>
+    /// <summary>The wire format.</summary>
     public Wire Wire => _wire;
 
     /// <summary>
-    /// Who the client is: the session ends with the token or key of its caller, unless another one is shown in time.
+    /// The authenticated caller. The session closes when the caller's key or token ends, unless it was renewed.
     /// </summary>
     public Caller Caller
     {
@@ -91,18 +89,18 @@ internal sealed partial class Session : Subscriber
         set => _caller = value;
     }
 
-    /// <summary>Counts a frame of the client. For the one reader of the connection.</summary>
+    /// <summary>Counts a received frame. Called by the connection's reader only.</summary>
     public void CountFrame() => Received++;
 
-    /// <summary>Records that something arrived from the client.</summary>
+    /// <summary>Records that bytes arrived from the client.</summary>
     public void RecordActivity() => Volatile.Write(ref _lastActivity, _table.Time.GetTimestamp());
 
     /// <inheritdoc cref="SendQueue.SwapOutput"/>
     public void SwapOutput(IFrameOutput output) => _queue.SwapOutput(output);
 
     /// <summary>
-    /// Encodes what follows by another wire, and queues its first frame. True if the caller has to call <see
-    /// cref="Flush"/>.
+    /// Changes the wire format of later frames, and queues its first frame. True if the caller has to call
+    /// <see cref="Flush"/>.
     /// </summary>
     public bool SwapWire(Wire wire, byte[] first)
     {
@@ -136,8 +134,8 @@ internal sealed partial class Session : Subscriber
     }
 
     /// <summary>
-    /// Queues one finished frame for this session alone; an empty one is skipped. True if the caller has to call <see
-    /// cref="Flush"/>.
+    /// Queues one encoded frame for this session only; an empty one is skipped. True if the caller has to call
+    /// <see cref="Flush"/>.
     /// </summary>
     public bool Queue(byte[] frame) =>
         frame.Length > 0
@@ -149,7 +147,7 @@ internal sealed partial class Session : Subscriber
         };
 
     /// <summary>
-    /// Writes one finished frame at once if none waits, else behind those that wait; never blocks, never throws.
+    /// Writes one encoded frame at once if none is queued, else queues it; never blocks, never throws.
     /// </summary>
     public void Send(byte[] frame)
     {
@@ -159,7 +157,7 @@ internal sealed partial class Session : Subscriber
         }
     }
 
-    /// <summary>Sends a message of the node to all sessions, whether the session replays or not.</summary>
+    /// <summary>Sends a message of the node, also while the session replays.</summary>
     public void Tell(Envelope envelope) => Send(envelope, room: 0);
 
     protected override void Send(Envelope envelope, int room)
@@ -175,8 +173,8 @@ internal sealed partial class Session : Subscriber
         }
     }
 
-    /// <summary>Answers a frame that asked for an ack.</summary>
-    /// <param name="ack">Its <see cref="ClientFrame.Ack"/>; empty if it asked for none: then nothing is sent.</param>
+    /// <summary>Sends the ack of a frame.</summary>
+    /// <param name="ack">Its <see cref="ClientFrame.Ack"/>; if empty, nothing is sent.</param>
     /// <param name="data">One JSON value in UTF-8.</param>
     public void Acknowledge(ReadOnlyMemory<byte> ack, ReadOnlySpan<byte> data)
     {
@@ -188,13 +186,13 @@ internal sealed partial class Session : Subscriber
 
     public override ValueTask ReadyAsync() => _queue.WhenReadyAsync();
 
-    protected override bool MayHold(int messages, long bytes) => _queue.Allows(messages, bytes);
+    protected override bool CanHold(int messages, long bytes) => _queue.Allows(messages, bytes);
 
-    protected override void OnHeldTooMany() => Close(CloseReason.SlowConsumer);
+    protected override void OnHoldOverflow() => Close(CloseReason.SlowConsumer);
 
     /// <summary>
-    /// Says bye, closes, and takes nothing more. What waits is sent first, but not to a slow consumer. The first call
-    /// counts.
+    /// Sends <c>bye</c> and the close frame, and rejects further frames. Queued frames are sent first, except to a slow
+    /// consumer. Later calls have no effect.
     /// </summary>
     public void Close(CloseReason reason)
     {
@@ -204,7 +202,9 @@ internal sealed partial class Session : Subscriber
         }
     }
 
-    /// <summary>Sends what waits and these last bytes, and takes nothing more. The first call counts.</summary>
+    /// <summary>
+    /// Sends the queued frames and these last bytes, and rejects further frames. Later calls have no effect.
+    /// </summary>
     /// <param name="last">The last bytes; empty to end without any.</param>
     public void Finish(byte[] last)
     {
@@ -214,19 +214,19 @@ internal sealed partial class Session : Subscriber
         }
     }
 
-    /// <summary>Takes nothing more, and writes nothing of what waits. The connection stays.</summary>
+    /// <summary>Drops the queued frames and rejects further ones, without closing the connection.</summary>
     public void Abandon()
     {
         BeginClosing();
         _queue.Discard();
     }
 
-    /// <summary>The connection belongs to its owner again: it is not cut any more.</summary>
+    /// <summary>Returns the connection to its owner: the session no longer cuts it.</summary>
     public void Release() => _queue.Release();
 
     /// <summary>
-    /// Called every second: pings, closes a client that is silent or whose credentials have ended, and cuts a
-    /// connection that was closed and does not end.
+    /// Called every second: pings, closes a client that is silent or whose credentials ended, and cuts a connection
+    /// that does not close in time.
     /// </summary>
     public void Tick()
     {
@@ -259,7 +259,7 @@ internal sealed partial class Session : Subscriber
         Caller switch
         {
             { ExpiresAt: { } end } when end <= _table.Time.GetUtcNow() => CloseReason.TokenExpired,
-            { Key: { } key } when !_table.Keys.Knows(key) => CloseReason.KeyGone,
+            { Key: { } key } when !_table.Keys.Knows(key) => CloseReason.KeyRevoked,
             { IsAnonymous: true }
                 when wire.IsDuplex
                     && !_table.Options.Anonymous
@@ -267,7 +267,7 @@ internal sealed partial class Session : Subscriber
             _ => null,
         };
 
-    /// <summary>Records when closing began; false if it had begun before.</summary>
+    /// <summary>Records when closing began; false if it had begun already.</summary>
     private bool BeginClosing()
     {
         if (IsClosing)
@@ -275,12 +275,14 @@ internal sealed partial class Session : Subscriber
             return false;
         }
 
-        // Before the queue is sealed: a tick that sees it sealed reads the time.
+        // Written before the queue is sealed, since a tick that sees it sealed reads the time.
         Volatile.Write(ref _closingSince, _table.Time.GetTimestamp());
         return true;
     }
 
-    /// <summary>Seals the queue behind bye and close. True if the caller has to call <see cref="Flush"/>.</summary>
+    /// <summary>
+    /// Queues <c>bye</c> and the close frame, and seals the queue. True if the caller has to call <see cref="Flush"/>.
+    /// </summary>
     private bool BeginClose(CloseReason reason)
     {
         if (!BeginClosing())
@@ -311,7 +313,7 @@ internal sealed partial class Session : Subscriber
     [LoggerMessage(
         4001,
         LogLevel.Warning,
-        "Closed session {SessionId}, a slow consumer: {Messages} messages, {Bytes} bytes were waiting."
+        "Closed session {SessionId}, a slow consumer: {Messages} messages, {Bytes} bytes were queued."
     )]
     private static partial void LogSlowConsumer(ILogger logger, string sessionId, int messages, int bytes);
 }

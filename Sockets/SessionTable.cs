@@ -6,7 +6,9 @@ using Dmb.Telemetry;
 
 namespace Dmb.Sockets;
 
-/// <summary>All sessions of this node, and what they share.</summary>
+/// <summary>
+/// Holds all sessions of this node and their shared services, counts them against the limits, and drains them.
+/// </summary>
 internal sealed partial class SessionTable(
     RoomTable rooms,
     HostKeys keys,
@@ -36,29 +38,29 @@ internal sealed partial class SessionTable(
 
     public ILogger Logger => logger;
 
-    /// <summary>Sessions there are, those that are about to leave included.</summary>
+    /// <summary>Number of sessions, closing ones included.</summary>
     public int Count => _sessions.Count;
 
-    /// <summary>The open sessions, in no order.</summary>
+    /// <summary>The sessions, in no order.</summary>
     public IEnumerable<Session> All => _sessions.Keys;
 
-    /// <summary>Whether no new sessions are taken any more (<see cref="Sockets.Drain"/>).</summary>
+    /// <summary>Whether new sessions are refused (<see cref="Sockets.Drain"/>).</summary>
     public bool IsDraining => _draining;
 
     /// <summary>Completes when the node drains and the last lease is disposed.</summary>
     public Task AllLeft => _allLeft.Task;
 
-    /// <summary>Reserves one of the node's sessions, until the lease is disposed.</summary>
+    /// <summary>Reserves a session until the lease is disposed.</summary>
     /// <param name="address">The client's address.</param>
     /// <exception cref="RefusedException">
-    /// The node or the address has as many sessions as it may, or the node drains.
+    /// The node or the address is at its limit of sessions, or the node drains.
     /// </exception>
     public IDisposable Reserve(IPAddress? address)
     {
         var leases = Interlocked.Increment(ref _leases);
         try
         {
-            // Read after counting: a drain sees one or the other.
+            // Read after counting: either this sees the drain, or the drain sees the lease.
             return _draining
                     ? throw new RefusedException(ErrorCode.Draining, "This node is about to stop.")
                     {
@@ -73,7 +75,7 @@ internal sealed partial class SessionTable(
         }
         catch
         {
-            Free();
+            ReleaseLease();
             throw;
         }
     }
@@ -89,7 +91,9 @@ internal sealed partial class SessionTable(
         }
     }
 
-    /// <summary>Takes a session out of its rooms, waits until its last bytes are out, and forgets it.</summary>
+    /// <summary>
+    /// Removes a session from its rooms, waits until its last frame was written, and removes it from the table.
+    /// </summary>
     public async Task RemoveAsync(Session session)
     {
         rooms.LeaveAll(session);
@@ -104,7 +108,7 @@ internal sealed partial class SessionTable(
         telemetry.Sessions.Add(-1);
     }
 
-    /// <summary>Keeps all sessions alive, or ends them: <see cref="Session.Tick"/>.</summary>
+    /// <summary>Calls <see cref="Session.Tick"/> of all sessions.</summary>
     public void Tick()
     {
         foreach (var (session, _) in _sessions)
@@ -113,7 +117,7 @@ internal sealed partial class SessionTable(
         }
     }
 
-    /// <summary>Adds the gauges of the queues to the meter; called once.</summary>
+    /// <summary>Registers the gauges of the queues; called once.</summary>
     public void AddGauges()
     {
         telemetry.Meter.CreateObservableGauge(
@@ -130,7 +134,7 @@ internal sealed partial class SessionTable(
         );
     }
 
-    /// <summary>Messages that wait for all sessions, and the longest queue of one session.</summary>
+    /// <summary>Messages queued for all sessions, and the most of one session.</summary>
     private (long Sum, long Max) CountQueued()
     {
         var (sum, max) = (0L, 0L);
@@ -143,10 +147,10 @@ internal sealed partial class SessionTable(
         return (sum, max);
     }
 
-    /// <summary>Tells all sessions whose clients send as well an event of the broker's own.</summary>
+    /// <summary>Sends an event of the broker's own to all duplex sessions.</summary>
     public void Tell(string @event, ReadOnlySpan<byte> data)
     {
-        // An envelope, so that each format encodes it once.
+        // As an envelope, so that each format encodes it once.
         var envelope = new Envelope(@event, id: "", rooms: [], data.ToArray(), isKept: true);
         foreach (var (session, _) in _sessions)
         {
@@ -157,24 +161,24 @@ internal sealed partial class SessionTable(
         }
     }
 
-    /// <summary>The reason to close a session for while the node drains.</summary>
-    /// <param name="afterMs">How long a client waits that another node may serve.</param>
+    /// <summary>The close reason while the node drains.</summary>
+    /// <param name="afterMs">Milliseconds until a client reconnects that another node can serve.</param>
     public CloseReason Restarting(int afterMs) => CloseReason.Restarting(afterMs, (int)DrainRest.TotalMilliseconds);
 
-    /// <summary>Takes no new sessions from now on, and gives those there are.</summary>
-    /// <param name="window">How long it takes until the last of them is closed.</param>
+    /// <summary>Refuses new sessions from now on, and returns the existing ones.</summary>
+    /// <param name="window">Time until the last of them is closed.</param>
     public Session[] Drain(TimeSpan window)
     {
         (_drainStart, _drainWindow) = (time.GetTimestamp(), window);
         _draining = true;
-        EndIfEmpty();
+        CompleteIfEmpty();
         return [.. _sessions.Keys];
     }
 
     [LoggerMessage(4002, LogLevel.Debug, "Lost the connection of session {SessionId}.")]
     private static partial void LogLost(ILogger logger, string sessionId, Exception exception);
 
-    /// <summary>How long the node still takes to close its sessions; zero if it does not drain.</summary>
+    /// <summary>Time left until the last session is closed; zero if the node does not drain.</summary>
     private TimeSpan DrainRest
     {
         get
@@ -184,13 +188,13 @@ internal sealed partial class SessionTable(
         }
     }
 
-    private void Free()
+    private void ReleaseLease()
     {
         Interlocked.Decrement(ref _leases);
-        EndIfEmpty();
+        CompleteIfEmpty();
     }
 
-    private void EndIfEmpty()
+    private void CompleteIfEmpty()
     {
         if (_draining && Volatile.Read(ref _leases) == 0)
         {
@@ -198,13 +202,13 @@ internal sealed partial class SessionTable(
         }
     }
 
-    /// <summary>Counts one session of this node and of its address.</summary>
+    /// <summary>Counts one session of the node and of its address until disposed.</summary>
     private sealed class SessionLease(SessionTable table, IDisposable? lease) : IDisposable
     {
         public void Dispose()
         {
             lease?.Dispose();
-            table.Free();
+            table.ReleaseLease();
         }
     }
 }

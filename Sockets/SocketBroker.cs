@@ -4,7 +4,7 @@ using Dmb.Routing;
 
 namespace Dmb.Sockets;
 
-/// <summary>The parts of the broker that duplex clients use.</summary>
+/// <summary>The services of the broker that duplex clients use.</summary>
 internal sealed record SocketBroker(
     IBackplane Backplane,
     RoomTable Rooms,
@@ -20,7 +20,7 @@ internal sealed record SocketBroker(
     TimeProvider Time
 )
 {
-    /// <summary>Refuses a join that would put a session in more rooms than it may be in.</summary>
+    /// <summary>Refuses a join that would exceed the session's limit of rooms.</summary>
     public void CheckRoomCount(Session session, IEnumerable<string> rooms)
     {
         if (RoomTable.CountWith(session, rooms) > Options.MaxRoomsPerSession)

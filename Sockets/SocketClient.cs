@@ -5,9 +5,7 @@ using Dmb.Routing;
 
 namespace Dmb.Sockets;
 
-/// <summary>
-/// One client that sends as well: carries out its frames (docs/protocol.md §4), whatever their wire format.
-/// </summary>
+/// <summary>Executes the frames of one duplex client (docs/protocol.md §4), independent of their wire format.</summary>
 internal sealed class SocketClient(Session session, SocketBroker broker, IPAddress? address)
 {
     private const int BadFramesMax = 10;
@@ -22,7 +20,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
     /// <summary>Null for a client that has been neither a backend service nor a user of one.</summary>
     private DuplexClient? _duplex;
 
-    /// <summary>Carries out one frame. What it refuses is answered, and never thrown.</summary>
+    /// <summary>Executes one frame. A refusal is sent to the client, never thrown.</summary>
     public async ValueTask HandleAsync(ClientFrame frame)
     {
         session.CountFrame();
@@ -37,11 +35,11 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
     }
 
     /// <summary>
-    /// Answers a frame that is refused: with a refusal if it asked for an ack, else with <c>failed</c>, at most once a
-    /// second. Too many refusals in a minute close the session.
+    /// Answers a refused frame: with a refusal if it requests an ack, else with <c>failed</c>, at most once a second.
+    /// Too many refusals in a minute close the session.
     /// </summary>
-    /// <param name="frame">The frame; <c>default</c> for what can't be read as a frame.</param>
-    /// <param name="refused">What is wrong with it.</param>
+    /// <param name="frame">The frame; <c>default</c> for bytes that are not a frame.</param>
+    /// <param name="refused">Why it is refused.</param>
     public void Refuse(ClientFrame frame, RefusedException refused)
     {
         if (refused.Code == ErrorCode.TooBig)
@@ -69,7 +67,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
         }
     }
 
-    /// <summary>The client is gone: the backend services of which it was a user are told.</summary>
+    /// <summary>Disconnects the client's users from their backends, after the client has disconnected.</summary>
     public ValueTask EndAsync() => _duplex?.EndAsync() ?? ValueTask.CompletedTask;
 
     private ValueTask DispatchAsync(ClientFrame frame)
@@ -90,8 +88,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
             case "register":
                 return RegisterAsync(frame);
             case "dmb:ping" when !frame.Ack.IsEmpty:
-                // Only asks whether the connection is alive; without an ack it is ping for clients that can't send
-                // that.
+                // With an ack it is a liveness check; without, it is ping for clients that cannot send ping.
                 Acknowledge(frame, JsonText.EmptyObject);
                 return ValueTask.CompletedTask;
             case "dmb:pong":
@@ -122,7 +119,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
     }
 
     /// <summary>
-    /// Changes who the session's caller is. A session that has one can only renew the credentials of the same caller.
+    /// Sets the session's caller. An authenticated session can only renew the credentials of the same caller.
     /// </summary>
     private async ValueTask AuthenticateAsync(ClientFrame frame)
     {
@@ -151,8 +148,9 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
         session.Caller = caller;
         if ((before.Scopes & ~caller.Scopes) != Scopes.None)
         {
-            // What the caller may not do any more may be under way: the client comes back and does what it may.
-            session.Close(CloseReason.RightsGone);
+            // An operation that is no longer permitted may be in progress, so the session closes and the client
+            // reconnects.
+            session.Close(CloseReason.RightsReduced);
             return;
         }
 

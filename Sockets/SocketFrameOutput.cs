@@ -2,7 +2,7 @@ using System.Net.Sockets;
 
 namespace Dmb.Sockets;
 
-/// <summary>Writes to a non-blocking socket: at once what it takes at once, the rest when it takes that.</summary>
+/// <summary>Writes to a non-blocking socket: synchronously what it accepts, the rest asynchronously.</summary>
 internal sealed class SocketFrameOutput(Socket socket) : IFrameOutput
 {
     public ValueTask<int> WriteAsync(ReadOnlyMemory<byte> frames)

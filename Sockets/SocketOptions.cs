@@ -3,15 +3,13 @@ using System.ComponentModel.DataAnnotations;
 
 namespace Dmb.Sockets;
 
-/// <summary>
-/// Settings of sessions: how many, in how many rooms, how they are kept alive and closed, and how a node drains.
-/// </summary>
+/// <summary>Settings of sessions: limits, keep-alive, closing and draining.</summary>
 internal sealed class SocketOptions
 {
-    [Description("Whether sockets may stay without credentials, in `public` alone.")]
+    [Description("Whether sockets need no credentials; without any they receive `public` only.")]
     public bool Anonymous { get; set; }
 
-    [Description("How long a socket may take to send its token, when it was opened without one.")]
+    [Description("How long a socket that was opened without a token may take to send one.")]
     [Range(1, 300)]
     public TimeSpan AuthTimeout { get; set; } = TimeSpan.FromSeconds(10);
 
@@ -19,7 +17,7 @@ internal sealed class SocketOptions
     [Range(1, 10_000_000)]
     public int MaxSessions { get; set; } = 100_000;
 
-    [Description("Rooms that one session is in.")]
+    [Description("Rooms that one session may be in.")]
     [Range(1, 100_000)]
     public int MaxRoomsPerSession { get; set; } = 1_000;
 
@@ -39,18 +37,16 @@ internal sealed class SocketOptions
     [Range(1, 3600)]
     public TimeSpan CommentInterval { get; set; } = TimeSpan.FromSeconds(15);
 
-    [Description("How long a closed socket may take to read what is left and to say goodbye.")]
+    [Description("How long a closing socket may take to read its queued messages and complete the close handshake.")]
     [Range(1, 60)]
     public TimeSpan CloseTimeout { get; set; } = TimeSpan.FromSeconds(5);
 
-    [Description(
-        "How long a node that was told to stop serves on as before, but is not ready; 5 behind a load balancer."
-    )]
+    [Description("How long a stopping node continues to serve while `/readyz` fails; 5 behind a load balancer.")]
     [Range(0, 300)]
     public TimeSpan DrainDelay { get; set; }
 
     [Description(
-        "Over how long a node that stops closes its sessions, in random order; without sessions it doesn't wait."
+        "Time over which a stopping node closes its sessions, in random order; ends at once without sessions."
     )]
     [Range(0, 3600)]
     public TimeSpan DrainWindow { get; set; } = TimeSpan.FromSeconds(5);
@@ -62,9 +58,7 @@ internal sealed class SocketOptions
     [AllowedValues("off", "asked", "on")]
     public string SocketioRecovery { get; set; } = "asked";
 
-    [Description(
-        "What the sids of this node's Socket.IO sessions begin with, for proxies that route by it: letters and digits."
-    )]
+    [Description("Prefix of the sids of this node's Socket.IO sessions, by which proxies route: letters and digits.")]
     public string NodeName { get; set; } = "";
 
     [Description("Whether sockets may negotiate permessage-deflate.")]

@@ -6,21 +6,19 @@ using Dmb.Telemetry;
 
 namespace Dmb.Sockets;
 
-/// <summary>
-/// Serves the sessions of clients that send as well, from their handshake to their end, whatever their wire format.
-/// </summary>
+/// <summary>Runs duplex sessions from handshake to end, independent of their wire format.</summary>
 internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker broker)
 {
-    /// <summary>What the sessions use of the broker.</summary>
+    /// <summary>The broker's services for sessions.</summary>
     public SocketBroker Broker => broker;
 
     /// <summary>
-    /// Judges a handshake. A caller or an origin that is refused is admitted as well, and told why in the session.
+    /// Admits a handshake. A refused caller or origin is admitted too, and its session closed with the reason.
     /// </summary>
-    /// <param name="reading">Reads who the caller is.</param>
+    /// <param name="reading">The caller, being authenticated.</param>
     /// <param name="isAllowed">Whether the origin of the page that opens the session, if any, is allowed.</param>
     /// <param name="address">The client's address.</param>
-    /// <exception cref="RefusedException">There are too many sessions or handshakes, or the node drains.</exception>
+    /// <exception cref="RefusedException">A limit of sessions or handshakes is reached, or the node drains.</exception>
     public async ValueTask<AdmittedSession> AdmitAsync(ValueTask<Caller> reading, bool isAllowed, IPAddress? address)
     {
         var lease = sessions.Reserve(address);
@@ -47,7 +45,7 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
         }
     }
 
-    /// <summary>Makes the session of an admitted client.</summary>
+    /// <summary>Creates the session of an admitted client.</summary>
     /// <param name="admitted">The admitted session.</param>
     /// <param name="output">Where its frames are written.</param>
     /// <param name="id">Its public name; null for a new one.</param>
@@ -60,21 +58,20 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
         };
 
     /// <summary>
-    /// Runs an opened session: registers and welcomes it, or closes it if it was admitted to be refused, reads what its
-    /// client sends, and removes it when reading has ended and its last frame is out. Then the connection is closed and
-    /// the lease disposed.
+    /// Runs a session: registers and welcomes it, or closes it if it has a <see cref="AdmittedSession.Refusal"/>; reads
+    /// its client's frames; removes it after its last frame. Then closes the connection and disposes the lease.
     /// </summary>
-    /// <param name="session">The session, of which nothing has been sent.</param>
-    /// <param name="transport">Its client's side.</param>
-    /// <param name="admitted">What it was admitted with.</param>
+    /// <param name="session">The session, which has sent nothing yet.</param>
+    /// <param name="transport">Its receiving side.</param>
+    /// <param name="admitted">The result of its admission.</param>
     public async Task RunAsync(Session session, IClientTransport transport, AdmittedSession admitted)
     {
-        // A frame of a session is not part of the request that opened it: each message begins a trace of its own.
+        // Frames are not part of the opening request's trace: each message starts its own.
         Activity.Current = null;
         var client = new SocketClient(session, broker, admitted.Address);
         using (admitted.Lease)
         {
-            // The answer leaves together with the first event.
+            // The answer is written together with the first event.
             var mustFlush = admitted.Answer is { } answer && session.Queue(answer);
             if (admitted.Refusal is null && !transport.IsOpenedByClient)
             {
@@ -108,7 +105,7 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
             catch (Exception e)
             {
                 LogFailed(sessions.Logger, session.Id, e);
-                session.Close(CloseReason.OurFault);
+                session.Close(CloseReason.BrokerFailed);
             }
             finally
             {
@@ -131,7 +128,7 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
         }
     }
 
-    /// <summary>Opens, welcomes and recovers a client that speaks first; false if it doesn't come to that.</summary>
+    /// <summary>Opens, welcomes and recovers a client that sends first; false if the session did not open.</summary>
     private async Task<bool> OpenAsync(Session session, IClientTransport transport)
     {
         var opening = await transport.OpenAsync();
@@ -165,7 +162,7 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
             )
         );
 
-    /// <summary>Joins the open bus and sends the queued welcome: a client that has read it is in the room.</summary>
+    /// <summary>Joins the open bus, then flushes the welcome: a client that has read it is in the room.</summary>
     private async Task JoinOpenBusAsync(Session session, bool mustFlush)
     {
         try

@@ -1,10 +1,8 @@
 namespace Dmb.Sockets;
 
-/// <summary>
-/// Writes to a stream of the server: the body of a response, or an upgraded connection that keeps its TLS.
-/// </summary>
+/// <summary>Writes to a Kestrel stream: a response body, or an upgraded connection with TLS.</summary>
 /// <param name="stream">The stream; only this output writes to it.</param>
-/// <param name="abort">Cuts the connection under it.</param>
+/// <param name="abort">Aborts the connection.</param>
 internal sealed class StreamFrameOutput(Stream stream, Action abort) : IFrameOutput
 {
     public ValueTask<int> WriteAsync(ReadOnlyMemory<byte> frames)

@@ -2,7 +2,7 @@ using System.Collections.Concurrent;
 
 namespace Dmb.Sockets;
 
-/// <summary>The clients' <c>User-Agent</c> headers: the same few for all sessions, kept once.</summary>
+/// <summary>Interns <c>User-Agent</c> headers, since most sessions share a few.</summary>
 internal static class UserAgents
 {
     private const int KeptMax = 1_000;
@@ -10,7 +10,8 @@ internal static class UserAgents
     private static readonly ConcurrentDictionary<string, string> Kept = [];
 
     /// <summary>
-    /// The header's first 120 characters as a shared string; null for an empty one, and past 1,000 that differ.
+    /// The header's first 120 characters as a shared string; null for an empty one, and for further ones past 1,000
+    /// distinct.
     /// </summary>
     public static string? Intern(string agent)
     {

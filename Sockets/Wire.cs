@@ -29,48 +29,44 @@ namespace Dmb.Sockets;
 internal abstract class Wire
 {
     /// <summary>
-    /// True where clients send frames on the same connection: they are pinged, closed when silent, have
-    /// <see cref="SocketOptions.AuthTimeout"/> to authenticate, and are told the state of the node.
+    /// True if clients send frames on the same connection. Duplex sessions are pinged, closed when silent, have
+    /// <see cref="SocketOptions.AuthTimeout"/> to authenticate, and receive the node's state events.
     /// </summary>
     public virtual bool IsDuplex => true;
 
-    /// <summary>What operators call connections of this format.</summary>
+    /// <summary>The transport's name in the operator API.</summary>
     public virtual string Transport => "websocket";
 
-    /// <summary>True where the bytes depend on what the session was sent before.</summary>
+    /// <summary>True if a frame's bytes depend on earlier frames of the session.</summary>
     public virtual bool IsPerSession => false;
 
-    /// <summary>The frame of one message, as sessions get it that are in one of its rooms.</summary>
+    /// <summary>Encodes one message, as delivered by one of its rooms.</summary>
     /// <param name="envelope">The message.</param>
-    /// <param name="room">Index in <see cref="Envelope.Rooms"/> of the room that leads to the session.</param>
-    /// <returns>A shared array; empty if the format can't carry the message.</returns>
+    /// <param name="room">Index in <see cref="Envelope.Rooms"/> of the room that the session is reached by.</param>
+    /// <returns>A shared array; empty if the format cannot carry the message.</returns>
     public abstract byte[] Message(Envelope envelope, int room);
 
-    /// <summary>The frame of an event of the broker's own: <c>welcome</c>, <c>joined</c>, <c>failed</c>, …</summary>
+    /// <summary>Encodes an event of the broker's own: <c>welcome</c>, <c>joined</c>, <c>failed</c>, …</summary>
     /// <param name="event">ASCII name.</param>
     /// <param name="data">One JSON value in UTF-8.</param>
     public abstract byte[] Event(string @event, ReadOnlySpan<byte> data);
 
-    /// <summary>The answer to a frame that asked for an ack and was carried out.</summary>
+    /// <summary>Encodes the answer to a frame that requested an ack and was executed.</summary>
     /// <param name="ack"><see cref="ClientFrame.Ack"/> of that frame.</param>
     /// <param name="data">One JSON value in UTF-8.</param>
     public abstract byte[] Ack(ReadOnlySpan<byte> ack, ReadOnlySpan<byte> data);
 
-    /// <summary>The answer to a frame that asked for an ack and was refused.</summary>
+    /// <summary>Encodes the answer to a frame that requested an ack and was refused.</summary>
     /// <param name="ack"><see cref="ClientFrame.Ack"/> of that frame.</param>
-    /// <param name="refused">The error code, its text, and whether the same may pass later.</param>
+    /// <param name="refused">The error code, its text, and whether a retry can succeed.</param>
     public abstract byte[] Refusal(ReadOnlySpan<byte> ack, RefusedException refused);
 
-    /// <summary>
-    /// What keeps the connection alive, sent every <see cref="PingInterval"/>; empty if the client pings.
-    /// </summary>
+    /// <summary>The keep-alive frame, sent every <see cref="PingInterval"/>; empty if the client pings.</summary>
     public abstract byte[] Ping { get; }
 
     /// <summary>Time between two pings.</summary>
     public virtual TimeSpan PingInterval(SocketOptions options) => options.PingInterval;
 
-    /// <summary>
-    /// The protocol's own close, sent behind <c>bye</c>; empty where the end of the connection says it.
-    /// </summary>
+    /// <summary>Encodes the protocol's close frame, sent after <c>bye</c>; empty if the protocol has none.</summary>
     public abstract byte[] Close(CloseReason reason);
 }

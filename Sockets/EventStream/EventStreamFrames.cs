@@ -5,12 +5,12 @@ using Dmb.Routing;
 
 namespace Dmb.Sockets;
 
-/// <summary>Finished pieces of <c>text/event-stream</c> (HTML Living Standard §9.2).</summary>
+/// <summary>Encodes the fields and events of <c>text/event-stream</c> (HTML Living Standard §9.2).</summary>
 internal static class EventStreamFrames
 {
     private static readonly SearchValues<byte> LineBreaks = SearchValues.Create("\r\n"u8);
 
-    /// <summary>The first thing on a stream: tells the client that its rooms are joined.</summary>
+    /// <summary>The first comment of a stream: its rooms are joined.</summary>
     public static readonly byte[] Connected = ": connected\n\n"u8.ToArray();
 
     /// <summary>An event that keeps the connection alive, for clients that ask to see it.</summary>
@@ -19,13 +19,13 @@ internal static class EventStreamFrames
     /// <summary>A comment line that keeps the connection alive.</summary>
     public static readonly byte[] Comment = ":\n\n"u8.ToArray();
 
-    /// <summary>How long the client waits before it opens the stream anew, once this one has ended.</summary>
+    /// <summary>The <c>retry</c> field: how long the client waits before it reconnects.</summary>
     public static byte[] Retry(TimeSpan wait) =>
         Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"retry: {(int)wait.TotalMilliseconds}\n"));
 
     /// <summary>
-    /// One message, its data on one line. Its id is its place in the one room of the stream or, without history, the
-    /// message's.
+    /// One message, its data on one line. Its id is its position in the stream's single room or, without history, the
+    /// message id.
     /// </summary>
     public static byte[] Message(Envelope envelope, int room)
     {
@@ -39,18 +39,18 @@ internal static class EventStreamFrames
     /// <summary>An event of the broker's own, without an id.</summary>
     public static byte[] Encode(string @event, ReadOnlySpan<byte> data) => [.. Head(@event, data), .. "\n"u8];
 
-    /// <summary>An event without its end: an id line, or an empty one.</summary>
+    /// <summary>An event without its last line, an id line or an empty one.</summary>
     public static byte[] Head(string @event, ReadOnlySpan<byte> data)
     {
         byte[] head = [.. "event: "u8, .. Encoding.ASCII.GetBytes(@event), .. "\ndata: "u8, .. data, .. "\n"u8];
 
-        // In JSON a line can only break between tokens, where a space says the same.
+        // JSON has line breaks only between tokens, where a space is equivalent.
         head.AsSpan(head.Length - 1 - data.Length, data.Length).ReplaceAny(LineBreaks, (byte)' ');
         return head;
     }
 
     /// <summary>
-    /// The line with which a client that comes back says what it has seen, and the end of what it stands in.
+    /// The id line that a reconnecting client sends as <c>Last-Event-ID</c>, and the end of its event.
     /// </summary>
     public static byte[] Id(string id) => [.. "id: "u8, .. Encoding.UTF8.GetBytes(id), .. "\n\n"u8];
 }

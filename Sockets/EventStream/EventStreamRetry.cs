@@ -1,21 +1,21 @@
 namespace Dmb.Sockets;
 
 /// <summary>
-/// When clients of event streams come back (HTML Living Standard §9.2.3): each after a time of its own, so that those
-/// that are lost together do not return together.
+/// Chooses the reconnection time of event streams (HTML Living Standard §9.2.3), random per client so that clients
+/// disconnected together do not reconnect together.
 /// </summary>
 internal static class EventStreamRetry
 {
-    private static readonly TimeSpan AtLeast = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan WaitMin = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan SpreadMax = TimeSpan.FromSeconds(2);
 
-    /// <summary>The <c>retry:</c> field of a client that may come back after a time.</summary>
-    /// <param name="after">Until when coming back is of no use.</param>
+    /// <summary>A <c>retry</c> field with a random time not before <paramref name="after"/>.</summary>
+    /// <param name="after">Earliest time at which reconnecting can succeed.</param>
     public static byte[] After(TimeSpan after) =>
-        EventStreamFrames.Retry((after > AtLeast ? after : AtLeast) + (SpreadMax * Random.Shared.NextDouble()));
+        EventStreamFrames.Retry((after > WaitMin ? after : WaitMin) + (SpreadMax * Random.Shared.NextDouble()));
 
     /// <summary>
-    /// The whole stream of a client that can't be served for now: any other answer would end an EventSource for good.
+    /// The whole body for a client that cannot be served now: an error status would end an EventSource for good.
     /// </summary>
     public static byte[] StreamAfter(TimeSpan after) => [.. After(after), .. "\n"u8];
 }

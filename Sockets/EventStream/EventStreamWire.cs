@@ -5,9 +5,7 @@ namespace Dmb.Sockets;
 /// <summary>
 /// The format of /events: <c>text/event-stream</c> (HTML Living Standard §9.2). The client sends nothing on it.
 /// </summary>
-/// <param name="hasHeartbeat">
-/// Whether the connection is kept alive by events that the client sees, instead of by comments.
-/// </param>
+/// <param name="hasHeartbeat">Whether keep-alives are events, which the client sees, instead of comments.</param>
 internal class EventStreamWire(bool hasHeartbeat) : Wire
 {
     private static readonly int Slot = EncodedFrames.ReserveSlot();
@@ -36,14 +34,14 @@ internal class EventStreamWire(bool hasHeartbeat) : Wire
 
     public override byte[] Refusal(ReadOnlySpan<byte> ack, RefusedException refused) => [];
 
-    /// <summary>When to come back.</summary>
+    /// <summary>The <c>retry</c> field of the reason.</summary>
     public override byte[] Close(CloseReason reason) =>
         reason.Reconnect
             ? EventStreamRetry.StreamAfter(TimeSpan.FromMilliseconds(reason.DrainMs + reason.AfterMs))
             : [];
 }
 
-/// <summary>The same for one stream whose id lines say how far it has come in its rooms.</summary>
+/// <summary>The format of one stream whose id lines carry a <see cref="StreamCursor"/>.</summary>
 internal sealed class CursorEventStreamWire(StreamCursor cursor, bool hasHeartbeat) : EventStreamWire(hasHeartbeat)
 {
     private static readonly int HeadSlot = EncodedFrames.ReserveSlot();
@@ -54,7 +52,7 @@ internal sealed class CursorEventStreamWire(StreamCursor cursor, bool hasHeartbe
     public override byte[] Message(Envelope envelope, int room)
     {
         cursor.MoveTo(envelope);
-        if (cursor.IsSaidBy(envelope, room))
+        if (cursor.MatchesIdOf(envelope, room))
         {
             return base.Message(envelope, room);
         }

@@ -5,9 +5,9 @@ using Microsoft.AspNetCore.WebUtilities;
 namespace Dmb.Sockets;
 
 /// <summary>
-/// Up to where a stream of server-sent events has come in each of its rooms, as its id lines say and
-/// <c>Last-Event-ID</c> repeats:
-/// <c>support=k3f9:431&amp;endpoint:1234=k3f9:17</c>, names escaped as in a query. Guarded by its session.
+/// The position of a stream of server-sent events in each of its rooms, as its id lines and <c>Last-Event-ID</c> carry
+/// it: <c>support=k3f9:431&amp;endpoint:1234=k3f9:17</c>, names escaped as in a query. Not thread-safe; its session
+/// serializes access.
 /// </summary>
 internal sealed class StreamCursor
 {
@@ -21,14 +21,12 @@ internal sealed class StreamCursor
         (_rooms, _positions) = ([.. keeping.Select(room => room.Room)], [.. keeping.Select(room => room.Position)]);
     }
 
-    /// <summary>One room's part.</summary>
+    /// <summary>Encodes one room's entry.</summary>
     public static string Entry(string room, StreamPosition position) =>
         $"{Uri.EscapeDataString(room).Replace("%3A", ":", StringComparison.Ordinal)}={position}";
 
-    /// <summary>
-    /// Reads what a client that comes back says that it has seen; null for what is no cursor, such as a message id.
-    /// </summary>
-    /// <exception cref="RefusedException">It names a room with what is no place.</exception>
+    /// <summary>Parses <c>Last-Event-ID</c>; null for text that is not a cursor, such as a message id.</summary>
+    /// <exception cref="RefusedException">An entry's value is not a position.</exception>
     public static Dictionary<string, StreamPosition>? Read(string text)
     {
         if (!text.Contains('=', StringComparison.Ordinal))
@@ -50,7 +48,7 @@ internal sealed class StreamCursor
         return places;
     }
 
-    /// <summary>Moves on by a message.</summary>
+    /// <summary>Advances by a message.</summary>
     public void MoveTo(Envelope envelope)
     {
         for (var i = 0; i < _rooms.Length; i++)
@@ -62,11 +60,11 @@ internal sealed class StreamCursor
         }
     }
 
-    /// <summary>Whether a message's own id line says all there is to say, so that streams share its bytes.</summary>
-    public bool IsSaidBy(Envelope envelope, int room) =>
+    /// <summary>True when the message's own id line equals the cursor's, so that streams share its bytes.</summary>
+    public bool MatchesIdOf(Envelope envelope, int room) =>
         _rooms.Length == 1 && envelope.Positions is { } positions && !positions[room].IsNone;
 
-    /// <summary>The id line as it is now, and the end of what it stands in.</summary>
+    /// <summary>The current id line, and the end of its event.</summary>
     public byte[] Line()
     {
         var line = new StringBuilder();

@@ -3,16 +3,16 @@ using Dmb.Routing;
 
 namespace Dmb.Sockets;
 
-/// <summary>Reads the text frames of /ws.</summary>
+/// <summary>Parses the text messages of /ws (docs/protocol.md §4).</summary>
 internal static class ClientFrameReader
 {
     private const int AckLengthMax = 64;
     private static readonly byte[] Null = "null"u8.ToArray();
 
     /// <summary>
-    /// Reads a frame in one pass. Of a member that comes twice the last one counts; unknown ones are skipped.
+    /// Parses a frame in one pass. The last of duplicate members counts; unknown members are skipped.
     /// </summary>
-    /// <exception cref="RefusedException">The text is not such an object, or is deeper than the limit.</exception>
+    /// <exception cref="RefusedException">The text is not a frame, or is nested deeper than the limit.</exception>
     public static ClientFrame Read(ReadOnlyMemory<byte> text, JsonReaderOptions dataOptions)
     {
         try
@@ -74,7 +74,7 @@ internal static class ClientFrameReader
         return new ClientFrame(name, data, address, ack);
     }
 
-    /// <summary>Whether a text is one JSON value, however deep.</summary>
+    /// <summary>Whether a text is one JSON value, of any depth.</summary>
     public static bool IsJson(ReadOnlySpan<byte> text)
     {
         var reader = new Utf8JsonReader(text, new JsonReaderOptions { MaxDepth = text.Length });

@@ -7,10 +7,9 @@ using Microsoft.AspNetCore.Http.Features;
 namespace Dmb.Sockets;
 
 /// <summary>
-/// Stands in for the server's upgrade, so that the framework's WebSocket does the handshake and reads over a stream of
-/// ours, and all that leaves goes through the session's one writer. Over HTTP/1.1 it is an upgrade, over HTTP/2 an
-/// extended
-/// CONNECT (RFC 8441).
+/// Replaces Kestrel's upgrade, so that the framework's WebSocket performs the handshake and reads from a
+/// <see cref="SharedStream"/>, and its writes go through the session's queue. Supports the upgrade of HTTP/1.1 and the
+/// extended CONNECT of HTTP/2 (RFC 8441).
 /// </summary>
 internal sealed class SharedUpgrade : IHttpUpgradeFeature, IHttpExtendedConnectFeature
 {
@@ -22,7 +21,7 @@ internal sealed class SharedUpgrade : IHttpUpgradeFeature, IHttpExtendedConnectF
     {
         (_upgrade, _connect) = (features.Get<IHttpUpgradeFeature>(), features.Get<IHttpExtendedConnectFeature>());
 
-        // With TLS the socket's bytes are not the connection's.
+        // With TLS the socket carries encrypted bytes and cannot be detached.
         _connection = features.Get<ITlsHandshakeFeature>() is null ? features.Get<SocketConnection>() : null;
     }
 
@@ -35,7 +34,7 @@ internal sealed class SharedUpgrade : IHttpUpgradeFeature, IHttpExtendedConnectF
 
     public string? Protocol => _connect?.Protocol;
 
-    /// <summary>Puts it in the place of what the server offers.</summary>
+    /// <summary>Replaces the request's upgrade features.</summary>
     public static void Install(IFeatureCollection features)
     {
         var upgrade = new SharedUpgrade(features);
@@ -43,7 +42,7 @@ internal sealed class SharedUpgrade : IHttpUpgradeFeature, IHttpExtendedConnectF
         features.Set<IHttpExtendedConnectFeature>(upgrade);
     }
 
-    /// <summary>A plain connection's socket leaves the server here.</summary>
+    /// <summary>Detaches the socket of a connection without TLS from Kestrel.</summary>
     public async Task<Stream> UpgradeAsync()
     {
         var stream = await _upgrade!.UpgradeAsync();
@@ -56,36 +55,34 @@ internal sealed class SharedUpgrade : IHttpUpgradeFeature, IHttpExtendedConnectF
 }
 
 /// <summary>
-/// An upgraded connection: reads pass through, writes (pongs, close frames) take their turn among the session's frames.
+/// An upgraded connection: reads pass through; writes (pongs, close frames) are queued with the session's frames.
 /// </summary>
 internal sealed class SharedStream : Stream
 {
     private const byte OpcodeMask = 0x0F;
     private const byte CloseOpcode = 0x8;
 
-    /// <summary>What came before the socket left the server.</summary>
+    /// <summary>Bytes that Kestrel had received before the socket was detached.</summary>
     private ReadOnlyMemory<byte> _early;
 
     private readonly Receiving? _receiving;
     private readonly IDisposable? _lease;
     private int _received;
 
-    /// <summary>A connection that stays the server's.</summary>
+    /// <summary>An upgraded connection that Kestrel keeps.</summary>
     public SharedStream(Stream inner) => Inner = inner;
 
-    /// <summary>A socket of its own, of which some bytes have been read.</summary>
+    /// <summary>A detached socket, and the bytes already read from it.</summary>
     public SharedStream(Socket socket, ReadOnlyMemory<byte> early, IDisposable? lease) =>
         (Socket, _early, _receiving, _lease) = (socket, early, new Receiving(this, socket), lease);
 
-    /// <summary>The server's connection, for the session to write to; null if it has left the server.</summary>
+    /// <summary>Kestrel's connection, to which the session writes; null for a detached socket.</summary>
     public Stream? Inner { get; }
 
-    /// <summary>The socket that has left the server; the owner of the stream closes it.</summary>
+    /// <summary>The detached socket, which the stream's owner closes; null if Kestrel keeps the connection.</summary>
     public Socket? Socket { get; }
 
-    /// <summary>
-    /// Whose connection it is. Null until a session takes it over: then what is written goes to the connection at once.
-    /// </summary>
+    /// <summary>The session of the connection. While null, writes go to the connection directly.</summary>
     public Session? Session { get; set; }
 
     public override bool CanRead => true;
@@ -144,7 +141,7 @@ internal sealed class SharedStream : Stream
 
         if ((buffer.Span[0] & OpcodeMask) == CloseOpcode)
         {
-            // The last frame there is (RFC 6455 §5.5.1).
+            // No frame follows a close frame (RFC 6455 §5.5.1).
             Session.Finish(buffer.ToArray());
         }
         else
@@ -177,7 +174,7 @@ internal sealed class SharedStream : Stream
 
     public override void Flush()
     {
-        // Written is queued already, and the session flushes by itself.
+        // Writes are queued, and the session flushes by itself.
     }
 
     public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
@@ -188,7 +185,7 @@ internal sealed class SharedStream : Stream
 
     public override void SetLength(long value) => throw new NotSupportedException();
 
-    /// <summary>Closes the socket, if it has left the server: gracefully unless the connection is lost.</summary>
+    /// <summary>Closes a detached socket, gracefully unless the connection is lost.</summary>
     public void CloseSocket()
     {
         if (_receiving is { IsLost: false })
@@ -210,8 +207,8 @@ internal sealed class SharedStream : Stream
     }
 
     /// <summary>
-    /// One receive, used again for the next. A connection that is lost ends like any other: that is no exception, which
-    /// would cost more than the session.
+    /// A reusable receive operation. A lost connection reads as the end of the stream: an exception would cost more
+    /// than the session.
     /// </summary>
     private sealed class Receiving(SharedStream stream, Socket socket)
         : SocketAsyncEventArgs(true),
@@ -219,7 +216,7 @@ internal sealed class SharedStream : Stream
     {
         private ManualResetValueTaskSourceCore<int> _source;
 
-        /// <summary>Whether the connection is lost.</summary>
+        /// <summary>Whether a receive has failed.</summary>
         public bool IsLost { get; private set; }
 
         public ValueTask<int> ReceiveAsync(Memory<byte> buffer)

@@ -8,7 +8,7 @@ using Dmb.Routing;
 
 namespace Dmb.Sockets;
 
-/// <summary>Finished WebSocket frames, unmasked as a server sends them (RFC 6455 §5.2).</summary>
+/// <summary>Encodes WebSocket frames, unmasked as a server sends them (RFC 6455 §5.2).</summary>
 internal static class WebSocketFrames
 {
     private const byte Final = 0x80;
@@ -18,12 +18,12 @@ internal static class WebSocketFrames
     private const byte PingOpcode = 0x9;
 
     [ThreadStatic]
-    private static ArrayBufferWriter<byte>? _place;
+    private static ArrayBufferWriter<byte>? _memberBuffer;
 
     /// <summary>A ping without payload.</summary>
     public static readonly byte[] Ping = [Final | PingOpcode, 0];
 
-    /// <summary>A text frame around finished JSON.</summary>
+    /// <summary>A text frame of encoded JSON.</summary>
     public static byte[] Text(ReadOnlySpan<byte> json)
     {
         var frame = Header(Final | TextOpcode, json.Length, out var start);
@@ -32,30 +32,31 @@ internal static class WebSocketFrames
     }
 
     /// <summary>
-    /// <c>{"event":…,"data":…,"id":…}</c>, the data as it came; in a room with history also its place there, and last
-    /// its trace, if one is given.
+    /// <c>{"event":…,"data":…,"id":…}</c>, the data as received; with history also its position in the room, and the
+    /// trace if one is given.
     /// </summary>
     public static byte[] Message(Envelope envelope, int room, string? traceparent = null)
     {
-        var place = Place(envelope, room);
+        var members = PositionMembers(envelope, room);
         if (traceparent is not null)
         {
-            place = [.. place, .. ",\"traceparent\":\""u8, .. Encoding.ASCII.GetBytes(traceparent), .. "\""u8];
+            members = [.. members, .. ",\"traceparent\":\""u8, .. Encoding.ASCII.GetBytes(traceparent), .. "\""u8];
         }
 
-        var frame = Header(Final | TextOpcode, MessageLength(envelope, place), out var start);
-        WriteMessage(envelope, place, frame.AsSpan(start));
+        var frame = Header(Final | TextOpcode, MessageLength(envelope, members), out var start);
+        WriteMessage(envelope, members, frame.AsSpan(start));
         return frame;
     }
 
     /// <summary>
-    /// The same under permessage-deflate without context takeover, so that all may share it (RFC 7692 §7.2.1).
+    /// The frame of <see cref="Message"/> under permessage-deflate, without context takeover so that sessions share it
+    /// (RFC 7692 §7.2.1).
     /// </summary>
     public static byte[] DeflatedMessage(Envelope envelope, int room)
     {
-        var place = Place(envelope, room);
-        var json = new byte[MessageLength(envelope, place)];
-        WriteMessage(envelope, place, json);
+        var members = PositionMembers(envelope, room);
+        var json = new byte[MessageLength(envelope, members)];
+        WriteMessage(envelope, members, json);
 
         using var deflated = new MemoryStream();
         using (var deflate = new DeflateStream(deflated, CompressionLevel.Fastest, leaveOpen: true))
@@ -72,24 +73,24 @@ internal static class WebSocketFrames
     }
 
     /// <summary>
-    /// The members behind the id of a message with positions: its room and position there, and its positions in its
-    /// other rooms.
+    /// The members after <c>id</c> of a message with positions: the room and its position there, and the positions in
+    /// the other rooms.
     /// </summary>
-    private static byte[] Place(Envelope envelope, int room)
+    private static byte[] PositionMembers(Envelope envelope, int room)
     {
         if (envelope.Positions is not { } positions || envelope.Id.Length == 0)
         {
             return [];
         }
 
-        var place = _place ??= new ArrayBufferWriter<byte>(256);
-        place.ResetWrittenCount();
+        var members = _memberBuffer ??= new ArrayBufferWriter<byte>(256);
+        members.ResetWrittenCount();
         if (!positions[room].IsNone)
         {
-            place.Append(",\"room\":"u8);
-            Put(place, envelope.Rooms[room]);
-            place.Append(",\"pos\":"u8);
-            Put(place, positions[room]);
+            members.Append(",\"room\":"u8);
+            Put(members, envelope.Rooms[room]);
+            members.Append(",\"pos\":"u8);
+            Put(members, positions[room]);
         }
 
         var others = 0;
@@ -97,14 +98,14 @@ internal static class WebSocketFrames
         {
             if (i != room && !positions[i].IsNone)
             {
-                place.Append(others++ == 0 ? ",\"also\":{"u8 : ","u8);
-                Put(place, envelope.Rooms[i]);
-                place.Append(":"u8);
-                Put(place, positions[i]);
+                members.Append(others++ == 0 ? ",\"also\":{"u8 : ","u8);
+                Put(members, envelope.Rooms[i]);
+                members.Append(":"u8);
+                Put(members, positions[i]);
             }
         }
 
-        return (others == 0 ? place : place.Append("}"u8)).WrittenSpan.ToArray();
+        return (others == 0 ? members : members.Append("}"u8)).WrittenSpan.ToArray();
     }
 
     private static void Put(ArrayBufferWriter<byte> target, string text) =>
@@ -130,14 +131,14 @@ internal static class WebSocketFrames
         return frame;
     }
 
-    private static int MessageLength(Envelope envelope, byte[] place) =>
+    private static int MessageLength(Envelope envelope, byte[] members) =>
         "{'event':'','data':}".Length
         + envelope.Event.Length
         + envelope.Data.Length
-        + place.Length
+        + members.Length
         + (envelope.Id.Length > 0 ? ",'id':".Length + JsonText.QuotedLength(envelope.Id) : 0);
 
-    private static void WriteMessage(Envelope envelope, byte[] place, Span<byte> target)
+    private static void WriteMessage(Envelope envelope, byte[] members, Span<byte> target)
     {
         JsonText.Put("{\"event\":\""u8, ref target);
         target = target[Encoding.ASCII.GetBytes(envelope.Event, target)..];
@@ -149,7 +150,7 @@ internal static class WebSocketFrames
             target = target[JsonText.Quote(envelope.Id, target)..];
         }
 
-        JsonText.Put(place, ref target);
+        JsonText.Put(members, ref target);
         JsonText.Put("}"u8, ref target);
     }
 

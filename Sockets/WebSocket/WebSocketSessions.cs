@@ -2,12 +2,12 @@ using System.Net.WebSockets;
 
 namespace Dmb.Sockets;
 
-/// <summary>Serves the sessions of /ws.</summary>
+/// <summary>Runs the sessions of /ws.</summary>
 internal static class WebSocketSessions
 {
-    /// <summary>Serves a session over a socket that has left the server, and closes the socket.</summary>
+    /// <summary>Runs a session over a detached socket, and closes the socket.</summary>
     /// <param name="sessions">Runs the session.</param>
-    /// <param name="stream">The socket.</param>
+    /// <param name="stream">The detached socket.</param>
     /// <param name="deflate">The negotiated compression; null for none.</param>
     /// <param name="admitted">The admitted session.</param>
     public static Task ServeDetachedAsync(
@@ -29,7 +29,7 @@ internal static class WebSocketSessions
         return sessions.ServeAsync(stream, webSocket, new SocketFrameOutput(stream.Socket!), admitted);
     }
 
-    /// <summary>Serves a session over a connection that stays the server's.</summary>
+    /// <summary>Runs a session over a connection that Kestrel keeps.</summary>
     /// <param name="sessions">Runs the session.</param>
     /// <param name="stream">The connection.</param>
     /// <param name="webSocket">The framework's WebSocket over it; disposed at the end.</param>

@@ -5,7 +5,7 @@ using Dmb.Routing;
 namespace Dmb.Sockets;
 
 /// <summary>
-/// One client of /ws: puts the fragments of its messages together, and hands each to <see cref="SocketClient"/>.
+/// Reads one client of /ws: assembles fragmented messages and passes each to <see cref="SocketClient"/>.
 /// </summary>
 /// <param name="webSocket">The framework's WebSocket.</param>
 /// <param name="stream">The connection under it.</param>
@@ -16,7 +16,7 @@ internal sealed class WebSocketTransport(WebSocket webSocket, SharedStream strea
 {
     private const int FirstBufferBytes = 4_096;
 
-    /// <summary>Never throws for what a client does.</summary>
+    /// <summary>Reads until the client closes or disconnects; never throws for the client's input.</summary>
     public async Task ReadAsync(SocketClient client)
     {
         try
@@ -36,13 +36,14 @@ internal sealed class WebSocketTransport(WebSocket webSocket, SharedStream strea
                 }
             }
 
-            // A close frame is answered with its own code (RFC 6455 §5.5.1), one without a code with 1000.
+            // A close frame is answered with its own code, or 1000 if it has none (RFC 6455 §5.5.1).
             session.Finish(WebSocketFrames.Close((int)webSocket.CloseStatus!.Value, ""));
         }
         catch (Exception e)
             when (e is WebSocketException or IOException or OperationCanceledException or ObjectDisposedException)
         {
-            // Gone without a close frame, or broke the protocol: then the framework has sent its close frame already.
+            // Disconnected without a close frame, or a protocol error, for which the framework has sent the close
+            // frame.
             session.Finish([]);
         }
     }
@@ -69,12 +70,12 @@ internal sealed class WebSocketTransport(WebSocket webSocket, SharedStream strea
         return client.HandleAsync(frame);
     }
 
-    /// <summary>The next text message in a rented buffer, or null at the client's close frame.</summary>
+    /// <summary>Reads the next text message into a rented buffer; null at the client's close frame.</summary>
     private async Task<Message?> ReadMessageAsync()
     {
         var maxBytes = broker.Routing.MaxMessageBytes;
 
-        // No buffer is held while nothing arrives.
+        // A zero-byte read waits without a buffer.
         var result = await webSocket.ReceiveAsync(Memory<byte>.Empty, CancellationToken.None);
         var buffer = ArrayPool<byte>.Shared.Rent(FirstBufferBytes);
         try
@@ -100,7 +101,7 @@ internal sealed class WebSocketTransport(WebSocket webSocket, SharedStream strea
 
                 if (session.IsClosing)
                 {
-                    // What arrives until the client's close frame is discarded.
+                    // Input after closing began is discarded until the client's close frame.
                     length = 0;
                 }
                 else if (result.EndOfMessage)
@@ -127,7 +128,7 @@ internal sealed class WebSocketTransport(WebSocket webSocket, SharedStream strea
             return buffer;
         }
 
-        // One byte more than the limit, so that a message past it shows.
+        // One byte more than the limit, to detect a message past it.
         var larger = ArrayPool<byte>.Shared.Rent(Math.Min(buffer.Length * 2, Math.Max(maxBytes, buffer.Length) + 1));
         buffer.AsSpan(0, length).CopyTo(larger);
         ArrayPool<byte>.Shared.Return(buffer);

@@ -6,10 +6,10 @@ namespace Dmb.Sockets;
 /// <summary>The format of /ws: JSON objects in text frames (docs/protocol.md §4; RFC 6455).</summary>
 internal class WebSocketWire : Wire
 {
-    /// <summary>Messages plain.</summary>
+    /// <summary>Messages without compression and trace.</summary>
     public static readonly WebSocketWire Plain = new();
 
-    /// <summary>Messages under permessage-deflate (RFC 7692).</summary>
+    /// <summary>Messages compressed by permessage-deflate (RFC 7692).</summary>
     public static readonly WebSocketWire Deflated = new DeflatedWebSocketWire();
 
     /// <summary>Messages of a sampled trace with their <c>traceparent</c>; not compressed.</summary>
@@ -37,7 +37,7 @@ internal class WebSocketWire : Wire
 
     public override byte[] Close(CloseReason reason) => WebSocketFrames.Close(reason.Code, reason.Text);
 
-    /// <summary>Makes the frame of one message.</summary>
+    /// <summary>Encodes the frame of one message.</summary>
     protected virtual byte[] Encode(Envelope envelope, int room) => WebSocketFrames.Message(envelope, room);
 
     private sealed class DeflatedWebSocketWire : WebSocketWire
@@ -48,7 +48,7 @@ internal class WebSocketWire : Wire
 
     private sealed class TracedWebSocketWire : WebSocketWire
     {
-        /// <summary>A message without a trace is the plain one.</summary>
+        /// <summary>A message without a trace has the plain frame.</summary>
         public override byte[] Message(Envelope envelope, int room) =>
             envelope.Traceparent is null ? Plain.Message(envelope, room) : base.Message(envelope, room);
 
