@@ -79,6 +79,7 @@ app.MapRegister();
 app.MapRooms();
 app.MapOperator();
 app.MapOperatorCommands();
+app.MapTail();
 app.MapBackends();
 app.MapEventStream();
 app.MapSockets();

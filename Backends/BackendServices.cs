@@ -14,10 +14,11 @@ internal sealed class BackendServices
     private readonly RoomTable _rooms;
     private readonly RoomJoins _joins;
     private readonly TimeProvider _time;
+    private readonly Tail _tail;
 
-    public BackendServices(IBackendStore store, RoomTable rooms, RoomJoins joins, TimeProvider time)
+    public BackendServices(IBackendStore store, RoomTable rooms, RoomJoins joins, TimeProvider time, Tail tail)
     {
-        (_store, _rooms, _joins, _time) = (store, rooms, joins, time);
+        (_store, _rooms, _joins, _time, _tail) = (store, rooms, joins, time, tail);
         store.Freed += OnFreed;
     }
 
@@ -74,7 +75,23 @@ internal sealed class BackendServices
     {
         var envelope = Address(Checked(bkid), message);
         using var publish = MessageSpans.Publish(envelope);
-        return (envelope.Id, await _store.SendAsync(bkid, envelope, message.To, message.Key));
+        var origin = new Origin(Origin.Backend, bkid, envelope.Event);
+        try
+        {
+            var sent = await _store.SendAsync(bkid, envelope, message.To, message.Key);
+            if (_tail.IsOpen)
+            {
+                _tail.Published(origin, envelope, leftOut: null, sent.IsDuplicate, sent.Outcome);
+            }
+
+            return (envelope.Id, sent);
+        }
+        catch (RefusedException refused)
+        {
+            refused.Rooms = envelope.Rooms;
+            _tail.Refused(origin, refused);
+            throw;
+        }
     }
 
     /// <summary>A backend's message on its way to its users.</summary>

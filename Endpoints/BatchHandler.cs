@@ -43,6 +43,7 @@ internal sealed class BatchHandler(
                 item.Address,
                 caller.Scoped(item.Id),
                 item.Id,
+                new Origin(Origin.Http, caller.Name, item.Event),
                 context.Request.Headers.TraceParent
             );
             return published.Id is { } id
@@ -51,6 +52,7 @@ internal sealed class BatchHandler(
         }
         catch (RefusedException refused)
         {
+            publisher.Tail.Refused(new Origin(Origin.Http, caller.Name, item.Event), refused);
             return new NotifyAnswer(false, Error: new NotifyError(refused.Code, refused.Message, refused.Retry));
         }
     }

@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using Dmb.Access;
+using Dmb.Routing;
 
 namespace Dmb.Endpoints;
 
@@ -87,6 +88,15 @@ internal static class NotifyEndpoints
             .Requires(Operation.Publish);
     }
 
+    /// <summary>Records a push, or a whole batch, that was refused; other requests are no pushes.</summary>
+    public static void TraceRefusal(HttpContext context, Tail tail, RefusedException refused)
+    {
+        if (tail.IsOpen && context.Request.Path.StartsWithSegments("/_notify", out var rest))
+        {
+            tail.Refused(new Origin(Origin.Http, context.Caller().Name, rest.Value?.TrimStart('/')), refused);
+        }
+    }
+
     private static async Task NotifyAsync(HttpContext context, string @event, PushHandler pushes)
     {
         if (context.Features.Get<AdmittedPush>()?.Take() != true)
@@ -104,6 +114,7 @@ internal static class NotifyEndpoints
                 headers["Idempotency-Key"].ToString(),
                 headers.TraceParent,
                 context.Caller(),
+                @event,
                 isStrict
             )
         );

@@ -33,6 +33,7 @@ internal static partial class Problems
     /// </summary>
     public static void UseProblems(this WebApplication app)
     {
+        var tail = app.Services.GetRequiredService<Tail>();
         app.Use(
             async (context, next) =>
             {
@@ -59,6 +60,7 @@ internal static partial class Problems
                 }
                 catch (RefusedException refused) when (!context.Response.HasStarted)
                 {
+                    NotifyEndpoints.TraceRefusal(context, tail, refused);
                     if (await EventStreamSession.TryPostponeAsync(context, refused))
                     {
                         return;
@@ -212,6 +214,8 @@ internal static partial class Problems
 [JsonSerializable(typeof(HistoryAnswer))]
 [JsonSerializable(typeof(StatsAnswer))]
 [JsonSerializable(typeof(StatsEntry[]))]
+[JsonSerializable(typeof(TailLease))]
+[JsonSerializable(typeof(TailBatch))]
 internal sealed partial class ApiJson : JsonSerializerContext
 {
     /// <summary>Escapes no more than JSON asks for.</summary>

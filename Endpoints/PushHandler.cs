@@ -11,6 +11,7 @@ namespace Dmb.Endpoints;
 /// <param name="Key"><c>Idempotency-Key</c>, or null.</param>
 /// <param name="TraceParent"><c>traceparent</c>, or null.</param>
 /// <param name="Caller">Who <see cref="PushHandler.Admit"/> let in.</param>
+/// <param name="Event">The event's name; needed only where it has no registration.</param>
 /// <param name="IsStrict">Whether an event that is not registered is an error (<c>Prefer: handling=strict</c>).</param>
 internal readonly record struct PushRequest(
     EventRegistration? Registration,
@@ -18,6 +19,7 @@ internal readonly record struct PushRequest(
     string? Key,
     string? TraceParent,
     Caller Caller,
+    string? Event = null,
     bool IsStrict = false
 );
 
@@ -50,6 +52,9 @@ internal sealed class PushHandler(
     BrokerTelemetry telemetry
 )
 {
+    /// <summary>Records what becomes of pushes while it is open.</summary>
+    public Tail Tail => publisher.Tail;
+
     /// <summary>Limit of a body in bytes.</summary>
     public int BodyBytesMax => options.MaxMessageBytes;
 
@@ -96,6 +101,7 @@ internal sealed class PushHandler(
             publisher.ReadAddress(json.Span),
             push.Caller.Scoped(key),
             id: null,
+            new Origin(Origin.Http, push.Caller.Name, push.Event),
             push.TraceParent
         );
         return published.Id is null && push.IsStrict

@@ -14,7 +14,8 @@ internal sealed class BackendInput(
     RoutingOptions options,
     BackendOptions lifetimes,
     RedisNode node,
-    RedisConnection connection
+    RedisConnection connection,
+    Tail tail
 )
 {
     private readonly RedisChannels _channels = node.Channels;
@@ -77,6 +78,16 @@ internal sealed class BackendInput(
             if ((await store.SendAsync(bkid, envelope, message.To, claim, ack)).IsDuplicate)
             {
                 Tracing.Drop();
+            }
+            else if (tail.IsOpen)
+            {
+                tail.Published(
+                    new Origin(Origin.Backend, bkid),
+                    envelope,
+                    null,
+                    isDuplicate: false,
+                    PublishOutcome.Fully
+                );
             }
 
             counts.Note(hash, claim.Seen);

@@ -9,7 +9,13 @@ namespace Dmb.Redis;
 /// A push from a program that has Redis and no HTTP: on <c>dmb:notify:{event}</c>, or a channel of
 /// <see cref="RedisOptions.NotifyChannels"/>.
 /// </summary>
-internal sealed class NotifyInput(EventTable events, Publisher publisher, RedisNode node, RedisPublisher redis)
+internal sealed class NotifyInput(
+    EventTable events,
+    Publisher publisher,
+    RedisNode node,
+    RedisPublisher redis,
+    Tail tail
+)
 {
     /// <summary>Publishes it, if no node did yet.</summary>
     /// <exception cref="RefusedException">It is none.</exception>
@@ -17,8 +23,15 @@ internal sealed class NotifyInput(EventTable events, Publisher publisher, RedisN
     {
         var address = publisher.ReadAddress(json.Span);
         var own = ReadId(json.Span);
+        var origin = new Origin(Origin.Redis, Event: name);
         if (publisher.Prepare(events.Find(name), json, address, own) is not { Rooms.Length: > 0 } envelope)
         {
+            if (tail.IsOpen)
+            {
+                var why = events.Find(name) is null ? TraceReason.UnknownEvent : TraceReason.NoRoom;
+                tail.Dropped(origin, why, isOnEveryNode: true);
+            }
+
             return;
         }
 
@@ -32,6 +45,10 @@ internal sealed class NotifyInput(EventTable events, Publisher publisher, RedisN
             {
                 Tracing.Drop();
             }
+            else if (tail.IsOpen)
+            {
+                tail.Published(origin, envelope, address.LeftOutNames, isDuplicate: false, PublishOutcome.Fully);
+            }
 
             count = claim.Seen;
         }
@@ -39,7 +56,7 @@ internal sealed class NotifyInput(EventTable events, Publisher publisher, RedisN
         {
             // Without Redis every node processes it, under one id, so that each session gets it once.
             var id = own ?? string.Create(CultureInfo.InvariantCulture, $"{hash}-{count}");
-            await publisher.PublishAsync(events.Find(name), json, address, key: null, id);
+            await publisher.PublishAsync(events.Find(name), json, address, key: null, id, origin);
             count++;
         }
 

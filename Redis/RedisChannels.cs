@@ -24,6 +24,9 @@ internal sealed class RedisChannels(string prefix, string node)
     /// <summary>Channel: the operator's questions to all nodes, a line `number asker question argument`.</summary>
     public string Ask { get; } = prefix + "ask";
 
+    /// <summary>Channel: what a node is told without an answer, a line `question argument`.</summary>
+    public string AskOf(string other) => prefix + "ask:" + other;
+
     /// <summary>Set: the ids of all nodes, those that have died lately included.</summary>
     public string Members { get; } = prefix + "members";
 

@@ -24,6 +24,7 @@ internal sealed class RedisCluster(RedisNode node, RedisConnection connection, C
     public async Task AttachAsync(RedisLink link, TimeSpan patience)
     {
         await link.SubscribeAsync(_channels.Ask, (channel, line) => _ = AnswerAsync(link, line), patience);
+        await link.SubscribeAsync(_channels.AskOf(node.Id), (channel, line) => _ = HearAsync(line), patience);
         await link.SubscribeAsync(_channels.AnswersTo(node.Id), (_, line) => Note(line), patience);
         await link.RunAsync(redis => redis.SetAddAsync(_channels.Members, node.Id));
     }
@@ -59,6 +60,9 @@ internal sealed class RedisCluster(RedisNode node, RedisConnection connection, C
         return new ClusterAnswers([.. answers.Values], [.. living.Where(other => !answers.ContainsKey(other))]);
     }
 
+    public void Tell(string other, string question, string argument) =>
+        connection.Link?.PublishUnanswered(_channels.AskOf(other), $"{question} {argument}");
+
     /// <summary>The nodes whose keys have not expired; the others are forgotten.</summary>
     private async Task<string[]> FindLivingAsync()
     {
@@ -88,6 +92,15 @@ internal sealed class RedisCluster(RedisNode node, RedisConnection connection, C
         )
         {
             link.PublishUnanswered(_channels.AnswersTo(asker), $"{number} {node.Id} {Encoding.UTF8.GetString(answer)}");
+        }
+    }
+
+    /// <summary>A line is <c>question argument</c>.</summary>
+    private async Task HearAsync(byte[] line)
+    {
+        if (Encoding.UTF8.GetString(line).Split(' ', 2) is [var question, var argument])
+        {
+            await questions.AnswerAsync(question, argument);
         }
     }
 

@@ -15,11 +15,15 @@ internal sealed partial class RedisInputs(
     RoutingOptions routing,
     RedisNode node,
     TimeProvider time,
+    Tail tail,
     BrokerTelemetry telemetry,
     ILogger<RedisInputs> logger
 ) : BackgroundService
 {
     private const int InputsMax = 16_384;
+
+    /// <summary>What a trace calls a backend's message that was refused, whose event is not known.</summary>
+    private const string MessageEvent = "bk_message";
     private static readonly TimeSpan WarningInterval = TimeSpan.FromMinutes(1);
 
     private readonly Channel<Input> _inputs = Channel.CreateBounded<Input>(
@@ -93,6 +97,15 @@ internal sealed partial class RedisInputs(
             }
             catch (RefusedException refused)
             {
+                if (input.Kind == Kind.Notify)
+                {
+                    tail.Refused(new Origin(Origin.Redis, Event: input.Name), refused, isOnEveryNode: true);
+                }
+                else if (input.Kind == Kind.Message)
+                {
+                    tail.Refused(new Origin(Origin.Backend, input.Name, MessageEvent), refused, isOnEveryNode: true);
+                }
+
                 Refused(input, refused.Message);
             }
             catch (Exception e)

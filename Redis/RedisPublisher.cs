@@ -86,6 +86,7 @@ internal sealed partial class RedisPublisher
                         throw Backend.Unknown(bkid);
                     }
 
+                    envelope.KeptAt = message.Positions;
                     Settle(link, message);
                     return PublishOutcome.Fully;
                 }
@@ -134,6 +135,7 @@ internal sealed partial class RedisPublisher
         var (answer, isPublished) = await _calls.SendOnceAsync(link, message, script, claim, keys, arguments);
         if (isPublished)
         {
+            envelope.KeptAt = message.Positions;
             Settle(link, message);
         }
 

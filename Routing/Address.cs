@@ -19,6 +19,9 @@ internal struct Address
     /// <summary>Number of names in <c>_in</c> that are not notification rooms.</summary>
     public int LeftOut;
 
+    /// <summary>The first of these names; null without any.</summary>
+    public List<string>? LeftOutNames;
+
     /// <summary>Number of names in <c>_in</c>.</summary>
     public int InCount;
 
@@ -26,6 +29,9 @@ internal struct Address
     /// Maximum names of <c>_in</c> that are read: the upper end of the setting's range; more are refused.
     /// </summary>
     private const int InMax = 10_000;
+
+    /// <summary>Maximum of <see cref="LeftOutNames"/>.</summary>
+    private const int LeftOutNamesMax = 10;
 
     /// <summary>Parses one JSON value, from its first token to its last.</summary>
     /// <exception cref="JsonException">It is not JSON, or nested deeper than the reader's limit.</exception>
@@ -64,7 +70,7 @@ internal struct Address
     private void ReadIn(ref Utf8JsonReader reader)
     {
         LeftOut -= InCount - (In?.Count ?? 0);
-        (In, InCount) = (null, 0);
+        (In, InCount, LeftOutNames) = (null, 0, null);
         if (reader.TokenType != JsonTokenType.StartArray)
         {
             AddIn(ref reader);
@@ -80,18 +86,14 @@ internal struct Address
     private void AddIn(ref Utf8JsonReader reader)
     {
         InCount++;
-        if (
-            InCount <= InMax
-            && reader.TokenType == JsonTokenType.String
-            && JsonText.Read(ref reader) is { } room
-            && Names.IsNotificationRoom(room)
-        )
+        var room = InCount <= InMax && reader.TokenType == JsonTokenType.String ? JsonText.Read(ref reader) : null;
+        if (room is not null && Names.IsNotificationRoom(room))
         {
             (In ??= []).Add(room);
             return;
         }
 
-        LeftOut++;
+        LeaveOut(room);
         reader.Skip();
     }
 
@@ -119,7 +121,16 @@ internal struct Address
         }
         else
         {
-            LeftOut++;
+            LeaveOut(room);
+        }
+    }
+
+    private void LeaveOut(string? name)
+    {
+        LeftOut++;
+        if (name is not null && (LeftOutNames?.Count ?? 0) < LeftOutNamesMax)
+        {
+            (LeftOutNames ??= []).Add(name);
         }
     }
 

@@ -23,6 +23,12 @@ internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnl
     /// </summary>
     public StreamPosition[]? Positions { get; set; }
 
+    /// <summary>
+    /// Where the backplane kept it: a position for each of <see cref="Rooms"/>, an empty one where none is kept, with
+    /// commas between. Set on the node that published it; null where that is not known.
+    /// </summary>
+    public string? KeptAt { get; set; }
+
     /// <summary>Its sequence number among all messages with positions, over all rooms.</summary>
     public long Number { get; set; }
 

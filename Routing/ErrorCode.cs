@@ -31,6 +31,9 @@ internal class RefusedException(string code, string message, Exception? cause = 
 {
     public string Code { get; } = code;
 
+    /// <summary>The rooms that the refused message is addressed to; null if unknown.</summary>
+    public string[]? Rooms { get; set; }
+
     /// <summary>Time after which a retry can succeed; null if unknown.</summary>
     public TimeSpan? RetryAfter { get; init; }
 

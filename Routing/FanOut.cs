@@ -8,7 +8,8 @@ namespace Dmb.Routing;
 /// messages to one room arrive in order. Small rooms are served on the publisher's thread. Messages to large rooms, and
 /// later ones to the same rooms, are queued for one loop, which batches them into one write per subscriber.
 /// </summary>
-internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTelemetry telemetry) : BackgroundService
+internal sealed class FanOut(RoomTable rooms, RoutingOptions options, Tail tail, BrokerTelemetry telemetry)
+    : BackgroundService
 {
     /// <summary>Maximum members of a message's rooms for delivery on the publisher's thread.</summary>
     internal const int InlineMax = 32;
@@ -66,7 +67,7 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTele
             return _queue.Writer.WriteAsync(queued);
         }
 
-        round.Deliver(envelope, targets, isAlone: true, telemetry);
+        round.Deliver(envelope, targets, isAlone: true, tail, telemetry);
         targets.Clear();
         return ValueTask.CompletedTask;
     }
@@ -86,7 +87,7 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTele
             {
                 // After a batch of several, more messages are expected, so the first is not flushed alone.
                 var isAlone = messages == 0 && before <= 1 && !reader.TryPeek(out _);
-                round.Deliver(queued.Envelope, queued.Rooms, isAlone, telemetry);
+                round.Deliver(queued.Envelope, queued.Rooms, isAlone, tail, telemetry);
                 bytes += queued.Envelope.Data.Length;
                 AddQueued(queued.Rooms, -1);
             }
@@ -150,8 +151,9 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTele
         /// <param name="envelope">The envelope to deliver.</param>
         /// <param name="rooms">Its rooms with members.</param>
         /// <param name="isAlone">True for a batch of one: it is written at once.</param>
+        /// <param name="tail">Records deliveries while it is open.</param>
         /// <param name="telemetry">Counts deliveries.</param>
-        public void Deliver(Envelope envelope, Span<Room> rooms, bool isAlone, BrokerTelemetry telemetry)
+        public void Deliver(Envelope envelope, Span<Room> rooms, bool isAlone, Tail tail, BrokerTelemetry telemetry)
         {
             using var deliver = MessageSpans.Deliver(envelope);
             var delivered = 0;
@@ -188,6 +190,10 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, BrokerTele
             {
                 telemetry.Delivered.Add(delivered);
                 telemetry.DeliveredNow(envelope.Id);
+                if (tail.IsOpen)
+                {
+                    tail.Delivered(envelope, delivered);
+                }
             }
         }
 

@@ -15,6 +15,14 @@ internal interface ICluster
     /// <param name="question">Its name.</param>
     /// <param name="argument">The question's argument, without line breaks.</param>
     Task<ClusterAnswers> AskAsync(string question, string argument);
+
+    /// <summary>
+    /// Tells another node something, as a question whose answer nothing waits for. It is lost while Redis is away.
+    /// </summary>
+    /// <param name="other">The node's id.</param>
+    /// <param name="question">The name of the question.</param>
+    /// <param name="argument">As in <see cref="AskAsync"/>.</param>
+    void Tell(string other, string question, string argument);
 }
 
 /// <summary>
@@ -41,4 +49,6 @@ internal sealed class LocalCluster(ClusterQuestions questions) : ICluster
 
     public async Task<ClusterAnswers> AskAsync(string question, string argument) =>
         new(await questions.AnswerAsync(question, argument) is { } answer ? [answer] : [], []);
+
+    public void Tell(string other, string question, string argument) { }
 }

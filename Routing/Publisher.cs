@@ -19,9 +19,13 @@ internal sealed class Publisher(
     IdempotencyTable idempotency,
     RoutingOptions options,
     TimeProvider time,
+    Tail tail,
     BrokerTelemetry telemetry
 )
 {
+    /// <summary>Records what becomes of publishes while it is open.</summary>
+    public Tail Tail => tail;
+
     /// <summary>Options to parse messages: JSON of RFC 8259 within the limit of nesting.</summary>
     public JsonReaderOptions ReaderOptions { get; } = new() { MaxDepth = options.MaxJsonDepth };
 
@@ -54,6 +58,7 @@ internal sealed class Publisher(
     /// <param name="address">The address that <see cref="Address.Read"/> found in it.</param>
     /// <param name="key">The idempotency key, or null.</param>
     /// <param name="id">The publisher's message id, or null.</param>
+    /// <param name="origin">Where it comes from.</param>
     /// <param name="traceparent">Its <c>traceparent</c> (W3C Trace Context), or null.</param>
     /// <exception cref="RefusedException"><c>_in</c> names too many rooms, or the backplane refuses.</exception>
     public async ValueTask<PublishResult> PublishAsync(
@@ -62,21 +67,42 @@ internal sealed class Publisher(
         Address address,
         string? key,
         string? id,
+        Origin origin,
         string? traceparent = null
     )
     {
         if (Prepare(registration, data, address, id) is not { } envelope)
         {
+            if (tail.IsOpen)
+            {
+                tail.Dropped(origin, TraceReason.UnknownEvent);
+            }
+
             return PublishResult.Ignored;
         }
 
         envelope.Traceparent = Tracing.Carried(traceparent);
         using var publish = MessageSpans.Publish(envelope);
         var start = Stopwatch.GetTimestamp();
-        var published = key is null
-            ? new PublishResult(envelope.Id, Duplicate: false, await backplane.PublishAsync(envelope))
-            : await PublishOnceAsync(envelope, key);
+        PublishResult published;
+        try
+        {
+            published = key is null
+                ? new PublishResult(envelope.Id, Duplicate: false, await backplane.PublishAsync(envelope))
+                : await PublishOnceAsync(envelope, key);
+        }
+        catch (RefusedException refused)
+        {
+            refused.Rooms = envelope.Rooms;
+            throw;
+        }
+
         telemetry.PublishedSince(start);
+        if (tail.IsOpen)
+        {
+            tail.Published(origin, envelope, address.LeftOutNames, published.Duplicate, published.Outcome);
+        }
+
         return published;
     }
 
@@ -114,15 +140,25 @@ internal sealed class Publisher(
     }
 
     /// <summary>Publishes one of the broker's own events to rooms; returns the message id.</summary>
-    public async ValueTask<string> PublishToAsync(string @event, string[] rooms, ReadOnlyMemory<byte> data)
+    public async ValueTask<string> PublishToAsync(
+        string @event,
+        string[] rooms,
+        ReadOnlyMemory<byte> data,
+        Origin origin
+    )
     {
         var id = MessageId.New(time);
         telemetry.Published.Add(1);
         var envelope = new Envelope(@event, id, rooms, data);
         using var publish = MessageSpans.Publish(envelope);
         var start = Stopwatch.GetTimestamp();
-        await backplane.PublishAsync(envelope);
+        var taken = await backplane.PublishAsync(envelope);
         telemetry.PublishedSince(start);
+        if (tail.IsOpen)
+        {
+            tail.Published(origin, envelope, leftOut: null, isDuplicate: false, taken);
+        }
+
         return id;
     }
 

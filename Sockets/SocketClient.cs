@@ -30,6 +30,11 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
         }
         catch (RefusedException refused)
         {
+            if (broker.Publisher.Tail.IsOpen && IsPublish(frame.Event))
+            {
+                broker.Publisher.Tail.Refused(OriginOf(frame.Event), refused);
+            }
+
             Refuse(frame, refused);
         }
     }
@@ -189,7 +194,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
     private async ValueTask PublishToAsync(string @event, string[] rooms, ReadOnlyMemory<byte> data, ClientFrame frame)
     {
         CheckPublish();
-        var id = await broker.Publisher.PublishToAsync(@event, rooms, data);
+        var id = await broker.Publisher.PublishToAsync(@event, rooms, data, OriginOf(@event));
         Acknowledge(frame, ServerEvents.Id(id));
     }
 
@@ -204,7 +209,8 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
             frame.Data,
             address,
             key: null,
-            id: null
+            id: null,
+            OriginOf(frame.Event)
         );
         if (!frame.Ack.IsEmpty)
         {
@@ -216,6 +222,12 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
             );
         }
     }
+
+    private Origin OriginOf(string? @event) => new(Origin.Socket, session.Caller.Name, @event);
+
+    private static bool IsPublish(string? name) =>
+        name is not (null or "auth" or "subscribe" or "join" or "unsubscribe" or "leave" or "configure" or "register")
+        && !name.StartsWith("dmb:", StringComparison.Ordinal);
 
     private void Acknowledge(ClientFrame frame, ReadOnlySpan<byte> data) => session.Acknowledge(frame.Ack, data);
 

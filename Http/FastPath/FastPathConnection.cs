@@ -196,9 +196,10 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
         ObservedRequest? observed = null;
         var isLast = _head.IsLast || fastPath.IsDraining;
         int status;
+        var known = _admitted;
         try
         {
-            var caller = _admitted ?? await AdmitAsync(address);
+            var caller = known ??= await AdmitAsync(address);
             if (missing > 0)
             {
                 (_admitted, _admittedLength) = (caller, _head.Length);
@@ -219,7 +220,8 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
                 received[_head.HeadLength.._head.Length],
                 TextOrNull(_head.IdempotencyKey),
                 TextOrNull(_head.TraceParent),
-                caller
+                caller,
+                registration is null && fastPath.Pushes.Tail.IsOpen ? FastPathMiddleware.Text(_head.Event) : null
             );
             status = fastPath.Responses.Write(_output, await fastPath.Pushes.PublishAsync(push), isLast);
         }
@@ -233,6 +235,12 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
                 _head.BodyLength > 0
                 && Problems.StatusOf(refused) is StatusCodes.Status401Unauthorized or StatusCodes.Status403Forbidden;
             observed ??= Observe();
+            if (fastPath.Pushes.Tail.IsOpen)
+            {
+                var @event = FastPathMiddleware.Text(_head.Event);
+                fastPath.Pushes.Tail.Refused(new Origin(Origin.Http, known?.Name, @event), refused);
+            }
+
             status = fastPath.Responses.Write(_output, refused, isLast);
         }
         catch (Exception e)

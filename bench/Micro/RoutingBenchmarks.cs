@@ -1,4 +1,5 @@
 using BenchmarkDotNet.Attributes;
+using Dmb.Routing;
 
 namespace Dmb.Bench.Micro;
 
@@ -35,7 +36,14 @@ public class RoutingBenchmarks : IDisposable
     {
         var address = _broker.Publisher.ReadAddress(_body);
         var registration = _broker.Events.Find("event_7");
-        var published = await _broker.Publisher.PublishAsync(registration, _body, address, key: null, id: null);
+        var published = await _broker.Publisher.PublishAsync(
+            registration,
+            _body,
+            address,
+            key: null,
+            id: null,
+            new Origin(Origin.Http)
+        );
         return published.Duplicate;
     }
 

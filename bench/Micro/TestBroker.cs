@@ -16,9 +16,10 @@ internal sealed class TestBroker : IDisposable
     {
         var (options, kept) = (new RoutingOptions { MaxEvents = 100_000 }, new HistoryOptions());
         _telemetry = new BrokerTelemetry(_services.GetRequiredService<IMeterFactory>(), TimeProvider.System);
+        var tail = new Tail(TimeProvider.System);
         Events = new EventTable(options);
         Rooms = new RoomTable(_telemetry);
-        FanOut = new FanOut(Rooms, options, _telemetry);
+        FanOut = new FanOut(Rooms, options, tail, _telemetry);
         var idempotency = new IdempotencyTable(options, TimeProvider.System);
         var history = new LocalHistory(new HistoryPolicy(kept), FanOut, Rooms, kept, TimeProvider.System);
         Publisher = new Publisher(
@@ -26,6 +27,7 @@ internal sealed class TestBroker : IDisposable
             idempotency,
             options,
             TimeProvider.System,
+            tail,
             _telemetry
         );
     }

@@ -61,7 +61,7 @@ public sealed class FanOutTests
         await using var broker = new Broker();
         var members = Join(broker, "support", Large);
         var buffer = "[1]"u8.ToArray();
-        await broker.Publisher.PublishToAsync("call", ["support"], buffer);
+        await broker.Publisher.PublishToAsync("call", ["support"], buffer, new Origin(Origin.Socket));
         buffer[1] = (byte)'2';
 
         await broker.FanOut.StartAsync(CancellationToken.None);

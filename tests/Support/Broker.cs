@@ -17,15 +17,17 @@ internal sealed class Broker : IAsyncDisposable
     {
         var (options, history) = (new RoutingOptions(), new HistoryOptions { HistorySize = 0 });
         _telemetry = ActivatorUtilities.CreateInstance<BrokerTelemetry>(_metrics);
+        var tail = new Tail(Time);
         Events = new EventTable(options);
         Rooms = new RoomTable(_telemetry);
-        FanOut = new FanOut(Rooms, options, _telemetry);
+        FanOut = new FanOut(Rooms, options, tail, _telemetry);
         History = new LocalHistory(new HistoryPolicy(history), FanOut, Rooms, history, Time);
         Publisher = new Publisher(
             new LocalBackplane(History, Rooms),
             new IdempotencyTable(options, Time),
             options,
             Time,
+            tail,
             _telemetry
         );
     }
@@ -51,7 +53,8 @@ internal sealed class Broker : IAsyncDisposable
             data,
             Publisher.ReadAddress(data),
             key: null,
-            id: null
+            id: null,
+            new Origin(Origin.Http)
         );
     }
 
@@ -65,7 +68,7 @@ internal sealed class Broker : IAsyncDisposable
             Rooms.Join(signal, "signals", out _);
         }
 
-        await Publisher.PublishToAsync("signal", ["signals"], "null"u8.ToArray());
+        await Publisher.PublishToAsync("signal", ["signals"], "null"u8.ToArray(), new Origin(Origin.Socket));
         foreach (var signal in signals)
         {
             await signal.Flushed.WaitAsync(Node.Patience);
