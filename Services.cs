@@ -44,6 +44,9 @@ internal static partial class Services
             // The authority of an absolute-form target wins over Host (RFC 9112 §3.2.2).
             kestrel.AllowHostHeaderOverride = true;
 
+            kestrel.RequestHeaderEncodingSelector = static header =>
+                header == "Content-Length" ? DigitsEncoding.Instance : null;
+
             kestrel.Limits.KeepAliveTimeout = FastPathConnection.KeepAliveTimeout;
 
             // A client that sends a byte at a time holds a connection, and no more than that, for so long.

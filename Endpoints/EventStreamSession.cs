@@ -68,7 +68,7 @@ internal static class EventStreamSession
                 session.Flush();
             }
 
-            context.Features.Get<SocketConnection>()?.Watch();
+            context.Features.Get<SocketConnection>()?.Watch(session.ProbeClient);
             await using (context.RequestAborted.Register(static s => ((Session)s!).Finish([]), session))
             {
                 await using (start.Join)

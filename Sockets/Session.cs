@@ -37,6 +37,7 @@ internal sealed partial class Session : Subscriber
     private long _closingSince;
     private long _lastActivity;
     private long _lastPing;
+    private volatile bool _isProbed;
 
     /// <param name="table">The node's sessions and their shared services.</param>
     /// <param name="caller">The authenticated caller.</param>
@@ -94,6 +95,16 @@ internal sealed partial class Session : Subscriber
 
     /// <summary>Records that bytes arrived from the client.</summary>
     public void RecordActivity() => Volatile.Write(ref _lastActivity, _table.Time.GetTimestamp());
+
+    /// <summary>
+    /// Sends a ping now and at each tick: the client has ended its side, and only a write that fails tells whether it is
+    /// gone or has only nothing more to send.
+    /// </summary>
+    public void ProbeClient()
+    {
+        _isProbed = true;
+        Send(_wire.Ping);
+    }
 
     /// <inheritdoc cref="SendQueue.SwapOutput"/>
     public void SwapOutput(IFrameOutput output) => _queue.SwapOutput(output);
@@ -246,7 +257,7 @@ internal sealed partial class Session : Subscriber
         {
             Close(ended);
         }
-        else if (time.GetElapsedTime(_lastPing) >= wire.PingInterval(options))
+        else if (_isProbed || time.GetElapsedTime(_lastPing) >= wire.PingInterval(options))
         {
             _lastPing = time.GetTimestamp();
             Send(wire.Ping);

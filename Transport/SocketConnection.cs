@@ -111,8 +111,8 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
     /// <summary>Ends reading, as if the client had closed its sending side.</summary>
     public void End() => _input.End();
 
-    /// <summary>Detects the client's disconnect even while the server does not read.</summary>
-    public void Watch() => _input.Watch();
+    /// <inheritdoc cref="SocketReceiver.Watch"/>
+    public void Watch(Action? onHalfClosed = null) => _input.Watch(onHalfClosed);
 
     /// <summary>
     /// Hands the socket to the caller, which closes it and disposes <see cref="Lease"/>. Kestrel no longer reads,

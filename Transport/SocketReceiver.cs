@@ -36,6 +36,17 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
     /// <summary>Bytes of the last receive, not yet counted by <see cref="InlineReadBudget"/>.</summary>
     private int _received;
     private Exception? _error;
+
+    // The states, all under the lock. A read that finds none of ended, cancelled or unread bytes begins to wait.
+    //
+    //   state       set when                                   cleared when            while it is set
+    //   received    the first byte has come                    never                   a buffer is held to receive into
+    //   receiving   a receive is begun                         it completes            no other receive is begun
+    //   waiting     a read has nothing to return               the read is completed   the next receive completes it
+    //   watching    Watch                                      the next read           received bytes are kept, unread
+    //   cancelled   CancelPendingRead                          a read has returned it  a read returns at once
+    //   ended       end of the stream, error, End, Detach      never                   a read returns the end
+    //   completed   Complete                                   never                   the buffer goes with the receive
     private bool _hasReceived;
     private bool _isEnded;
     private bool _isCancelled;
@@ -43,6 +54,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
     private bool _isReceiving;
     private bool _isWaiting;
     private bool _isWatching;
+    private Action? _onHalfClosed;
 
     public SocketReceiver(SocketConnection connection)
     {
@@ -152,11 +164,15 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
     /// Until the next read, detects the client's disconnect (<see cref="SocketConnection.ConnectionClosed"/>) without a
     /// pending read. No buffer is held meanwhile.
     /// </summary>
-    public void Watch()
+    /// <param name="onHalfClosed">
+    /// Called on the pool when the client has ended its side, which may be all of it or only what it sends; null if
+    /// that counts as the connection's end.
+    /// </param>
+    public void Watch(Action? onHalfClosed)
     {
         lock (_lock)
         {
-            _isWatching = true;
+            (_isWatching, _onHalfClosed) = (true, onHalfClosed);
             ContinueWatching();
         }
     }
@@ -323,7 +339,14 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         if (_error is not null || (bytes == 0 && room > 0))
         {
             _isEnded = true;
-            _connection.ReportClosed();
+            if (_error is null && _isWatching && _onHalfClosed is not null)
+            {
+                ThreadPool.UnsafeQueueUserWorkItem(static call => call(), _onHalfClosed, preferLocal: false);
+            }
+            else
+            {
+                _connection.ReportClosed();
+            }
         }
 
         _received = _error is null ? bytes : 0;
@@ -420,31 +443,11 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         }
     }
 
-    /// <summary>A reusable receive operation.</summary>
-    private sealed class Receiving(SocketReceiver input) : SocketAsyncEventArgs(true)
+    private sealed class Receiving(SocketReceiver input) : SocketReceive
     {
-        /// <summary>Starts a receive; false if it completed synchronously.</summary>
-        public bool Begin(Socket socket, Memory<byte> buffer)
-        {
-            SetBuffer(buffer);
-            return socket.ReceiveAsync(this);
-        }
+        protected override void Complete() => input.OnReceived();
 
-        /// <summary>
-        /// Called on a thread of the socket engine, which serves all connections: an exception there, such as
-        /// <see cref="OutOfMemoryException"/>, ends this connection and not the process.
-        /// </summary>
-        protected override void OnCompleted(SocketAsyncEventArgs e)
-        {
-            try
-            {
-                input.OnReceived();
-            }
-            catch (Exception failure)
-            {
-                input.Fail(failure);
-            }
-        }
+        protected override void Fail(Exception failure) => input.Fail(failure);
     }
 
     /// <summary>The buffer as a sequence, whose positions are offsets into the buffer.</summary>

@@ -98,11 +98,12 @@ internal sealed class SocketSender(SocketConnection connection) : PipeWriter
         return Flushed();
     }
 
-    /// <summary>Records a send error, which the reader reports; a flush never throws.</summary>
+    /// <summary>Records a send error, which the reader reports, and ends the connection; a flush never throws.</summary>
     private void Fail(SocketError error)
     {
         _isCompleted = true;
         connection.RecordFailure(error);
+        connection.ReportClosed();
     }
 
     private FlushResult Flushed()

@@ -210,9 +210,7 @@ internal sealed class SharedStream : Stream
     /// A reusable receive operation. A lost connection reads as the end of the stream: an exception would cost more
     /// than the session.
     /// </summary>
-    private sealed class Receiving(SharedStream stream, Socket socket)
-        : SocketAsyncEventArgs(true),
-            IValueTaskSource<int>
+    private sealed class Receiving(SharedStream stream, Socket socket) : SocketReceive, IValueTaskSource<int>
     {
         private ManualResetValueTaskSourceCore<int> _source;
 
@@ -224,8 +222,7 @@ internal sealed class SharedStream : Stream
             _source.Reset();
             try
             {
-                SetBuffer(buffer);
-                return socket.ReceiveAsync(this)
+                return Begin(socket, buffer)
                     ? new ValueTask<int>(this, _source.Version)
                     : new ValueTask<int>(Received());
             }
@@ -235,7 +232,14 @@ internal sealed class SharedStream : Stream
             }
         }
 
-        protected override void OnCompleted(SocketAsyncEventArgs e) => _source.SetResult(Received());
+        protected override void Complete() => _source.SetResult(Received());
+
+        /// <summary>The reader has its result already: the connection is cut, which ends its next read.</summary>
+        protected override void Fail(Exception failure)
+        {
+            IsLost = true;
+            socket.Dispose();
+        }
 
         int IValueTaskSource<int>.GetResult(short token) => _source.GetResult(token);
 

@@ -67,6 +67,29 @@ public sealed class HttpEdgesTests
     }
 
     [Theory]
+    [InlineData("+2")]
+    [InlineData("-2")]
+    [InlineData("0x2")]
+    [InlineData("2 2")]
+    [InlineData("2, 2")]
+    [InlineData("99999999999999999999")]
+    public async Task A_content_length_that_is_not_digits_only_is_refused_on_both_ways(string length)
+    {
+        await using var node = await Node.StartAsync();
+        foreach (var header in new[] { "Accept: */*", Kestrels })
+        {
+            using var http = await RawHttp.ConnectAsync(node);
+            await http.SendAsync(
+                $"POST /_notify/call HTTP/1.1\nHost: localhost\nContent-Length: {length}\n{header}",
+                (byte)'{',
+                (byte)'}'
+            );
+            var answer = await http.ReadAsync();
+            Assert.Equal((400, true), (answer.Status, answer.SaysClose));
+        }
+    }
+
+    [Theory]
     [InlineData("/")]
     [InlineData("/rooms/support")]
     [InlineData("/register")]

@@ -47,12 +47,13 @@ internal static class Expect
     }
 
     /// <summary>Asks again and again until that many sessions are in a room: leaving it is told to nobody.</summary>
-    public static async Task UntilSessionsInAsync(this Node node, string room, int sessions)
+    public static async Task UntilSessionsInAsync(this Node node, string room, int sessions, Action? meanwhile = null)
     {
         using var patience = new CancellationTokenSource(Node.Patience);
         while (await node.SessionsInAsync(room) != sessions)
         {
             patience.Token.ThrowIfCancellationRequested();
+            meanwhile?.Invoke();
         }
     }
 }

@@ -107,6 +107,17 @@ public sealed class RawHttp : IDisposable
     /// <summary>Everything up to the end of the connection, be it closed or reset.</summary>
     public Task<string> ReadToEndAsync() => ReadTextAsync(int.MaxValue);
 
+    /// <summary>Reads up to the end of an expected text.</summary>
+    public async Task UntilAsync(string expected)
+    {
+        var text = new StringBuilder();
+        while (!text.ToString().EndsWith(expected, StringComparison.Ordinal))
+        {
+            var next = await ReadTextAsync(1);
+            text.Append(next != "" ? next : throw new EndOfStreamException("The connection ended in: " + text));
+        }
+    }
+
     /// <summary>Cuts the connection without a word, as when a process is killed.</summary>
     public void Abort()
     {

@@ -41,18 +41,32 @@ public sealed class SocketListenerTests
     public async Task A_stream_ends_when_its_client_goes_whatever_it_has_asked_for_meanwhile(int requests)
     {
         await using var node = await Node.StartAsync();
+        using (var http = await RawHttp.ConnectAsync(node))
+        {
+            await OpenStreamAsync(node, http);
+            await http.SendAsync(
+                Encoding.ASCII.GetBytes(
+                    string.Concat(Enumerable.Repeat("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", requests))
+                )
+            );
+        }
+
+        await node.UntilSessionsInAsync("support", 0, () => node.Time.Advance(TimeSpan.FromSeconds(1)));
+    }
+
+    [Fact]
+    public async Task A_client_that_has_ended_its_side_keeps_its_stream()
+    {
+        await using var node = await Node.StartAsync();
         using var http = await RawHttp.ConnectAsync(node);
-        await http.SendAsync("GET /events?room=support HTTP/1.1\nHost: localhost");
-        await node.UntilSessionsInAsync("support", 1);
-        await http.SendAsync(
-            Encoding.ASCII.GetBytes(
-                string.Concat(Enumerable.Repeat("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", requests))
-            )
-        );
+        await OpenStreamAsync(node, http);
 
         http.EndSending();
+        await http.UntilAsync("\n:\n\n");
+        await node.NotifyAsync("report_dev", "1");
 
-        await node.UntilSessionsInAsync("support", 0);
+        await http.UntilAsync("data: 1");
+        await node.UntilSessionsInAsync("support", 1);
     }
 
     [Fact]
@@ -76,5 +90,11 @@ public sealed class SocketListenerTests
         {
             Assert.Equal(expected, (await http.ReadAsync()).Body);
         }
+    }
+
+    private static async Task OpenStreamAsync(Node node, RawHttp http)
+    {
+        await http.SendAsync("GET /events?room=support HTTP/1.1\nHost: localhost");
+        await node.UntilSessionsInAsync("support", 1);
     }
 }
