@@ -6,6 +6,7 @@ using Dmb.Routing;
 using Dmb.Sockets;
 using Dmb.Telemetry;
 using Dmb.Transport;
+using Dmb.Webhooks;
 
 namespace Dmb;
 
@@ -24,6 +25,7 @@ internal sealed class NodeOptions
     public TransportOptions Transport { get; } = new();
     public SocketOptions Sockets { get; } = new();
     public BackendOptions Backends { get; } = new();
+    public WebhookOptions Webhooks { get; } = new();
     public RedisOptions Redis { get; } = new();
     public LogOptions Log { get; } = new();
 }

@@ -81,6 +81,7 @@ app.MapOperator();
 app.MapOperatorCommands();
 app.MapTail();
 app.MapBackends();
+app.MapWebhooks();
 app.MapEventStream();
 app.MapSockets();
 app.MapSocketIo();

@@ -7,6 +7,7 @@ using Dmb.Routing;
 using Dmb.Sockets;
 using Dmb.Telemetry;
 using Dmb.Transport;
+using Dmb.Webhooks;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Hosting.Server;
@@ -118,6 +119,7 @@ internal static partial class Services
             .AddSingleton(options.Transport)
             .AddSingleton(options.Sockets)
             .AddSingleton(options.Backends)
+            .AddSingleton(options.Webhooks)
             .AddSingleton(options.Redis);
 
     /// <summary>Routing: events, rooms, publishing and fan-out.</summary>
@@ -139,6 +141,11 @@ internal static partial class Services
             .AddSingleton<BackplaneState>()
             .AddSingleton<ClusterQuestions>()
             .AddSingleton<BackendServices>()
+            .AddSingleton<WebhookTable>()
+            .AddSingleton<WebhookClient>()
+            .AddSingleton<WebhookRegistration>()
+            .AddSingleton<WebhookAnswers>()
+            .AddHostedService<WebhookDelivery>()
             .AddHostedService(services => services.GetRequiredService<FanOut>());
     }
 
@@ -151,7 +158,9 @@ internal static partial class Services
             builder
                 .Services.AddSingleton<LocalHistory>()
                 .AddSingleton<IBackplane, LocalBackplane>()
-                .AddSingleton<IBackendStore, LocalBackendStore>();
+                .AddSingleton<LocalBackendStore>()
+                .AddSingleton<IBackendStore>(services => services.GetRequiredService<LocalBackendStore>())
+                .AddSingleton<IWebhookStore, LocalWebhookStore>();
             return;
         }
 
@@ -172,6 +181,7 @@ internal static partial class Services
             .AddSingleton<NotifyInput>()
             .AddSingleton<BackendInput>()
             .AddSingleton<RedisInputs>()
+            .AddSingleton<IWebhookStore, LocalWebhookStore>()
             .AddSingleton<RedisBackendUsers>()
             .AddSingleton<RedisBackendStore>()
             .AddSingleton<IBackendStore>(services => services.GetRequiredService<RedisBackendStore>())

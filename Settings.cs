@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using Dmb.Endpoints;
+using Dmb.Webhooks;
 
 namespace Dmb;
 
@@ -18,6 +19,7 @@ internal static class Settings
         .. Setting.Of(node => node.Transport),
         .. Setting.Of(node => node.Sockets),
         .. Setting.Of(node => node.Backends),
+        .. Setting.Of(node => node.Webhooks),
         .. Setting.Of(node => node.Redis),
         .. Setting.Of(node => node.Log),
     ];
@@ -124,6 +126,12 @@ internal static class Settings
             {
                 setting.SetElsewhere(options);
             }
+        }
+
+        if (options.Webhooks.WebhookPrivate.Length == 0)
+        {
+            options.Webhooks.WebhookPrivate =
+                options.Http.IsLoopback && !options.Access.HasCredentials ? WebhookOptions.Allowed : "deny";
         }
 
         return options;

@@ -145,7 +145,7 @@ internal sealed class BackendServices
         var json = BackendJson.Message(user, id, data.Span, _time.GetUtcNow());
         var uplink = new Envelope(Backend.Uplink, id, [Backend.UplinkRoom(user.Bkid)], json, isKept: true);
         using var publish = MessageSpans.Publish(uplink);
-        await _store.SendUplinkAsync(user.Bkid, uplink);
+        await _store.SendUplinkAsync(user.Bkid, user.User, uplink);
         return id;
     }
 

@@ -39,8 +39,8 @@ internal interface IBackendStore
     /// <summary>Tells the backend of a session that went.</summary>
     ValueTask DisconnectAsync(BackendUser user);
 
-    /// <summary>Stores an uplink, and publishes it to the backend's listeners.</summary>
-    ValueTask<PublishOutcome> SendUplinkAsync(string bkid, Envelope uplink);
+    /// <summary>Stores what a user said, and publishes it to the backend's listeners.</summary>
+    ValueTask<PublishOutcome> SendUplinkAsync(string bkid, string user, Envelope uplink);
 
     /// <summary>The stored uplinks that came after the one with an id, or from the oldest, the oldest first.</summary>
     /// <exception cref="RefusedException">There is no such backend, or Redis is away.</exception>

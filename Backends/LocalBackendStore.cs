@@ -22,6 +22,9 @@ internal sealed class LocalBackendStore(
 
     public event Action<string>? Freed;
 
+    /// <summary>Raised with bkid, user and uplink when one is stored, in their order.</summary>
+    public event Action<string, string, Envelope>? Stored;
+
     public ValueTask RegisterAsync(Backend backend)
     {
         lock (_lock)
@@ -112,7 +115,7 @@ internal sealed class LocalBackendStore(
             }
 
             var sessions = backend.Users[user.User] = backend.Users.GetValueOrDefault(user.User) + 1;
-            return fanOut.DeliverAsync(Stored(backend, "connect", user, sessions));
+            return fanOut.DeliverAsync(Tell(backend, "connect", user, sessions));
         }
     }
 
@@ -131,16 +134,16 @@ internal sealed class LocalBackendStore(
                 backend.Users.Remove(user.User);
             }
 
-            return fanOut.DeliverAsync(Stored(backend, "disconnect", user, sessions));
+            return fanOut.DeliverAsync(Tell(backend, "disconnect", user, sessions));
         }
     }
 
-    public async ValueTask<PublishOutcome> SendUplinkAsync(string bkid, Envelope uplink)
+    public async ValueTask<PublishOutcome> SendUplinkAsync(string bkid, string user, Envelope uplink)
     {
         uplink.Keep();
         lock (_lock)
         {
-            Store(Get(bkid), uplink);
+            Store(Get(bkid), bkid, user, uplink);
         }
 
         await fanOut.DeliverAsync(uplink);
@@ -161,7 +164,7 @@ internal sealed class LocalBackendStore(
     /// What is told of a session, stored. It is delivered under the lock too, so that counts come in their order; the
     /// delivery waits for nothing.
     /// </summary>
-    private Envelope Stored(Entry backend, string type, BackendUser user, int sessions)
+    private Envelope Tell(Entry backend, string type, BackendUser user, int sessions)
     {
         var json = BackendJson.Presence(type, user.Bkid, user.User, user.Subscriber.Id, sessions);
         var uplink = new Envelope(
@@ -171,12 +174,13 @@ internal sealed class LocalBackendStore(
             json,
             isKept: true
         );
-        Store(backend, uplink);
+        Store(backend, user.Bkid, user.User, uplink);
         return uplink;
     }
 
-    private void Store(Entry backend, Envelope uplink)
+    private void Store(Entry backend, string bkid, string user, Envelope uplink)
     {
+        Stored?.Invoke(bkid, user, uplink);
         backend.Uplinks.Enqueue(_stored.AddLast(new Place(backend, new StoredUplink(uplink.Id, uplink.Data))));
         _storedBytes += uplink.Data.Length;
         if (backend.Uplinks.Count > options.UplinkMessages)

@@ -8,6 +8,7 @@ using Dmb.Redis;
 using Dmb.Routing;
 using Dmb.Sockets;
 using Dmb.Telemetry;
+using Dmb.Webhooks;
 
 namespace Dmb.Endpoints;
 
@@ -16,7 +17,14 @@ namespace Dmb.Endpoints;
 /// <param name="Channel">The Redis channel that it may send its messages to.</param>
 /// <param name="Uplink">The Redis channel on which all backends hear what users say.</param>
 /// <param name="TtlS">For how many seconds the registration lives after its last use.</param>
-internal sealed record BackendAnswer(string Bkid, string Channel, string Uplink, int TtlS);
+/// <param name="Webhook">The webhook that gets its uplink, if one was asked for.</param>
+internal sealed record BackendAnswer(
+    string Bkid,
+    string Channel,
+    string Uplink,
+    int TtlS,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] WebhookAnswer? Webhook = null
+);
 
 /// <summary>What became of a backend's message.</summary>
 /// <param name="Type">`bk_message_ack`.</param>
@@ -58,7 +66,8 @@ internal static class BackendEndpoints
             .WithSummary("Register a backend service.")
             .WithDescription(
                 "Gives it a `bkid`, a channel, and its users. A service that comes back sends the `bkid` that it "
-                    + "had, and is the same as before; a new one leaves it out."
+                    + "had, and is the same as before; a new one leaves it out. One that holds no connection adds "
+                    + "`\"webhook\":{\"url\":…}`: its uplink is posted there."
             )
             .WithMetadata(new RequestExample($$"""{"name":"billing","bkid":"{{BkidExample}}"}"""))
             .Produces<BackendAnswer>(StatusCodes.Status201Created)
@@ -135,19 +144,35 @@ internal static class BackendEndpoints
         RoutingOptions options,
         BackendOptions lifetimes,
         RedisOptions redis,
+        WebhookRegistration webhooks,
         BrokerTelemetry telemetry
     )
     {
         limits.Publish(context.Caller(), context.Connection.RemoteIpAddress);
         using var body = await RequestBody.ReadAsync(context, options.MaxMessageBytes, telemetry);
         var members = JsonMembers.Read(body.Json, options.MaxJsonDepth, ErrorCode.BadJson);
+        var asked = members.Raw("webhook") is { IsEmpty: false } webhook ? WebhookRequest.Read(webhook.Span) : null;
         var backend = await backends.RegisterAsync(members.Text("name"), members.Text("bkid"));
+        WebhookAnswer? answer = null;
+        if (asked is not null)
+        {
+            var (hook, secret) = await webhooks.RegisterAsync(
+                asked with
+                {
+                    Backend = backend.Bkid,
+                },
+                context.RequestAborted
+            );
+            answer = WebhookAnswer.Of(hook, secret);
+        }
+
         return Results.Json(
             new BackendAnswer(
                 backend.Bkid,
                 redis.Prefix + backend.Bkid,
                 redis.Prefix + "uplink",
-                (int)lifetimes.BackendTtl.TotalSeconds
+                (int)lifetimes.BackendTtl.TotalSeconds,
+                answer
             ),
             ApiJson.Wire.BackendAnswer,
             statusCode: StatusCodes.Status201Created

@@ -150,8 +150,10 @@ internal static partial class Problems
             ErrorCode.Unauthenticated or ErrorCode.TokenExpired => StatusCodes.Status401Unauthorized,
             ErrorCode.ForbiddenOrigin or ErrorCode.ForbiddenPublish or ErrorCode.ForbiddenRoom =>
                 StatusCodes.Status403Forbidden,
-            ErrorCode.UnknownEvent or ErrorCode.UnknownBackend or ErrorCode.UnknownSession =>
-                StatusCodes.Status404NotFound,
+            ErrorCode.UnknownEvent
+            or ErrorCode.UnknownBackend
+            or ErrorCode.UnknownSession
+            or ErrorCode.UnknownWebhook => StatusCodes.Status404NotFound,
             ErrorCode.TooManyEvents => StatusCodes.Status409Conflict,
             ErrorCode.TooBig => StatusCodes.Status413PayloadTooLarge,
             ErrorCode.RateLimited or ErrorCode.Draining or ErrorCode.BackplaneDown =>
@@ -212,6 +214,8 @@ internal static partial class Problems
 [JsonSerializable(typeof(CommandAnswer))]
 [JsonSerializable(typeof(ClosedAnswer))]
 [JsonSerializable(typeof(HistoryAnswer))]
+[JsonSerializable(typeof(WebhookAnswer))]
+[JsonSerializable(typeof(WebhooksAnswer))]
 [JsonSerializable(typeof(StatsAnswer))]
 [JsonSerializable(typeof(StatsEntry[]))]
 [JsonSerializable(typeof(TailLease))]

@@ -168,7 +168,7 @@ internal sealed class RedisBackendStore : IBackendStore
 
     public ValueTask DisconnectAsync(BackendUser user) => _users.DisconnectAsync(user);
 
-    public async ValueTask<PublishOutcome> SendUplinkAsync(string bkid, Envelope uplink) =>
+    public async ValueTask<PublishOutcome> SendUplinkAsync(string bkid, string user, Envelope uplink) =>
         await _publisher.PublishAsync(uplink, RedisFormat.Write(uplink, _node.Id), bkid);
 
     public async ValueTask<IReadOnlyList<StoredUplink>> ReadUplinkAsync(string bkid, string? after, int max)

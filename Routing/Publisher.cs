@@ -29,6 +29,9 @@ internal sealed class Publisher(
     /// <summary>Options to parse messages: JSON of RFC 8259 within the limit of nesting.</summary>
     public JsonReaderOptions ReaderOptions { get; } = new() { MaxDepth = options.MaxJsonDepth };
 
+    /// <summary>What gets each published message besides its rooms; null while nothing does.</summary>
+    public Func<Envelope, ValueTask>? Outlet { get; set; }
+
     /// <summary>Validates a message's JSON and parses its address.</summary>
     /// <exception cref="RefusedException">It is not one JSON value, or is nested too deep.</exception>
     public Address ReadAddress(ReadOnlySpan<byte> json)
@@ -88,7 +91,7 @@ internal sealed class Publisher(
         try
         {
             published = key is null
-                ? new PublishResult(envelope.Id, Duplicate: false, await backplane.PublishAsync(envelope))
+                ? new PublishResult(envelope.Id, Duplicate: false, await SendAsync(envelope))
                 : await PublishOnceAsync(envelope, key);
         }
         catch (RefusedException refused)
@@ -152,7 +155,7 @@ internal sealed class Publisher(
         var envelope = new Envelope(@event, id, rooms, data);
         using var publish = MessageSpans.Publish(envelope);
         var start = Stopwatch.GetTimestamp();
-        var taken = await backplane.PublishAsync(envelope);
+        var taken = await SendAsync(envelope);
         telemetry.PublishedSince(start);
         if (tail.IsOpen)
         {
@@ -160,6 +163,16 @@ internal sealed class Publisher(
         }
 
         return id;
+    }
+
+    private ValueTask<PublishOutcome> SendAsync(Envelope envelope) =>
+        Outlet is { } outlet ? SendAsync(envelope, outlet) : backplane.PublishAsync(envelope);
+
+    private async ValueTask<PublishOutcome> SendAsync(Envelope envelope, Func<Envelope, ValueTask> outlet)
+    {
+        var taken = await backplane.PublishAsync(envelope);
+        await outlet(envelope);
+        return taken;
     }
 
     private async ValueTask<PublishResult> PublishOnceAsync(Envelope envelope, string key)
@@ -172,7 +185,7 @@ internal sealed class Publisher(
         try
         {
             var first = await backplane.FirstIdAsync(key, envelope.Id);
-            var taken = first is null ? await backplane.PublishAsync(envelope) : PublishOutcome.Fully;
+            var taken = first is null ? await SendAsync(envelope) : PublishOutcome.Fully;
             id.SetResult(first ?? envelope.Id);
             return new PublishResult(first ?? envelope.Id, Duplicate: first is not null, taken);
         }

@@ -228,5 +228,5 @@ internal static class OperatorEndpoints
         return (items, found.Length > query.Limit ? NodeAnswers.CursorOf(items[^1]) : null, asked.Missing);
     }
 
-    private static int LimitOf(int? limit) => Math.Clamp(limit ?? LimitDefault, 1, LimitMax);
+    public static int LimitOf(int? limit) => Math.Clamp(limit ?? LimitDefault, 1, LimitMax);
 }

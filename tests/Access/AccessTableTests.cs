@@ -124,6 +124,7 @@ public sealed class AccessTableTests(GuardedNode guarded) : IClassFixture<Guarde
 
         var body = (method, path) switch
         {
+            ("POST", "/webhooks") => """{"url":"https://1.1.1.1/","rooms":["nowhere"]}""",
             ("POST", "/register") => """{"event":"mine"}""",
             ("POST", "/register/backend") => """{"name":"billing"}""",
             ("POST", "/_notify") => """[{"event":"call","data":1}]""",

@@ -20,7 +20,7 @@ public sealed class GuardedNode : IAsyncLifetime
     public ValueTask DisposeAsync() => Node.DisposeAsync();
 
     public static Task<Node> StartAsync(params (string, string)[] settings) =>
-        Node.StartAsync([("Keys", Keys), ("JwtSecret", Token.Secret), .. settings]);
+        Node.StartAsync([("Keys", Keys), ("JwtSecret", Token.Secret), ("WebhookHandshake", "off"), .. settings]);
 
     /// <summary>What a caller shows, by the name of its column in docs/access.md; null for nobody.</summary>
     public string? CredentialsOf(string caller) =>

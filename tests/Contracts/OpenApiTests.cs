@@ -29,6 +29,8 @@ public sealed class OpenApiTests
     {
         await using var node = await Node.StartAsync();
         var opened = "";
+        await using var receiver = await Receiver.StartAsync();
+        var webhook = "";
         foreach (var (path, method, operation) in Operations())
         {
             Assert.False(string.IsNullOrEmpty((string?)operation["summary"]), $"{method} {path} has no summary.");
@@ -38,9 +40,11 @@ public sealed class OpenApiTests
                 .SelectToken("items[0].session");
             using var request = Paste(
                 node,
-                path.Replace("{id}", $"{session}", StringComparison.Ordinal),
+                path.Replace("{id}", $"{session}", StringComparison.Ordinal)
+                    .Replace("{webhook}", webhook, StringComparison.Ordinal),
                 method,
-                operation
+                operation,
+                receiver
             );
             if ((string?)operation["operationId"] == "postPackets")
             {
@@ -50,6 +54,11 @@ public sealed class OpenApiTests
             }
 
             using var response = await node.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+            if ((path, method) == ("/webhooks", "post"))
+            {
+                webhook = (string)JObject.Parse(await response.Content.ReadAsStringAsync())["id"]!;
+            }
+
             Assert.True(
                 response.IsSuccessStatusCode || (string?)operation["operationId"] == Socket,
                 $"{request} is answered {response}"
@@ -98,10 +107,19 @@ public sealed class OpenApiTests
     private static IEnumerable<(string Path, string Method, JObject Operation)> Operations() =>
         from path in Contract()["paths"]!.Children<JProperty>()
         from method in path.Value.Children<JProperty>()
-        orderby method.Name == "delete", path.Name.StartsWith("/register", StringComparison.Ordinal) descending
+        orderby method.Name == "delete", path.Name.StartsWith(
+            "/register",
+            StringComparison.Ordinal
+        ) descending, method.Name == "get"
         select (path.Name, method.Name, (JObject)method.Value);
 
-    private static HttpRequestMessage Paste(Node node, string path, string method, JObject operation)
+    private static HttpRequestMessage Paste(
+        Node node,
+        string path,
+        string method,
+        JObject operation,
+        Receiver? receiver = null
+    )
     {
         var query = new List<string>();
         foreach (var parameter in operation["parameters"] ?? new JArray())
@@ -139,7 +157,8 @@ public sealed class OpenApiTests
         if (operation.SelectToken("requestBody.content['application/json'].example") is { } body)
         {
             request.Content = new StringContent(
-                body.ToString(Formatting.None),
+                body.ToString(Formatting.None)
+                    .Replace("https://example.com/hook", $"{receiver?.Url}", StringComparison.Ordinal),
                 Encoding.UTF8,
                 MediaTypeNames.Application.Json
             );

@@ -1,0 +1,25 @@
+namespace Dmb.Webhooks;
+
+/// <summary>
+/// Shares <see cref="WebhookTable"/> between nodes, and carries messages to the one node that delivers to a webhook, in
+/// order.
+/// </summary>
+internal interface IWebhookStore
+{
+    /// <summary>Raised with each message that this node has to deliver.</summary>
+    event Action<WebhookMessage>? Received;
+
+    /// <summary>Registers a webhook on all nodes, or replaces the one with its id.</summary>
+    /// <exception cref="Routing.RefusedException">It can't be stored now.</exception>
+    ValueTask PutAsync(Webhook webhook);
+
+    /// <summary>Removes a webhook on all nodes; false if there is none with that id.</summary>
+    /// <exception cref="Routing.RefusedException">It can't be removed now.</exception>
+    ValueTask<bool> RemoveAsync(string id);
+
+    /// <summary>Hands a message to the node that delivers to its webhook.</summary>
+    ValueTask EnqueueAsync(WebhookMessage message);
+
+    /// <summary>A message that was received needs no delivery any more.</summary>
+    ValueTask DoneAsync(WebhookMessage message);
+}

@@ -1,0 +1,46 @@
+using Dmb.Backends;
+using Dmb.Routing;
+using Dmb.Telemetry;
+
+namespace Dmb.Webhooks;
+
+/// <summary>The webhooks of a node that runs alone, and what waits for them, in its memory: they end with it.</summary>
+internal sealed class LocalWebhookStore : IWebhookStore
+{
+    private readonly WebhookTable _table;
+    private readonly TimeProvider _time;
+
+    public LocalWebhookStore(WebhookTable table, TimeProvider time, LocalBackendStore? backends = null)
+    {
+        (_table, _time) = (table, time);
+        backends?.Stored += OnStored;
+    }
+
+    public event Action<WebhookMessage>? Received;
+
+    public ValueTask PutAsync(Webhook webhook)
+    {
+        _table.Put(webhook);
+        return default;
+    }
+
+    public ValueTask<bool> RemoveAsync(string id) => ValueTask.FromResult(_table.Remove(id));
+
+    public ValueTask EnqueueAsync(WebhookMessage message)
+    {
+        Received?.Invoke(message);
+        return default;
+    }
+
+    public ValueTask DoneAsync(WebhookMessage message) => default;
+
+    /// <summary>Called in the order of a backend's uplink.</summary>
+    private void OnStored(string bkid, string user, Envelope uplink)
+    {
+        if (_table.OfBackend(bkid) is { } webhook)
+        {
+            var (now, trace) = (_time.GetUtcNow(), Tracing.Carried(uplink.Traceparent));
+            Received?.Invoke(new WebhookMessage(webhook.Id, uplink.Id, uplink.Event, user, now, trace, uplink.Data));
+        }
+    }
+}

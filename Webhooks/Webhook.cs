@@ -1,0 +1,156 @@
+using System.Buffers;
+using System.Security.Cryptography;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Dmb.Routing;
+
+namespace Dmb.Webhooks;
+
+/// <summary>A URL that gets messages.</summary>
+/// <param name="Id">Its identity: 128 random bits as 32 of 0-9 a-f.</param>
+/// <param name="Url">Where messages are posted.</param>
+/// <param name="Events">Events whose messages it gets, in whatever rooms.</param>
+/// <param name="Rooms">Rooms whose messages it gets.</param>
+/// <param name="Backend">The bkid of the backend whose uplink it gets, or null.</param>
+/// <param name="Secrets">What deliveries are signed with, the newest first; one that has ended is not used.</param>
+/// <param name="Created">When it was registered.</param>
+internal sealed record Webhook(
+    string Id,
+    string Url,
+    string[] Events,
+    string[] Rooms,
+    string? Backend,
+    WebhookSecret[] Secrets,
+    DateTimeOffset Created
+)
+{
+    private const int IdBytes = 16;
+    private static readonly SearchValues<char> Hexadecimal = SearchValues.Create("0123456789abcdef");
+
+    public static string NewId() => RandomNumberGenerator.GetHexString(IdBytes * 2, lowercase: true);
+
+    /// <summary>Whether a text can be an identity: nothing else may become part of a key.</summary>
+    public static bool IsId(string? text) =>
+        text is { Length: IdBytes * 2 } && !text.AsSpan().ContainsAnyExcept(Hexadecimal);
+
+    /// <summary>The refusal of an id that is not registered.</summary>
+    public static RefusedException Unknown(string id) =>
+        new(ErrorCode.UnknownWebhook, $"There is no webhook {id}: it was never registered, or was removed.");
+}
+
+/// <summary>A secret as it is written, <c>whsec_…</c>, and when it ends; null for the current one.</summary>
+internal sealed record WebhookSecret(string Text, DateTimeOffset? Until = null);
+
+/// <summary>What is asked for: the body of <c>POST /webhooks</c>, and <c>webhook</c> in that of a backend.</summary>
+internal sealed record WebhookRequest(
+    string? Url,
+    string[]? Events = null,
+    string[]? Rooms = null,
+    string? Backend = null,
+    string? Secret = null
+)
+{
+    private const int UrlLengthMax = 2_048;
+    private const int NamesMax = 100;
+
+    /// <summary>Reads it from JSON; members that it does not know are skipped.</summary>
+    /// <exception cref="RefusedException">It is no object of that form.</exception>
+    public static WebhookRequest Read(ReadOnlySpan<byte> json)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(json, WebhookJson.Wire.WebhookRequest)
+                ?? throw new RefusedException(ErrorCode.BadJson, "It is no object.");
+        }
+        catch (JsonException e)
+        {
+            throw new RefusedException(ErrorCode.BadJson, $"It is not a webhook: {e.Message}");
+        }
+    }
+
+    /// <summary>Checks all that can be checked without a network; gives the URL.</summary>
+    /// <exception cref="RefusedException">Something is missing, or has not the form that it should have.</exception>
+    public Uri Check()
+    {
+        string[] events = Events ?? [];
+        string[] rooms = Rooms ?? [];
+        if (events.Length > NamesMax || rooms.Length > NamesMax)
+        {
+            throw new RefusedException(ErrorCode.TooManyRooms, $"A webhook has at most {NamesMax} events and rooms.");
+        }
+
+        if (events.Any(name => !Names.IsEvent(name)))
+        {
+            throw new RefusedException(ErrorCode.BadName, Names.EventForm);
+        }
+
+        if (rooms.Any(name => !Names.IsRoom(name)))
+        {
+            throw new RefusedException(ErrorCode.BadName, Names.RoomForm);
+        }
+
+        if (Backend is not null && !Backends.Backend.IsBkid(Backend))
+        {
+            throw new RefusedException(ErrorCode.BadName, "The member backend is a bkid: 32 of 0-9 a-f.");
+        }
+
+        if (events.Length == 0 && rooms.Length == 0 && Backend is null)
+        {
+            throw new RefusedException(ErrorCode.BadWebhook, "A webhook names events, rooms or a backend.");
+        }
+
+        if (Secret is not null && !WebhookSignature.IsSecret(Secret))
+        {
+            throw new RefusedException(ErrorCode.BadWebhook, WebhookSignature.SecretForm);
+        }
+
+        return
+            Url is { Length: > 0 and <= UrlLengthMax }
+            && Uri.TryCreate(Url, UriKind.Absolute, out var url)
+            && url is { Scheme: "http" or "https", UserInfo: "", Fragment: "", Host.Length: > 0 }
+            ? url
+            : throw new RefusedException(
+                ErrorCode.BadWebhook,
+                $"The member url is http:// or https://, at most {UrlLengthMax} characters, without a user or a fragment."
+            );
+    }
+}
+
+/// <summary>What a webhook is given.</summary>
+/// <param name="Webhook">The id of the webhook.</param>
+/// <param name="Id">The message id; the same each time that it is tried.</param>
+/// <param name="Event">The event.</param>
+/// <param name="Subject">The room, or the user, that it is about; null for none.</param>
+/// <param name="Time">When it was published.</param>
+/// <param name="Traceparent">The trace that it is part of, if that is sampled.</param>
+/// <param name="Data">One JSON value, as it came.</param>
+internal sealed record WebhookMessage(
+    string Webhook,
+    string Id,
+    string Event,
+    string? Subject,
+    DateTimeOffset Time,
+    string? Traceparent,
+    ReadOnlyMemory<byte> Data
+)
+{
+    /// <summary>Where the store keeps it; null in memory.</summary>
+    public string? Place { get; init; }
+}
+
+/// <summary>What webhooks are stored and asked for as: generated code, no reflection.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+[JsonSerializable(typeof(Webhook))]
+[JsonSerializable(typeof(WebhookRequest))]
+internal sealed partial class WebhookJson : JsonSerializerContext
+{
+    /// <summary>Escapes no more than JSON asks for.</summary>
+    public static WebhookJson Wire { get; } =
+        new(
+            new JsonSerializerOptions
+            {
+                PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+                Encoder = JsonText.Encoder,
+            }
+        );
+}

@@ -1,0 +1,148 @@
+using System.Collections.Concurrent;
+using Dmb.Routing;
+using Dmb.Telemetry;
+
+namespace Dmb.Webhooks;
+
+/// <summary>
+/// Delivers messages to webhooks: each has a <see cref="WebhookQueue"/> of its own, so that a slow one delays no other.
+/// </summary>
+internal sealed partial class WebhookDelivery : IHostedService
+{
+    private readonly ConcurrentDictionary<string, WebhookQueue> _queues = [];
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly Publisher _publisher;
+    private readonly WebhookTable _table;
+    private readonly IWebhookStore _store;
+    private readonly WebhookAnswers _answers;
+    private readonly WebhookOptions _options;
+    private readonly ILogger<WebhookDelivery> _logger;
+    private readonly Func<string, WebhookQueue> _create;
+    private readonly Func<Envelope, ValueTask> _take;
+    private readonly SemaphoreSlim _underWay;
+    private readonly TimeProvider _time;
+    private long _bytes;
+
+    public WebhookDelivery(
+        Publisher publisher,
+        WebhookTable table,
+        IWebhookStore store,
+        WebhookClient client,
+        WebhookAnswers answers,
+        WebhookOptions options,
+        TimeProvider time,
+        ILogger<WebhookDelivery> logger
+    )
+    {
+        (_publisher, _table, _store, _answers) = (publisher, table, store, answers);
+        (_options, _time, _logger) = (options, time, logger);
+        _take = TakeAsync;
+        _underWay = new SemaphoreSlim(options.WebhookConcurrency);
+        _create = id => new WebhookQueue(id, table, client, options, _underWay, time, FinishAsync, _stopping.Token);
+        table.Changed += OnChanged;
+        store.Received += Receive;
+    }
+
+    public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    /// <summary>The server has stopped: what is under way is cut off.</summary>
+    public async Task StopAsync(CancellationToken cancellationToken)
+    {
+        await _stopping.CancelAsync();
+        await Task.WhenAll(_queues.Values.Select(queue => queue.Ended));
+    }
+
+    /// <summary>While no webhook wants messages of events or rooms, publishing costs nothing more.</summary>
+    private void OnChanged()
+    {
+        _publisher.Outlet = _table.HearsMessages ? _take : null;
+        foreach (var (id, queue) in _queues)
+        {
+            if (_table.Find(id) is null && _queues.TryRemove(id, out _))
+            {
+                queue.End();
+            }
+        }
+    }
+
+    private async ValueTask TakeAsync(Envelope envelope)
+    {
+        var found = _table.Match(envelope);
+        if (found.Count == 0)
+        {
+            return;
+        }
+
+        envelope.Keep();
+        var (now, trace) = (_time.GetUtcNow(), Tracing.Carried(envelope.Traceparent));
+        foreach (var (webhook, room) in found)
+        {
+            await _store.EnqueueAsync(
+                new WebhookMessage(webhook.Id, envelope.Id, envelope.Event, room, now, trace, envelope.Data)
+            );
+        }
+    }
+
+    private void Receive(WebhookMessage message)
+    {
+        if (
+            Interlocked.Add(ref _bytes, message.Data.Length) > _options.WebhookQueueBytes
+            || !_queues.GetOrAdd(message.Webhook, _create).TryAdd(message)
+        )
+        {
+            _ = FinishAsync(
+                message,
+                new Attempt(AttemptKind.Refused, WebhookReason.QueueFull, "too many messages wait for it"),
+                attempts: 0
+            );
+        }
+    }
+
+    /// <summary>A message was delivered, or is not tried any more.</summary>
+    private async Task FinishAsync(WebhookMessage message, Attempt attempt, int attempts)
+    {
+        Interlocked.Add(ref _bytes, -message.Data.Length);
+        try
+        {
+            if (attempt.Kind == AttemptKind.Delivered)
+            {
+                await _answers.SendAsync(message, attempt.Answer);
+            }
+            else
+            {
+                LogDead(_logger, message.Id, message.Webhook, attempts, attempt.Reason, attempt.Detail);
+            }
+
+            await _store.DoneAsync(message);
+            if (attempt.Kind == AttemptKind.Gone)
+            {
+                LogGone(_logger, message.Webhook);
+                await _store.RemoveAsync(message.Webhook);
+            }
+        }
+        catch (Exception e)
+        {
+            LogFailed(_logger, message.Id, message.Webhook, e);
+        }
+    }
+
+    [LoggerMessage(
+        6001,
+        LogLevel.Warning,
+        "Message {Id} is not delivered to webhook {Webhook} after {Attempts} attempts, {Reason}: {Detail}"
+    )]
+    private static partial void LogDead(
+        ILogger logger,
+        string id,
+        string webhook,
+        int attempts,
+        string reason,
+        string detail
+    );
+
+    [LoggerMessage(6002, LogLevel.Warning, "Webhook {Webhook} is removed: it answered 410.")]
+    private static partial void LogGone(ILogger logger, string webhook);
+
+    [LoggerMessage(6003, LogLevel.Error, "Failed on message {Id} of webhook {Webhook}.")]
+    private static partial void LogFailed(ILogger logger, string id, string webhook, Exception exception);
+}

@@ -1,0 +1,189 @@
+using System.Diagnostics;
+using System.Threading.Channels;
+using Dmb.Telemetry;
+using Polly;
+using Polly.CircuitBreaker;
+using Polly.Retry;
+
+namespace Dmb.Webhooks;
+
+/// <summary>
+/// What waits for one webhook on this node, delivered one by one in its order: a message is tried until it is delivered
+/// or is not tried any more, and the next one waits.
+/// </summary>
+internal sealed class WebhookQueue
+{
+    private static readonly TimeSpan FirstDelay = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan DelayMax = TimeSpan.FromMinutes(1);
+    private static readonly ResiliencePropertyKey<Delivery> Current = new("dmb.delivery");
+
+    private readonly Channel<WebhookMessage> _waiting;
+    private readonly CancellationTokenSource _ending;
+    private readonly ResiliencePipeline<Attempt> _pipeline;
+    private readonly string _id;
+    private readonly WebhookTable _table;
+    private readonly WebhookClient _client;
+    private readonly SemaphoreSlim _underWay;
+    private readonly Func<WebhookMessage, Attempt, int, Task> _finish;
+
+    public WebhookQueue(
+        string id,
+        WebhookTable table,
+        WebhookClient client,
+        WebhookOptions options,
+        SemaphoreSlim underWay,
+        TimeProvider time,
+        Func<WebhookMessage, Attempt, int, Task> finish,
+        CancellationToken stopping
+    )
+    {
+        (_id, _table, _client, _underWay, _finish) = (id, table, client, underWay, finish);
+        _waiting = Channel.CreateBounded<WebhookMessage>(
+            new BoundedChannelOptions(options.WebhookQueue) { SingleReader = true }
+        );
+        _ending = CancellationTokenSource.CreateLinkedTokenSource(stopping);
+        _pipeline = new ResiliencePipelineBuilder<Attempt> { TimeProvider = time }
+            .AddRetry(
+                new RetryStrategyOptions<Attempt>
+                {
+                    ShouldHandle = attempt =>
+                        ValueTask.FromResult(
+                            IsFailure(attempt.Outcome)
+                                && time.GetUtcNow() - Of(attempt.Context).Message.Time < options.WebhookRetry
+                        ),
+                    MaxRetryAttempts = int.MaxValue,
+                    BackoffType = DelayBackoffType.Exponential,
+                    Delay = FirstDelay,
+                    MaxDelay = DelayMax,
+                    UseJitter = true,
+                    DelayGenerator = attempt => ValueTask.FromResult(Delay(attempt.Outcome, options.WebhookRetry)),
+                }
+            )
+            .AddCircuitBreaker(
+                new CircuitBreakerStrategyOptions<Attempt>
+                {
+                    ShouldHandle = static attempt => ValueTask.FromResult(IsFailure(attempt.Outcome)),
+                    FailureRatio = 0.9,
+                    MinimumThroughput = 10,
+                    SamplingDuration = TimeSpan.FromMinutes(1),
+                    BreakDuration = TimeSpan.FromSeconds(10),
+                }
+            )
+            .Build();
+        Ended = RunAsync();
+    }
+
+    /// <summary>Completes when it delivers nothing any more.</summary>
+    public Task Ended { get; }
+
+    /// <summary>Puts a message behind the others; false if too many wait.</summary>
+    public bool TryAdd(WebhookMessage message) => _waiting.Writer.TryWrite(message);
+
+    /// <summary>Delivers nothing any more; what waits stays where the store keeps it.</summary>
+    public void End() => _ending.Cancel();
+
+    private async Task RunAsync()
+    {
+        try
+        {
+            await Task.Yield();
+            await foreach (var message in _waiting.Reader.ReadAllAsync(_ending.Token))
+            {
+                var delivery = new Delivery(message);
+                await _finish(message, await DeliverAsync(delivery), delivery.Attempts);
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // The webhook was removed, or the node stops.
+        }
+    }
+
+    private async Task<Attempt> DeliverAsync(Delivery delivery)
+    {
+        var context = ResilienceContextPool.Shared.Get(_ending.Token);
+        context.Properties.Set(Current, delivery);
+        try
+        {
+            return await _pipeline.ExecuteAsync(static (context, queue) => queue.TryAsync(context), context, this);
+        }
+        catch (BrokenCircuitException)
+        {
+            return delivery.Last;
+        }
+        finally
+        {
+            ResilienceContextPool.Shared.Return(context);
+        }
+    }
+
+    private async ValueTask<Attempt> TryAsync(ResilienceContext context)
+    {
+        var delivery = Of(context);
+        await _underWay.WaitAsync(context.CancellationToken);
+        try
+        {
+            delivery.Attempts++;
+            if (_table.Find(_id) is not { } webhook)
+            {
+                throw new OperationCanceledException(_ending.Token);
+            }
+
+            using var span = Span(delivery.Message);
+            var trace = span is { Recorded: true } ? span.Id : delivery.Message.Traceparent;
+            delivery.Last = await _client.SendAsync(webhook, delivery.Message, trace, context.CancellationToken);
+            if (delivery.Last.Kind != AttemptKind.Delivered)
+            {
+                span?.SetStatus(ActivityStatusCode.Error, delivery.Last.Reason);
+            }
+
+            return delivery.Last;
+        }
+        finally
+        {
+            _underWay.Release();
+        }
+    }
+
+    /// <summary>One attempt as a span, part of the message's trace.</summary>
+    private Activity? Span(WebhookMessage message)
+    {
+        if (
+            message.Traceparent is null
+            || !ActivityContext.TryParse(message.Traceparent, null, isRemote: true, out var parent)
+        )
+        {
+            return null;
+        }
+
+        var span = Tracing.Source.StartActivity("deliver webhook", ActivityKind.Client, parent);
+        return span is { IsAllDataRequested: true }
+            ? Tracing
+                .Describe(span, "deliver", "send", "webhook " + _id)
+                .SetTag("messaging.message.id", message.Id)
+                .SetTag("dmb.event", message.Event)
+            : span;
+    }
+
+    private static Delivery Of(ResilienceContext context) => context.Properties.GetValue(Current, null!);
+
+    private static bool IsFailure(Outcome<Attempt> outcome) =>
+        outcome.Exception is BrokenCircuitException || outcome.Result is { Kind: AttemptKind.Failed };
+
+    /// <summary>When the receiver, or the breaker, wants the next attempt; null for the usual time.</summary>
+    private static TimeSpan? Delay(Outcome<Attempt> outcome, TimeSpan max) =>
+        (outcome.Result?.RetryAfter ?? (outcome.Exception as BrokenCircuitException)?.RetryAfter) is { } wait
+            ? TimeSpan.FromTicks(Math.Min(wait.Ticks, max.Ticks))
+            : null;
+
+    /// <summary>One message on its way.</summary>
+    private sealed class Delivery(WebhookMessage message)
+    {
+        public WebhookMessage Message { get; } = message;
+
+        public int Attempts { get; set; }
+
+        /// <summary>What became of the last attempt.</summary>
+        public Attempt Last { get; set; } = new(AttemptKind.Failed, WebhookReason.NoAnswer);
+    }
+}
