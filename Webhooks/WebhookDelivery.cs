@@ -7,10 +7,9 @@ namespace Dmb.Webhooks;
 /// <summary>
 /// Delivers messages to webhooks: each has a <see cref="WebhookQueue"/> of its own, so that a slow one delays no other.
 /// </summary>
-internal sealed partial class WebhookDelivery : IHostedService
+internal sealed partial class WebhookDelivery : IHostedService, IDisposable
 {
     private readonly ConcurrentDictionary<string, WebhookQueue> _queues = [];
-    private readonly CancellationTokenSource _stopping = new();
     private readonly Publisher _publisher;
     private readonly WebhookTable _table;
     private readonly IWebhookStore _store;
@@ -38,7 +37,7 @@ internal sealed partial class WebhookDelivery : IHostedService
         (_options, _time, _logger) = (options, time, logger);
         _take = TakeAsync;
         _underWay = new SemaphoreSlim(options.WebhookConcurrency);
-        _create = id => new WebhookQueue(id, table, client, options, _underWay, time, FinishAsync, _stopping.Token);
+        _create = id => new WebhookQueue(id, table, client, options, _underWay, time, FinishAsync);
         table.Changed += OnChanged;
         store.Received += Receive;
     }
@@ -48,9 +47,15 @@ internal sealed partial class WebhookDelivery : IHostedService
     /// <summary>The server has stopped: what is under way is cut off.</summary>
     public async Task StopAsync(CancellationToken cancellationToken)
     {
-        await _stopping.CancelAsync();
+        foreach (var queue in _queues.Values)
+        {
+            queue.Dispose();
+        }
+
         await Task.WhenAll(_queues.Values.Select(queue => queue.Ended));
     }
+
+    public void Dispose() => _underWay.Dispose();
 
     /// <summary>While no webhook wants messages of events or rooms, publishing costs nothing more.</summary>
     private void OnChanged()
@@ -60,7 +65,7 @@ internal sealed partial class WebhookDelivery : IHostedService
         {
             if (_table.Find(id) is null && _queues.TryRemove(id, out _))
             {
-                queue.End();
+                queue.Dispose();
             }
         }
     }

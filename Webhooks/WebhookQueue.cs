@@ -11,14 +11,14 @@ namespace Dmb.Webhooks;
 /// What waits for one webhook on this node, delivered one by one in its order: a message is tried until it is delivered
 /// or is not tried any more, and the next one waits.
 /// </summary>
-internal sealed class WebhookQueue
+internal sealed class WebhookQueue : IDisposable
 {
     private static readonly TimeSpan FirstDelay = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan DelayMax = TimeSpan.FromMinutes(1);
     private static readonly ResiliencePropertyKey<Delivery> Current = new("dmb.delivery");
 
     private readonly Channel<WebhookMessage> _waiting;
-    private readonly CancellationTokenSource _ending;
+    private readonly CancellationTokenSource _ending = new();
     private readonly ResiliencePipeline<Attempt> _pipeline;
     private readonly string _id;
     private readonly WebhookTable _table;
@@ -33,15 +33,13 @@ internal sealed class WebhookQueue
         WebhookOptions options,
         SemaphoreSlim underWay,
         TimeProvider time,
-        Func<WebhookMessage, Attempt, int, Task> finish,
-        CancellationToken stopping
+        Func<WebhookMessage, Attempt, int, Task> finish
     )
     {
         (_id, _table, _client, _underWay, _finish) = (id, table, client, underWay, finish);
         _waiting = Channel.CreateBounded<WebhookMessage>(
             new BoundedChannelOptions(options.WebhookQueue) { SingleReader = true }
         );
-        _ending = CancellationTokenSource.CreateLinkedTokenSource(stopping);
         _pipeline = new ResiliencePipelineBuilder<Attempt> { TimeProvider = time }
             .AddRetry(
                 new RetryStrategyOptions<Attempt>
@@ -80,7 +78,7 @@ internal sealed class WebhookQueue
     public bool TryAdd(WebhookMessage message) => _waiting.Writer.TryWrite(message);
 
     /// <summary>Delivers nothing any more; what waits stays where the store keeps it.</summary>
-    public void End() => _ending.Cancel();
+    public void Dispose() => _ending.Cancel();
 
     private async Task RunAsync()
     {
