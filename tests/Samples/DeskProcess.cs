@@ -2,12 +2,13 @@ using System.Text.Json;
 
 namespace Dmb.Tests.Samples;
 
-/// <summary>What the sample is written in; the first two are for Redis, the last one for the broker's socket.</summary>
+/// <summary>What the sample is written in; the first two are for Redis, the others for the broker's sockets.</summary>
 public enum Language
 {
     Bash,
     Python,
     CSharp,
+    JavaScript,
 }
 
 /// <summary>A sample, run as samples/README.md says, in a folder of its own.</summary>
@@ -36,6 +37,10 @@ public sealed class DeskProcess(Language language, IReadOnlyList<NodeProcess> no
         {
             Language.Bash => (Path.Combine(samples, "bash/desk.sh"), Array.Empty<string>()),
             Language.Python => (Path.Combine(samples, "python/desk.py"), []),
+            Language.JavaScript => (
+                "node",
+                [Path.Combine((await NpmFolder.OpenAsync("samples/socketio")).Path, "desk.js"), nodes[0].Url.ToString()]
+            ),
             _ => ("dotnet", [Path.Combine(AppContext.BaseDirectory, "Desk.dll"), nodes[0].Url.ToString()]),
         };
         _process = ChildProcess.Start(program, arguments, _directory.FullName, ("REDIS_PORT", $"{redis?.Port}"));

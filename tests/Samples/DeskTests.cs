@@ -103,7 +103,7 @@ public sealed class DeskTests(SharedCluster cluster) : IAsyncDisposable
     [MemberData(nameof(Languages))]
     public async Task The_desk_registers_again_as_itself_when_all_was_forgotten(Language language)
     {
-        var redis = language == Language.CSharp ? null : Started(await RedisServer.StartAsync());
+        var redis = language >= Language.CSharp ? null : Started(await RedisServer.StartAsync());
         var port = RedisServer.FreePort().ToString(CultureInfo.InvariantCulture);
         var node = await StartNodeAsync(redis, port);
         var desk = await OpenAsync(language, [node], redis);
@@ -133,7 +133,7 @@ public sealed class DeskTests(SharedCluster cluster) : IAsyncDisposable
 
     /// <summary>The desk on the shared nodes, or, if it needs no Redis, on one without.</summary>
     private async Task<DeskProcess> OpenAsync(Language language) =>
-        language == Language.CSharp
+        language >= Language.CSharp
             ? await OpenAsync(language, [await StartNodeAsync(redis: null, "0")], redis: null)
             : await OpenAsync(language, cluster.Nodes, cluster.Redis);
 
