@@ -1,3 +1,5 @@
+using System.Text.Json;
+using Dmb.Tests.Access;
 using Microsoft.Playwright;
 using static Microsoft.Playwright.Assertions;
 
@@ -51,6 +53,173 @@ public sealed class ConsoleViewsTests(Browser browser, NodeFixture fixture) : IC
         await client.DisposeAsync();
         await Expect(visit.Page.GetByText("No session is open")).ToBeVisibleAsync();
     }
+
+    [Fact]
+    public async Task The_tail_says_of_each_publish_where_it_went_or_why_it_did_not()
+    {
+        await using var node = await Node.StartAsync(("HistorySize", "10"));
+        await using var client = await node.JoinAsync("support");
+        await using var visit = await browser.OpenAsync(node, "/#/tail");
+        await Expect(visit.Page.GetByText("Nothing is published now")).ToBeVisibleAsync();
+        await node.NotifyAsync("report_csr", """{"n":98765432109876543210}""");
+        await node.NotifyAsync("call", """{"_in":"endpoint:7"}""");
+
+        await Expect(Traces(visit)).ToHaveCountAsync(2);
+        await Expect(Traces(visit).First).ToContainTextAsync("endpoint:7");
+        await Expect(Traces(visit).First).ToContainTextAsync("no_subscriber");
+        var reached = Traces(visit).Nth(1);
+        await Expect(reached).ToContainTextAsync("1 session");
+        await reached.ClickAsync();
+        await Expect(reached).ToContainTextAsync("1 sessions on 1 nodes");
+        await Expect(reached).ToContainTextAsync("\"n\": 98765432109876543210");
+        await Expect(reached.GetByRole(AriaRole.Cell, new() { Name = ":1" })).ToBeVisibleAsync();
+        visit.IsQuietAndAtHome(node);
+    }
+
+    [Fact]
+    public async Task The_tail_is_filtered_paused_and_exported()
+    {
+        await using var node = await Node.StartAsync();
+        await using var visit = await browser.OpenAsync(node, "/#/tail");
+        await visit.Page.GetByLabel("Room").FillAsync("endpoint:1");
+        await visit.Page.GetByLabel("Text").FillAsync("NEEDLE");
+        await PressAsync(visit, "Filter");
+        await Expect(visit.Page.GetByText("that fits the filter")).ToBeVisibleAsync();
+        await node.NotifyAsync("call", """{"_in":"endpoint:2","text":"needle"}""");
+        await node.NotifyAsync("call", """{"_in":"endpoint:1","text":"hay"}""");
+        await node.NotifyAsync("call", """{"_in":"endpoint:1","text":"needle 1"}""");
+        await Expect(Traces(visit)).ToHaveCountAsync(1);
+
+        await PressAsync(visit, "Pause");
+        await node.NotifyAsync("call", """{"_in":"endpoint:1","text":"needle 2"}""");
+        await Expect(visit.Page.GetByText("paused with 1 waiting")).ToBeVisibleAsync();
+        await Expect(Traces(visit)).ToHaveCountAsync(1);
+        var download = await visit.Page.RunAndWaitForDownloadAsync(() => PressAsync(visit, "Export"));
+        var lines = await File.ReadAllLinesAsync(await download.PathAsync());
+        Assert.Equal(
+            ["needle 1", "needle 2"],
+            lines.Select(line => JsonElement.Parse(line).GetProperty("data").GetProperty("text").GetString())
+        );
+        await PressAsync(visit, "Go on");
+        await Expect(Traces(visit)).ToHaveCountAsync(2);
+        visit.IsQuietAndAtHome(node);
+    }
+
+    [Fact]
+    public async Task Markup_in_whatever_a_stranger_sends_is_text_in_the_tail()
+    {
+        const string Markup = "<img/src=x:/onerror=document.title='run'>";
+        await using var node = await Node.StartAsync();
+        await using var visit = await browser.OpenAsync(node, "/#/tail");
+        await Expect(visit.Page.GetByText("Nothing is published now")).ToBeVisibleAsync();
+        var room = "endpoint:" + Markup;
+        await node.NotifyAsync("call", $$"""{"_in":["{{room}}","no room {{Markup}}"],"{{Markup}}":"{{Markup}}"}""");
+        using var refused = await node.Http.PostAsync(
+            new Uri(node.Url, "/_notify"),
+            new StringContent($$"""[{"event":"{{Markup}}","data":1}]""")
+        );
+        await Expect(Traces(visit)).ToHaveCountAsync(2);
+        foreach (var line in await Traces(visit).AllAsync())
+        {
+            await line.ClickAsync();
+            await Expect(line.Locator("pre")).ToContainTextAsync(Markup);
+        }
+
+        await Expect(visit.Page.Locator("main img")).ToHaveCountAsync(0);
+        await Expect(visit.Page).ToHaveTitleAsync("Tail · DMB console");
+        visit.IsQuietAndAtHome(node);
+    }
+
+    [Fact]
+    public async Task A_tail_without_the_scope_says_what_to_do()
+    {
+        await using var node = await Node.StartAsync(("Keys", GuardedNode.Keys));
+        await using var visit = await browser.OpenAsync(node, "/#/tail");
+        await Expect(visit.Page.GetByText("Enter a key with the scope admin")).ToBeVisibleAsync();
+        await visit.Page.GetByLabel("This broker asks who is there").FillAsync(GuardedNode.SecretOf("admin"));
+        await PressAsync(visit, "Enter");
+        await Expect(visit.Page.GetByText("Nothing is published now")).ToBeVisibleAsync();
+    }
+
+    [Theory]
+    [InlineData("overview")]
+    [InlineData("rooms")]
+    [InlineData("sessions")]
+    [InlineData("tail")]
+    [InlineData("watch")]
+    public async Task Each_view_fits_a_narrow_window_in_light_and_dark(string view)
+    {
+        await using var client = await _node.JoinAsync("support", "endpoint:" + new string('x', 150));
+        await using var visit = await browser.OpenAsync(_node, "/#/" + view);
+        foreach (
+            var (scheme, width) in (IEnumerable<(ColorScheme, int)>)
+                [(ColorScheme.Dark, 1_200), (ColorScheme.Light, 1_200), (ColorScheme.Light, 400)]
+        )
+        {
+            await visit.Page.EmulateMediaAsync(new() { ColorScheme = scheme });
+            await visit.Page.SetViewportSizeAsync(width, 800);
+            await visit.Page.ReloadAsync();
+            await Expect(visit.Page.GetByText("Loading")).ToHaveCountAsync(0);
+            if (view == "tail")
+            {
+                await Expect(visit.Page.GetByText("Nothing is published now")).ToBeVisibleAsync();
+                await _node.NotifyAsync("call", """{"_in":"endpoint:7","text":"Hello"}""");
+                await Expect(Traces(visit)).ToHaveCountAsync(1);
+                await Traces(visit).First.ClickAsync();
+            }
+
+            await _node.NotifyAsync("call", $$"""{"_in":"endpoint:{{new string('x', 150)}}"}""");
+            Assert.Equal(width, await visit.Page.EvaluateAsync<int>("document.documentElement.scrollWidth"));
+            await visit.Page.ScreenshotAsync(
+                new() { Path = Path.Combine("screenshots", $"{view}-{scheme}-{width}.png") }
+            );
+        }
+    }
+
+    /// <summary>The README's picture; UPDATE_PICTURE=1 writes it.</summary>
+    [Fact]
+    public async Task The_overview_draws_what_happened_in_the_last_minutes()
+    {
+        await using var node = await Node.StartAsync();
+        var clients = new List<TestClient>();
+        for (var step = 0; step < 120; step++)
+        {
+            if (step % 15 == 0)
+            {
+                clients.Add(await node.JoinAsync("support"));
+            }
+
+            for (var i = 0; i < 6 + (4 * Math.Sin(step / 9.0)); i++)
+            {
+                await node.NotifyAsync("report_csr", "1");
+            }
+
+            node.Time.Advance(TimeSpan.FromSeconds(5));
+        }
+
+        await using var visit = await browser.OpenAsync(node, "/#/overview");
+        await visit.Page.Clock.SetFixedTimeAsync(node.Time.GetUtcNow().UtcDateTime);
+        await visit.Page.SetViewportSizeAsync(1_100, 730);
+        await visit.Page.ReloadAsync();
+        await Expect(Rows(visit).First).ToContainTextAsync("ready");
+        await Expect(visit.Page.GetByText("10 min ago")).ToHaveCountAsync(4);
+        var picture = await visit.Page.ScreenshotAsync();
+        if (Environment.GetEnvironmentVariable("UPDATE_PICTURE") == "1")
+        {
+            await File.WriteAllBytesAsync(Path.Combine(Repository.Root, "docs", "console.png"), picture);
+        }
+
+        foreach (var client in clients)
+        {
+            await client.DisposeAsync();
+        }
+    }
+
+    private static ILocator Traces(Visit visit) =>
+        visit.Page.GetByRole(AriaRole.List, new() { Name = "Traces" }).GetByRole(AriaRole.Listitem);
+
+    private static Task PressAsync(Visit visit, string button) =>
+        visit.Page.GetByRole(AriaRole.Button, new() { Name = button, Exact = true }).ClickAsync();
 
     private static ILocator Rows(Visit visit) => visit.Page.Locator("tbody").GetByRole(AriaRole.Row);
 }

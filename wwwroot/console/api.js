@@ -47,8 +47,9 @@ export function withQuery(path, parameters) {
 }
 
 // Reads a stream of server-sent events until it ends, with the key in a header, which EventSource can't send.
-export async function stream(path, onEvent, signal) {
+export async function stream(path, onEvent, signal, onOpen = () => {}) {
   const answer = await send(path, { headers: { Accept: 'text/event-stream' }, signal });
+  onOpen();
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';
   for (;;) {

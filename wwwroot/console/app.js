@@ -5,9 +5,10 @@ import { h } from './dom.js';
 import * as overview from './overview.js';
 import * as rooms from './rooms.js';
 import * as sessions from './sessions.js';
+import * as tail from './tail.js';
 import * as watch from './watch.js';
 
-const views = { overview, rooms, sessions, watch };
+const views = { overview, rooms, sessions, tail, watch };
 const first = 'watch';
 const $ = id => document.getElementById(id);
 const readyMs = 5000;

@@ -45,7 +45,18 @@ export function since(time, now = Date.now()) {
   return seconds < 129600 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86400)} d`;
 }
 
-// JSON with line breaks, where it is JSON.
+// JSON with line breaks between its tokens, which stay as they came: JSON.parse would round a large number.
 export function pretty(text) {
-  try { return JSON.stringify(JSON.parse(text), null, 2); } catch { return text; }
+  let out = '', indent = '\n';
+  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g)) {
+    if (token === '}' || token === ']') {
+      indent = indent.slice(0, -2);
+      out = /[{[]\s*$/.test(out) ? out.trimEnd() + token : out + indent + token;
+    } else {
+      out += token === ':' ? ': ' : token;
+      if (token === '{' || token === '[') { indent += '  '; }
+      if (token === '{' || token === '[' || token === ',') { out += indent; }
+    }
+  }
+  return out;
 }
