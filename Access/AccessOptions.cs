@@ -4,13 +4,13 @@ using System.ComponentModel.DataAnnotations;
 namespace Dmb.Access;
 
 /// <summary>
-/// Settings of credentials and rates: keys of hosts, tokens of users, and the limits of one caller or address.
+/// Settings of credentials and limits: keys of hosts, tokens of users, and the rates of one caller or address.
 /// </summary>
 internal sealed class AccessOptions
 {
     [Description(
-        "`none` says that listening on more than loopback without keys or tokens is meant: a client that reaches the port "
-            + "may do everything."
+        "`none` permits to listen on more than loopback without keys or tokens; every client that reaches the port may do "
+            + "everything then."
     )]
     [AllowedValues("", "none")]
     public string Auth { get; set; } = "";
@@ -21,17 +21,17 @@ internal sealed class AccessOptions
     )]
     public string Keys { get; set; } = "";
 
-    [Description("A file of such keys, one a line, read again when it changes.")]
+    [Description("A file of such keys, one a line, reloaded when it changes.")]
     public string KeysFile { get; set; } = "";
 
     [Description("Secret of the users' tokens (JWT, HS256): 32 bytes or more.")]
     public string JwtSecret { get; set; } = "";
 
-    [Description("A file that has this secret alone, read again when it changes; instead of DMB_JWT_SECRET.")]
+    [Description("A file that contains only this secret, reloaded when it changes; instead of DMB_JWT_SECRET.")]
     public string JwtSecretFile { get; set; } = "";
 
     [Description(
-        "A file of public keys of the users' tokens (JWT, RS256 and ES256), PEM or JWKS, read again when it changes."
+        "A file of public keys of the users' tokens (JWT, RS256 and ES256), PEM or JWKS, reloaded when it changes."
     )]
     public string JwtKeys { get; set; } = "";
 
@@ -41,9 +41,7 @@ internal sealed class AccessOptions
     [Description("The `aud` that tokens must have.")]
     public string JwtAudience { get; set; } = "";
 
-    [Description(
-        "Whether a token may come as ?access_token=, for pages that stream /events. URLs end up in the logs of proxies."
-    )]
+    [Description("Whether tokens are accepted as ?access_token=, for pages that stream /events. Proxies log URLs.")]
     public bool TokenInQuery { get; set; }
 
     [Description(
@@ -59,9 +57,7 @@ internal sealed class AccessOptions
     [Elsewhere(1_000)]
     public int JoinRate { get; set; }
 
-    [Description(
-        "Keys and tokens that are not accepted, of one address in a second; more are answered 429. 0 is no limit."
-    )]
+    [Description("Refused keys and tokens of one address in a second; more are answered 429. 0 is no limit.")]
     [Range(0, 10_000_000)]
     [Elsewhere(20)]
     public int FailureRate { get; set; }
@@ -75,14 +71,14 @@ internal sealed class AccessOptions
     [Range(0, 10_000_000)]
     public int MaxSessionsPerAddress { get; set; }
 
-    /// <summary>Whether there are keys or tokens, so that callers are asked for them.</summary>
+    /// <summary>Whether keys or tokens are configured, so that callers have to authenticate.</summary>
     public bool HasCredentials => Keys.Length + KeysFile.Length > 0 || HasTokens;
 
-    /// <summary>Whether users have tokens.</summary>
+    /// <summary>Whether tokens of users are configured.</summary>
     public bool HasTokens => JwtSecret.Length + JwtSecretFile.Length + JwtKeys.Length > 0;
 }
 
-/// <summary>A setting's default for a node that other machines can reach.</summary>
+/// <summary>Declares the default of a setting on a node that listens on more than loopback.</summary>
 [AttributeUsage(AttributeTargets.Property)]
 internal sealed class ElsewhereAttribute(int value) : Attribute
 {

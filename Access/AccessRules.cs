@@ -2,15 +2,13 @@ using Dmb.Routing;
 
 namespace Dmb.Access;
 
-/// <summary>
-/// Who may do what (docs/access.md): the one place that decides, for every route, every frame and every transport.
-/// </summary>
+/// <summary>Decides which operations a caller may do (docs/access.md), for all routes, frames and transports.</summary>
 internal sealed class AccessRules(AccessOptions options, RoutingOptions routing)
 {
     /// <summary>The public bus that anonymous callers may join.</summary>
     public const string OpenBus = "public";
 
-    /// <summary>Whether callers are asked who they are at all.</summary>
+    /// <summary>Whether callers have to authenticate.</summary>
     public bool IsOn { get; } = options.HasCredentials;
 
     /// <summary>The caller of a request or socket without credentials.</summary>
@@ -18,7 +16,7 @@ internal sealed class AccessRules(AccessOptions options, RoutingOptions routing)
 
     /// <summary>Refuses an anonymous caller.</summary>
     /// <exception cref="RefusedException"><c>unauthenticated</c>.</exception>
-    public static void DemandSomebody(Caller caller)
+    public static void DemandAuthenticated(Caller caller)
     {
         if (caller.IsAnonymous)
         {
@@ -26,9 +24,9 @@ internal sealed class AccessRules(AccessOptions options, RoutingOptions routing)
         }
     }
 
-    /// <summary>Refuses what a caller may not do.</summary>
-    /// <param name="caller">Who.</param>
-    /// <param name="operation">What.</param>
+    /// <summary>Refuses an operation that a caller may not do.</summary>
+    /// <param name="caller">The caller.</param>
+    /// <param name="operation">The operation.</param>
     /// <param name="name">
     /// The room to <see cref="Operation.Join"/>, or the user to <see cref="Operation.ActAsUser"/>.
     /// </param>
@@ -42,7 +40,7 @@ internal sealed class AccessRules(AccessOptions options, RoutingOptions routing)
             return;
         }
 
-        DemandSomebody(caller);
+        DemandAuthenticated(caller);
         throw operation switch
         {
             Operation.Join => new RefusedException(ErrorCode.ForbiddenRoom, $"{name} is not among your rooms."),
@@ -57,7 +55,7 @@ internal sealed class AccessRules(AccessOptions options, RoutingOptions routing)
         };
     }
 
-    /// <summary>Whether a caller may do something.</summary>
+    /// <summary>Whether a caller may do an operation.</summary>
     public bool May(Caller caller, Operation operation, string name = "") =>
         caller.Scopes.HasFlag(ScopeOf(operation))
         || operation switch

@@ -2,34 +2,32 @@ using System.Security.Claims;
 
 namespace Dmb.Access;
 
-/// <summary>What a key's scopes, and a token's rights, are made of.</summary>
+/// <summary>The scopes of a key or token (docs/access.md).</summary>
 [Flags]
 internal enum Scopes
 {
     None = 0,
 
-    /// <summary>Join and read any room, be any user of a backend, read the event table and the metrics.</summary>
+    /// <summary>Join and read any room, act as any user of a backend, read the event table and the metrics.</summary>
     Read = 1,
 
     /// <summary>Publish events, and send a backend's messages.</summary>
     Publish = 2,
 
-    /// <summary>Register events and backends, and be a backend.</summary>
+    /// <summary>Register events and backends, and act as a backend.</summary>
     Register = 4,
 
     /// <summary>All of them.</summary>
     Admin = Read | Publish | Register,
 }
 
-/// <summary>
-/// Who is calling, as claims: a host by its key, a user by a token, or an anonymous caller. It never changes.
-/// </summary>
+/// <summary>An authenticated host (by key) or user (by token), or an anonymous caller, as claims. Immutable.</summary>
 internal sealed class Caller : ClaimsPrincipal
 {
-    /// <summary>The caller of a broker that asks for no credentials.</summary>
+    /// <summary>Any caller of a broker without credentials.</summary>
     public static readonly Caller TrustedHost = new("host", "", Scopes.Admin);
 
-    /// <summary>A caller without credentials of a broker that asks for them.</summary>
+    /// <summary>A caller without credentials of a broker with credentials.</summary>
     public static readonly Caller Anonymous = new(null, "", Scopes.None);
 
     private readonly HashSet<string> _roles;
@@ -42,37 +40,39 @@ internal sealed class Caller : ClaimsPrincipal
         _roles = [.. roles ?? []];
     }
 
-    /// <summary>The key's name, or the token's <c>sub</c>; empty for who has none.</summary>
+    /// <summary>The key's name or the token's <c>sub</c>; else empty.</summary>
     public string Name { get; }
 
     public Scopes Scopes { get; }
 
-    /// <summary>The key by which a host came in.</summary>
+    /// <summary>The host's key; null for other callers.</summary>
     public HostKey? Key { get; private init; }
 
-    /// <summary>When a user's token ends.</summary>
+    /// <summary>The expiry of the user's token; null for other callers.</summary>
     public DateTimeOffset? ExpiresAt { get; private init; }
 
     public bool IsAnonymous => this == Anonymous;
 
-    /// <summary>Whether it is a user, who reads what is theirs, and may be that user of a backend's.</summary>
+    /// <summary>Whether it is a user, who may join the rooms of its roles and act as itself to backends.</summary>
     public bool IsUser => ExpiresAt is not null;
 
-    /// <summary>What limits are counted by; null for who has no name, and is counted by address.</summary>
+    /// <summary>
+    /// The partition of its rate limits; null for callers without a name, who are counted by address.
+    /// </summary>
     public string? LimitKey { get; }
 
     /// <summary>
-    /// An idempotency key as the cluster knows it: two callers' keys of one text are two keys. Null stays null.
+    /// Scopes an idempotency key to this caller, so that equal keys of two callers differ. Null stays null.
     /// </summary>
     public string? Scoped(string? key) => key is null || LimitKey is null ? key : $"{LimitKey} {key}";
 
-    /// <summary>A host that has shown its key.</summary>
+    /// <summary>Creates the caller of a host's key.</summary>
     public static Caller Host(HostKey key) => new("key", key.Name, key.Scopes) { Key = key };
 
-    /// <summary>A user that has shown a token.</summary>
+    /// <summary>Creates the caller of a user's token.</summary>
     /// <param name="name">The token's <c>sub</c> (RFC 7519 §4.1.2).</param>
     /// <param name="isAdmin">Whether its claim <c>admin</c> is true.</param>
-    /// <param name="roles">Its claim <c>roles</c>: the rooms that are theirs.</param>
+    /// <param name="roles">Its claim <c>roles</c>: the rooms that the user may join.</param>
     /// <param name="expiresAt">Its <c>exp</c> (RFC 7519 §4.1.4).</param>
     public static Caller User(string name, bool isAdmin, IEnumerable<string> roles, DateTimeOffset expiresAt) =>
         new("token", name, isAdmin ? Scopes.Admin : Scopes.None, roles) { ExpiresAt = expiresAt };

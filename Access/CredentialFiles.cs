@@ -3,9 +3,9 @@ using System.Runtime.InteropServices;
 namespace Dmb.Access;
 
 /// <summary>
-/// The files of keys, read again when they change: keys are rotated without a restart. What is written is taken once it
-/// has stayed the same for a round, so that half a file locks no caller out; what can't be read leaves the keys as they
-/// were.
+/// Reloads the files of keys when they change, for rotation without a restart. A new text applies once it is unchanged
+/// for one interval, so that a partly written file locks no caller out. An unreadable or invalid file leaves the keys
+/// unchanged.
 /// </summary>
 internal sealed partial class CredentialFiles(
     HostKeys keys,
@@ -18,7 +18,7 @@ internal sealed partial class CredentialFiles(
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
     private readonly List<Watched> _files = [];
-    private readonly Lock _looking = new();
+    private readonly Lock _reloading = new();
     private ITimer? _timer;
     private PosixSignalRegistration? _hangup;
 
@@ -32,11 +32,11 @@ internal sealed partial class CredentialFiles(
             _hangup = PosixSignalRegistration.Create(PosixSignal.SIGHUP, context =>
             {
                 context.Cancel = true;
-                Look(mustTake: true);
+                Reload(isComplete: true);
             });
 
-            // Armed anew after each round, so that two never overlap.
-            _timer = time.CreateTimer(_ => LookAgain(), null, Interval, Timeout.InfiniteTimeSpan);
+            // Rearmed after each poll, so that polls never overlap.
+            _timer = time.CreateTimer(_ => Poll(), null, Interval, Timeout.InfiniteTimeSpan);
         }
 
         return Task.CompletedTask;
@@ -50,49 +50,51 @@ internal sealed partial class CredentialFiles(
         _timer?.Dispose();
     }
 
-    private void Watch(string path, Action<string> take)
+    private void Watch(string path, Action<string> apply)
     {
         if (path.Length > 0)
         {
             var text = File.ReadAllText(path);
-            take(text);
-            _files.Add(new Watched(path, take) { Taken = text, Seen = text });
+            apply(text);
+            _files.Add(new Watched(path, apply) { Applied = text, Seen = text });
         }
     }
 
-    private void LookAgain()
+    private void Poll()
     {
-        Look(mustTake: false);
+        Reload(isComplete: false);
         _timer!.Change(Interval, Timeout.InfiniteTimeSpan);
     }
 
-    /// <summary>Reads all files.</summary>
-    /// <param name="mustTake">SIGHUP says that the files are complete: what they have is taken at once.</param>
-    private void Look(bool mustTake)
+    /// <summary>Reads all files, and applies changed ones.</summary>
+    /// <param name="isComplete">
+    /// True at SIGHUP, which signals that the files are complete: changes apply at once.
+    /// </param>
+    private void Reload(bool isComplete)
     {
-        lock (_looking)
+        lock (_reloading)
         {
             foreach (var file in _files)
             {
-                Look(file, mustTake);
+                Reload(file, isComplete);
             }
         }
     }
 
-    private void Look(Watched file, bool mustTake)
+    private void Reload(Watched file, bool isComplete)
     {
         try
         {
             var text = File.ReadAllText(file.Path);
-            if (text != file.Taken && (mustTake || text == file.Seen))
+            if (text != file.Applied && (isComplete || text == file.Seen))
             {
-                file.Taken = text;
-                file.Take(text);
-                LogTaken(file.Path);
+                file.Applied = text;
+                file.Apply(text);
+                LogReloaded(file.Path);
             }
 
             file.Seen = text;
-            file.IsGone = false;
+            file.IsUnreadable = false;
         }
         catch (FormatException bad)
         {
@@ -100,33 +102,33 @@ internal sealed partial class CredentialFiles(
         }
         catch (Exception gone) when (gone is IOException or UnauthorizedAccessException)
         {
-            if (!file.IsGone)
+            if (!file.IsUnreadable)
             {
                 LogBad(file.Path, gone.Message);
             }
 
-            file.IsGone = true;
+            file.IsUnreadable = true;
         }
     }
 
-    [LoggerMessage(1010, LogLevel.Information, "Took the keys of {Path}, which has changed.")]
-    private partial void LogTaken(string path);
+    [LoggerMessage(1010, LogLevel.Information, "Reloaded the keys of {Path}, which has changed.")]
+    private partial void LogReloaded(string path);
 
-    [LoggerMessage(1011, LogLevel.Warning, "Can't take the keys of {Path}, those from before stay: {Why}.")]
+    [LoggerMessage(1011, LogLevel.Warning, "Cannot load the keys of {Path}, the previous ones stay valid: {Why}.")]
     private partial void LogBad(string path, string why);
 
-    private sealed class Watched(string path, Action<string> take)
+    private sealed class Watched(string path, Action<string> apply)
     {
         public string Path { get; } = path;
 
-        public Action<string> Take { get; } = take;
+        public Action<string> Apply { get; } = apply;
 
-        /// <summary>What was taken last.</summary>
-        public required string Taken { get; set; }
+        /// <summary>The text applied last.</summary>
+        public required string Applied { get; set; }
 
-        /// <summary>What was there in the last round.</summary>
+        /// <summary>The text read last.</summary>
         public required string Seen { get; set; }
 
-        public bool IsGone { get; set; }
+        public bool IsUnreadable { get; set; }
     }
 }

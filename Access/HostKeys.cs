@@ -4,18 +4,18 @@ using System.Text;
 
 namespace Dmb.Access;
 
-/// <summary>A host's key. Of its secret only the hash is held.</summary>
-/// <param name="Name">Whose it is: 1 to 64 of A-Z a-z 0-9 _ . -</param>
+/// <summary>A host's key; only the hash of its secret is kept.</summary>
+/// <param name="Name">The host's name: 1 to 64 of A-Z a-z 0-9 _ . -</param>
 /// <param name="Hash">The SHA-256 of the secret, in hexadecimal.</param>
-/// <param name="Scopes">What it may do.</param>
+/// <param name="Scopes">The scopes that it grants.</param>
 internal sealed record HostKey(string Name, string Hash, Scopes Scopes);
 
 /// <summary>
-/// The keys of hosts: those of <c>DMB_KEYS</c>, and those of a file that may change while the node runs.
+/// Holds the keys of hosts: those of <c>DMB_KEYS</c>, and those of the key file, replaced at run time.
 /// </summary>
 internal sealed class HostKeys
 {
-    /// <summary>What an entry looks like, for people.</summary>
+    /// <summary>Describes the form of an entry in error texts.</summary>
     public const string Form =
         "name:secret:scopes, the secret of 16 characters or more, the scopes being some of read, publish, register, "
         + "admin with commas between them; entries are separated by ;";
@@ -23,21 +23,21 @@ internal sealed class HostKeys
     private const int SecretLengthMin = 16;
     private readonly Caller[] _set;
 
-    /// <summary>The callers by their keys; made once, and not for each request.</summary>
+    /// <summary>One caller per key, created once and not per request.</summary>
     private volatile Caller[] _all;
 
-    /// <param name="set">Keys that never change.</param>
+    /// <param name="set">The keys of <c>DMB_KEYS</c>.</param>
     public HostKeys(IEnumerable<HostKey> set) => _all = _set = [.. set.Select(Caller.Host)];
 
-    /// <summary>Whether a key is still one of them, with the same secret and scopes.</summary>
+    /// <summary>Whether a key is still valid, with the same secret and scopes.</summary>
     public bool Knows(HostKey key) => Array.Exists(_all, caller => caller.Key == key);
 
-    /// <summary>Replaces the keys of the file.</summary>
+    /// <summary>Replaces the keys of the key file.</summary>
     public void Replace(IEnumerable<HostKey> keys) => _all = [.. _set, .. keys.Select(Caller.Host)];
 
     /// <summary>
-    /// The host whose key has this secret and, if one is given, this name; null if there is none. Takes the same time
-    /// whichever it is: all are compared, each in constant time.
+    /// Finds the host by its key's secret and, if given, name; null if there is none. Compares all keys, each in
+    /// constant time, so that the duration reveals nothing.
     /// </summary>
     public Caller? Find(string secret, string? name = null)
     {
@@ -55,11 +55,10 @@ internal sealed class HostKeys
     }
 
     /// <summary>
-    /// Reads entries, separated by <c>;</c> or lines. Empty lines, and those that begin with #, are no entries.
+    /// Parses entries, separated by <c>;</c> or line breaks. Empty lines and those that begin with # are skipped.
     /// </summary>
     /// <exception cref="FormatException">
-    /// One is none. The message gives its number and nothing of what is written there: what is where a name belongs may
-    /// be a secret.
+    /// An entry is invalid. The message contains its number and none of its text, which may be a secret.
     /// </exception>
     public static List<HostKey> Read(string text)
     {

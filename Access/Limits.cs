@@ -6,8 +6,8 @@ using Dmb.Routing;
 namespace Dmb.Access;
 
 /// <summary>
-/// How much one caller may do: a key's or a token's holder wherever it comes from, and anybody else by address. Each of
-/// these is off while its setting is 0.
+/// Limits the rates of callers: of hosts and users by name, of other callers by address. A limit is off if its setting
+/// is 0.
 /// </summary>
 internal sealed class Limits(AccessOptions options) : IDisposable
 {
@@ -17,32 +17,30 @@ internal sealed class Limits(AccessOptions options) : IDisposable
     private readonly PartitionedRateLimiter<string>? _joins = PerSecond(options.JoinRate);
     private readonly PartitionedRateLimiter<string>? _handshakes = PerSecond(options.HandshakeRate);
     private readonly PartitionedRateLimiter<string>? _failures = PerSecond(options.FailureRate);
-    private readonly PartitionedRateLimiter<string>? _sessions = AtOnce(options.MaxSessionsPerAddress);
+    private readonly PartitionedRateLimiter<string>? _sessions = Concurrent(options.MaxSessionsPerAddress);
 
-    /// <summary>Counts one message that is published.</summary>
+    /// <summary>Counts one publish.</summary>
     /// <exception cref="RefusedException"><c>rate_limited</c>.</exception>
-    public void Publish(Caller caller, IPAddress? address) => Take(_publishes, caller, address, 1, "publishes");
+    public void Publish(Caller caller, IPAddress? address) => Acquire(_publishes, caller, address, 1, "publishes");
 
-    /// <summary>Counts rooms that are joined.</summary>
+    /// <summary>Counts joined rooms.</summary>
     /// <exception cref="RefusedException"><c>rate_limited</c>.</exception>
     public void Join(Caller caller, IPAddress? address, int rooms) =>
-        Take(_joins, caller, address, Math.Min(rooms, options.JoinRate), "joins");
+        Acquire(_joins, caller, address, Math.Min(rooms, options.JoinRate), "joins");
 
     /// <summary>
-    /// Counts credentials that are not accepted. Those that are accepted are never counted: a guesser does not lock out
-    /// a host that shares its address.
+    /// Counts refused credentials. Accepted ones are never counted, so that a guesser cannot lock out a host of the
+    /// same address.
     /// </summary>
     /// <exception cref="RefusedException"><c>rate_limited</c>.</exception>
-    public void Failure(IPAddress? address) => Take(_failures, Caller.Anonymous, address, 1, "refused credentials");
+    public void Failure(IPAddress? address) => Acquire(_failures, Caller.Anonymous, address, 1, "refused credentials");
 
-    /// <summary>Counts a socket that is opened without credentials.</summary>
+    /// <summary>Counts a handshake without credentials.</summary>
     /// <exception cref="RefusedException"><c>rate_limited</c>.</exception>
     public void Handshake(IPAddress? address) =>
-        Take(_handshakes, Caller.Anonymous, address, 1, "sockets without credentials");
+        Acquire(_handshakes, Caller.Anonymous, address, 1, "sockets without credentials");
 
-    /// <summary>
-    /// Takes a place for a session of an address, which disposing gives back; null where there is no limit.
-    /// </summary>
+    /// <summary>Acquires a permit for a session of an address, which disposal releases; null without a limit.</summary>
     /// <exception cref="RefusedException"><c>rate_limited</c>.</exception>
     public IDisposable? Session(IPAddress? address)
     {
@@ -65,7 +63,7 @@ internal sealed class Limits(AccessOptions options) : IDisposable
     }
 
     /// <summary>
-    /// An address as it is counted: of IPv6 the network, since one customer has all of its addresses (RFC 6177).
+    /// The partition of an address: for IPv6 its /64, since one customer has all of its addresses (RFC 6177).
     /// </summary>
     public static string AddressOf(IPAddress? address)
     {
@@ -75,7 +73,7 @@ internal sealed class Limits(AccessOptions options) : IDisposable
             : $"{address}";
     }
 
-    private static void Take(
+    private static void Acquire(
         PartitionedRateLimiter<string>? limiter,
         Caller caller,
         IPAddress? address,
@@ -108,7 +106,7 @@ internal sealed class Limits(AccessOptions options) : IDisposable
                 })
             );
 
-    private static PartitionedRateLimiter<string>? AtOnce(int limit) =>
+    private static PartitionedRateLimiter<string>? Concurrent(int limit) =>
         limit == 0
             ? null
             : PartitionedRateLimiter.Create<string, string>(key =>

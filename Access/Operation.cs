@@ -1,30 +1,30 @@
 namespace Dmb.Access;
 
-/// <summary>What a caller wants to do: docs/access.md has a table.</summary>
+/// <summary>The operations that <see cref="AccessRules"/> permits (table in docs/access.md).</summary>
 internal enum Operation
 {
-    /// <summary>Get a room's messages, or see how many do.</summary>
+    /// <summary>Join a room, or count its sessions.</summary>
     Join,
 
-    /// <summary>Be a user of a backend service.</summary>
+    /// <summary>Connect to a backend service as a user.</summary>
     ActAsUser,
 
-    /// <summary>See the event table and the metrics.</summary>
+    /// <summary>Read the event table and the metrics.</summary>
     Read,
 
     /// <summary>Publish an event, or send a backend's message.</summary>
     Publish,
 
-    /// <summary>See and change what goes on: nodes, rooms, sessions, traces.</summary>
+    /// <summary>Read and change nodes, rooms, sessions and traces.</summary>
     Administer,
 
-    /// <summary>Register an event or a backend service, be that backend, free it.</summary>
+    /// <summary>Register an event or a backend service, act as that backend, free it.</summary>
     Register,
 }
 
-/// <summary>What a route's callers need, as its metadata.</summary>
+/// <summary>Route metadata: the operation that its callers need.</summary>
 internal sealed record Requirement(Operation Operation)
 {
-    /// <summary>Whether it depends on a name in the request, so that the route has to ask itself.</summary>
+    /// <summary>Whether the decision depends on a name in the request, so that the route checks it itself.</summary>
     public bool NeedsName => Operation is Operation.Join or Operation.ActAsUser;
 }

@@ -9,22 +9,22 @@ using Microsoft.IdentityModel.Tokens;
 namespace Dmb.Access;
 
 /// <summary>
-/// The tokens of users: JWTs (RFC 7519) signed with a secret (HS256), or with a key of which a file has the public half
-/// (RS256, ES256).
+/// Validates users' tokens: JWTs (RFC 7519) signed with a secret (HS256) or a private key (RS256, ES256) whose public
+/// key is in a file.
 /// </summary>
 internal sealed class UserTokens
 {
-    /// <summary>Bytes that the secret of HS256 needs at least (RFC 7518 §3.2).</summary>
+    /// <summary>Minimum bytes of the HS256 secret (RFC 7518 §3.2).</summary>
     public const int SecretBytesMin = 32;
 
-    /// <summary>What a file of public keys looks like, for people.</summary>
+    /// <summary>Describes the form of a file of public keys in error texts.</summary>
     public const string KeysForm =
         "PEM blocks of public keys or certificates, or a JWKS; RSA of 2048 bits or more, or EC on P-256";
 
     private const int RsaBitsMin = 2_048;
     private const int TokenLengthMax = 16_384;
 
-    /// <summary>By how much the node's clock may be behind that of the token's issuer.</summary>
+    /// <summary>Tolerance for a node's clock that is behind the issuer's.</summary>
     private static readonly TimeSpan Skew = TimeSpan.FromMinutes(1);
 
     private readonly JsonWebTokenHandler _handler = new()
@@ -68,7 +68,7 @@ internal sealed class UserTokens
     }
 
     /// <summary>
-    /// Reads the secret of HS256. White space around it, such as the line break at a file's end, is no part of it.
+    /// Parses the HS256 secret; surrounding white space, such as a file's last line break, is trimmed.
     /// </summary>
     /// <exception cref="FormatException">It has fewer than <see cref="SecretBytesMin"/> bytes.</exception>
     public static SymmetricSecurityKey ReadSecret(string text)
@@ -79,9 +79,9 @@ internal sealed class UserTokens
             : throw new FormatException($"the secret has fewer than {SecretBytesMin} bytes");
     }
 
-    /// <summary>The user that a token is of.</summary>
+    /// <summary>Validates a token and returns its user.</summary>
     /// <exception cref="RefusedException">
-    /// <c>token_expired</c>, or <c>unauthenticated</c> for all else that is wrong with it: why is not told.
+    /// <c>token_expired</c>, or <c>unauthenticated</c> for any other fault, which is not disclosed.
     /// </exception>
     public async ValueTask<Caller> ReadAsync(string token)
     {
@@ -99,8 +99,8 @@ internal sealed class UserTokens
             : throw new RefusedException(ErrorCode.Unauthenticated, "The token is not accepted.");
     }
 
-    /// <summary>Reads a file of public keys.</summary>
-    /// <exception cref="FormatException">It is none; the message says what is wrong.</exception>
+    /// <summary>Parses a file of public keys.</summary>
+    /// <exception cref="FormatException">The text is invalid; the message has the reason.</exception>
     public static IReadOnlyList<SecurityKey> ReadKeys(string text)
     {
         try
@@ -115,8 +115,8 @@ internal sealed class UserTokens
     }
 
     /// <summary>
-    /// Whether the header has a <c>crit</c> member (RFC 7515 §4.1.11): a reader that does not know each extension it
-    /// lists rejects the token, and the broker knows none.
+    /// Whether the header has a <c>crit</c> member (RFC 7515 §4.1.11): such a token is rejected, since the broker
+    /// supports no extensions.
     /// </summary>
     private bool HasCritical(JsonWebToken token)
     {
@@ -125,7 +125,8 @@ internal sealed class UserTokens
     }
 
     /// <summary>
-    /// Read from the JSON: to the handler the number 12 is as good as <c>"12"</c>, and <c>"true"</c> as true.
+    /// Parses the claims from the JSON, since the handler converts types: the number 12 to <c>"12"</c>, <c>"true"</c>
+    /// to true.
     /// </summary>
     private Caller? UserOf(JsonWebToken token)
     {
@@ -145,7 +146,7 @@ internal sealed class UserTokens
             : null;
     }
 
-    /// <summary>The texts of an array, or the one that stands alone.</summary>
+    /// <summary>The strings of an array, or a single string.</summary>
     private List<string> Texts(ReadOnlySpan<byte> json)
     {
         var texts = new List<string>();
@@ -229,7 +230,7 @@ internal sealed class UserTokens
         }
         catch (CryptographicException)
         {
-            // Another kind of key.
+            // Not an EC key.
             ec.Dispose();
             return Rsa(pem);
         }
@@ -258,7 +259,7 @@ internal sealed class UserTokens
     private TokenValidationParameters Parameters() =>
         new()
         {
-            // Each algorithm has keys of its own kind: what one key signs can't pass for another's (RFC 8725 §3.1).
+            // Each algorithm has its own type of key, which prevents algorithm confusion (RFC 8725 §3.1).
             ValidAlgorithms =
             [
                 .. _secret.Length > 0 ? [SecurityAlgorithms.HmacSha256] : (string[])[],
@@ -276,7 +277,9 @@ internal sealed class UserTokens
             LifetimeValidator = IsNow,
         };
 
-    /// <summary>By the node's clock, and to the second: a session ends with its token.</summary>
+    /// <summary>
+    /// Validates the lifetime by the node's clock without tolerance for expiry, since a session ends with its token.
+    /// </summary>
     private bool IsNow(DateTime? from, DateTime? until, SecurityToken token, TokenValidationParameters parameters)
     {
         var now = _time.GetUtcNow().UtcDateTime;

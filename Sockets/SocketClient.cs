@@ -165,7 +165,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
 
     private async ValueTask DuplexAsync(ClientFrame frame)
     {
-        AccessRules.DemandSomebody(session.Caller);
+        AccessRules.DemandAuthenticated(session.Caller);
         var (data, join) = await (_duplex ??= new DuplexClient(session, broker, address)).HandleAsync(frame);
         await using (join)
         {

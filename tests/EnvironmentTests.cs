@@ -80,7 +80,7 @@ public sealed class EnvironmentTests
 
             await File.WriteAllTextAsync(secret, new string('x', 32));
             node.HangUp();
-            await node.LogAsync($"Took the keys of {secret}");
+            await node.LogAsync($"Reloaded the keys of {secret}");
             Assert.Equal(HttpStatusCode.Unauthorized, await StatusAsync(node, token));
             Assert.Equal(HttpStatusCode.OK, await StatusAsync(node, "sixteen-letters-or-more"));
             Assert.Equal(0, await node.TerminateAsync());

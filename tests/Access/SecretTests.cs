@@ -68,9 +68,9 @@ public sealed class SecretTests
         await AskAsync(node);
         await ConnectAsync(node);
         await file.SetAsync($"filed:{Wrong}:nonsense");
-        await node.LogAsync("Can't take the keys");
+        await node.LogAsync("Cannot load the keys");
         await file.SetAsync($"filed:{Wrong}:admin");
-        await node.LogAsync("Took the keys");
+        await node.LogAsync("Reloaded the keys");
         await redis.KillAsync();
         await node.BecomesAsync("degraded");
         await AskAsync(node);
