@@ -4,7 +4,7 @@ using Dmb.Routing;
 
 namespace Dmb.Backends;
 
-/// <summary>A registered backend service: what it is called, and the identity that it was given.</summary>
+/// <summary>A registered backend service: its id and name.</summary>
 internal sealed record Backend(string Bkid, string Name)
 {
     /// <summary>The event that carries a message to all users of a backend.</summary>
@@ -13,7 +13,7 @@ internal sealed record Backend(string Bkid, string Name)
     /// <summary>The event that carries a message to one user of a backend.</summary>
     public const string Direct = "dmb:direct";
 
-    /// <summary>The event that carries to a backend what happens at its users.</summary>
+    /// <summary>The event that carries users' messages and presence to a backend.</summary>
     public const string Uplink = "dmb:uplink";
 
     /// <summary>The event that tells users that their backend was freed.</summary>
@@ -22,29 +22,27 @@ internal sealed record Backend(string Bkid, string Name)
     private const int BkidBytes = 16;
     private static readonly SearchValues<char> Hexadecimal = SearchValues.Create("0123456789abcdef");
 
-    /// <summary>A new identity: 128 random bits, in hexadecimal.</summary>
+    /// <summary>Creates an id: 128 random bits, in hexadecimal.</summary>
     public static string NewBkid() => RandomNumberGenerator.GetHexString(BkidBytes * 2, lowercase: true);
 
-    /// <summary>Whether a text can be an identity: 32 of 0-9 a-f.</summary>
+    /// <summary>Whether a text has the form of an id: 32 of 0-9 a-f.</summary>
     public static bool IsBkid(string? text) =>
         text is { Length: BkidBytes * 2 } && !text.AsSpan().ContainsAnyExcept(Hexadecimal);
 
-    /// <summary>
-    /// The room of all users of a backend. No client can name it: it has a space, which the names of rooms have not.
-    /// </summary>
+    /// <summary>The room of all users of a backend. It contains a space, which clients' room names cannot.</summary>
     public static string UsersRoom(string bkid) => "users " + bkid;
 
     /// <summary>The room of one user's sessions.</summary>
     public static string UserRoom(string bkid, string user) => $"user {bkid} {user}";
 
-    /// <summary>Whether a room is one of a backend's users.</summary>
+    /// <summary>Whether a room is of a backend's users.</summary>
     public static bool IsRoomOf(string bkid, string room) =>
         room == UsersRoom(bkid) || room.StartsWith(UserRoom(bkid, ""), StringComparison.Ordinal);
 
     /// <summary>The room of a backend's own sockets and streams.</summary>
     public static string UplinkRoom(string bkid) => "uplink " + bkid;
 
-    /// <summary>The refusal of a bkid that isn't registered.</summary>
+    /// <summary>The refusal of a bkid that is not registered.</summary>
     public static RefusedException Unknown(string? bkid) =>
         new(
             ErrorCode.UnknownBackend,
@@ -54,7 +52,7 @@ internal sealed record Backend(string Bkid, string Name)
 
 /// <summary>One session of a backend's user.</summary>
 /// <param name="bkid">The backend.</param>
-/// <param name="user">Whom the session says it is: 1 to 200 bytes of UTF-8 without control characters.</param>
+/// <param name="user">The user's name: 1 to 200 bytes of UTF-8 without control characters.</param>
 /// <param name="subscriber">The session.</param>
 internal sealed class BackendUser(string bkid, string user, Subscriber subscriber)
 {
@@ -64,24 +62,24 @@ internal sealed class BackendUser(string bkid, string user, Subscriber subscribe
 
     public Subscriber Subscriber { get; } = subscriber;
 
-    /// <summary>The rooms that it is in by this.</summary>
+    /// <summary>The rooms of the user.</summary>
     public string[] Rooms { get; } = [Backend.UsersRoom(bkid), Backend.UserRoom(bkid, user)];
 
-    /// <summary>Whether the backend was freed meanwhile.</summary>
+    /// <summary>Whether the backend was freed since.</summary>
     public bool IsFreed { get; set; }
 }
 
-/// <summary>What became of a backend's message.</summary>
-/// <param name="Nodes">On how many nodes a session got it.</param>
-/// <param name="IsDuplicate">Whether the backend had sent it before, so that nothing was delivered now.</param>
-/// <param name="Outcome">Whether the backplane took it.</param>
+/// <summary>The result of a backend's message.</summary>
+/// <param name="Nodes">Number of nodes with sessions that received it.</param>
+/// <param name="IsDuplicate">Whether the backend sent it before; then it was not delivered again.</param>
+/// <param name="Outcome">How far it reached the other nodes.</param>
 internal readonly record struct Sent(
     int Nodes,
     bool IsDuplicate = false,
     PublishOutcome Outcome = PublishOutcome.Fully
 );
 
-/// <summary>An uplink as it is stored.</summary>
+/// <summary>A stored uplink.</summary>
 /// <param name="Id">The message id.</param>
-/// <param name="Json">The uplink, as the backend gets it.</param>
+/// <param name="Json">The uplink's data, as the backend receives it.</param>
 internal readonly record struct StoredUplink(string Id, ReadOnlyMemory<byte> Json);

@@ -4,12 +4,10 @@ using Dmb.Routing;
 
 namespace Dmb.Backends;
 
-/// <summary>What is said to backends, and about them, in JSON: members in the order of docs/protocol.md §6.</summary>
+/// <summary>Encodes messages to and about backends as JSON, members in the order of docs/protocol.md §6.</summary>
 internal static class BackendJson
 {
-    /// <summary>
-    /// A user's session came or went; without its end, the number of sessions that the user has left and a brace.
-    /// </summary>
+    /// <summary>A presence message without its end: the number of the user's sessions and a brace.</summary>
     public static byte[] PresenceStart(string type, string bkid, string user, string session) =>
         [
             .. "{\"type\":\""u8,
@@ -23,11 +21,11 @@ internal static class BackendJson
             .. "\",\"sessions\":"u8,
         ];
 
-    /// <summary>A user's session came or went.</summary>
+    /// <summary>A presence message: a user's session connected or disconnected.</summary>
     public static byte[] Presence(string type, string bkid, string user, string session, int sessions) =>
         [.. PresenceStart(type, bkid, user, session), .. Number(sessions), .. "}"u8];
 
-    /// <summary>What a user said to a backend.</summary>
+    /// <summary>A user's message to a backend.</summary>
     public static byte[] Message(BackendUser user, string id, ReadOnlySpan<byte> data, DateTimeOffset when) =>
         [
             .. "{\"type\":\"message\",\"bkid\":\""u8,
@@ -65,11 +63,11 @@ internal static class BackendJson
             .. sent.IsDuplicate ? ",\"duplicate\":true}"u8 : "}"u8,
         ];
 
-    /// <summary>Another ack that says yes.</summary>
+    /// <summary>A positive ack of a type.</summary>
     public static byte[] Ack(string type, ReadOnlySpan<byte> members) =>
         [.. "{\"type\":\""u8, .. Ascii(type), .. "\""u8, .. members, .. ",\"ok\":true}"u8];
 
-    /// <summary>An ack that says no.</summary>
+    /// <summary>A negative ack of a type.</summary>
     public static byte[] Refused(string type, ReadOnlySpan<byte> members, RefusedException refused) =>
         [
             .. "{\"type\":\""u8,
@@ -81,14 +79,14 @@ internal static class BackendJson
             .. "}"u8,
         ];
 
-    /// <summary>A member that follows others; nothing where it has no value.</summary>
+    /// <summary>A member after others; empty without a value.</summary>
     public static byte[] Member(string name, ReadOnlySpan<byte> json) =>
         json.IsEmpty ? [] : [.. ",\""u8, .. Ascii(name), .. "\":"u8, .. json];
 
-    /// <summary>A member that follows others, with a text.</summary>
+    /// <summary>A member after others, with a string.</summary>
     public static byte[] Member(string name, string text) => Member(name, JsonText.Quote(text));
 
-    /// <summary>A <c>bk_connect_ack</c> that says yes.</summary>
+    /// <summary>A positive <c>bk_connect_ack</c>.</summary>
     public static byte[] ConnectAck(
         string bkid,
         string channel,
@@ -108,7 +106,7 @@ internal static class BackendJson
             .. "}"u8,
         ];
 
-    /// <summary>A <c>bk_message_ack</c> that says yes; without its end, the number of nodes and a brace.</summary>
+    /// <summary>A positive <c>bk_message_ack</c> without its end: the number of nodes and a brace.</summary>
     public static byte[] MessageAckStart(ReadOnlySpan<byte> id) =>
         [.. "{\"type\":\"bk_message_ack\""u8, .. id, .. ",\"ok\":true,\"nodes\":"u8];
 

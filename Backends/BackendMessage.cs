@@ -2,18 +2,18 @@ using Dmb.Routing;
 
 namespace Dmb.Backends;
 
-/// <summary>What a backend says to its users: a <c>bk_message</c> (docs/protocol.md §6).</summary>
-/// <param name="Id">The backend's own id of it, as JSON; empty for none.</param>
-/// <param name="Key">The same as text; null for none.</param>
-/// <param name="To">The user that it is for; null for all.</param>
+/// <summary>A backend's message to its users, a <c>bk_message</c> (docs/protocol.md §6).</summary>
+/// <param name="Id">The backend's own message id, as JSON; empty for none.</param>
+/// <param name="Key">That id as text, the idempotency key; null for none.</param>
+/// <param name="To">The addressed user; null for all.</param>
 /// <param name="Data">One JSON value.</param>
 internal sealed record BackendMessage(ReadOnlyMemory<byte> Id, string? Key, string? To, ReadOnlyMemory<byte> Data)
 {
-    /// <summary>Reads it from an object's members.</summary>
+    /// <summary>Parses it from an object's members.</summary>
     /// <param name="members">The object.</param>
-    /// <param name="to">The member that names the user, or null where it is for all.</param>
-    /// <param name="code">The <see cref="ErrorCode"/> of what is refused.</param>
-    /// <exception cref="RefusedException">Members are missing, or of the wrong type.</exception>
+    /// <param name="to">The member with the user's name; null for a message to all.</param>
+    /// <param name="code">The <see cref="ErrorCode"/> of a refusal.</param>
+    /// <exception cref="RefusedException">A member is missing or has the wrong type.</exception>
     public static BackendMessage Read(JsonMembers members, string? to, string code)
     {
         if (members.Text("type") is not null and not "bk_message")

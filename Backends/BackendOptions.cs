@@ -3,14 +3,14 @@ using System.ComponentModel.DataAnnotations;
 
 namespace Dmb.Backends;
 
-/// <summary>Settings of registered backends: how long a registration lives, and what is stored for it.</summary>
+/// <summary>Settings of registered backends and their stored uplinks.</summary>
 internal sealed class BackendOptions
 {
-    [Description("How long a backend's registration lives after its last use; being listened to by a user counts.")]
+    [Description("How long a backend's registration lives after its last use; connected users count as use.")]
     [Range(60, 31_536_000)]
     public TimeSpan BackendTtl { get; set; } = TimeSpan.FromDays(1);
 
-    [Description("Uplink messages stored for each backend; the oldest goes first.")]
+    [Description("Uplink messages stored for each backend; the oldest is dropped first.")]
     [Range(1, 1_000_000)]
     public int UplinkMessages { get; set; } = 10_000;
 

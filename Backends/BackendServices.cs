@@ -4,8 +4,8 @@ using Dmb.Routing;
 namespace Dmb.Backends;
 
 /// <summary>
-/// Backends and their users (docs/protocol.md §4 and §6), whichever way they come: a backend registers, reaches all its
-/// users or one, and hears what they say.
+/// Registers backends, connects their users, and passes messages between them (docs/protocol.md §4 and §6), for all
+/// transports.
 /// </summary>
 internal sealed class BackendServices
 {
@@ -25,12 +25,12 @@ internal sealed class BackendServices
     /// <summary>This node's users.</summary>
     public IEnumerable<BackendUser> Users => _users.Keys;
 
-    /// <summary>What is said to a backend that comes back with another name.</summary>
+    /// <summary>The refusal of a registered bkid with another name.</summary>
     public static RefusedException NotItsName(Backend backend) =>
         new(ErrorCode.ForbiddenPublish, $"The backend {backend.Bkid} has another name than {backend.Name}.");
 
-    /// <summary>Checks who wants to be a backend, and gives it an identity if it brings none.</summary>
-    /// <exception cref="RefusedException">The name or the bkid is none.</exception>
+    /// <summary>Validates a backend's name and bkid, and creates the bkid if there is none.</summary>
+    /// <exception cref="RefusedException">The name or the bkid is invalid.</exception>
     public static Backend Name(string? name, string? bkid)
     {
         if (name is null || !Names.IsChannel(name))
@@ -50,10 +50,11 @@ internal sealed class BackendServices
     }
 
     /// <summary>
-    /// Registers a backend. One that comes back with its bkid is the same as before, also when the broker had forgotten
-    /// it.
+    /// Registers a backend. With a bkid it resumes that registration, or recreates it if it has expired.
     /// </summary>
-    /// <exception cref="RefusedException">The name or the bkid is none, or the bkid is another's.</exception>
+    /// <exception cref="RefusedException">
+    /// The name or the bkid is invalid, or the bkid belongs to a backend with another name.
+    /// </exception>
     public async ValueTask<Backend> RegisterAsync(string? name, string? bkid)
     {
         var backend = Name(name, bkid);
@@ -61,15 +62,15 @@ internal sealed class BackendServices
         return backend;
     }
 
-    /// <summary>Notes that a backend is used.</summary>
+    /// <summary>Renews a backend's registration.</summary>
     /// <exception cref="RefusedException">There is no such backend.</exception>
     public ValueTask TouchAsync(string bkid) => _store.TouchAsync(Checked(bkid));
 
-    /// <summary>Frees a backend: all that is stored of it is deleted, and its users are told.</summary>
+    /// <summary>Frees a backend: deletes its data, and notifies its users.</summary>
     /// <exception cref="RefusedException">There is no such backend.</exception>
     public ValueTask FreeAsync(string bkid) => _store.FreeAsync(Checked(bkid));
 
-    /// <summary>Sends a backend's message to all its users, or to one; gives the message id.</summary>
+    /// <summary>Sends a backend's message to all its users, or to one; returns the message id.</summary>
     /// <exception cref="RefusedException">There is no such backend.</exception>
     public async ValueTask<(string Id, Sent Sent)> SendAsync(string bkid, BackendMessage message)
     {
@@ -94,26 +95,24 @@ internal sealed class BackendServices
         }
     }
 
-    /// <summary>A backend's message on its way to its users.</summary>
+    /// <summary>Creates the envelope of a backend's message.</summary>
     public Envelope Address(string bkid, BackendMessage message) =>
         message.To is { } user
             ? new Envelope(Backend.Direct, MessageId.New(_time), [Backend.UserRoom(bkid, user)], message.Data)
             : new Envelope(Backend.Broadcast, MessageId.New(_time), [Backend.UsersRoom(bkid)], message.Data);
 
     /// <summary>
-    /// Lets a session in as a backend's user, tells the session, and then the backend. What it missed comes when it is
-    /// asked for.
+    /// Connects a session as a backend's user, and notifies the session, then the backend. Disposal of the result
+    /// replays missed messages.
     /// </summary>
-    /// <param name="user">The user, and the session.</param>
-    /// <param name="rooms">
-    /// The user's rooms, with what it has seen there, and others that the session joins with them.
-    /// </param>
-    /// <exception cref="RefusedException">There is no such backend, or what was missed can't be read.</exception>
+    /// <param name="user">The user and its session.</param>
+    /// <param name="rooms">The user's rooms with its last seen positions, and other rooms to join with them.</param>
+    /// <exception cref="RefusedException">There is no such backend, or the history cannot be read.</exception>
     public async ValueTask<JoinOperation> ConnectAsync(BackendUser user, IReadOnlyList<RoomRequest> rooms)
     {
         await TouchAsync(user.Bkid);
 
-        // What the backend sends as soon as it hears of the session finds it in its rooms, and comes behind this.
+        // Joined before the backend is notified: its first messages reach the session, after dmb:connected.
         var join = await JoinAsync(user.Subscriber, BackendJson.Joined(user), rooms);
         _users[user] = true;
         try
@@ -130,15 +129,15 @@ internal sealed class BackendServices
         }
     }
 
-    /// <summary>Takes a session out again, and tells the backend.</summary>
+    /// <summary>Disconnects a session, and notifies the backend.</summary>
     public async ValueTask DisconnectAsync(BackendUser user)
     {
         Leave(user);
         await _store.DisconnectAsync(user);
     }
 
-    /// <summary>Hands a user's message to the backend; gives the message id.</summary>
-    /// <exception cref="RefusedException">The backend isn't registered any more.</exception>
+    /// <summary>Sends a user's message to its backend; returns the message id.</summary>
+    /// <exception cref="RefusedException">The backend is no longer registered.</exception>
     public async ValueTask<string> SendUplinkAsync(BackendUser user, ReadOnlyMemory<byte> data)
     {
         var id = MessageId.New(_time);
@@ -149,18 +148,18 @@ internal sealed class BackendServices
         return id;
     }
 
-    /// <summary>Tells a backend's socket or stream that it is connected, and lets it hear what its users say.</summary>
+    /// <summary>Subscribes a backend's session to its uplinks, after <c>dmb:connected</c>.</summary>
     public async ValueTask ListenAsync(Subscriber subscriber, string bkid) =>
         (
             await JoinAsync(subscriber, BackendJson.Connected(bkid), [new RoomRequest(Backend.UplinkRoom(bkid))])
         ).Release();
 
-    /// <summary>The stored uplinks after the one with an id, or from the oldest, the oldest first.</summary>
-    /// <exception cref="RefusedException">There is no such backend, or Redis is away.</exception>
+    /// <summary>Reads the stored uplinks after an id, or from the oldest, in order.</summary>
+    /// <exception cref="RefusedException">There is no such backend, or Redis is down.</exception>
     public ValueTask<IReadOnlyList<StoredUplink>> ReadUplinkAsync(string bkid, string? after, int max) =>
         _store.ReadUplinkAsync(Checked(bkid), after, max);
 
-    /// <summary>Puts a session in rooms, and says so before anything that comes from there.</summary>
+    /// <summary>Joins rooms, and sends <c>dmb:connected</c> before any of their messages.</summary>
     private async ValueTask<JoinOperation> JoinAsync(
         Subscriber subscriber,
         byte[] data,
@@ -172,7 +171,9 @@ internal sealed class BackendServices
         return join;
     }
 
-    /// <summary>The same, if it can be a bkid: nothing else may become part of a key or a channel.</summary>
+    /// <summary>
+    /// Returns a valid bkid and refuses others, so that only valid ones become part of keys and channels.
+    /// </summary>
     private static string Checked(string bkid) => Backend.IsBkid(bkid) ? bkid : throw Backend.Unknown(bkid);
 
     private void OnFreed(string bkid)
@@ -183,7 +184,7 @@ internal sealed class BackendServices
             Leave(user);
             user.Subscriber.Send(Backend.Disconnected, BackendJson.Left(bkid));
 
-            // It counts for nothing any more; also not when the backend comes back.
+            // The session is removed in the store too, so that a recreated backend does not count it.
             _ = _store.DisconnectAsync(user).AsTask();
         }
     }

@@ -3,7 +3,7 @@ using Dmb.Routing;
 
 namespace Dmb.Backends;
 
-/// <summary>The backends of a node that runs alone, in its memory.</summary>
+/// <summary>Stores the backends of a single node in memory.</summary>
 internal sealed class LocalBackendStore(
     FanOut fanOut,
     LocalHistory history,
@@ -16,8 +16,8 @@ internal sealed class LocalBackendStore(
     private readonly Lock _lock = new();
     private readonly Dictionary<string, Entry> _backends = [];
 
-    /// <summary>All stored uplinks, the oldest first: the first to go when there are too many bytes of them.</summary>
-    private readonly LinkedList<Place> _stored = [];
+    /// <summary>All stored uplinks, the oldest first, which is dropped first at the limit of bytes.</summary>
+    private readonly LinkedList<StoredEntry> _stored = [];
     private long _storedBytes;
 
     public event Action<string>? Freed;
@@ -78,7 +78,7 @@ internal sealed class LocalBackendStore(
         string life;
         lock (_lock)
         {
-            life = Get(bkid).Life;
+            life = Get(bkid).RegistrationId;
         }
 
         TaskCompletionSource<string>? answer = null;
@@ -161,8 +161,8 @@ internal sealed class LocalBackendStore(
     }
 
     /// <summary>
-    /// What is told of a session, stored. It is delivered under the lock too, so that counts come in their order; the
-    /// delivery waits for nothing.
+    /// Creates and stores a presence uplink. Delivered under the lock, so that counts arrive in order; the delivery
+    /// does not block.
     /// </summary>
     private Envelope Tell(Entry backend, string type, BackendUser user, int sessions)
     {
@@ -181,7 +181,7 @@ internal sealed class LocalBackendStore(
     private void Store(Entry backend, string bkid, string user, Envelope uplink)
     {
         Stored?.Invoke(bkid, user, uplink);
-        backend.Uplinks.Enqueue(_stored.AddLast(new Place(backend, new StoredUplink(uplink.Id, uplink.Data))));
+        backend.Uplinks.Enqueue(_stored.AddLast(new StoredEntry(backend, new StoredUplink(uplink.Id, uplink.Data))));
         _storedBytes += uplink.Data.Length;
         if (backend.Uplinks.Count > options.UplinkMessages)
         {
@@ -220,7 +220,7 @@ internal sealed class LocalBackendStore(
         return backend;
     }
 
-    /// <summary>A backend with users is in use.</summary>
+    /// <summary>Whether the registration has expired; a backend with users does not expire.</summary>
     private bool IsExpired(Entry backend) =>
         backend.Sessions.Count == 0 && time.GetElapsedTime(backend.Used) >= options.BackendTtl;
 
@@ -241,14 +241,14 @@ internal sealed class LocalBackendStore(
         }
     }
 
-    private readonly record struct Place(Entry Backend, StoredUplink Uplink);
+    private readonly record struct StoredEntry(Entry Backend, StoredUplink Uplink);
 
     private sealed class Entry(string name)
     {
         public string Name { get; } = name;
 
-        /// <summary>What its messages' ids are remembered under: with the registration they are forgotten.</summary>
-        public string Life { get; } = Guid.NewGuid().ToString("N");
+        /// <summary>Prefix of its idempotency keys, unique per registration.</summary>
+        public string RegistrationId { get; } = Guid.NewGuid().ToString("N");
 
         public long Used { get; set; }
 
@@ -257,6 +257,6 @@ internal sealed class LocalBackendStore(
         /// <summary>How many sessions each user has.</summary>
         public Dictionary<string, int> Users { get; } = [];
 
-        public Queue<LinkedListNode<Place>> Uplinks { get; } = new();
+        public Queue<LinkedListNode<StoredEntry>> Uplinks { get; } = new();
     }
 }
