@@ -1,23 +1,21 @@
 namespace Dmb.Endpoints;
 
-/// <summary>
-/// A body that works when pasted; it goes into openapi.yaml and says nothing about which bodies are taken.
-/// </summary>
+/// <summary>Endpoint metadata: an example body for openapi.yaml, which does not restrict the accepted types.</summary>
 internal sealed record RequestExample(string Json);
 
-/// <summary>A value for a part of the route that works when pasted.</summary>
+/// <summary>Endpoint metadata: an example value of a route parameter.</summary>
 internal sealed record RouteExample(string Name, string Value);
 
-/// <summary>What a query parameter means, with a value that works when pasted if it needs none beside it.</summary>
+/// <summary>Endpoint metadata: a query parameter's meaning and, if it can stand alone, an example value.</summary>
 internal sealed record QueryParameter(string Name, string Meaning, string? Example = null, bool IsList = false);
 
-/// <summary>A header that the handler reads.</summary>
+/// <summary>Endpoint metadata: a request header that the handler reads.</summary>
 internal sealed record RequestHeader(string Name, string Meaning);
 
-/// <summary>What endpoints say about themselves for openapi.yaml.</summary>
+/// <summary>Adds metadata for openapi.yaml to endpoints.</summary>
 internal static class ApiMetadata
 {
-    /// <summary>Answers that are problems (RFC 9457).</summary>
+    /// <summary>Declares the statuses that are answered with a problem (RFC 9457).</summary>
     public static RouteHandlerBuilder ProducesProblems(
         this RouteHandlerBuilder route,
         params ReadOnlySpan<int> statuses

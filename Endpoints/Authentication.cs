@@ -5,10 +5,10 @@ using Dmb.Routing;
 
 namespace Dmb.Endpoints;
 
-/// <summary>Credentials as a request shows them; what it does not have is empty.</summary>
+/// <summary>The credentials of a request; absent ones are empty.</summary>
 /// <param name="Authorization"><c>Authorization</c>: Bearer (RFC 6750 §2.1) or Basic (RFC 7617).</param>
 /// <param name="ApiKey"><c>X-Api-Key</c>.</param>
-/// <param name="Protocols">Subprotocols of a WebSocket, one of which may carry a token.</param>
+/// <param name="Protocols">The WebSocket subprotocols, one of which can carry a token.</param>
 /// <param name="Token"><c>access_token</c> of the query.</param>
 internal readonly record struct ShownCredentials(
     string Authorization,
@@ -17,13 +17,13 @@ internal readonly record struct ShownCredentials(
     string Token = ""
 );
 
-/// <summary>Who is calling over HTTP: the credentials of a request (docs/protocol.md §10).</summary>
+/// <summary>Authenticates HTTP requests by their credentials (docs/protocol.md §10).</summary>
 internal sealed class Authentication(Credentials credentials, AccessRules rules, Limits limits, AccessOptions options)
 {
-    /// <summary>What a WebSocket's subprotocol begins with that is a token: a page can't set headers.</summary>
+    /// <summary>Prefix of a WebSocket subprotocol that carries a token, since a page cannot set headers.</summary>
     private const string SubprotocolPrefix = "bearer.";
 
-    /// <summary>The caller of a request.</summary>
+    /// <summary>Authenticates a request.</summary>
     /// <exception cref="RefusedException"><c>unauthenticated</c> or <c>token_expired</c>.</exception>
     public ValueTask<Caller> ReadAsync(HttpRequest request)
     {
@@ -44,12 +44,11 @@ internal sealed class Authentication(Credentials credentials, AccessRules rules,
         );
     }
 
-    /// <summary>The caller who shows these credentials.</summary>
+    /// <summary>Authenticates credentials.</summary>
     /// <param name="shown">The credentials.</param>
-    /// <param name="address">Where they come from: what limits those that are not accepted.</param>
+    /// <param name="address">The client's address, by which refused credentials are limited.</param>
     /// <exception cref="RefusedException">
-    /// <c>unauthenticated</c>, <c>token_expired</c>, or <c>rate_limited</c> for an address that shows too many wrong
-    /// ones.
+    /// <c>unauthenticated</c>, <c>token_expired</c>, or <c>rate_limited</c> after too many refused ones of the address.
     /// </exception>
     public async ValueTask<Caller> FindAsync(ShownCredentials shown, IPAddress? address)
     {
@@ -118,15 +117,15 @@ internal sealed class Authentication(Credentials credentials, AccessRules rules,
     }
 }
 
-/// <summary>Asks who is calling, and refuses what they may not do, before a body is read.</summary>
+/// <summary>Authenticates and authorizes requests before their body is read.</summary>
 internal static class AuthenticationMiddleware
 {
-    /// <summary>Who is calling this node.</summary>
+    /// <summary>The authenticated caller of the request.</summary>
     public static Caller Caller(this HttpContext context) => context.User as Caller ?? Access.Caller.TrustedHost;
 
     /// <summary>
-    /// Every request has a caller. All but those to /ws, which tells a page itself (close code 4000). Nothing of it is
-    /// there where everybody is let in.
+    /// Sets the caller of every request, except to /ws, which reports a refusal by close code 4000. Not installed
+    /// without credentials.
     /// </summary>
     public static void UseCallers(this WebApplication app)
     {
@@ -145,7 +144,7 @@ internal static class AuthenticationMiddleware
                     return next(context);
                 }
 
-                // A key is found at once.
+                // Keys are found synchronously.
                 var reading = authentication.ReadAsync(context.Request);
                 if (!reading.IsCompletedSuccessfully)
                 {
@@ -158,7 +157,7 @@ internal static class AuthenticationMiddleware
         );
     }
 
-    /// <summary>Every route that says what it needs gets it: comes after routing.</summary>
+    /// <summary>Enforces each route's <see cref="Requirement"/>; runs after routing.</summary>
     public static void UseRules(this WebApplication app)
     {
         var rules = app.Services.GetRequiredService<AccessRules>();
@@ -184,7 +183,7 @@ internal static class AuthenticationMiddleware
         );
     }
 
-    /// <summary>Says what a route's callers need.</summary>
+    /// <summary>Declares the operation that a route's callers need.</summary>
     public static TBuilder Requires<TBuilder>(this TBuilder route, Operation operation)
         where TBuilder : IEndpointConventionBuilder => route.WithMetadata(new Requirement(operation));
 

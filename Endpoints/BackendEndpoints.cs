@@ -12,12 +12,12 @@ using Dmb.Webhooks;
 
 namespace Dmb.Endpoints;
 
-/// <summary>A backend service is registered.</summary>
-/// <param name="Bkid">Its identity. Users name it as the service that they join.</param>
+/// <summary>The registration of a backend service.</summary>
+/// <param name="Bkid">Its id, by which users connect to it.</param>
 /// <param name="Channel">The Redis channel that it may send its messages to.</param>
-/// <param name="Uplink">The Redis channel on which all backends hear what users say.</param>
-/// <param name="TtlS">For how many seconds the registration lives after its last use.</param>
-/// <param name="Webhook">The webhook that gets its uplink, if one was asked for.</param>
+/// <param name="Uplink">The Redis channel of the uplinks of all backends.</param>
+/// <param name="TtlS">Seconds for which the registration lives after its last use.</param>
+/// <param name="Webhook">The webhook that receives its uplinks; null without one.</param>
 internal sealed record BackendAnswer(
     string Bkid,
     string Channel,
@@ -26,12 +26,12 @@ internal sealed record BackendAnswer(
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] WebhookAnswer? Webhook = null
 );
 
-/// <summary>What became of a backend's message.</summary>
+/// <summary>The result of a backend's message.</summary>
 /// <param name="Type">`bk_message_ack`.</param>
-/// <param name="Id">The message's own id, as it came.</param>
+/// <param name="Id">The message's own id, as received.</param>
 /// <param name="Ok">True.</param>
-/// <param name="Nodes">On how many nodes a session got it: 0 when none is connected.</param>
-/// <param name="Duplicate">Whether it was sent before, so that nothing was delivered now.</param>
+/// <param name="Nodes">Number of nodes with sessions that received it; 0 if none is connected.</param>
+/// <param name="Duplicate">Whether it was sent before; then it is not delivered again.</param>
 /// <param name="Degraded">
 /// With 202 or 200 while Redis is away: `spooled`, kept for other nodes; `local`, delivered here only.
 /// </param>
@@ -46,12 +46,10 @@ internal sealed record MessageAnswer(
 
 /// <summary>A stored uplink.</summary>
 /// <param name="Id">Its message id.</param>
-/// <param name="Uplink">
-/// What the backend got, or would have got had it been there: the data of `dmb:uplink` in /asyncapi.yaml.
-/// </param>
+/// <param name="Uplink">The data of `dmb:uplink`, as in /asyncapi.yaml.</param>
 internal sealed record UplinkAnswer(string Id, JsonElement Uplink);
 
-/// <summary>/register/backend and /backend/{bkid}: a backend service and its users.</summary>
+/// <summary>Maps /register/backend and /backend/{bkid}: a backend service and its users.</summary>
 internal static class BackendEndpoints
 {
     private const string BkidExample = "0123456789abcdef0123456789abcdef";
@@ -65,9 +63,9 @@ internal static class BackendEndpoints
             .WithName("registerBackend")
             .WithSummary("Register a backend service.")
             .WithDescription(
-                "Gives it a `bkid`, a channel, and its users. A service that comes back sends the `bkid` that it "
-                    + "had, and is the same as before; a new one leaves it out. One that holds no connection adds "
-                    + "`\"webhook\":{\"url\":…}`: its uplink is posted there."
+                "Returns its `bkid` and channel. A service that reconnects sends its `bkid` to resume the "
+                    + "registration; a new one leaves it out. One that holds no connection adds "
+                    + "`\"webhook\":{\"url\":…}`: its uplinks are posted there."
             )
             .WithMetadata(new RequestExample($$"""{"name":"billing","bkid":"{{BkidExample}}"}"""))
             .Produces<BackendAnswer>(StatusCodes.Status201Created)
@@ -78,7 +76,7 @@ internal static class BackendEndpoints
             .MapDelete("/register/backend/{bkid}", FreeAsync)
             .WithTags("Backends")
             .WithName("freeBackend")
-            .WithSummary("Free a backend service, and delete all that is stored of it.")
+            .WithSummary("Free a backend service, and delete its data.")
             .WithMetadata(new RouteExample("bkid", BkidExample))
             .Produces(StatusCodes.Status204NoContent)
             .ProducesProblems(401, 403, 404, 503)
@@ -91,8 +89,8 @@ internal static class BackendEndpoints
             .WithName("sendMessage")
             .WithSummary("Send a message to one user of a backend service, or, without `to`, to all.")
             .WithDescription(
-                "Users get it as `dmb:direct` or `dmb:broadcast`. The same `id` again is the same message, and "
-                    + "delivers nothing."
+                "Users get it as `dmb:direct` or `dmb:broadcast`. A repeated `id` is a duplicate and is not "
+                    + "delivered again."
             )
             .WithMetadata(
                 new RouteExample("bkid", BkidExample),
@@ -106,8 +104,8 @@ internal static class BackendEndpoints
         group
             .MapGet("/uplink", StreamAsync)
             .WithName("streamUplink")
-            .WithSummary("Stream what a backend's users say.")
-            .WithDescription("Server-sent events named `dmb:uplink`: messages, and users that come and go.")
+            .WithSummary("Stream a backend's uplinks.")
+            .WithDescription("Server-sent events named `dmb:uplink`: users' messages and presence.")
             .WithMetadata(EventStreamEndpoints.Heartbeat)
             .WithMetadata(new RouteExample("bkid", BkidExample))
             .Produces<string>(StatusCodes.Status200OK, "text/event-stream")
@@ -122,10 +120,10 @@ internal static class BackendEndpoints
         group
             .MapGet("/uplink/stored", ReadAsync)
             .WithName("readUplink")
-            .WithSummary("Read what a backend's users said while it was away.")
+            .WithSummary("Read a backend's stored uplinks.")
             .WithDescription(
-                "The oldest first, at most `max` (100, up to 1,000), those after the message `after`, or from the "
-                    + "oldest that is stored."
+                "The oldest first, at most `max` (default 100, up to 1,000): those after the message `after`, or "
+                    + "from the oldest stored one."
             )
             .WithMetadata(new RouteExample("bkid", BkidExample))
             .WithMetadata(

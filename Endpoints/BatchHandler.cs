@@ -4,7 +4,7 @@ using Dmb.Telemetry;
 
 namespace Dmb.Endpoints;
 
-/// <summary>POST /_notify: publishes the items of a batch in their order, each as a push of its own.</summary>
+/// <summary>Handles POST /_notify: publishes the items of a batch in order, each as one push.</summary>
 internal sealed class BatchHandler(
     EventTable events,
     Publisher publisher,

@@ -3,7 +3,7 @@ using Dmb.Routing;
 
 namespace Dmb.Endpoints;
 
-/// <summary>One item of POST /_notify: <c>{"event":…,"data":…,"id":…}</c>, each member as it came.</summary>
+/// <summary>One item of POST /_notify: <c>{"event":…,"data":…,"id":…}</c>, each member as received.</summary>
 internal readonly record struct BatchItem(
     string? Event,
     ReadOnlyMemory<byte> Data,
@@ -12,14 +12,14 @@ internal readonly record struct BatchItem(
     RefusedException? Refused
 )
 {
-    /// <summary>Checks a whole batch in one pass, before anything of it is delivered.</summary>
+    /// <summary>Parses and validates a whole batch in one pass, before any item is published.</summary>
     /// <exception cref="RefusedException">It is not JSON, not an array, or has more items than the limit.</exception>
     public static List<BatchItem> ReadAll(ReadOnlyMemory<byte> json, JsonReaderOptions dataOptions, int maxItems)
     {
         var items = new List<BatchItem>();
         try
         {
-            // The array and its items are two levels more than the data has.
+            // The array and its items add two levels to the data's nesting.
             var reader = new Utf8JsonReader(json.Span, dataOptions with { MaxDepth = dataOptions.MaxDepth + 2 });
             reader.Read();
             if (reader.TokenType != JsonTokenType.StartArray)
@@ -47,7 +47,7 @@ internal readonly record struct BatchItem(
         return items;
     }
 
-    /// <summary>Checks what a single push would be checked for.</summary>
+    /// <summary>Applies the checks of a single push.</summary>
     /// <exception cref="RefusedException">The item is refused.</exception>
     public void Check(int maxBytes)
     {

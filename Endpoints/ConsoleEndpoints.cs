@@ -3,24 +3,24 @@ using System.Net.Mime;
 namespace Dmb.Endpoints;
 
 /// <summary>
-/// The console at <c>/</c>: the files of <c>wwwroot/</c> and the client that it uses, inside the broker's assembly.
+/// Serves the console at <c>/</c>: the files of <c>wwwroot/</c> and its client, embedded in the assembly.
 /// </summary>
 internal static class ConsoleEndpoints
 {
     /// <summary>
-    /// What the console may do (Content Security Policy Level 3): load files and data from this node alone, and be in
-    /// no other page's frame. Inline scripts and styles do not run.
+    /// The console's Content Security Policy (Level 3): files and data of this node only, no framing, no inline scripts
+    /// or styles.
     /// </summary>
     private const string Policy =
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-    /// <summary>Prefix of the files among the assembly's resources.</summary>
+    /// <summary>Prefix of the files' resource names.</summary>
     private const string Prefix = "wwwroot/";
 
     private const string Page = "index.html";
 
-    /// <summary>Maps <c>/</c>, and a route for each file that it loads.</summary>
+    /// <summary>Maps <c>/</c>, and a route per file.</summary>
     public static void MapConsole(this IEndpointRouteBuilder routes)
     {
         foreach (var resource in typeof(ConsoleEndpoints).Assembly.GetManifestResourceNames())
@@ -52,7 +52,7 @@ internal static class ConsoleEndpoints
         HttpEdges.AddPageHeaders(response.Headers);
         response.Headers.ContentSecurityPolicy = Policy;
 
-        // A node that was updated has other files under the same names.
+        // An updated node has new files under the same names.
         response.Headers.CacheControl = "no-cache";
         response.ContentLength = file.Length;
         response.ContentType = Path.GetExtension(resource) switch

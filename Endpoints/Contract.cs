@@ -1,6 +1,6 @@
 namespace Dmb.Endpoints;
 
-/// <summary>The contracts and Swagger UI: files inside the broker's assembly.</summary>
+/// <summary>Serves the contracts and Swagger UI, embedded in the assembly.</summary>
 internal static class Contract
 {
     public static void MapContract(this IEndpointRouteBuilder routes)
@@ -16,8 +16,7 @@ internal static class Contract
     }
 
     /// <summary>
-    /// Swagger UI at /swagger, over the committed openapi.yaml. It is made for the first who asks, and not when the
-    /// node starts.
+    /// Serves Swagger UI at /swagger for openapi.yaml. Created at the first request, not at the start.
     /// </summary>
     public static void UseSwaggerPage(this WebApplication app)
     {

@@ -6,15 +6,15 @@ using Microsoft.Extensions.Primitives;
 
 namespace Dmb.Endpoints;
 
-/// <summary>GET /events: rooms as server-sent events, for curl and for what has no WebSocket.</summary>
+/// <summary>Maps GET /events: rooms as server-sent events, for curl and clients without WebSocket.</summary>
 internal static class EventStreamEndpoints
 {
     private const string Path = "/events";
 
-    /// <summary>How streams of any route are asked for heartbeats.</summary>
+    /// <summary>The query parameter of all streams that requests heartbeats.</summary>
     public static readonly QueryParameter Heartbeat = new(
         "heartbeat",
-        "With `1` an event `ping` comes every `ping_s` (25 s), where else a comment does every 15 s."
+        "With `1` keep-alives are an event `ping` every `ping_s` (25 s) instead of a comment every 15 s."
     );
 
     public static void MapEventStream(this IEndpointRouteBuilder routes)
@@ -26,27 +26,16 @@ internal static class EventStreamEndpoints
             .WithSummary("Stream the messages of rooms, or those of a backend service to one of its users.")
             .WithDescription(
                 "Server-sent events: each message as `event:`, `data:` and `id:`; a comment line every 15 seconds. "
-                    + "`curl -N` "
-                    + "shows them as they come. With `service` and `user` the stream is that user's: `dmb:direct` and "
-                    + "`dmb:broadcast` come, and the service is told that the user is there. Of rooms that keep a "
-                    + "history the id "
-                    + "lines say up to where the stream has come; `Last-Event-ID` repeats the last one, and what "
-                    + "was missed is sent "
-                    + "first, or, as an event `gap`, how much can't be. A stream begins with `retry:`, and says "
-                    + "again when to come "
-                    + "back before the broker ends it. A browser's EventSource (`Accept: text/event-stream` and no "
-                    + "`X-Api-Key`) "
-                    + "that can't be served for now gets a 200 with `retry:` and its end instead of 429 or 503, "
-                    + "after which it "
-                    + "would not come back."
+                    + "`curl -N` shows them as they arrive. With `service` and `user` the stream is that user's session: "
+                    + "it receives `dmb:direct` and `dmb:broadcast`, and the service is notified. In rooms with a history "
+                    + "the id lines carry the stream's positions; a client that sends the last one as `Last-Event-ID` "
+                    + "first receives the missed messages or, for those no longer kept, an event `gap`. A stream begins "
+                    + "with `retry:`, and has another one before the broker closes it. A browser's EventSource "
+                    + "(`Accept: text/event-stream` without `X-Api-Key`) that cannot be served now gets a 200 with only "
+                    + "`retry:` instead of a 429 or 503, after which it would not reconnect."
             )
             .WithMetadata(
-                new QueryParameter(
-                    "room",
-                    "A room; may be given several times. Needed where there is no `service`.",
-                    "support",
-                    IsList: true
-                )
+                new QueryParameter("room", "A room; repeatable. Required without `service`.", "support", IsList: true)
             )
             .WithMetadata(
                 new RequestHeader(
@@ -56,14 +45,9 @@ internal static class EventStreamEndpoints
                 )
             )
             .WithMetadata(new QueryParameter("service", "The `bkid` of a backend service."))
+            .WithMetadata(new QueryParameter("user", "The user's name: 1 to 200 bytes. Required with `service`."))
             .WithMetadata(
-                new QueryParameter("user", "Which of its users this is: 1 to 200 bytes. Needed with `service`.")
-            )
-            .WithMetadata(
-                new QueryParameter(
-                    "lastEventId",
-                    "The same as the header `Last-Event-ID`, which counts if both are there."
-                )
+                new QueryParameter("lastEventId", "The same as the header `Last-Event-ID`, which takes precedence.")
             )
             .WithMetadata(Heartbeat)
             .Produces<string>(StatusCodes.Status200OK, "text/event-stream")
@@ -106,7 +90,7 @@ internal static class EventStreamEndpoints
         }
 
         limits.Join(caller, context.Connection.RemoteIpAddress, names.Length + (service.Length > 0 ? 1 : 0));
-        var since = Since(context.Request);
+        var since = ReadPositions(context.Request);
         await EventStreamSession.RunAsync(context, sessions, async session =>
         {
             if (service.Length == 0)
@@ -119,13 +103,12 @@ internal static class EventStreamEndpoints
             return new StreamStart(join, () => backends.DisconnectAsync(joined));
         });
 
-        RoomRequest Request(string room) => new(room, since?.TryGetValue(room, out var place) == true ? place : null);
+        RoomRequest Request(string room) =>
+            new(room, since?.TryGetValue(room, out var position) == true ? position : null);
     }
 
-    /// <summary>
-    /// The positions that a client has seen (HTML Living Standard §9.2.4); null for a client that names none.
-    /// </summary>
-    private static Dictionary<string, StreamPosition>? Since(HttpRequest request)
+    /// <summary>The positions in <c>Last-Event-ID</c> (HTML Living Standard §9.2.4); null if there are none.</summary>
+    private static Dictionary<string, StreamPosition>? ReadPositions(HttpRequest request)
     {
         var header = request.Headers["Last-Event-ID"].ToString();
         var id = header.Length > 0 ? header : request.Query["lastEventId"].ToString();

@@ -5,26 +5,26 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace Dmb.Endpoints;
 
-/// <summary>A stream whose session has joined its rooms.</summary>
-/// <param name="Join">What it joined, and may have missed there.</param>
-/// <param name="EndAsync">Called when it ends.</param>
+/// <summary>A started stream.</summary>
+/// <param name="Join">The join of its rooms; null without rooms.</param>
+/// <param name="EndAsync">Called when the stream ends.</param>
 internal readonly record struct StreamStart(JoinOperation? Join = null, Func<ValueTask>? EndAsync = null);
 
-/// <summary>The answer to a request for a stream of server-sent events.</summary>
+/// <summary>Answers requests for streams of server-sent events.</summary>
 internal static class EventStreamSession
 {
     private const string ContentType = "text/event-stream";
 
-    /// <summary>Whether a path is that of a stream.</summary>
+    /// <summary>Whether a path is of a stream.</summary>
     public static bool IsStream(PathString path) =>
         path.StartsWithSegments("/events", StringComparison.OrdinalIgnoreCase)
         || path.StartsWithSegments("/tail", StringComparison.OrdinalIgnoreCase)
         || (path.Value is { } value && value.EndsWith("/uplink", StringComparison.OrdinalIgnoreCase));
 
-    /// <summary>Answers with a stream of what a session gets, until its client goes.</summary>
-    /// <param name="context">The request; of HEAD only the headers are sent, and no session is opened.</param>
-    /// <param name="sessions">Where the session is registered.</param>
-    /// <param name="joinAsync">Joins the rooms of the session. What it refuses is the answer.</param>
+    /// <summary>Opens a session and streams its messages until the client disconnects.</summary>
+    /// <param name="context">The request; HEAD is answered with the headers only, without a session.</param>
+    /// <param name="sessions">Registers the session.</param>
+    /// <param name="joinAsync">Joins the session's rooms. Its refusal becomes the response.</param>
     public static async Task RunAsync(
         HttpContext context,
         SessionTable sessions,
@@ -54,7 +54,7 @@ internal static class EventStreamSession
         StreamStart start = default;
         try
         {
-            // Nothing is written before all is joined: a refusal is answered with a problem.
+            // Nothing is written before the join, so that a refusal is answered with a problem.
             var mustFlush = session.Queue([.. EventStreamRetry.After(TimeSpan.Zero), .. EventStreamFrames.Connected]);
             start = await joinAsync(session);
             if (start.Join?.Rooms.Any(room => !room.Position.IsNone) == true)
@@ -97,10 +97,10 @@ internal static class EventStreamSession
     }
 
     /// <summary>
-    /// Answers a browser's EventSource whose stream can't be opened for now with a stream that says when to come back:
-    /// any other answer ends it for good (HTML Living Standard §9.2.3).
+    /// Answers an EventSource whose stream cannot be opened now with a stream of only a <c>retry</c> field: an error
+    /// status would end it for good (HTML Living Standard §9.2.3).
     /// </summary>
-    /// <returns>False for another client, or another refusal: it gets the problem.</returns>
+    /// <returns>False for other clients or refusals, which get a problem.</returns>
     public static async Task<bool> TryPostponeAsync(HttpContext context, RefusedException refused)
     {
         var request = context.Request;
@@ -128,7 +128,7 @@ internal static class EventStreamSession
         response.ContentType = ContentType;
         response.Headers.CacheControl = "no-store";
 
-        // Tells nginx not to buffer.
+        // Disables nginx's buffering.
         response.Headers["X-Accel-Buffering"] = "no";
     }
 }

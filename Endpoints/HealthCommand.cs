@@ -3,15 +3,15 @@ using System.Net;
 namespace Dmb.Endpoints;
 
 /// <summary>
-/// <c>Dmb --health</c>: asks the node that runs with the same settings, for images in which there is no curl.
+/// <c>Dmb --health</c>: requests <c>/healthz</c> of the node that runs with the same settings, for images without curl.
 /// </summary>
 internal static class HealthCommand
 {
     public const string Argument = "--health";
 
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan RequestTimeout = TimeSpan.FromSeconds(10);
 
-    /// <summary>The exit code: 0 when <c>/healthz</c> answers 200, else 1 and a line on stderr.</summary>
+    /// <summary>Returns the exit code: 0 if <c>/healthz</c> answers 200, else 1, with a line on stderr.</summary>
     public static async Task<int> RunAsync(HttpOptions options)
     {
         var address =
@@ -19,7 +19,7 @@ internal static class HealthCommand
                 ? set
                 : IPAddress.Loopback;
         var url = new Uri($"http://{new IPEndPoint(address, options.Port)}/healthz");
-        using var http = new HttpClient { Timeout = Patience };
+        using var http = new HttpClient { Timeout = RequestTimeout };
         try
         {
             using var answer = await http.GetAsync(url);

@@ -4,15 +4,15 @@ using Dmb.Sockets;
 
 namespace Dmb.Endpoints;
 
-/// <summary>How the node is.</summary>
+/// <summary>The state of the node.</summary>
 /// <param name="Status"><c>alive</c>; <c>ready</c>, <c>degraded</c> or <c>draining</c>.</param>
-/// <param name="Reason">Why it is degraded.</param>
+/// <param name="Reason">The reason why it is degraded.</param>
 internal sealed record HealthAnswer(
     string Status,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Reason = null
 );
 
-/// <summary>GET /healthz and /readyz: is the process alive, and should it get new sessions.</summary>
+/// <summary>Maps GET /healthz (liveness) and /readyz (readiness for new sessions).</summary>
 internal static class HealthEndpoints
 {
     public static void MapHealth(this IEndpointRouteBuilder routes)
@@ -31,8 +31,8 @@ internal static class HealthEndpoints
             .WithName("readiness")
             .WithSummary("Whether the node takes new sessions.")
             .WithDescription(
-                "`degraded` while Redis is away: the node serves on, by its outage policy. With `?strict=1` that is "
-                    + "a 503 too."
+                "`degraded` while Redis is down: the node continues to serve by its outage policy. With `?strict=1` "
+                    + "`degraded` is a 503 too."
             )
             .WithMetadata(new QueryParameter("strict", "`1` makes `degraded` a 503."))
             .Produces<HealthAnswer>()

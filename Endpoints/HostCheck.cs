@@ -6,9 +6,9 @@ using Dmb.Routing;
 namespace Dmb.Endpoints;
 
 /// <summary>
-/// Which hosts a request may name. A node on loopback that asks for no credentials serves loopback names alone: a
-/// foreign page could point a name of its own at 127.0.0.1 and then read as if it were the node's own page (DNS
-/// rebinding). <c>DMB_ALLOWED_HOSTS</c> adds names there, and limits the names of every other node.
+/// Decides which <c>Host</c> names are served. A node on loopback without credentials serves loopback names only,
+/// against DNS rebinding: a foreign page could resolve its own name to 127.0.0.1 and read as same-origin.
+/// <c>DMB_ALLOWED_HOSTS</c> adds names there, and restricts the names of any other node.
 /// </summary>
 internal sealed class HostCheck(HttpOptions options, AccessOptions access)
 {
@@ -19,10 +19,12 @@ internal sealed class HostCheck(HttpOptions options, AccessOptions access)
         StringComparer.OrdinalIgnoreCase
     );
 
-    /// <summary>The host that the fast path served last, as it came: most pushes of a node name the same one.</summary>
+    /// <summary>
+    /// The host that the fast path allowed last, as received: most pushes of a node have the same one.
+    /// </summary>
     private volatile byte[] _last = [];
 
-    /// <summary>Whether hosts are judged at all.</summary>
+    /// <summary>Whether hosts are restricted.</summary>
     public bool IsOn { get; } =
         options.AllowedHosts.Length > 0 || (options.IsLoopback && !access.HasCredentials && access.Auth != "none");
 
@@ -59,12 +61,11 @@ internal sealed class HostCheck(HttpOptions options, AccessOptions access)
     }
 }
 
-/// <summary>What HTTP asks of every request, whatever its route.</summary>
+/// <summary>Middleware for all requests: host check, HEAD, and rules of HTTP/1.0.</summary>
 internal static class HttpEdges
 {
     /// <summary>
-    /// Judges the host as the request names it, before proxies are believed: the headers of a proxy can be a page's
-    /// own.
+    /// Checks the host of the request itself, before forwarded headers apply, which a page could send.
     /// </summary>
     public static void UseHostCheck(this WebApplication app)
     {
@@ -94,8 +95,8 @@ internal static class HttpEdges
     }
 
     /// <summary>
-    /// HEAD is answered as GET, without a body (RFC 9110 §9.3.2); routes that stream answer it themselves. A request of
-    /// HTTP/1.0 with <c>Transfer-Encoding</c> is the last of its connection (RFC 9112 §6.1).
+    /// Answers HEAD as GET without a body (RFC 9110 §9.3.2), except for streams. Closes the connection after a request
+    /// of HTTP/1.0 with <c>Transfer-Encoding</c> (RFC 9112 §6.1).
     /// </summary>
     public static void UseHttpRules(this WebApplication app) =>
         app.Use(
@@ -104,7 +105,7 @@ internal static class HttpEdges
                 var request = context.Request;
                 if (HttpMethods.IsHead(request.Method) && !EventStreamSession.IsStream(request.Path))
                 {
-                    // Kestrel remembers the method that came, and sends no body.
+                    // Kestrel keeps the original method, and sends no body.
                     request.Method = HttpMethods.Get;
                 }
 
@@ -117,9 +118,7 @@ internal static class HttpEdges
             }
         );
 
-    /// <summary>
-    /// Headers of pages: they are no other page's content, no other type, and tell no other site where they are.
-    /// </summary>
+    /// <summary>Adds security headers of pages: no framing, no content sniffing, no referrer.</summary>
     public static void AddPageHeaders(IHeaderDictionary headers)
     {
         headers.ContentSecurityPolicy = "frame-ancestors 'none'";

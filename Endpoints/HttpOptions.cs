@@ -4,12 +4,10 @@ using System.Net;
 
 namespace Dmb.Endpoints;
 
-/// <summary>
-/// Settings of the HTTP server: where it listens, which pages and proxies it believes, the limits of a batch.
-/// </summary>
+/// <summary>Settings of the HTTP server: address, trusted origins and proxies, limits of bodies and batches.</summary>
 internal sealed class HttpOptions
 {
-    [Description("Port to listen on; 0 takes any free one. Without it, PORT is taken.")]
+    [Description("Port to listen on; 0 selects a free one. If unset, PORT applies.")]
     [Range(0, 65_535)]
     public int Port { get; set; } = 8082;
 
@@ -19,24 +17,22 @@ internal sealed class HttpOptions
     [Description("Origins of pages that may use the broker besides its own, e.g. https://desk.example.com.")]
     public string[] AllowedOrigins { get; set; } = [];
 
-    /// <summary>
-    /// The allowed origins as browsers send them: the host in its ASCII form (RFC 5891, RFC 6454 §6.2).
-    /// </summary>
+    /// <summary>The allowed origins as browsers send them, with the host in ASCII (RFC 5891, RFC 6454 §6.2).</summary>
     public string[] AsciiOrigins => [.. AllowedOrigins.Select(ToAscii)];
 
     [Description(
-        "Reverse proxies whose X-Forwarded-For, -Proto and -Host are believed: IP addresses, or networks such as "
+        "Trusted reverse proxies, whose X-Forwarded-For, -Proto and -Host apply: IP addresses, or networks such as "
             + "10.0.0.0/8."
     )]
     public string[] TrustedProxies { get; set; } = [];
 
     [Description(
-        "Names that `Host` may have besides loopback's, on a node on loopback that asks for no credentials; on any "
-            + "other node, if set, the only ones besides loopback's."
+        "Names that `Host` may have besides loopback's, on a node on loopback without credentials; on any other node, if "
+            + "set, the only ones besides loopback's."
     )]
     public string[] AllowedHosts { get; set; } = [];
 
-    [Description("Bytes of bodies that have come in part, over all connections; beyond that a push is answered 503.")]
+    [Description("Bytes of incomplete bodies over all connections; past that a push is answered 503.")]
     [Range(65_536, 1_073_741_824)]
     public int MaxUnfinishedBytes { get; set; } = 33_554_432;
 
@@ -52,7 +48,7 @@ internal sealed class HttpOptions
     [Range(1, 10_000)]
     public int MaxBatchItems { get; set; } = 100;
 
-    /// <summary>The address to listen on; null stands for all addresses.</summary>
+    /// <summary>The address to listen on; null for all addresses.</summary>
     public IPAddress? Address =>
         Host switch
         {
@@ -61,7 +57,7 @@ internal sealed class HttpOptions
             var host => IPAddress.Parse(host),
         };
 
-    /// <summary>Whether only this machine can reach the node.</summary>
+    /// <summary>Whether the node listens on loopback only.</summary>
     public bool IsLoopback => Address is { } address && IPAddress.IsLoopback(address);
 
     private static string ToAscii(string origin)

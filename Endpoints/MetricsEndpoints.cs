@@ -3,18 +3,18 @@ using Dmb.Telemetry;
 
 namespace Dmb.Endpoints;
 
-/// <summary>GET /metrics: the node's numbers, for Prometheus.</summary>
+/// <summary>Maps GET /metrics: the node's metrics for Prometheus.</summary>
 internal static class MetricsEndpoints
 {
     public static void MapMetrics(this IEndpointRouteBuilder routes)
     {
-        // Made now, so that it counts from the start.
+        // Created here, so that it counts from the start.
         var page = routes.ServiceProvider.GetRequiredService<MetricsPage>();
         routes
             .MapGet("/metrics", () => Results.Bytes(page.Read(), MetricsPage.ContentType))
             .WithTags("Health")
             .WithName("metrics")
-            .WithSummary("Read the node's numbers, in Prometheus' text format.")
+            .WithSummary("Read the node's metrics in Prometheus' text format.")
             .WithDescription("docs/telemetry.md lists them.")
             .Produces<string>(StatusCodes.Status200OK, "text/plain")
             .ProducesProblems(401, 403)

@@ -2,15 +2,15 @@ using Dmb.Routing;
 
 namespace Dmb.Endpoints;
 
-/// <summary>The body and status of a push's answer, on either way in.</summary>
+/// <summary>Encodes the body and status of a push's response, for Kestrel and the fast path.</summary>
 internal static class NotifyAnswers
 {
-    /// <summary>Limit of a body in bytes.</summary>
+    /// <summary>Maximum bytes of a body.</summary>
     public const int BytesMax = 64 + (6 * Names.MaxIdLength);
 
-    /// <summary>Writes the body, by hand since there are so many of them; gives its length.</summary>
+    /// <summary>Writes the body, without a serializer on this hot path; returns its length.</summary>
     /// <param name="published">The result of the push.</param>
-    /// <param name="target">Room for <see cref="BytesMax"/>.</param>
+    /// <param name="target">At least <see cref="BytesMax"/> bytes.</param>
     public static int Write(PublishResult published, Span<byte> target)
     {
         var rest = target;
@@ -38,11 +38,11 @@ internal static class NotifyAnswers
         return target.Length - rest.Length;
     }
 
-    /// <summary>The status.</summary>
+    /// <summary>The HTTP status of a result.</summary>
     public static int StatusOf(PublishResult published) =>
         published.Outcome == PublishOutcome.Spooled ? StatusCodes.Status202Accepted : StatusCodes.Status200OK;
 
-    /// <summary>What an answer says of a message that Redis does not have; null if it has it.</summary>
+    /// <summary>The value of <c>degraded</c> for a message that Redis does not have; else null.</summary>
     public static string? DegradedOf(PublishOutcome outcome) =>
         outcome switch
         {

@@ -4,13 +4,15 @@ using Dmb.Routing;
 
 namespace Dmb.Endpoints;
 
-/// <summary>What became of a push: an id, or ignored, or, for an item of a batch, an error.</summary>
-/// <param name="Ok">Whether it was taken.</param>
-/// <param name="Id">The message's id: ours, a UUIDv7, or the one that it brought.</param>
-/// <param name="Duplicate">True when its key was known: this is the first answer, and nothing was delivered.</param>
-/// <param name="Ignore">True when the event is not registered.</param>
+/// <summary>The result of a push: an id, or ignored, or, for an item of a batch, an error.</summary>
+/// <param name="Ok">Whether it was accepted.</param>
+/// <param name="Id">The message's id: a UUIDv7, or the publisher's own.</param>
+/// <param name="Duplicate">
+/// True if its key was used before: the first result is repeated, and nothing is delivered.
+/// </param>
+/// <param name="Ignore">True if the event is not registered.</param>
 /// <param name="Degraded">
-/// While Redis is away: <c>spooled</c>, delivered here and kept for other nodes; <c>local</c>, delivered here only.
+/// While Redis is down: <c>spooled</c>, delivered here and kept for other nodes; <c>local</c>, delivered here only.
 /// </param>
 /// <param name="Error">Why an item of a batch was refused.</param>
 internal sealed record NotifyAnswer(
@@ -22,18 +24,18 @@ internal sealed record NotifyAnswer(
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] NotifyError? Error = null
 );
 
-/// <summary>Why an item of a batch was refused, as a socket would be told.</summary>
+/// <summary>Why an item of a batch was refused, as in a socket's error.</summary>
 /// <param name="Code">One of the contract's codes, for programs.</param>
-/// <param name="Message">What is wrong, for people.</param>
-/// <param name="Retry">Whether the same may pass later.</param>
+/// <param name="Message">The reason, in English.</param>
+/// <param name="Retry">Whether a retry can succeed.</param>
 internal sealed record NotifyError(string Code, string Message, bool Retry);
 
-/// <summary>What became of a batch.</summary>
-/// <param name="Ok">Whether every item was taken.</param>
-/// <param name="Results">One result for each item, in their order.</param>
+/// <summary>The result of a batch.</summary>
+/// <param name="Ok">Whether every item was accepted.</param>
+/// <param name="Results">One result per item, in order.</param>
 internal sealed record BatchAnswer(bool Ok, NotifyAnswer[] Results);
 
-/// <summary>POST /_notify/{event} and POST /_notify: Kestrel's way in for pushes, and batches of them.</summary>
+/// <summary>Maps POST /_notify/{event} and POST /_notify: pushes on Kestrel, and batches.</summary>
 internal static class NotifyEndpoints
 {
     /// <summary>The route of a push, as telemetry names it.</summary>
@@ -43,7 +45,7 @@ internal static class NotifyEndpoints
     {
         var group = routes.MapGroup("/_notify").WithTags("Publish");
 
-        // Resolved once, so that a push makes no scope of services.
+        // Resolved once, so that a push creates no service scope.
         var pushes = routes.ServiceProvider.GetRequiredService<PushHandler>();
         var batches = routes.ServiceProvider.GetRequiredService<BatchHandler>();
         group
@@ -99,7 +101,7 @@ internal static class NotifyEndpoints
 
     private static async Task NotifyAsync(HttpContext context, string @event, PushHandler pushes)
     {
-        if (context.Features.Get<AdmittedPush>()?.Take() != true)
+        if (context.Features.Get<AdmittedPush>()?.TryConsume() != true)
         {
             pushes.Admit(context.Caller(), context.Connection.RemoteIpAddress);
         }

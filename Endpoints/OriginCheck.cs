@@ -3,7 +3,7 @@ using Dmb.Routing;
 namespace Dmb.Endpoints;
 
 /// <summary>
-/// Which pages may use the broker: its own and the allowed ones. A page from somewhere else must not be able to publish
+/// Decides which pages may use the broker: its own and those of allowed origins. A foreign page must not publish
 /// through its visitor's localhost.
 /// </summary>
 internal sealed class OriginCheck(HttpOptions options)
@@ -11,9 +11,7 @@ internal sealed class OriginCheck(HttpOptions options)
     private readonly HashSet<string> _allowed = new(options.AsciiOrigins, StringComparer.OrdinalIgnoreCase);
     private readonly bool _isLoopback = options.IsLoopback;
 
-    /// <summary>
-    /// Whether a request comes from no page at all, from one of the broker's, or from an allowed one (RFC 6454).
-    /// </summary>
+    /// <summary>Whether a request has no origin, the broker's own, or an allowed one (RFC 6454).</summary>
     public bool Allows(HttpRequest request) =>
         request.Headers.Origin is not { Count: > 0 } header
         || Allows(header.ToString(), request.Scheme, request.Host.ToString(), request.HttpContext.Connection.LocalPort);
@@ -30,7 +28,7 @@ internal sealed class OriginCheck(HttpOptions options)
             return origin.Equals($"{scheme}://{host}", StringComparison.OrdinalIgnoreCase);
         }
 
-        // The Host is not asked: it may be a foreign name that points at this machine.
+        // Independent of Host, which may be a foreign name that resolves to this machine.
         var local = port == 80 ? "" : $":{port}";
         return origin == "http://localhost" + local
             || origin == "http://127.0.0.1" + local
@@ -38,11 +36,11 @@ internal sealed class OriginCheck(HttpOptions options)
     }
 }
 
-/// <summary>Refuses requests of foreign pages before their bodies are read.</summary>
+/// <summary>Refuses requests of foreign pages before their body is read.</summary>
 internal static class OriginMiddleware
 {
     /// <summary>
-    /// The framework's CORS, for requests of pages: it would make a service scope for each of the others too.
+    /// Applies the framework's CORS to requests with an origin only, since it creates a service scope per request.
     /// </summary>
     public static void UseCrossOrigin(this WebApplication app) =>
         app.UseWhen(
@@ -50,7 +48,7 @@ internal static class OriginMiddleware
             pages => pages.UseCors()
         );
 
-    /// <summary>Everything but /ws, which tells the page itself (close code 4003).</summary>
+    /// <summary>Checks all requests except to /ws, which reports a refusal by close code 4003.</summary>
     public static void UseOriginCheck(this WebApplication app)
     {
         var origins = app.Services.GetRequiredService<OriginCheck>();

@@ -8,29 +8,27 @@ using Microsoft.AspNetCore.WebUtilities;
 
 namespace Dmb.Endpoints;
 
-/// <summary>An error as HTTP tells it (RFC 9457), with a code for programs beside the standard's members.</summary>
-/// <param name="Type">A URI for the kind of error: <c>about:blank</c>, the code says which it is.</param>
+/// <summary>A problem (RFC 9457) with a code as an extension member.</summary>
+/// <param name="Type">The problem type: <c>about:blank</c>; the code identifies the error.</param>
 /// <param name="Title">The status in words.</param>
 /// <param name="Status">The HTTP status.</param>
-/// <param name="Detail">What is wrong with this request.</param>
+/// <param name="Detail">The fault of this request.</param>
 /// <param name="Code">One of the contract's codes, for programs.</param>
 internal sealed record Problem(string Type, string Title, int Status, string Detail, string Code);
 
-/// <summary>How refusals become HTTP answers: one place for all routes.</summary>
+/// <summary>Maps refusals and exceptions to HTTP responses, for all routes.</summary>
 internal static partial class Problems
 {
-    /// <summary>What the server reads and throws away by itself, so that the connection goes on.</summary>
+    /// <summary>Unread bytes of a body that Kestrel discards, to keep the connection open.</summary>
     private const int DrainedBytesMax = 65_536;
 
-    /// <summary>What is said of an error of ours.</summary>
+    /// <summary>The detail of an internal error.</summary>
     public const string FailureDetail = "The broker failed; its log says why.";
 
     /// <summary>RFC 9457 §3.</summary>
     public const string ContentType = "application/problem+json";
 
-    /// <summary>
-    /// Answers what endpoints refuse, what the server refuses, and unexpected exceptions, with a problem.
-    /// </summary>
+    /// <summary>Answers refusals of endpoints and Kestrel, and unexpected exceptions, with a problem.</summary>
     public static void UseProblems(this WebApplication app)
     {
         var tail = app.Services.GetRequiredService<Tail>();
@@ -75,15 +73,15 @@ internal static partial class Problems
                 }
                 catch (BadHttpRequestException bad) when (!context.Response.HasStarted)
                 {
-                    // The server's own refusals while a body is read: chunks that are none, too slow, gone. It hears of
-                    // none of them, and would look for the next request behind such a body.
+                    // Kestrel's exceptions while a body is read: invalid chunks, too slow, disconnected. Caught here,
+                    // they do not end the connection, and Kestrel would parse the rest of the body as the next request.
                     context.Features.GetRequiredFeature<IConnectionLifetimeNotificationFeature>().RequestClose();
                     await WriteAsync(context, bad.StatusCode, CodeOf(bad.StatusCode), bad.Message);
                 }
                 catch (Exception e)
                     when (e is ConnectionResetException || context.RequestAborted.IsCancellationRequested)
                 {
-                    // The reader of a body may know of a reset before the server does, which would then read on.
+                    // The body's reader can see a reset before Kestrel, which would continue to read.
                     context.Abort();
                     LogGone(app.Logger, context.Request.Path, e);
                 }
@@ -96,7 +94,7 @@ internal static partial class Problems
         );
     }
 
-    /// <summary>Writes a problem as the answer.</summary>
+    /// <summary>Writes a problem as the response.</summary>
     public static Task WriteAsync(HttpContext context, int status, string code, string detail)
     {
         var response = context.Response;
@@ -115,8 +113,8 @@ internal static partial class Problems
         );
 
     /// <summary>
-    /// What an answer says besides: how to say who one is (RFC 9110 §11.6.1, RFC 6750 §3), or after how many seconds
-    /// the same may pass (RFC 9110 §10.2.3).
+    /// The response header of a refusal: <c>WWW-Authenticate</c> (RFC 9110 §11.6.1, RFC 6750 §3) or <c>Retry-After</c>
+    /// (RFC 9110 §10.2.3); null for none.
     /// </summary>
     public static (string Name, string Value)? HeaderOf(RefusedException refused) =>
         StatusOf(refused) switch
@@ -133,7 +131,7 @@ internal static partial class Problems
             _ => null,
         };
 
-    /// <summary>A body that is not read ends the connection: the answer says so.</summary>
+    /// <summary>Adds <c>Connection: close</c> if the body is unread, which ends the connection.</summary>
     public static void CloseIfUnread(HttpContext context)
     {
         if (context.Features.Get<IHttpRequestBodyDetectionFeature>() is { CanHaveBody: true })
@@ -142,7 +140,7 @@ internal static partial class Problems
         }
     }
 
-    /// <summary>The status for a refusal.</summary>
+    /// <summary>The HTTP status of a refusal.</summary>
     public static int StatusOf(RefusedException refused) =>
         refused.Code switch
         {
@@ -184,11 +182,11 @@ internal static partial class Problems
     [LoggerMessage(1001, LogLevel.Error, "Failed to answer {Path}.")]
     public static partial void LogFailed(ILogger logger, string path, Exception exception);
 
-    [LoggerMessage(1002, LogLevel.Debug, "The client that asked for {Path} is gone.")]
+    [LoggerMessage(1002, LogLevel.Debug, "The client of {Path} disconnected.")]
     private static partial void LogGone(ILogger logger, PathString path, Exception exception);
 }
 
-/// <summary>What HTTP bodies are written with: generated code, no reflection.</summary>
+/// <summary>Serializes the bodies of HTTP by generated code.</summary>
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = false)]
 [JsonSerializable(typeof(Problem))]
 [JsonSerializable(typeof(NotifyAnswer))]
@@ -222,7 +220,7 @@ internal static partial class Problems
 [JsonSerializable(typeof(TailBatch))]
 internal sealed partial class ApiJson : JsonSerializerContext
 {
-    /// <summary>Escapes no more than JSON asks for.</summary>
+    /// <summary>Escapes only what JSON requires.</summary>
     public static ApiJson Wire { get; } =
         new(
             new JsonSerializerOptions

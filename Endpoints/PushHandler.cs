@@ -5,12 +5,12 @@ using Dmb.Telemetry;
 
 namespace Dmb.Endpoints;
 
-/// <summary>A push as either way in has read it.</summary>
-/// <param name="Registration">What <see cref="PushHandler.Find"/> gave for its event.</param>
+/// <summary>A parsed push, of Kestrel or the fast path.</summary>
+/// <param name="Registration">The event's registration, by <see cref="PushHandler.Find"/>.</param>
 /// <param name="Body">The body as received; borrowed until the push is answered.</param>
 /// <param name="Key"><c>Idempotency-Key</c>, or null.</param>
 /// <param name="TraceParent"><c>traceparent</c>, or null.</param>
-/// <param name="Caller">Who <see cref="PushHandler.Admit"/> let in.</param>
+/// <param name="Caller">The caller, admitted by <see cref="PushHandler.Admit"/>.</param>
 /// <param name="Event">The event's name; needed only where it has no registration.</param>
 /// <param name="IsStrict">Whether an event that is not registered is an error (<c>Prefer: handling=strict</c>).</param>
 internal readonly record struct PushRequest(
@@ -24,15 +24,15 @@ internal readonly record struct PushRequest(
 );
 
 /// <summary>
-/// Set on a connection whose next request was admitted by the fast path and then left to Kestrel, so that its rate is
-/// counted once.
+/// Connection feature: the fast path admitted the next request and handed it to Kestrel, so that its rate is counted
+/// once.
 /// </summary>
 internal sealed class AdmittedPush
 {
     private bool _isPending = true;
 
-    /// <summary>True for the first caller.</summary>
-    public bool Take()
+    /// <summary>True at the first call, false afterwards.</summary>
+    public bool TryConsume()
     {
         var isPending = _isPending;
         _isPending = false;
@@ -41,7 +41,7 @@ internal sealed class AdmittedPush
 }
 
 /// <summary>
-/// The logic of a push, whichever way it comes in. Its adapters read and write HTTP and decide nothing.
+/// Executes pushes for both adapters, Kestrel's and the fast path's, which only parse and write HTTP.
 /// </summary>
 internal sealed class PushHandler(
     EventTable events,
@@ -52,14 +52,14 @@ internal sealed class PushHandler(
     BrokerTelemetry telemetry
 )
 {
-    /// <summary>Records what becomes of pushes while it is open.</summary>
+    /// <summary>Records the outcome of pushes while a tail is open.</summary>
     public Tail Tail => publisher.Tail;
 
-    /// <summary>Limit of a body in bytes.</summary>
+    /// <summary>Maximum bytes of a body.</summary>
     public int BodyBytesMax => options.MaxMessageBytes;
 
     /// <summary>
-    /// Judges the caller and counts its rate. Called at the end of the head, before the body is received or kept.
+    /// Authorizes the caller and counts its rate. Called after the head, before the body is received.
     /// </summary>
     /// <exception cref="RefusedException">
     /// <c>unauthenticated</c>, <c>forbidden_publish</c> or <c>rate_limited</c>.
@@ -70,18 +70,16 @@ internal sealed class PushHandler(
         limits.Publish(caller, address);
     }
 
-    /// <summary>The registration of an event; null if there is none.</summary>
-    /// <exception cref="RefusedException"><c>bad_name</c>: the name is no event's.</exception>
+    /// <summary>Finds the registration of an event; null if there is none.</summary>
+    /// <exception cref="RefusedException"><c>bad_name</c>: not an event's name.</exception>
     public EventRegistration? Find(ReadOnlySpan<char> name) =>
         Names.IsEvent(name) ? events.Find(name) : throw new RefusedException(ErrorCode.BadName, Names.EventForm);
 
-    /// <summary>Checks and publishes an admitted push.</summary>
-    /// <exception cref="RefusedException">
-    /// The body or the key is not accepted, or the backplane does not take the message.
-    /// </exception>
+    /// <summary>Validates and publishes an admitted push.</summary>
+    /// <exception cref="RefusedException">The body or key is invalid, or the backplane refuses the message.</exception>
     public async ValueTask<PublishResult> PublishAsync(PushRequest push)
     {
-        // An empty key is a variable that a SIP server has not set.
+        // A SIP server sends an empty key for an unset variable.
         var key = push.Key is { Length: > 0 } ? push.Key : null;
         if (key is not null && !Names.IsId(key))
         {
@@ -91,7 +89,7 @@ internal sealed class PushHandler(
         var json = JsonText.Clean(push.Body, telemetry);
         if (json.Length > options.MaxMessageBytes)
         {
-            // Replacing invalid bytes has made it longer.
+            // Replacing invalid UTF-8 can make the body longer.
             throw new RefusedException(ErrorCode.TooBig, $"The body is larger than {options.MaxMessageBytes} bytes.");
         }
 

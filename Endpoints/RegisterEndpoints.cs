@@ -9,14 +9,14 @@ namespace Dmb.Endpoints;
 /// <param name="DefaultRoom">The bus that it goes to without being told, or null.</param>
 internal sealed record EventEntry(string Event, string? DefaultRoom);
 
-/// <summary>The event is registered.</summary>
+/// <summary>The result of a registration.</summary>
 /// <param name="Ok">True.</param>
 /// <param name="Event">Its name.</param>
 /// <param name="DefaultRoom">The bus that it goes to without being told, or null.</param>
-/// <param name="AlreadyRegistered">Whether it was before.</param>
+/// <param name="AlreadyRegistered">Whether it was registered before.</param>
 internal sealed record RegisterAnswer(bool Ok, string Event, string? DefaultRoom, bool AlreadyRegistered);
 
-/// <summary>/register: a service declares its events.</summary>
+/// <summary>Maps /register: registers, lists and removes events.</summary>
 internal static class RegisterEndpoints
 {
     public static void MapRegister(this IEndpointRouteBuilder routes)
@@ -48,8 +48,8 @@ internal static class RegisterEndpoints
         group
             .MapDelete("/{event}", RemoveAsync)
             .WithName("removeEvent")
-            .WithSummary("Forget an event.")
-            .WithDescription("An event of the default table goes back to its default.")
+            .WithSummary("Remove an event.")
+            .WithDescription("An event of the default table is reset to its default.")
             .WithMetadata(new RouteExample("event", "report_csr"))
             .Produces(StatusCodes.Status204NoContent)
             .ProducesProblems(401, 403, 404)

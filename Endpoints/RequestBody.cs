@@ -7,8 +7,7 @@ using Microsoft.AspNetCore.Http.Features;
 namespace Dmb.Endpoints;
 
 /// <summary>
-/// A request's whole body as one run of UTF-8, trimmed: the server's own buffer where it came in one piece, otherwise a
-/// rented one. Valid until disposed.
+/// A request's complete body in one buffer: Kestrel's own if it is contiguous, else a pooled one. Valid until disposed.
 /// </summary>
 internal readonly struct RequestBody : IDisposable
 {
@@ -29,12 +28,10 @@ internal readonly struct RequestBody : IDisposable
     /// <summary>The body as received.</summary>
     public ReadOnlyMemory<byte> Bytes { get; }
 
-    /// <summary>The text without byte order mark and white space around it. An empty body is <c>{}</c>.</summary>
+    /// <summary>The body as JSON, trimmed of byte order mark and white space; <c>{}</c> for an empty body.</summary>
     public ReadOnlyMemory<byte> Json { get; private init; }
 
-    /// <summary>
-    /// Reads the body whatever its content type says; bytes in it that are not UTF-8 become U+FFFD and are counted.
-    /// </summary>
+    /// <summary>Reads the body of any content type; invalid UTF-8 becomes U+FFFD and is counted.</summary>
     /// <exception cref="RefusedException">
     /// It is larger than the limit, or in an encoding that the broker doesn't know.
     /// </exception>
@@ -52,7 +49,7 @@ internal readonly struct RequestBody : IDisposable
         throw TooBig(context, maxBytes);
     }
 
-    /// <summary>Reads the body as it is, whatever its content type says.</summary>
+    /// <summary>Reads the body of any content type, unchanged.</summary>
     /// <exception cref="RefusedException">
     /// It is larger than the limit, or in an encoding that the broker doesn't know.
     /// </exception>
@@ -65,7 +62,7 @@ internal readonly struct RequestBody : IDisposable
 
         if (context.Request.Headers.ContentEncoding is { Count: > 0 } encoding && encoding != "identity")
         {
-            // What is understood was unpacked, and its header taken away, before.
+            // Supported encodings were decompressed, and the header removed, by the middleware.
             throw Unread(
                 context,
                 ErrorCode.BadJson,
@@ -104,7 +101,7 @@ internal readonly struct RequestBody : IDisposable
         }
         catch (RefusedException refused) when (refused.Code == ErrorCode.RateLimited)
         {
-            // The rest of the body is not read.
+            // The rest of the body stays unread.
             context.Response.Headers.Connection = "close";
             throw;
         }
@@ -138,8 +135,7 @@ internal readonly struct RequestBody : IDisposable
         }
         catch (IOException e) when (e.InnerException is OverflowException)
         {
-            // The server's word for a chunk that is larger than it can count, and the one that is no refusal of a bad
-            // request.
+            // Kestrel's exception for an oversized chunk, the only one that is not a BadHttpRequestException.
             throw new BadHttpRequestException(e.Message, e);
         }
     }
@@ -161,9 +157,7 @@ internal readonly struct RequestBody : IDisposable
     private static RefusedException TooBig(HttpContext context, int maxBytes) =>
         Unread(context, ErrorCode.TooBig, $"The body is larger than {maxBytes} bytes.");
 
-    /// <summary>
-    /// A refusal that leaves some of the body unread: the connection can't go on, and the answer says so.
-    /// </summary>
+    /// <summary>A refusal that leaves the body unread, so that the connection closes.</summary>
     private static RefusedException Unread(HttpContext context, string code, string message)
     {
         context.Response.Headers.Connection = "close";

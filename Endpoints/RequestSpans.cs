@@ -3,13 +3,13 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace Dmb.Endpoints;
 
-/// <summary>What the server's own span of a request lacks (OpenTelemetry's HTTP conventions).</summary>
+/// <summary>Completes Kestrel's span of a request by OpenTelemetry's HTTP conventions.</summary>
 internal static class RequestSpans
 {
-    /// <summary>Asked every few seconds by machines: no traces.</summary>
+    /// <summary>Paths of frequent probes, which are not traced.</summary>
     private static readonly string[] Probes = ["/healthz", "/readyz", "/metrics"];
 
-    /// <summary>Gives spans their route, their status and, when it is our fault, their error.</summary>
+    /// <summary>Sets the route and status of spans and, for 5xx, the error.</summary>
     public static void UseRequestSpans(this WebApplication app) =>
         app.Use(
             (context, next) =>
@@ -26,7 +26,7 @@ internal static class RequestSpans
             span.IsAllDataRequested = false;
         }
 
-        // A query may hold a token, and is no attribute.
+        // Removed, since a query may contain a token.
         span.SetTag("url.query", null);
         await next(context);
         Describe(
@@ -37,7 +37,7 @@ internal static class RequestSpans
         );
     }
 
-    /// <summary>Gives a span its name, its route and its status.</summary>
+    /// <summary>Sets a span's name, route and status.</summary>
     public static void Describe(Activity span, string method, string? route, int status)
     {
         if (!span.IsAllDataRequested)

@@ -3,13 +3,13 @@ using Dmb.Routing;
 
 namespace Dmb.Endpoints;
 
-/// <summary>A room now.</summary>
+/// <summary>The current state of a room.</summary>
 /// <param name="Room">Its name.</param>
-/// <param name="Sessions">How many sessions are in it.</param>
-/// <param name="Pos">Its place in history, or null for a room that keeps none, and while Redis is away.</param>
+/// <param name="Sessions">Number of its sessions.</param>
+/// <param name="Pos">Its position in history; null without history, and while Redis is down.</param>
 internal sealed record RoomAnswer(string Room, int Sessions, string? Pos);
 
-/// <summary>GET /rooms/{room}: who would get a message.</summary>
+/// <summary>Maps GET /rooms/{room}.</summary>
 internal static class RoomEndpoints
 {
     public static void MapRooms(this IEndpointRouteBuilder routes) =>
@@ -39,7 +39,7 @@ internal static class RoomEndpoints
         );
     }
 
-    /// <summary>The room's place in history; null where it keeps none, or no node can be asked.</summary>
+    /// <summary>The room's position in history; null without history, or while the backplane is down.</summary>
     private static async ValueTask<string?> PositionAsync(string room, IBackplane backplane, HistoryPolicy policy)
     {
         try

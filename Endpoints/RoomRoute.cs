@@ -3,18 +3,18 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace Dmb.Endpoints;
 
-/// <summary>The room in a route: <c>…/rooms/{room}…</c>.</summary>
+/// <summary>Decodes the room in a route <c>…/rooms/{room}…</c>.</summary>
 internal static class RoomRoute
 {
-    /// <summary>The room's name.</summary>
+    /// <summary>Decodes the room's name.</summary>
     /// <param name="context">The request.</param>
     /// <param name="room">The route's value.</param>
-    /// <exception cref="RefusedException">It is no room's name.</exception>
+    /// <exception cref="RefusedException">It is not a room's name.</exception>
     public static string NameOf(HttpContext context, string room)
     {
         if (room.Contains('%', StringComparison.Ordinal))
         {
-            // In the route's value a slash of the name is still escaped, and can't be told from an escaped escape.
+            // The route's value leaves %2F encoded, which is ambiguous with %252F; so the raw target is decoded.
             var path = context.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget.Split('?')[0].Split('/');
             room = Uri.UnescapeDataString(path[Array.FindIndex(path, IsRooms) + 1]);
         }

@@ -6,18 +6,18 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace Dmb.Endpoints;
 
-/// <summary>/ws: accept a WebSocket, and hand it over to Sockets/.</summary>
+/// <summary>Maps /ws: accepts a WebSocket and runs its session.</summary>
 internal static class SocketEndpoints
 {
     private const string Path = "/ws";
 
-    /// <summary>The one that there is.</summary>
+    /// <summary>The WebSocket subprotocol of /ws.</summary>
     public const string Subprotocol = "dmb.v1";
 
-    /// <summary>RFC 7692 §7.1.2.1.</summary>
+    /// <summary>The default window of permessage-deflate (RFC 7692 §7.1.2.1).</summary>
     private const int LargestWindowBits = 15;
 
-    /// <summary>The framework's WebSockets, over a stream of ours (<see cref="SharedUpgrade"/>).</summary>
+    /// <summary>Installs the framework's WebSockets over <see cref="SharedUpgrade"/>.</summary>
     public static void UseSockets(this WebApplication app) => app.UseWhen(IsSocket, sockets =>
         {
             sockets.Use(
@@ -30,14 +30,14 @@ internal static class SocketEndpoints
             sockets.UseWebSockets(new WebSocketOptions { KeepAliveInterval = Timeout.InfiniteTimeSpan });
         });
 
-    /// <summary>Whether a request is for the sockets: /ws, or Socket.IO's.</summary>
+    /// <summary>Whether a request is for /ws or Socket.IO.</summary>
     public static bool IsSocket(HttpRequest request) =>
         request.Path.StartsWithSegments(Path, StringComparison.OrdinalIgnoreCase)
         || SocketIoEndpoints.IsSocketIo(request);
 
     public static void MapSockets(this IEndpointRouteBuilder routes)
     {
-        // Found once, so that no session holds a service scope for as long as it lasts.
+        // Resolved once, so that sessions hold no service scope.
         var services = routes.ServiceProvider;
         var (sessions, options) = (
             services.GetRequiredService<SocketSessions>(),
@@ -61,7 +61,7 @@ internal static class SocketEndpoints
             .Produces(StatusCodes.Status101SwitchingProtocols)
             .ProducesProblems(426, 429, 503);
 
-        // The same over HTTP/2 (RFC 8441).
+        // WebSocket over HTTP/2 (RFC 8441).
         routes.MapMethods(Path, [HttpMethods.Connect], (Delegate)Accept).ExcludeFromDescription();
     }
 
@@ -107,7 +107,7 @@ internal static class SocketEndpoints
                 Agent = UserAgents.Intern(context.Request.Headers.UserAgent.ToString()),
             };
 
-            // On a socket that has left the server, the server's WebSocket would hold the request, and abort it.
+            // On a detached socket the framework's WebSocket would hold the request, and abort it.
             serving = stream.Socket is null
                 ? sessions.ServeAsync(stream, socket, AbortOf(context), admitted)
                 : sessions.ServeDetachedAsync(stream, deflate, admitted);
@@ -119,7 +119,7 @@ internal static class SocketEndpoints
             throw;
         }
 
-        // A socket that has left the server is served on without the request.
+        // The session of a detached socket outlives the request.
         await (stream.Socket is null ? serving : Task.CompletedTask);
     }
 
@@ -134,7 +134,7 @@ internal static class SocketEndpoints
         return context.WebSockets.AcceptWebSocketAsync(accept);
     }
 
-    /// <summary>What was agreed on about compression (RFC 7692 §7.1); null if there is none.</summary>
+    /// <summary>The negotiated compression (RFC 7692 §7.1); null for none.</summary>
     private static WebSocketDeflateOptions? DeflateOf(string agreed)
     {
         if (!agreed.Contains("permessage-deflate", StringComparison.Ordinal))
@@ -167,18 +167,17 @@ internal static class SocketEndpoints
 
     private static WebSocketWire WireOf(HttpContext context, WebSocketDeflateOptions? deflate)
     {
-        // Shared frames are deflated with the largest window: a client that asked for a smaller one gets them plain.
+        // Shared frames use the largest window: a client that negotiated a smaller one gets uncompressed frames.
         var isDeflated = deflate is { ServerMaxWindowBits: LargestWindowBits };
         return context.Request.Query["trace"] == "1" ? WebSocketWire.Traced
             : isDeflated ? WebSocketWire.Deflated
             : WebSocketWire.Plain;
     }
 
-    /// <summary>What cuts a connection of the server's.</summary>
+    /// <summary>Returns the action that aborts a connection of Kestrel.</summary>
     public static Action AbortOf(HttpContext context)
     {
-        // The framework cuts the connection when a client breaks the protocol, and with it the close frame that says
-        // so.
+        // At a protocol error the framework would abort the connection before the close frame is sent.
         var lifetime = context.Features.GetRequiredFeature<IHttpRequestLifetimeFeature>();
         context.Features.Set<IHttpRequestLifetimeFeature>(
             new HttpRequestLifetimeFeature { RequestAborted = lifetime.RequestAborted }

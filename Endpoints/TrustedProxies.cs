@@ -5,8 +5,8 @@ using Microsoft.Extensions.Options;
 namespace Dmb.Endpoints;
 
 /// <summary>
-/// <c>X-Forwarded-For</c>, <c>-Proto</c> and <c>-Host</c> of the proxies in <c>DMB_TRUSTED_PROXIES</c>: the framework's
-/// middleware applies them, to the requests of either way in.
+/// Applies <c>X-Forwarded-For</c>, <c>-Proto</c> and <c>-Host</c> of the proxies in <c>DMB_TRUSTED_PROXIES</c> by the
+/// framework's middleware, for Kestrel and the fast path.
 /// </summary>
 internal sealed class TrustedProxies
 {
@@ -24,10 +24,10 @@ internal sealed class TrustedProxies
         }
     }
 
-    /// <summary>Whether forwarded headers count at all.</summary>
+    /// <summary>Whether any proxy is trusted.</summary>
     public bool IsOn => _middleware is not null;
 
-    /// <summary>Replaces the scheme, host and address of a request by what trusted proxies say of them.</summary>
+    /// <summary>Sets a request's scheme, host and address from the headers of trusted proxies.</summary>
     public void Apply(HttpContext context) => _middleware?.ApplyForwarders(context);
 
     private static ForwardedHeadersOptions Read(string[] proxies)
@@ -37,7 +37,7 @@ internal sealed class TrustedProxies
             ForwardedHeaders =
                 ForwardedHeaders.XForwardedFor | ForwardedHeaders.XForwardedProto | ForwardedHeaders.XForwardedHost,
 
-            // Through all that are trusted, to the first that isn't.
+            // All trusted hops, up to the first untrusted address.
             ForwardLimit = null,
         };
         forwarded.KnownProxies.Clear();

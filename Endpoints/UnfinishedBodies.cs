@@ -3,21 +3,21 @@ using Dmb.Routing;
 namespace Dmb.Endpoints;
 
 /// <summary>
-/// Bytes of bodies that have come in part and wait for their rest, over all connections. The limit does not
-/// depend on the senders, so that many slow ones together do not take the node's memory.
+/// Limits the bytes of incomplete bodies over all connections, so that many slow senders cannot exhaust the node's
+/// memory.
 /// </summary>
 internal sealed class UnfinishedBodies(HttpOptions options)
 {
     private long _bytes;
 
-    /// <summary>Bytes that are held now.</summary>
+    /// <summary>Bytes reserved now.</summary>
     public long Bytes => Volatile.Read(ref _bytes);
 
-    /// <summary>Replaces what a request holds by a new amount; 0 gives all back.</summary>
-    /// <param name="held">Bytes that the request held; becomes the new amount.</param>
-    /// <param name="bytes">Bytes that it holds from now on.</param>
+    /// <summary>Changes the bytes that a request has reserved; 0 releases all.</summary>
+    /// <param name="held">The request's reservation; set to the new one.</param>
+    /// <param name="bytes">The new reservation in bytes.</param>
     /// <exception cref="RefusedException">
-    /// <c>rate_limited</c>, as 503: all requests together hold as much as they may.
+    /// <c>rate_limited</c>, as 503: the limit of all requests is reached.
     /// </exception>
     public void Hold(ref long held, long bytes)
     {

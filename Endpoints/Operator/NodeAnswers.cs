@@ -7,7 +7,7 @@ using Dmb.Telemetry;
 
 namespace Dmb.Endpoints;
 
-/// <summary>What this node answers to the operator's questions and does at the operator's commands.</summary>
+/// <summary>Answers the operator's questions, and executes the operator's commands, on this node.</summary>
 internal sealed class NodeAnswers(
     SessionTable sessions,
     RoomTable rooms,
@@ -21,25 +21,25 @@ internal sealed class NodeAnswers(
 {
     private readonly DateTimeOffset _started = time.GetUtcNow();
 
-    /// <summary>The name of the question after the node itself.</summary>
+    /// <summary>Name of the question for the node's state.</summary>
     public const string Node = "node";
 
-    /// <summary>The name of the question after sessions.</summary>
+    /// <summary>Name of the question for sessions.</summary>
     public const string Sessions = "sessions";
 
-    /// <summary>The name of the question after rooms.</summary>
+    /// <summary>Name of the question for rooms.</summary>
     public const string Rooms = "rooms";
 
-    /// <summary>The name of the question after the last 15 minutes.</summary>
+    /// <summary>Name of the question for the last 15 minutes.</summary>
     public const string Stats = "stats";
 
-    /// <summary>The name of the command to close sessions.</summary>
+    /// <summary>Name of the command to close sessions.</summary>
     public const string Close = "close";
 
-    /// <summary>The name of the command to make a session join or leave.</summary>
+    /// <summary>Name of the command to make a session join or leave.</summary>
     public const string Move = "move";
 
-    /// <summary>Registers all of them.</summary>
+    /// <summary>Registers the questions and commands.</summary>
     public void AddTo(ClusterQuestions questions)
     {
         questions.Add(Node, _ => Write(Show(), ApiJson.Wire.NodeEntry));
@@ -56,7 +56,7 @@ internal sealed class NodeAnswers(
         );
     }
 
-    /// <summary>Where a list goes on behind a session: later sessions come first.</summary>
+    /// <summary>The cursor after a session in a list, the newest first.</summary>
     public static string CursorOf(SessionEntry entry) =>
         string.Create(CultureInfo.InvariantCulture, $"{entry.Since.UtcTicks:x16}{entry.Session}");
 
@@ -154,7 +154,7 @@ internal sealed class NodeAnswers(
         );
     }
 
-    /// <summary>By name, since a room has no age; rooms that no client can join are left out.</summary>
+    /// <summary>Lists rooms by name; rooms that clients cannot join are left out.</summary>
     private RoomEntry[] List(RoomQuery query)
     {
         var last = Comparer<string>.Create(static (one, other) => string.CompareOrdinal(other, one));

@@ -4,15 +4,15 @@ using System.Text.Json.Serialization;
 namespace Dmb.Endpoints;
 
 /// <summary>A node of the cluster.</summary>
-/// <param name="Id">Unique over the cluster, made anew at each start.</param>
-/// <param name="Version">The build that runs.</param>
+/// <param name="Id">Unique over the cluster, new at each start.</param>
+/// <param name="Version">The version of the build.</param>
 /// <param name="Started">When it was started.</param>
 /// <param name="Host">The name of its machine.</param>
 /// <param name="Sessions">Its open sessions.</param>
-/// <param name="Rooms">Rooms that have sessions on it.</param>
+/// <param name="Rooms">Rooms with sessions on it.</param>
 /// <param name="State">`ready`, `degraded` or `draining`.</param>
-/// <param name="PublishesS">Messages a second that it took from publishers, over the last seconds.</param>
-/// <param name="DeliveriesS">Copies a second that it queued for sessions, over the last seconds.</param>
+/// <param name="PublishesS">Messages per second accepted from publishers, over the last seconds.</param>
+/// <param name="DeliveriesS">Copies per second queued for sessions, over the last seconds.</param>
 internal sealed record NodeEntry(
     string Id,
     string Version,
@@ -34,8 +34,8 @@ internal sealed record NodesAnswer(IReadOnlyList<NodeEntry> Items, string? Next,
 /// <summary>A room with sessions.</summary>
 /// <param name="Room">Its name.</param>
 /// <param name="Sessions">Its sessions on all nodes.</param>
-/// <param name="Pos">Its position in history; null for a room that keeps none, and while Redis is away.</param>
-/// <param name="Kept">Messages that are kept of it.</param>
+/// <param name="Pos">Its position in history; null without history, and while Redis is down.</param>
+/// <param name="Kept">Messages in its history.</param>
 internal sealed record RoomEntry(string Room, int Sessions, string? Pos = null, int Kept = 0);
 
 /// <summary>Rooms by name.</summary>
@@ -73,9 +73,9 @@ internal sealed record PresenceAnswer(IReadOnlyList<PresenceEntry> Items, string
 /// <param name="Agent">The client's `User-Agent`.</param>
 /// <param name="Since">When it was opened.</param>
 /// <param name="Rooms">The rooms that it is in.</param>
-/// <param name="Queued">Frames that wait to be written to it.</param>
-/// <param name="Sent">Frames that it has sent.</param>
-/// <param name="Delivered">Frames that were queued for it.</param>
+/// <param name="Queued">Frames queued for it.</param>
+/// <param name="Sent">Frames received from it.</param>
+/// <param name="Delivered">Frames queued for it so far.</param>
 internal sealed record SessionEntry(
     string Session,
     string? User,
@@ -96,33 +96,33 @@ internal sealed record SessionEntry(
 /// <param name="Missing">Ids of nodes that did not answer in time.</param>
 internal sealed record SessionsAnswer(IReadOnlyList<SessionEntry> Items, string? Next, IReadOnlyList<string> Missing);
 
-/// <summary>How many sessions were closed.</summary>
-/// <param name="Closed">How many.</param>
+/// <summary>The result of closing sessions.</summary>
+/// <param name="Closed">Number of closed sessions.</param>
 internal sealed record ClosedAnswer(int Closed);
 
-/// <summary>A message that is kept.</summary>
+/// <summary>A message in a room's history.</summary>
 /// <param name="Event">Its event.</param>
 /// <param name="Data">Its data as it was sent.</param>
 /// <param name="Id">Its id.</param>
 /// <param name="Pos">Its position in the room's history.</param>
 internal sealed record HistoryEntry(string Event, JsonElement Data, string Id, string Pos);
 
-/// <summary>What is kept of a room, in the order in which it was published.</summary>
+/// <summary>A room's history, in order of publication.</summary>
 /// <param name="Items">The messages.</param>
-/// <param name="Pos">Where the room's history stands; null for a room that keeps none.</param>
+/// <param name="Pos">The room's position; null without history.</param>
 internal sealed record HistoryAnswer(IReadOnlyList<HistoryEntry> Items, string? Pos);
 
-/// <summary>A node's question to all nodes: which sessions, the newest first.</summary>
+/// <summary>The question for sessions, the newest first, to all nodes.</summary>
 internal sealed record SessionQuery(string? User, string? Room, string? Address, int Limit, string? After);
 
-/// <summary>A node's question to all nodes: which rooms, by name.</summary>
+/// <summary>The question for rooms, by name, to all nodes.</summary>
 internal sealed record RoomQuery(string Prefix, int Limit, string? After);
 
-/// <summary>A node's command to all nodes: close one session, or all of a user.</summary>
+/// <summary>The command to close one session, or all of a user, to all nodes.</summary>
 internal sealed record CloseCommand(string? Session, string? User, int Code, string Reason);
 
-/// <summary>A node's command to all nodes: make a session join or leave a room.</summary>
+/// <summary>The command to make a session join or leave a room, to all nodes.</summary>
 internal sealed record MoveCommand(string Session, string Room, bool IsJoin);
 
-/// <summary>What became of a command on one node: how many sessions it found there, and why it was refused.</summary>
+/// <summary>The result of a command on one node: the number of matching sessions and, if refused, the reason.</summary>
 internal sealed record CommandAnswer(int Found, string? Code = null, string? Message = null);

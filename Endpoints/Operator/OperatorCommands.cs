@@ -8,7 +8,7 @@ using Dmb.Sockets;
 namespace Dmb.Endpoints;
 
 /// <summary>
-/// What operators change: sessions are closed, join and leave, histories are read and emptied. Each change is logged.
+/// Maps the operators' commands: close and move sessions, read and clear histories. Changes are logged.
 /// </summary>
 internal static partial class OperatorCommands
 {
@@ -25,11 +25,11 @@ internal static partial class OperatorCommands
             .MapDelete("/sessions/{id}", CloseAsync)
             .WithTags(OperatorEndpoints.Tag)
             .WithName("closeSession")
-            .WithSummary("Close a session, whatever node it is connected to.")
+            .WithSummary("Close a session on any node.")
             .WithMetadata(new RouteExample("id", SessionExample))
             .WithMetadata(
                 new QueryParameter("code", "The close code: 4001, or 4000 to 4099."),
-                new QueryParameter("reason", "What the client is told: `kicked`, or at most 123 bytes.")
+                new QueryParameter("reason", "The reason sent to the client, at most 123 bytes; default `kicked`.")
             )
             .Produces(StatusCodes.Status204NoContent)
             .ProducesProblems(400, 401, 403, 404, 503)
@@ -49,7 +49,7 @@ internal static partial class OperatorCommands
             .MapPut("/sessions/{id}/rooms/{room}", JoinAsync)
             .WithTags(OperatorEndpoints.Tag)
             .WithName("joinSession")
-            .WithSummary("Make a session join a room; it is told `joined`.")
+            .WithSummary("Make a session join a room; it receives `joined`.")
             .WithMetadata(new RouteExample("id", SessionExample), new RouteExample("room", "support"))
             .Produces(StatusCodes.Status204NoContent)
             .ProducesProblems(400, 401, 403, 404, 503)
@@ -59,7 +59,7 @@ internal static partial class OperatorCommands
             .MapDelete("/sessions/{id}/rooms/{room}", LeaveAsync)
             .WithTags(OperatorEndpoints.Tag)
             .WithName("leaveSession")
-            .WithSummary("Make a session leave a room; it is told `left`.")
+            .WithSummary("Make a session leave a room; it receives `left`.")
             .WithMetadata(new RouteExample("id", SessionExample), new RouteExample("room", "support"))
             .Produces(StatusCodes.Status204NoContent)
             .ProducesProblems(400, 401, 403, 404, 503)
@@ -69,12 +69,12 @@ internal static partial class OperatorCommands
             .MapGet("/rooms/{room}/history", HistoryAsync)
             .WithTags("Rooms")
             .WithName("readHistory")
-            .WithSummary("Read what is kept of a room, in the order in which it was published.")
+            .WithSummary("Read a room's history, in order of publication.")
             .WithDescription(
-                "For callers that may join the room. Without `since` the newest are given, with it the first behind it."
+                "For callers that may join the room. Without `since` the newest, with it the first messages after it."
             )
             .WithMetadata(new RouteExample("room", "support"))
-            .WithMetadata(new QueryParameter("since", "A position: only what came after it."), OperatorEndpoints.Limit)
+            .WithMetadata(new QueryParameter("since", "A position: only messages after it."), OperatorEndpoints.Limit)
             .Produces<HistoryAnswer>()
             .ProducesProblems(400, 401, 403, 503)
             .Requires(Operation.Join);
@@ -83,7 +83,7 @@ internal static partial class OperatorCommands
             .MapDelete("/rooms/{room}/history", ClearAsync)
             .WithTags(OperatorEndpoints.Tag)
             .WithName("clearHistory")
-            .WithSummary("Delete what is kept of a room; its count goes on.")
+            .WithSummary("Clear a room's history; its positions continue.")
             .WithMetadata(new RouteExample("room", "support"))
             .Produces(StatusCodes.Status204NoContent)
             .ProducesProblems(400, 401, 403, 503)
@@ -211,7 +211,7 @@ internal static partial class OperatorCommands
         return Results.NoContent();
     }
 
-    /// <summary>Carries out a command on the node that has the session.</summary>
+    /// <summary>Executes a command on the node that has the session.</summary>
     /// <exception cref="RefusedException">No node has it, or that node refused.</exception>
     private static async Task DoAsync<T>(ICluster cluster, string name, T command, JsonTypeInfo<T> type, string session)
     {
@@ -243,6 +243,6 @@ internal static partial class OperatorCommands
     [LoggerMessage(5003, LogLevel.Information, "{Caller} made session {Session} {Change} room {Room}.")]
     private static partial void LogMoved(ILogger logger, string caller, string session, string change, string room);
 
-    [LoggerMessage(5004, LogLevel.Information, "{Caller} deleted what was kept of room {Room}.")]
+    [LoggerMessage(5004, LogLevel.Information, "{Caller} cleared the history of room {Room}.")]
     private static partial void LogCleared(ILogger logger, string caller, string room);
 }

@@ -4,20 +4,20 @@ using Dmb.Routing;
 
 namespace Dmb.Endpoints;
 
-/// <summary>What operators see of the cluster: /nodes, /rooms, /sessions.</summary>
+/// <summary>Maps the operators' views of the cluster: /nodes, /stats, /rooms, /sessions.</summary>
 internal static class OperatorEndpoints
 {
-    /// <summary>The tag of all operator's routes.</summary>
+    /// <summary>The OpenAPI tag of operators' routes.</summary>
     public const string Tag = "Operator";
 
     private const int LimitDefault = 50;
     private const int LimitMax = 500;
 
-    /// <summary>How many items a list has.</summary>
-    public static readonly QueryParameter Limit = new("limit", "How many at most: 50, or 1 to 500.");
+    /// <summary>The query parameter for a list's length.</summary>
+    public static readonly QueryParameter Limit = new("limit", "Maximum number of items: 1 to 500, default 50.");
 
-    /// <summary>Where a list goes on.</summary>
-    public static readonly QueryParameter After = new("after", "The `next` of the answer before, for more.");
+    /// <summary>The query parameter for a list's next page.</summary>
+    public static readonly QueryParameter After = new("after", "The `next` of the previous page.");
 
     public static void MapOperator(this IEndpointRouteBuilder routes)
     {
@@ -47,7 +47,7 @@ internal static class OperatorEndpoints
             .WithTags(Tag)
             .WithName("listRooms")
             .WithSummary("List the rooms that have sessions, by name.")
-            .WithMetadata(new QueryParameter("prefix", "What their names begin with."), Limit, After)
+            .WithMetadata(new QueryParameter("prefix", "Prefix of their names."), Limit, After)
             .Produces<RoomsAnswer>()
             .ProducesProblems(401, 403)
             .Requires(Operation.Administer);
@@ -129,7 +129,7 @@ internal static class OperatorEndpoints
         );
     }
 
-    /// <summary>Adds what the backplane knows of rooms that keep a history; nothing while it is down.</summary>
+    /// <summary>Adds positions and kept messages of rooms with a history; none while the backplane is down.</summary>
     private static async Task<RoomEntry[]> WithHistoryAsync(
         RoomEntry[] rooms,
         IBackplane backplane,

@@ -3,18 +3,18 @@ using Dmb.Telemetry;
 
 namespace Dmb.Endpoints;
 
-/// <summary>What happened on a node, or on all, in one step of five seconds.</summary>
-/// <param name="Time">When the step ended.</param>
-/// <param name="Publishes">Messages that were taken from publishers.</param>
-/// <param name="Deliveries">Copies that were queued for sessions.</param>
+/// <summary>The counts of a node, or of all, in one step of five seconds.</summary>
+/// <param name="Time">The end of the step.</param>
+/// <param name="Publishes">Messages accepted from publishers.</param>
+/// <param name="Deliveries">Copies queued for sessions.</param>
 /// <param name="Sessions">Open sessions at its end.</param>
-/// <param name="Drops">Messages or copies that were not delivered.</param>
+/// <param name="Drops">Messages or copies dropped.</param>
 /// <param name="Closes">Sessions that the broker closed, by close code.</param>
 /// <param name="LagP50Ms">
-/// Half of the messages were queued for sessions within so many milliseconds; null without any.
+/// Median time until messages were queued for sessions, in milliseconds; null without messages.
 /// </param>
-/// <param name="LagP99Ms">The same of 99 in 100.</param>
-/// <param name="RedisUp">Whether messages go to and come from all nodes.</param>
+/// <param name="LagP99Ms">The 99th percentile of that time.</param>
+/// <param name="RedisUp">Whether the backplane is up.</param>
 internal sealed record StatsEntry(
     DateTimeOffset Time,
     long Publishes,
@@ -33,7 +33,7 @@ internal sealed record StatsEntry(
 /// <param name="Missing">Ids of nodes that did not answer in time.</param>
 internal sealed record StatsAnswer(int StepS, IReadOnlyList<StatsEntry> Items, IReadOnlyList<string> Missing);
 
-/// <summary>Samples the counters of this node every five seconds, and keeps what came of it for 15 minutes.</summary>
+/// <summary>Samples the node's counters every five seconds, and keeps the samples for 15 minutes.</summary>
 internal sealed class StatsSampler(
     BrokerTelemetry telemetry,
     MetricsPage metrics,
@@ -52,7 +52,7 @@ internal sealed class StatsSampler(
     private Totals _last = new(0, 0, 0, new Dictionary<int, long>(), []);
     private ITimer? _timer;
 
-    /// <summary>Publishes and deliveries a second, over the last step that is complete.</summary>
+    /// <summary>Publishes and deliveries per second, over the last complete step.</summary>
     public (double Publishes, double Deliveries) Rates()
     {
         lock (_lock)
@@ -62,7 +62,7 @@ internal sealed class StatsSampler(
         }
     }
 
-    /// <summary>The steps that are kept, the oldest first.</summary>
+    /// <summary>The kept steps, the oldest first.</summary>
     public StatsEntry[] Read()
     {
         lock (_lock)
@@ -71,9 +71,7 @@ internal sealed class StatsSampler(
         }
     }
 
-    /// <summary>
-    /// The same steps of several nodes as one: sums, the largest lag, and Redis up where all have it.
-    /// </summary>
+    /// <summary>Merges the steps of several nodes: sums, the largest lag, and whether Redis is up for all.</summary>
     public static IReadOnlyList<StatsEntry> Sum(IEnumerable<StatsEntry> entries) =>
         [
             .. entries
@@ -96,7 +94,7 @@ internal sealed class StatsSampler(
 
     public Task StartAsync(CancellationToken cancellationToken)
     {
-        // Steps end at the same moments on all nodes.
+        // Steps are aligned to the clock, so that they end at the same time on all nodes.
         var first = Step - TimeSpan.FromTicks(time.GetUtcNow().UtcTicks % Step.Ticks);
         _timer = time.CreateTimer(_ => Sample(), null, first, Step);
         return Task.CompletedTask;
@@ -146,7 +144,7 @@ internal sealed class StatsSampler(
         }
     }
 
-    /// <summary>The upper boundary of the bucket in which the percentile lies; of the last one, its lower.</summary>
+    /// <summary>The upper boundary of the percentile's bucket; the lower one for the last bucket.</summary>
     private static double? PercentileMs(double[] boundaries, long[] buckets, double part)
     {
         var rest = buckets.Sum() * part;
