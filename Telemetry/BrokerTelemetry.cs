@@ -5,8 +5,8 @@ using System.Globalization;
 namespace Dmb.Telemetry;
 
 /// <summary>
-/// The meter <c>Dmb</c> (docs/protocol.md §11). What a message passes on its way is counted in a field and read when a
-/// listener asks, so that it costs the same with and without one.
+/// Owns the meter <c>Dmb</c> (docs/protocol.md §11). Per-message counters are fields that are read on collection, so
+/// that they cost the same with and without a listener.
 /// </summary>
 internal sealed class BrokerTelemetry : IDisposable
 {
@@ -93,19 +93,17 @@ internal sealed class BrokerTelemetry : IDisposable
 
     public Count Sessions { get; }
 
-    /// <summary>
-    /// Counts the messages kept while the backplane is away; set by the spool, 0 on a node without one.
-    /// </summary>
+    /// <summary>Returns the number of spooled messages; set by the spool, 0 without one.</summary>
     public Func<long> Spooled { get; set; } = static () => 0;
 
     /// <param name="reason">One of <see cref="Reasons"/>.</param>
-    /// <param name="messages">How many.</param>
+    /// <param name="messages">Number of messages.</param>
     public void Dropped(string reason, long messages) => _dropped[reason].Add(messages);
 
-    /// <summary>Messages or copies that were dropped so far, for any reason.</summary>
+    /// <summary>Messages or copies dropped so far, for all reasons.</summary>
     public long DroppedTotal => _dropped.Values.Sum(count => count.Value);
 
-    /// <summary>Sessions that the broker closed so far, by close code.</summary>
+    /// <summary>Sessions closed by the broker so far, by close code.</summary>
     public Dictionary<int, long> ClosedByCode()
     {
         lock (_lock)
@@ -127,13 +125,13 @@ internal sealed class BrokerTelemetry : IDisposable
         }
     }
 
-    /// <summary>Notes how long a publish took.</summary>
-    /// <param name="start">When it began, as <see cref="Stopwatch.GetTimestamp"/>.</param>
+    /// <summary>Records the duration of a publish.</summary>
+    /// <param name="start">Its start, as <see cref="Stopwatch.GetTimestamp"/>.</param>
     public void PublishedSince(long start) => _publishDuration.Record(Stopwatch.GetElapsedTime(start).TotalSeconds);
 
     /// <summary>
-    /// Notes how old a message is now that it is queued for sessions. An id that the publisher brought says nothing,
-    /// unless it is a UUIDv7 of the last hour. A clock that goes behind another's makes no lag negative.
+    /// Records the age of a message when it is queued for sessions, from the time in its id: UUIDv7 of the last hour
+    /// only. Clamped at 0 against clocks that differ.
     /// </summary>
     public void DeliveredNow(string id)
     {
@@ -188,7 +186,7 @@ internal sealed class BrokerTelemetry : IDisposable
         new(count.Value, KeyValuePair.Create<string, object?>(name, value));
 }
 
-/// <summary>A number that many threads add to.</summary>
+/// <summary>A thread-safe counter.</summary>
 internal sealed class Count
 {
     private long _value;

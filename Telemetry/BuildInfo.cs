@@ -2,10 +2,10 @@ using System.Reflection;
 
 namespace Dmb.Telemetry;
 
-/// <summary>The build that runs.</summary>
+/// <summary>Describes the running build.</summary>
 internal static class BuildInfo
 {
-    /// <summary>The broker's version, as its assembly says it.</summary>
+    /// <summary>The version of the broker's assembly.</summary>
     public static readonly string Version = typeof(BuildInfo)
         .Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!
         .InformationalVersion;

@@ -6,9 +6,7 @@ namespace Dmb.Telemetry;
 /// <summary>Settings of the log on standard output.</summary>
 internal sealed class LogOptions
 {
-    [Description(
-        "Form of the log lines: `text` for people, `json` for collectors, one object a line. Times are ISO 8601."
-    )]
+    [Description("Format of log lines: `text`, or `json` with one object a line. Times are ISO 8601.")]
     [AllowedValues("text", "json")]
     public string Log { get; set; } = "text";
 }

@@ -5,14 +5,14 @@ using System.Text;
 namespace Dmb.Telemetry;
 
 /// <summary>
-/// What GET /metrics says: this node's meters, and some of the runtime's and the server's, in Prometheus' text format
-/// 0.0.4 under the names that OpenTelemetry gives them there (unit and <c>_total</c> behind the name).
+/// Collects the metrics of GET /metrics: the broker's meter, and some of the runtime's and server's, in Prometheus'
+/// text format 0.0.4 with OpenTelemetry's names for it (suffixes for the unit and <c>_total</c>).
 /// </summary>
 internal sealed class MetricsPage : IDisposable
 {
     public const string ContentType = "text/plain; version=0.0.4; charset=utf-8";
 
-    /// <summary>What is shown besides the meter <c>Dmb</c>.</summary>
+    /// <summary>Meters shown besides <c>Dmb</c>.</summary>
     private static readonly string[] Others =
     [
         "dotnet.gc.collections",
@@ -36,7 +36,7 @@ internal sealed class MetricsPage : IDisposable
     {
         _listener.InstrumentPublished = (instrument, listener) =>
         {
-            // Another node in the same process has a factory of its own; the runtime's meter has none.
+            // Meters of another node in the process have another factory; the runtime's have none.
             if (
                 (instrument.Meter.Scope is null || instrument.Meter.Scope == meters)
                 && (instrument.Meter.Name == "Dmb" || Others.Contains(instrument.Name))
@@ -63,7 +63,7 @@ internal sealed class MetricsPage : IDisposable
         _listener.Start();
     }
 
-    /// <summary>The page as it is now.</summary>
+    /// <summary>Writes the current page, in UTF-8.</summary>
     public byte[] Read()
     {
         lock (_lock)
@@ -79,9 +79,7 @@ internal sealed class MetricsPage : IDisposable
         }
     }
 
-    /// <summary>
-    /// The buckets of a histogram as they are now, one more than boundaries; of one that there is not, none.
-    /// </summary>
+    /// <summary>Reads a histogram's buckets, one more than boundaries; empty for an unknown one.</summary>
     /// <param name="name">Its name on the page.</param>
     public (double[] Boundaries, long[] Buckets) ReadHistogram(string name)
     {
@@ -94,10 +92,10 @@ internal sealed class MetricsPage : IDisposable
     public void Dispose() => _listener.Dispose();
 }
 
-/// <summary>One instrument's series, one for each set of labels.</summary>
+/// <summary>One instrument's series, one per set of labels.</summary>
 internal sealed class MetricFamily
 {
-    /// <summary>Sets of labels; what comes beyond is added up in a series of its own.</summary>
+    /// <summary>Maximum number of series; further sets of labels share one overflow series.</summary>
     private const int SeriesMax = 100;
     private const string Overflow = "otel_metric_overflow=\"true\"";
 
@@ -109,7 +107,7 @@ internal sealed class MetricFamily
     private readonly double[] _boundaries;
     private readonly Series _plain;
 
-    /// <summary>The last labels that came, which come again most often: their text is made once.</summary>
+    /// <summary>The labels recorded last, which usually repeat, to reuse their text.</summary>
     private KeyValuePair<string, object?>[] _lastTags = [];
     private Series? _last;
 
@@ -136,7 +134,7 @@ internal sealed class MetricFamily
 
     public string Name { get; }
 
-    /// <summary>Takes a measurement. One without labels allocates nothing.</summary>
+    /// <summary>Records a measurement; without labels it allocates nothing.</summary>
     public void Record(double value, ReadOnlySpan<KeyValuePair<string, object?>> tags)
     {
         if (tags.IsEmpty)
@@ -160,7 +158,7 @@ internal sealed class MetricFamily
         }
     }
 
-    /// <summary>The buckets of what has no labels.</summary>
+    /// <summary>The buckets of the series without labels.</summary>
     public (double[] Boundaries, long[] Buckets) ReadHistogram()
     {
         lock (_lock)
@@ -169,7 +167,7 @@ internal sealed class MetricFamily
         }
     }
 
-    /// <summary>Writes what there is. What is observed begins anew.</summary>
+    /// <summary>Writes the series, and clears those of observable instruments.</summary>
     public void WriteTo(StringBuilder page)
     {
         lock (_lock)
@@ -237,7 +235,7 @@ internal sealed class MetricFamily
         series.Sum += value;
         if (_boundaries.Length > 0)
         {
-            // A bucket has what is at most its boundary; the last has all that is above the highest.
+            // A bucket counts values up to its boundary; the last one those above all boundaries.
             var bucket = Array.BinarySearch(_boundaries, value);
             series.Buckets[bucket < 0 ? ~bucket : bucket]++;
         }
@@ -309,7 +307,7 @@ internal sealed class MetricFamily
 
     private sealed class Series(int boundaries)
     {
-        /// <summary>How many are in each bucket alone; one more for what is above all boundaries.</summary>
+        /// <summary>Non-cumulative counts per bucket, and one for values above all boundaries.</summary>
         public long[] Buckets { get; } = new long[boundaries + 1];
 
         public long Count { get; set; }

@@ -7,8 +7,8 @@ using OpenTelemetry.Trace;
 namespace Dmb.Telemetry;
 
 /// <summary>
-/// Traces, metrics and logs to a collector over OTLP, as the standard <c>OTEL_*</c> variables say; nothing without an
-/// endpoint. It begins once the node serves, and ends after all else, with what is left sent.
+/// Exports traces, metrics and logs over OTLP, configured by the standard <c>OTEL_*</c> variables; off without an
+/// endpoint. Starts after the server, and flushes and stops after all other services.
 /// </summary>
 internal sealed class OtlpExport(ILoggerFactory loggers) : IHostedLifecycleService, IDisposable
 {
@@ -52,7 +52,7 @@ internal sealed class OtlpExport(ILoggerFactory loggers) : IHostedLifecycleServi
     {
         _sdk = OpenTelemetrySdk.Create(builder =>
         {
-            // The variables say more than we do.
+            // The variables take precedence.
             builder.ConfigureResource(resource =>
                 resource.AddService("dmb", serviceVersion: BuildInfo.Version).AddEnvironmentVariableDetector()
             );
@@ -75,7 +75,7 @@ internal sealed class OtlpExport(ILoggerFactory loggers) : IHostedLifecycleServi
             }
         });
 
-        // Made when they are asked for.
+        // Reading the properties creates the providers.
         _ = (_sdk.TracerProvider, _sdk.MeterProvider);
         if (logs)
         {
@@ -83,7 +83,7 @@ internal sealed class OtlpExport(ILoggerFactory loggers) : IHostedLifecycleServi
         }
     }
 
-    /// <summary>Whether a signal has an endpoint and is not switched off.</summary>
+    /// <summary>Whether a signal has an endpoint and is not disabled.</summary>
     private static bool Wants(string signal) =>
         (Variable("OTEL_EXPORTER_OTLP_ENDPOINT") ?? Variable($"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")) is not null
         && !string.Equals(Variable($"OTEL_{signal}_EXPORTER"), "none", StringComparison.OrdinalIgnoreCase);
@@ -91,14 +91,14 @@ internal sealed class OtlpExport(ILoggerFactory loggers) : IHostedLifecycleServi
     private static string? Variable(string name) =>
         Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : null;
 
-    /// <summary>What the node logs goes to the collector too, each line with the trace in which it was said.</summary>
+    /// <summary>Forwards log lines to the collector, with the current trace.</summary>
     private sealed class Logs(ILoggerFactory export) : ILoggerProvider
     {
         public ILogger CreateLogger(string categoryName) => export.CreateLogger(categoryName);
 
         public void Dispose()
         {
-            // The exporter's owner ends it.
+            // The exporter is disposed by its owner.
         }
     }
 }

@@ -2,17 +2,17 @@ using System.Diagnostics;
 
 namespace Dmb.Telemetry;
 
-/// <summary>The activity source <c>Dmb</c> (docs/telemetry.md), and what its spans have in common.</summary>
+/// <summary>Owns the activity source <c>Dmb</c> (docs/telemetry.md) and sets its spans' common attributes.</summary>
 internal static class Tracing
 {
     public const string SourceName = "Dmb";
 
-    /// <summary>Makes the spans of messages; without a listener it makes none.</summary>
+    /// <summary>Creates the spans of messages; none without a listener.</summary>
     public static ActivitySource Source { get; } = new(SourceName);
 
     /// <summary>
-    /// Starts the span of a plain input over Redis. Every node receives each input; all nodes but the one that
-    /// publishes it <see cref="Drop"/> what they started.
+    /// Starts the span of a plain input over Redis. All nodes receive each input; those that do not publish it
+    /// <see cref="Drop"/> their span.
     /// </summary>
     public static Activity? Input(string kind, string name)
     {
@@ -20,7 +20,7 @@ internal static class Tracing
         return span is null ? null : Describe(span, "receive", "receive", kind + name);
     }
 
-    /// <summary>Keeps the current span and its parents from being exported.</summary>
+    /// <summary>Excludes the current span and its parents from export.</summary>
     public static void Drop()
     {
         for (var span = Activity.Current; span is not null; span = span.Parent)
@@ -30,7 +30,7 @@ internal static class Tracing
         }
     }
 
-    /// <summary>A publisher's trace, as a message carries it; null if it is invalid or not sampled.</summary>
+    /// <summary>The <c>traceparent</c> for a message to carry; null if it is invalid or not sampled.</summary>
     /// <param name="traceparent">As in W3C Trace Context, section 3.2.</param>
     public static string? Carried(string? traceparent) =>
         traceparent is { Length: > 0 }
@@ -39,7 +39,7 @@ internal static class Tracing
             ? $"00-{context.TraceId}-{context.SpanId}-01"
             : null;
 
-    /// <summary>Sets the attributes that every span of messaging has.</summary>
+    /// <summary>Sets the attributes of all messaging spans.</summary>
     public static Activity Describe(Activity span, string name, string type, string destination) =>
         span.SetTag("messaging.system", "dmb")
             .SetTag("messaging.operation.name", name)
