@@ -11,10 +11,10 @@ using Dmb.Webhooks;
 namespace Dmb;
 
 /// <summary>
-/// All settings of a node, by the folder that owns them: each class has meaning, range and default of its settings in
-/// one place. A property <c>MaxMessageBytes</c> is set by <c>DMB_MAX_MESSAGE_BYTES</c> in the environment, by
-/// <c>Dmb:MaxMessageBytes</c> in appsettings.json and by <c>--Dmb:MaxMessageBytes=</c>, the later one winning.
-/// Durations are given in seconds, lists with commas.
+/// All settings of a node, by owning folder. Each class declares the meaning, range and default of its settings. A
+/// property <c>MaxMessageBytes</c> is set by <c>Dmb:MaxMessageBytes</c> in appsettings.json,
+/// <c>DMB_MAX_MESSAGE_BYTES</c> in the environment and <c>--Dmb:MaxMessageBytes=</c>; the latter takes precedence.
+/// Durations are in seconds, lists separated by commas.
 /// </summary>
 internal sealed class NodeOptions
 {

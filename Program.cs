@@ -5,7 +5,7 @@ using Dmb.Redis;
 using Dmb.Telemetry;
 using Microsoft.AspNetCore.Connections;
 
-// What came is handled on the thread that saw it come; so no handler may block. Read when the first socket is made.
+// Runs socket continuations inline on the I/O thread, so no handler may block. Read when the first socket is created.
 Environment.SetEnvironmentVariable("DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS", "1");
 
 if (args.Contains("--help") || args.Contains("-h"))
@@ -22,7 +22,7 @@ if (args.Contains("--version"))
 
 using var signals = new Signals();
 
-// The span of a request has its attributes. Read when the server is made.
+// Gives request spans their attributes. Read when the server is created.
 AppContext.SetSwitch("Microsoft.AspNetCore.Hosting.SuppressActivityOpenTelemetryData", false);
 
 WebApplicationBuilder builder;
@@ -97,7 +97,7 @@ try
 }
 catch (OperationCanceledException) when (signals.Stopping.IsCancellationRequested)
 {
-    // What has started by now stops in its order, as after a start that was complete.
+    // The services that have started stop below, in order.
 }
 catch (IOException unavailable) when (unavailable.InnerException is AddressInUseException)
 {

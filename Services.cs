@@ -18,23 +18,23 @@ using Microsoft.Extensions.Logging.Console;
 
 namespace Dmb;
 
-/// <summary>How the parts are put together and the node comes up.</summary>
+/// <summary>Composes the node: server, options and services.</summary>
 internal static partial class Services
 {
-    /// <summary>What the parts of a drained node may take to stop.</summary>
+    /// <summary>Limit for the services of a drained node to stop.</summary>
     private static readonly TimeSpan StopMax = TimeSpan.FromSeconds(5);
 
-    /// <summary>Connections that a node should be able to have, whatever it is used for.</summary>
+    /// <summary>Connections below which the limit of open files is logged as low.</summary>
     private const int FewConnections = 10_000;
 
-    /// <summary>Where the server listens, and how it treats connections.</summary>
+    /// <summary>Configures Kestrel's endpoints, limits and logging.</summary>
     public static void ListenAs(this WebApplicationBuilder builder, NodeOptions options)
     {
         builder
             .Services.AddSingleton<ConnectionGate>()
             .AddSingleton<IConnectionListenerFactory, SocketListenerFactory>();
 
-        // Where AllowedHosts limits hosts, the framework's host filter judges all requests.
+        // With AllowedHosts the framework's host filter has to see all requests.
         var isHostFiltered = builder.Configuration["AllowedHosts"] is not (null or "" or "*");
         Action<ListenOptions> listen =
             options.Http.FastPath == "on" && !isHostFiltered ? FastPathFirst : static _ => { };
@@ -42,7 +42,7 @@ internal static partial class Services
         {
             kestrel.AddServerHeader = false;
 
-            // The authority of an absolute-form target wins over Host (RFC 9112 §3.2.2).
+            // The authority of an absolute-form target overrides Host (RFC 9112 §3.2.2).
             kestrel.AllowHostHeaderOverride = true;
 
             kestrel.RequestHeaderEncodingSelector = static header =>
@@ -50,7 +50,7 @@ internal static partial class Services
 
             kestrel.Limits.KeepAliveTimeout = FastPathConnection.KeepAliveTimeout;
 
-            // A client that sends a byte at a time holds a connection, and no more than that, for so long.
+            // Limits how long a slow client can hold a connection before its headers are complete.
             kestrel.Limits.RequestHeadersTimeout = options.Transport.HeadersTimeout;
             kestrel.Limits.MinRequestBodyDataRate = new MinDataRate(
                 bytesPerSecond: 240,
@@ -68,7 +68,7 @@ internal static partial class Services
         });
         builder
             .Logging.AddFilter("Microsoft", LogLevel.Warning)
-            // A start that fails is thrown to Program, which says it in a line; a service that fails is critical.
+            // Program reports a failed start in one line; a failed service is logged as critical.
             .AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.Critical);
         if (options.Log.Log == "json")
         {
@@ -83,8 +83,8 @@ internal static partial class Services
             });
         }
 
-        // It would open a logging scope for each request, which nothing here shows, and log URLs, in which a token may
-        // be. So it is off whatever the configuration says, for all providers and for each that has levels of its own.
+        // Disabled regardless of configuration, also for providers with their own levels: it opens a logging scope per
+        // request, and logs URLs, which can contain a token.
         builder.Services.PostConfigure<LoggerFilterOptions>(filters =>
         {
             foreach (var provider in filters.Rules.Select(rule => rule.ProviderName).Append(null).Distinct().ToArray())
@@ -100,7 +100,7 @@ internal static partial class Services
             }
         });
 
-        // A slow reader of the log does not hold up a message.
+        // A full log queue drops lines instead of blocking messages.
         builder.Services.Configure<ConsoleLoggerOptions>(console =>
             console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite
         );
@@ -109,7 +109,7 @@ internal static partial class Services
     private static void FastPathFirst(ListenOptions listen) =>
         listen.Use(listen.ApplicationServices.GetRequiredService<FastPathMiddleware>().Before);
 
-    /// <summary>The settings, each class for the folder that owns it.</summary>
+    /// <summary>Registers the options classes.</summary>
     public static void AddOptions(this WebApplicationBuilder builder, NodeOptions options) =>
         builder
             .Services.AddSingleton(options.Http)
@@ -122,7 +122,7 @@ internal static partial class Services
             .AddSingleton(options.Webhooks)
             .AddSingleton(options.Redis);
 
-    /// <summary>Routing: events, rooms, publishing and fan-out.</summary>
+    /// <summary>Registers routing: events, rooms, publishing and fan-out.</summary>
     public static void AddBroker(this WebApplicationBuilder builder)
     {
         builder
@@ -149,7 +149,7 @@ internal static partial class Services
             .AddHostedService(services => services.GetRequiredService<FanOut>());
     }
 
-    /// <summary>What carries messages between nodes: Redis, or, without it, this node's own loop.</summary>
+    /// <summary>Registers the backplane and backend store: on Redis, or in memory for a single node.</summary>
     public static void AddBackplane(this WebApplicationBuilder builder, RedisEndpoint? redis)
     {
         if (redis is null)
@@ -191,7 +191,7 @@ internal static partial class Services
             .AddHostedService<RedisSupervisor>();
     }
 
-    /// <summary>Who is calling, what they may do, and how much of it.</summary>
+    /// <summary>Registers authentication, authorization and rate limits.</summary>
     public static void AddAccess(this WebApplicationBuilder builder, AccessOptions options)
     {
         builder
@@ -211,7 +211,7 @@ internal static partial class Services
         }
     }
 
-    /// <summary>Frontend clients: sessions and what keeps them alive.</summary>
+    /// <summary>Registers sessions, keep-alive and draining.</summary>
     public static void AddSockets(this WebApplicationBuilder builder, SocketOptions options)
     {
         builder
@@ -227,7 +227,7 @@ internal static partial class Services
             .AddHostedService(services => services.GetRequiredService<Drain>());
     }
 
-    /// <summary>What HTTP needs besides: JSON, origins, compressed bodies.</summary>
+    /// <summary>Registers HTTP services: JSON, CORS, decompression.</summary>
     public static void AddHttp(this WebApplicationBuilder builder, HttpOptions options)
     {
         builder
@@ -252,7 +252,7 @@ internal static partial class Services
             );
     }
 
-    /// <summary>What trusted reverse proxies say of a request's scheme, host and address holds.</summary>
+    /// <summary>Applies forwarded headers of trusted proxies.</summary>
     public static void UseTrustedProxies(this WebApplication app)
     {
         var proxies = app.Services.GetRequiredService<TrustedProxies>();
@@ -268,7 +268,7 @@ internal static partial class Services
         }
     }
 
-    /// <summary>While the node drains, each answer is the last on its connection, and says so.</summary>
+    /// <summary>Closes each connection after its response while the node drains.</summary>
     public static void UseDrain(this WebApplication app)
     {
         var sessions = app.Services.GetRequiredService<SessionTable>();
@@ -285,14 +285,16 @@ internal static partial class Services
         );
     }
 
-    /// <summary>A base URL that ends in a slash makes <c>//_notify/…</c>: the same path.</summary>
+    /// <summary>
+    /// Collapses leading slashes: a client's base URL with a trailing slash yields <c>//_notify/…</c>.
+    /// </summary>
     public static void UseBrokerPaths(this WebApplication app) =>
         app.Use(
             (context, next) =>
             {
                 if (context.Request.Path.Value is ['/', '/', ..] path)
                 {
-                    // Not converted from a string, which would decode the path a second time.
+                    // By the constructor, since the conversion from a string would decode the path again.
                     context.Request.Path = new PathString("/" + path.TrimStart('/'));
                 }
 
@@ -300,7 +302,7 @@ internal static partial class Services
             }
         );
 
-    /// <summary>The first lines of the log: where it listens, what it runs on, what to type next.</summary>
+    /// <summary>Logs the start: addresses, backplane, and first commands to try.</summary>
     public static void LogStartup(this WebApplication app, NodeOptions options, RedisEndpoint? redis)
     {
         app.Lifetime.ApplicationStarted.Register(() =>
@@ -332,7 +334,7 @@ internal static partial class Services
             }
 
             var gate = app.Services.GetRequiredService<ConnectionGate>();
-            // The default is a ceiling that many machines can't hold; it is worth a word only where there is little.
+            // The default of DMB_MAX_SESSIONS exceeds many machines' limits: with it, warn only below FewConnections.
             if (
                 options.Sockets.MaxSessions > gate.ConnectionsMax
                 && (
@@ -371,7 +373,7 @@ internal static partial class Services
     [LoggerMessage(
         6,
         LogLevel.Warning,
-        "No credentials are asked for: every client that reaches this port may do everything."
+        "No credentials are required: every client that reaches this port may do everything."
     )]
     private static partial void LogOpen(ILogger logger);
 
@@ -383,6 +385,6 @@ internal static partial class Services
     )]
     private static partial void LogFewFiles(ILogger logger, long files, long connections, int sessions);
 
-    [LoggerMessage(4, LogLevel.Warning, "There is no setting {Name}; --help prints those there are.{Meant}")]
+    [LoggerMessage(4, LogLevel.Warning, "Unknown setting {Name}; --help lists the settings.{Meant}")]
     private static partial void LogUnknownSetting(ILogger logger, string name, string meant);
 }

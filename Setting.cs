@@ -8,10 +8,10 @@ using Dmb.Access;
 
 namespace Dmb;
 
-/// <summary>One property of the options, as people set it.</summary>
+/// <summary>A setting: one property of the options classes.</summary>
 internal sealed class Setting
 {
-    /// <summary>What the names of most settings in the environment begin with.</summary>
+    /// <summary>Prefix of most settings' names in the environment.</summary>
     public const string EnvironmentPrefix = "DMB_";
 
     private readonly PropertyInfo _property;
@@ -41,7 +41,7 @@ internal sealed class Setting
         : Elsewhere is null ? $"`{text}`"
         : $"`{text}` on loopback, else `{Elsewhere}`";
 
-    /// <summary>The default of a node that others than this machine can reach, where it is another.</summary>
+    /// <summary>The default on a node that listens on more than loopback; null if it is the same.</summary>
     public int? Elsewhere { get; }
 
     public string Accepted =>
@@ -60,7 +60,7 @@ internal sealed class Setting
         };
 
     /// <summary>
-    /// Whether a name is this setting's but for one letter: wrong, missing, added, or swapped with the next.
+    /// Whether a name differs from this setting's by one letter: replaced, missing, added, or swapped with the next.
     /// </summary>
     public bool IsMeantBy(string name)
     {
@@ -99,14 +99,14 @@ internal sealed class Setting
             );
     }
 
-    /// <summary>The settings that a class of options has: its properties that can be written.</summary>
+    /// <summary>The settings of an options class: its writable properties.</summary>
     public static IEnumerable<Setting> Of<
         [DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicProperties)] T
     >(Func<NodeOptions, T> owner)
         where T : class =>
         typeof(T).GetProperties().Where(property => property.CanWrite).Select(property => new Setting(property, owner));
 
-    /// <exception cref="Settings.BadValueException">The text is not what the setting takes.</exception>
+    /// <exception cref="Settings.BadValueException">The text is not an accepted value.</exception>
     public void Set(NodeOptions options, string name, string text) =>
         _property.SetValue(
             _owner(options),
@@ -124,7 +124,7 @@ internal sealed class Setting
             _ => Convert.ToString(value, CultureInfo.InvariantCulture) ?? "",
         };
 
-    /// <summary>Words in capitals, with underscores between them.</summary>
+    /// <summary>Converts to upper case with underscores between words.</summary>
     private static string VariableOf(string property)
     {
         var name = new StringBuilder();

@@ -5,7 +5,7 @@ using Dmb.Webhooks;
 
 namespace Dmb;
 
-/// <summary>Reads <see cref="NodeOptions"/> from the configuration, and tells people what there is to set.</summary>
+/// <summary>Reads <see cref="NodeOptions"/> from the configuration, and documents the settings.</summary>
 internal static class Settings
 {
     private const string Section = "Dmb";
@@ -24,31 +24,29 @@ internal static class Settings
         .. Setting.Of(node => node.Log),
     ];
 
-    /// <summary>What is on the command line besides settings of the broker: the framework's own.</summary>
+    /// <summary>Prefixes of the framework's own command-line arguments.</summary>
     private static readonly string[] OtherArguments = ["environment", "contentRoot", "applicationName", "Logging:"];
 
-    /// <summary>Something is set that the broker can't start with, told in one line for stderr.</summary>
+    /// <summary>A fault in the configuration that prevents the start, as one line for stderr.</summary>
     public class BadSettingException(string line) : Exception(line);
 
-    /// <summary>A bad value: the setting, the value and what is accepted.</summary>
+    /// <summary>An invalid value: the setting, the value and the accepted values.</summary>
     public sealed class BadValueException(string setting, string? value, string accepted)
         : BadSettingException($"{setting}: '{value}' is not accepted; it takes {accepted}.");
 
-    /// <summary>Makes the app's builder, which reads appsettings.json.</summary>
-    /// <exception cref="BadSettingException">
-    /// The command line has something that is no setting, or the file is no JSON.
-    /// </exception>
+    /// <summary>Creates the app's builder, which reads appsettings.json.</summary>
+    /// <exception cref="BadSettingException">An argument is not a setting, or appsettings.json is not JSON.</exception>
     public static WebApplicationBuilder CreateBuilder(string[] args)
     {
         CheckArguments(args);
         try
         {
-            // Settings are read once: appsettings.json is not watched.
+            // Settings are read once, so appsettings.json is not watched.
             return WebApplication.CreateSlimBuilder(["--hostBuilder:reloadConfigOnChange=false", .. args]);
         }
         catch (InvalidDataException unreadable)
         {
-            // What the framework says names the file; what is inside it says where in the file.
+            // The framework's message has the file, the inner exception the position in it.
             throw new BadSettingException(
                 $"{unreadable.Message} {unreadable.GetBaseException().Message}".ReplaceLineEndings(" ")
             );
@@ -56,7 +54,7 @@ internal static class Settings
     }
 
     /// <summary>
-    /// Names that look like settings and are none, each with the setting that is one letter off, if there is one.
+    /// Unknown names with a setting's prefix, each with the setting that differs by one letter, if any.
     /// </summary>
     public static IEnumerable<(string Name, string? Meant)> Unknown(IConfiguration configuration)
     {
@@ -82,8 +80,11 @@ internal static class Settings
             .Select(name => (name, All.FirstOrDefault(s => s.IsMeantBy(name.Split(':')[^1]))?.Variable));
     }
 
-    /// <summary>Reads and checks all settings: the command line before <c>DMB_*</c> before appsettings.json.</summary>
-    /// <exception cref="BadValueException">A value is not what the setting takes.</exception>
+    /// <summary>
+    /// Reads and validates all settings. The command line takes precedence over <c>DMB_*</c>, and that over
+    /// appsettings.json.
+    /// </summary>
+    /// <exception cref="BadValueException">A value is not accepted.</exception>
     public static NodeOptions Read(IConfigurationManager configuration, string[] args)
     {
         var environment = new Dictionary<string, string?>();
@@ -152,7 +153,7 @@ internal static class Settings
         return table.ToString();
     }
 
-    /// <summary>What <c>--help</c> prints.</summary>
+    /// <summary>The text of <c>--help</c>.</summary>
     public static string Help() =>
         $"""
             dmb: the Duplex Message Broker
@@ -170,7 +171,7 @@ internal static class Settings
             )}
             """;
 
-    /// <summary>A mistyped name is an error, and starts nothing else than was meant.</summary>
+    /// <summary>Refuses unknown arguments, so that a mistyped name does not start the node.</summary>
     private static void CheckArguments(string[] args)
     {
         for (var i = 0; i < args.Length; i++)
@@ -206,7 +207,7 @@ internal static class Settings
         }
     }
 
-    /// <summary>One value; an array's items or an object's members are one list.</summary>
+    /// <summary>The text of a section; the items of an array, or members of an object, as a list.</summary>
     private static string? Text(IConfigurationSection section)
     {
         var children = section.GetChildren().ToArray();

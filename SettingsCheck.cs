@@ -6,13 +6,13 @@ using Dmb.Routing;
 
 namespace Dmb;
 
-/// <summary>Checks what no range can say: values that depend on others, names, addresses and files.</summary>
+/// <summary>Validates what ranges cannot express: combinations of settings, names, addresses and files.</summary>
 internal static class SettingsCheck
 {
-    /// <summary>What is shown of a secret.</summary>
+    /// <summary>Replaces a secret in error texts.</summary>
     private const string Hidden = "…";
 
-    /// <exception cref="Settings.BadValueException">A value is not what the setting takes.</exception>
+    /// <exception cref="Settings.BadValueException">A value is not accepted.</exception>
     public static void Check(NodeOptions options)
     {
         if (options.Http.Host is not ("localhost" or "*" or "+") && !IPAddress.TryParse(options.Http.Host, out _))

@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace Dmb;
 
 /// <summary>
-/// The process's signals from its first line on. SIGTERM and SIGINT end the node whenever they come, while it starts
-/// too; SIGHUP never does. What reads something again at SIGHUP registers for it beside this.
+/// Handles the process's signals. SIGTERM and SIGINT stop the node at any time, also during the start; SIGHUP does not
+/// stop it. Components that reload at SIGHUP register their own handlers.
 /// </summary>
 internal sealed class Signals : IDisposable
 {
@@ -21,7 +21,7 @@ internal sealed class Signals : IDisposable
         ];
     }
 
-    /// <summary>Canceled by the first signal that ends the node.</summary>
+    /// <summary>Cancelled by the first SIGTERM or SIGINT.</summary>
     public CancellationToken Stopping => _stopping.Token;
 
     public void Dispose()
