@@ -13,6 +13,7 @@ namespace Dmb.Telemetry;
 internal sealed class OtlpExport(ILoggerFactory loggers) : IHostedLifecycleService, IDisposable
 {
     private OpenTelemetrySdk? _sdk;
+    private OtlpFailures? _failures;
 
     public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
@@ -45,11 +46,13 @@ internal sealed class OtlpExport(ILoggerFactory loggers) : IHostedLifecycleServi
     public void Dispose()
     {
         _sdk?.Dispose();
-        _sdk = null;
+        _failures?.Dispose();
+        (_sdk, _failures) = (null, null);
     }
 
     private void Start(bool traces, bool metrics, bool logs)
     {
+        _failures = new OtlpFailures(loggers.CreateLogger<OtlpFailures>());
         _sdk = OpenTelemetrySdk.Create(builder =>
         {
             // The variables take precedence.

@@ -1,3 +1,5 @@
+using System.Net;
+using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
 
@@ -45,6 +47,31 @@ public sealed class TraceTests
 
         await cluster.Receiver.MetricAsync("dmb.messages.published");
         Assert.DoesNotContain(cluster.Receiver.Bodies, body => body.Contains(Secret, StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("http/protobuf")]
+    [InlineData("grpc")]
+    public async Task A_collector_that_does_not_answer_is_logged_once(string protocol)
+    {
+        using var collector = new TcpListener(IPAddress.Loopback, 0);
+        collector.Start();
+        await using var node = await NodeProcess.StartAsync(
+            ("REDIS_HOST", "none"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", $"http://{collector.LocalEndpoint}"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+            ("OTEL_METRICS_EXPORTER", "none"),
+            ("OTEL_LOGS_EXPORTER", "none")
+        );
+        for (var i = 0; i < 3; i++)
+        {
+            await node.NotifyAsync("report_dev", "1");
+            (await collector.AcceptSocketAsync().WaitAsync(Node.Patience)).Dispose();
+            await node.LogAsync("Telemetry is not exported");
+        }
+
+        Assert.Single(node.Log, line => line.Contains("Telemetry is not exported", StringComparison.Ordinal));
     }
 
     [Fact]
