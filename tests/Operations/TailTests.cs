@@ -195,7 +195,12 @@ public sealed class TailTests : IAsyncLifetime
             Assert.True(recorder.IsOpen);
         }
 
-        await UntilAsync(() => !recorder.IsOpen);
+        // A half-closed client is found gone by a failed ping.
+        await UntilAsync(() =>
+        {
+            _node.Time.Advance(TimeSpan.FromSeconds(1));
+            return !recorder.IsOpen;
+        });
         await _node.NotifyAsync("report_csr", "1");
         Assert.Empty(recorder.Take("").Traces);
     }
