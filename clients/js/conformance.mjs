@@ -30,12 +30,13 @@ const commands = {
   broadcast: ({ data }) => dmb.broadcast(data),
   direct: ({ user, data }) => dmb.direct(user, data),
   positions: () => dmb.positions,
+  bkid: () => dmb.bkid,
   close: () => dmb.close(),
 };
 
 for await (const line of createInterface({ input: process.stdin })) {
   const { id, do: name, ...rest } = JSON.parse(line);
   Promise.resolve().then(() => commands[name](rest))
-    .then(data => tell({ answer: id, data: data ?? null }), ({ code, message }) => tell({ answer: id, error: { code, message } }));
+    .then(data => tell({ answer: id, data: data ?? null }), error => tell({ answer: id, error: { code: error.code } }));
 }
 dmb?.close();

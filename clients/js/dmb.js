@@ -48,7 +48,7 @@ export class Dmb {
   /** @type {Map<string, string>} */ #services = new Map();
   /** @type {DmbError | null} */ #error = null;
   /** @type {State} */ #state = { state: 'connecting', transport: 'ws', why: '' };
-  #turn = 0; #attempt = 0; #openedAt = 0; #drains = 0; #perSubscribe = 100;
+  #isStream = false; #turn = 0; #attempt = 0; #openedAt = 0; #drains = 0; #perSubscribe = 100;
 
   /** The bkid, once this client is a backend service. @type {string | undefined} */ bkid;
   /** The session's id. @type {string | undefined} */ id;
@@ -60,7 +60,7 @@ export class Dmb {
   constructor(urls, options = {}) {
     const { rooms, backend, service, user, signal, fetch } = options;
     this.#urls = [urls].flat().map(url => `${url}`.replace(/^ws/, 'http').replace(/\/(ws)?$/, ''));
-    this.#options = { timeoutMs: 10_000, backoffMs: 500, backoffMaxMs: 30_000, transport: 'auto', ...options };
+    this.#options = { timeoutMs: 10_000, ...options };
     this.#http = http(this.#node, fetch);
     this.#positions = positions(options.positions, (type, value) => this.#emit(type, value));
     this.#rooms = new Set(rooms);
@@ -204,7 +204,7 @@ export class Dmb {
 
   /** @param {State['state']} state @param {string} [why] @param {number} [inMs] */
   #be(state, why = '', inMs) {
-    this.#state = { state, transport: this.#link?.isStream ? 'sse' : 'ws', why, inMs };
+    this.#state = { state, transport: this.#isStream ? 'sse' : 'ws', why, inMs };
     this.#emit('state', this.#state);
   }
 
@@ -230,6 +230,7 @@ export class Dmb {
     const turn = ++this.#turn, isMine = () => turn === this.#turn && this.#state.state !== 'closed';
     const { transport, WebSocket = globalThis.WebSocket } = this.#options;
     const lost = (/** @type {string} */ why, /** @type {number} */ code = 0) => isMine() && this.#lost(why, code);
+    this.#isStream = asStream || transport === 'sse' || !WebSocket;
     this.#bye = null;
     this.#node.base = this.#urls[Math.floor(Math.random() * this.#urls.length)];
     this.#openedAt = performance.now();
@@ -239,7 +240,7 @@ export class Dmb {
       const token = await this.#askToken();
       if (!isMine()) { return; }
       this.#node.token = token;
-      if (asStream || transport === 'sse' || !WebSocket) { await this.#openStream(isMine); }
+      if (this.#isStream) { await this.#openStream(isMine); }
       else { this.#link = openSocket(WebSocket, this.#node.base, read => isMine() && this.#take(read), lost); }
     } catch (error) {
       if (!isMine()) { return; }
@@ -283,7 +284,7 @@ export class Dmb {
 
   /** @param {any} frame */
   #receive(frame) {
-    const { event, data, id, room, pos } = frame, isStream = this.#link?.isStream;
+    const { event, data, id, room, pos } = frame, isStream = this.#isStream;
     if (typeof event !== 'string') { throw new Error('no event'); }
     switch (event) {
       case 'welcome': this.#welcome(data); break;
@@ -316,9 +317,9 @@ export class Dmb {
     const link = this.#link, pingMs = within(limits.ping_s, 0.1, 600, 25) * 1000;
     this.#after();
     this.#watchdog = watchdog(pingMs, Math.max(pingMs * 1.2, within(limits.silent_s, 0.2, 1200, 45) * 1000),
-      () => link?.isStream || link?.request('dmb:ping').catch(() => {}), () => this.#lost('silent'));
+      () => this.#isStream || link?.request('dmb:ping').catch(() => {}), () => this.#lost('silent'));
     try {
-      if (this.#node.token && !link?.isStream) { await this.#auth(this.#node.token); }
+      if (this.#node.token && !this.#isStream) { await this.#auth(this.#node.token); }
     } catch (error) {
       if (link === this.#link) { this.#fail(refusal(error), true); }
       return;
@@ -398,7 +399,7 @@ export class Dmb {
   /** @param {() => any} action */
   async #soon(action) {
     await this.connected();
-    if (!this.#link?.isStream) { return action(); }
+    if (!this.#isStream) { return action(); }
     this.#release();
     this.#open(true);
     await this.connected();
@@ -446,13 +447,13 @@ export class Dmb {
   /** @param {string} why @param {number} [code] */
   #lost(why, code = 0) {
     const { transport = 'auto', backoffMs = 500, backoffMaxMs = 30_000 } = this.#options;
-    const wasConnected = this.#state.state === 'connected', wasSocket = this.#link?.isStream === false;
+    const wasConnected = this.#state.state === 'connected';
     this.#release();
     if (this.#bye ? this.#bye.reconnect === false : code >= 4000 && code < 4100) {
       return this.#end(why, new DmbError('closed', why));
     }
     // Where no socket ever opened, the way may be closed to them.
-    if (transport === 'auto' && !this.id && wasSocket && !this.#bye) { return void this.#open(true); }
+    if (transport === 'auto' && !this.id && !this.#isStream && !this.#bye) { return void this.#open(true); }
     this.#attempt = wasConnected && performance.now() - this.#openedAt > steadyMs ? 0 : this.#attempt + 1;
     const backoff = Math.min(backoffMaxMs, backoffMs * 2 ** this.#attempt);
     const ms = within(this.#bye?.after_ms, 0, afterMaxMs, 0) + Math.random() * backoff;

@@ -48,6 +48,10 @@ public sealed class JavaScriptPackageTests(JavaScriptPackage package) : IClassFi
     }
 
     [Fact]
+    public async Task Its_tests_with_a_node_that_lies_pass() =>
+        await package.Source.RunAsync("npm", "test", "--silent");
+
+    [Fact]
     public async Task Minified_and_compressed_it_is_at_most_5_KB()
     {
         var minified = await package.Source.RunAsync("npm", "run", "--silent", "minify");

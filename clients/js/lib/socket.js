@@ -21,8 +21,6 @@ export const openSocket = (WebSocket, base, take, lost) => {
   socket.onerror = () => {};
 
   return {
-    isStream: false,
-
     /**
      * @param {string} event @param {any} [data]
      * @param {(data: any) => void} [apply] is called before the next frame is read

@@ -9,8 +9,6 @@ export const openStream = (http, bkid) => {
   const abort = new AbortController();
 
   return {
-    isStream: true,
-
     /**
      * Reads the stream until it ends.
      * @param {string[]} rooms @param {Iterable<[string, string]>} services
