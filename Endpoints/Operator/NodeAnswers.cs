@@ -27,6 +27,9 @@ internal sealed class NodeAnswers(
     /// <summary>Name of the question for sessions.</summary>
     public const string Sessions = "sessions";
 
+    /// <summary>Argument of the question for the node's state: its sessions are counted by transport.</summary>
+    public const string Transports = "transports";
+
     /// <summary>Name of the question for rooms.</summary>
     public const string Rooms = "rooms";
 
@@ -42,7 +45,7 @@ internal sealed class NodeAnswers(
     /// <summary>Registers the questions and commands.</summary>
     public void AddTo(ClusterQuestions questions)
     {
-        questions.Add(Node, _ => Write(Show(), ApiJson.Wire.NodeEntry));
+        questions.Add(Node, asked => Write(Show(asked == Transports), ApiJson.Wire.NodeEntry));
         questions.Add(Sessions, query =>
             Write(List(Read(query, ApiJson.Wire.SessionQuery)), ApiJson.Wire.SessionEntryArray)
         );
@@ -60,7 +63,7 @@ internal sealed class NodeAnswers(
     public static string CursorOf(SessionEntry entry) =>
         string.Create(CultureInfo.InvariantCulture, $"{entry.Since.UtcTicks:x16}{entry.Session}");
 
-    private NodeEntry Show()
+    private NodeEntry Show(bool countsTransports)
     {
         var (publishes, deliveries) = stats.Rates();
         var state =
@@ -76,7 +79,8 @@ internal sealed class NodeAnswers(
             rooms.Count,
             state,
             publishes,
-            deliveries
+            deliveries,
+            countsTransports ? sessions.All.CountBy(session => session.Wire.Transport).ToDictionary() : null
         );
     }
 

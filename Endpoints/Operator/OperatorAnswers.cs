@@ -13,6 +13,7 @@ namespace Dmb.Endpoints;
 /// <param name="State">`ready`, `degraded` or `draining`.</param>
 /// <param name="PublishesS">Messages per second accepted from publishers, over the last seconds.</param>
 /// <param name="DeliveriesS">Copies per second queued for sessions, over the last seconds.</param>
+/// <param name="Transports">Sessions by transport, `websocket`, `sse`, `socketio`; only where they are asked for.</param>
 internal sealed record NodeEntry(
     string Id,
     string Version,
@@ -22,7 +23,9 @@ internal sealed record NodeEntry(
     int Rooms,
     string State,
     double PublishesS,
-    double DeliveriesS
+    double DeliveriesS,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+        IReadOnlyDictionary<string, int>? Transports = null
 );
 
 /// <summary>The nodes, the youngest first.</summary>

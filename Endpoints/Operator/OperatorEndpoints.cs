@@ -29,6 +29,7 @@ internal static class OperatorEndpoints
             .WithTags(Tag)
             .WithName("listNodes")
             .WithSummary("List the nodes of the cluster.")
+            .WithMetadata(new QueryParameter("transports", "With `1` each node counts its sessions by transport."))
             .Produces<NodesAnswer>()
             .ProducesProblems(401, 403)
             .Requires(Operation.Administer);
@@ -81,9 +82,9 @@ internal static class OperatorEndpoints
             .Requires(Operation.Administer);
     }
 
-    private static async Task<IResult> NodesAsync(ICluster cluster)
+    private static async Task<IResult> NodesAsync(ICluster cluster, string? transports = null)
     {
-        var asked = await cluster.AskAsync(NodeAnswers.Node, "");
+        var asked = await cluster.AskAsync(NodeAnswers.Node, transports == "1" ? NodeAnswers.Transports : "");
         var nodes = asked.Answers.Select(answer => JsonSerializer.Deserialize(answer, ApiJson.Wire.NodeEntry)!);
         return Results.Json(
             new NodesAnswer([.. nodes.OrderByDescending(node => node.Started)], null, asked.Missing),

@@ -14,6 +14,8 @@ internal class SocketIoWire(EngineIoVersion version, BrokerTelemetry telemetry) 
     private static readonly byte[] PingPacket = WebSocketFrames.Text("2"u8);
     private static readonly byte[] DisconnectPacket = WebSocketFrames.Text("41"u8);
 
+    public override string Transport => "socketio";
+
     /// <summary>Clients of protocol 3 ping by themselves.</summary>
     public override byte[] Ping => version == EngineIoVersion.V4 ? PingPacket : [];
 

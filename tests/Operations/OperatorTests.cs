@@ -33,6 +33,20 @@ public sealed class OperatorTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_node_counts_its_sessions_by_transport_where_it_is_asked()
+    {
+        await using var client = await _node.ConnectAsync();
+        using var stream = await EventReader.OpenAsync(_node, "calls");
+
+        var node = Assert.Single(Items(await GetAsync("/nodes?transports=1")));
+
+        Assert.Equal(
+            ["sse 1", "websocket 1"],
+            node.GetProperty("transports").EnumerateObject().Select(one => $"{one.Name} {one.Value}").Order()
+        );
+    }
+
+    [Fact]
     public async Task The_last_steps_say_what_happened_in_each()
     {
         await using var client = await _node.JoinAsync("calls");

@@ -1,3 +1,4 @@
+using System.Net.WebSockets;
 using System.Text.Json;
 using Dmb.Tests.Access;
 using Microsoft.Playwright;
@@ -19,6 +20,27 @@ public sealed class ConsoleViewsTests(Browser browser, NodeFixture fixture) : IC
         await Expect(visit.Page.GetByRole(AriaRole.Figure)).ToHaveCountAsync(4);
         await Expect(visit.Page.GetByRole(AriaRole.Banner).GetByRole(AriaRole.Status)).ToHaveTextAsync("ready");
         visit.IsQuietAndAtHome(_node);
+    }
+
+    [Fact]
+    public async Task The_overview_and_the_list_say_how_many_sessions_speak_what()
+    {
+        await using var node = await Node.StartAsync();
+        await using var client = await node.ConnectAsync();
+        using var stream = await EventReader.OpenAsync(node, "support");
+        using var socketIo = new ClientWebSocket();
+        await socketIo.ConnectAsync(
+            new Uri($"ws://127.0.0.1:{node.Port}/socket.io/?EIO=3&transport=websocket"),
+            CancellationToken.None
+        );
+        await using var visit = await browser.OpenAsync(node, "/#/overview");
+        await Expect(visit.Page.GetByText("1 WebSocket, 1 events, 1 Socket.IO", new() { Exact = true }))
+            .ToBeVisibleAsync();
+
+        await visit.Page.GetByRole(AriaRole.Link, new() { Name = "Sessions" }).ClickAsync();
+
+        await Expect(visit.Page.GetByRole(AriaRole.Cell, new() { Name = "socketio" })).ToBeVisibleAsync();
+        visit.IsQuietAndAtHome(node);
     }
 
     [Fact]

@@ -8,11 +8,20 @@ import { refresh } from './refresh.js';
 export const title = 'Overview';
 
 export const show = main => refresh(main, 5000, async signal => {
-  const [nodes, stats] = await Promise.all([call('nodes', { signal }), call('stats', { signal })]);
+  const [nodes, stats] = await Promise.all([call('nodes?transports=1', { signal }), call('stats', { signal })]);
   return [tiles(nodes.items, stats), missing(nodes), charts(stats), nodeTable(nodes.items)];
 });
 
 const sum = (items, member) => items.reduce((total, item) => total + (item[member] ?? 0), 0);
+
+const transports = { websocket: 'WebSocket', sse: 'events', socketio: 'Socket.IO' };
+
+// How many sessions speak what.
+const byTransport = nodes => Object.entries(transports)
+  .map(([key, name]) => [sum(nodes.map(node => node.transports ?? {}), key), name])
+  .filter(([count]) => count > 0)
+  .map(([count, name]) => `${number(count)} ${name}`)
+  .join(', ');
 
 function tiles(nodes, stats) {
   const last = stats.items.at(-1) ?? {};
@@ -20,7 +29,7 @@ function tiles(nodes, stats) {
     h('div', { class: 'tile' }, h('span', { class: 'dim' }, name), h('b', { class: kind }, value), h('small', {}, note));
   return h('div', { class: 'tiles' },
     tile('Nodes', number(nodes.length), nodes.every(node => node.state === 'ready') ? 'all ready' : 'see below'),
-    tile('Sessions', number(sum(nodes, 'sessions'))),
+    tile('Sessions', number(sum(nodes, 'sessions')), byTransport(nodes)),
     tile('Publishes', number(Math.round(sum(nodes, 'publishes_s'))), 'a second'),
     tile('Deliveries', number(Math.round(sum(nodes, 'deliveries_s'))), 'a second'),
     tile('Lag', last.lag_p50_ms === null || last.lag_p50_ms === undefined ? '–' : `${last.lag_p50_ms} ms`,
@@ -52,6 +61,7 @@ const nodeTable = nodes => h('section', {}, h('h2', {}, 'Nodes'), table('Nodes o
   nodes.map(node => h('tr', {},
     h('td', { class: 'name' }, node.id), h('td', {}, node.host),
     h('td', { class: { ready: 'good', degraded: 'wait', draining: 'wait' }[node.state] }, node.state),
-    h('td', {}, since(node.started)), h('td', {}, node.version), h('td', { class: 'count' }, number(node.sessions)),
+    h('td', {}, since(node.started)), h('td', {}, node.version),
+    h('td', { class: 'count', title: byTransport([node]) }, number(node.sessions)),
     h('td', { class: 'count' }, number(node.rooms)), h('td', { class: 'count' }, number(node.publishes_s)),
     h('td', { class: 'count' }, number(node.deliveries_s)))), 'No node answered.'));
