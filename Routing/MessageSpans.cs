@@ -18,6 +18,12 @@ internal static class MessageSpans
             return null;
         }
 
+        // The span of the request was not sampled: this one would not be either, and is not even named.
+        if (Activity.Current is { IsAllDataRequested: false })
+        {
+            return Carry(envelope, null);
+        }
+
         // A child of the current span if there is one, so that Tracing.Drop of that span drops this one too.
         var parent = Activity.Current is null ? Parse(envelope.Traceparent) : default;
         return Carry(envelope, Start("publish", "send", ActivityKind.Producer, parent, envelope, isLinked: false));
