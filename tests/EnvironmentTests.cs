@@ -156,7 +156,7 @@ public sealed class EnvironmentTests
     [Theory]
     [InlineData("--version", @"^dmb \d+\.\d+\.\d+")]
     [InlineData("-h", "^dmb: the Duplex Message Broker$")]
-    public async Task What_a_person_asks_a_command_first_is_answered(string argument, string answer)
+    public async Task Help_and_version_are_printed(string argument, string answer)
     {
         await using var process = ChildProcess.Start(
             "dotnet",
@@ -168,7 +168,7 @@ public sealed class EnvironmentTests
     }
 
     [Fact]
-    public async Task A_port_that_is_taken_is_told_without_a_stack_trace()
+    public async Task A_port_in_use_is_reported_without_a_stack_trace()
     {
         using var taken = new TcpListener(IPAddress.Loopback, 0);
         taken.Start();

@@ -83,7 +83,7 @@ public sealed partial class LayerTests
     /// The check itself: the node's options, in the root, use those of the folders, and not the other way round.
     /// </summary>
     [Fact]
-    public void What_a_type_uses_is_found_in_its_members_and_its_code()
+    public void The_uses_of_a_type_are_found_in_its_members_and_code()
     {
         Assert.Contains(typeof(Dmb.Access.AccessOptions), Used(typeof(NodeOptions)).SelectMany(Parts));
         Assert.Contains(typeof(Dmb.Access.HostKeys), Used(typeof(Services)).SelectMany(Parts));

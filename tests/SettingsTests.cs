@@ -96,7 +96,7 @@ public sealed class SettingsTests
     [InlineData("DMB_JWT_KEYS", "never-shown-to-anyone", "there is no key in it")]
     [InlineData("DMB_JWT_KEYS", "{\"never-shown\":", "a key in it can't be read")]
     [InlineData("DMB_JWT_KEYS", null, "Could not find")]
-    public async Task A_file_without_what_it_should_have_is_one_line_that_does_not_repeat_it(
+    public async Task An_invalid_credential_file_is_reported_in_one_line_without_its_text(
         string name,
         string? text,
         string why
@@ -126,7 +126,7 @@ public sealed class SettingsTests
     [Theory]
     [InlineData("DMB_KEYS", "ops:never-shown-to-anyone:admin")]
     [InlineData("DMB_JWT_SECRET", "never-shown-to-anyone-who-starts-it")]
-    public async Task Nobody_is_asked_and_everybody_is_asked_are_not_both_taken(string name, string value)
+    public async Task Auth_none_together_with_credentials_is_refused(string name, string value)
     {
         await using var broker = Start([], ("DMB_AUTH", "none"), (name, value));
         Assert.StartsWith(
@@ -161,7 +161,7 @@ public sealed class SettingsTests
     }
 
     [Fact]
-    public async Task Whoever_pushes_too_fast_to_a_node_that_others_can_reach_is_told_so()
+    public async Task The_default_rate_limits_apply_on_a_node_that_listens_on_more_than_loopback()
     {
         await using var node = await NodeProcess.StartAsync(
             ("DMB_HOST", "0.0.0.0"),
@@ -182,7 +182,7 @@ public sealed class SettingsTests
     }
 
     [Fact]
-    public async Task A_bad_value_of_the_command_line_is_told_the_same_way()
+    public async Task A_bad_value_on_the_command_line_is_reported_the_same_way()
     {
         await using var broker = Start(["--Dmb:Port=abc"]);
         Assert.StartsWith(
@@ -207,7 +207,7 @@ public sealed class SettingsTests
     }
 
     [Fact]
-    public async Task A_file_of_settings_that_is_no_JSON_is_one_line_on_stderr_and_exit_code_2()
+    public async Task Invalid_JSON_in_appsettings_is_one_line_on_stderr_and_exit_code_2()
     {
         var directory = Directory.CreateTempSubdirectory("dmb");
         try
@@ -268,7 +268,7 @@ public sealed class SettingsTests
     }
 
     [Fact]
-    public async Task The_first_lines_say_where_it_listens_and_on_what_it_runs_and_what_to_type_next()
+    public async Task The_first_log_lines_have_the_address_the_backplane_and_the_next_command()
     {
         await using var broker = Start([], ("DMB_PORT", "0"));
         var lines = await ReadHelloAsync(broker);

@@ -33,7 +33,7 @@ public sealed class AccessTableTests(GuardedNode guarded) : IClassFixture<Guarde
 
     [Theory]
     [MemberData(nameof(Cells))]
-    public async Task A_cell_is_what_happens(string what, string caller, string outcome)
+    public async Task Each_cell_of_the_access_table_holds(string what, string caller, string outcome)
     {
         var bkid = await RegisterBackendAsync();
         what = what.Replace("{bkid}", bkid, StringComparison.Ordinal);

@@ -60,9 +60,7 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
 
     [Theory]
     [MemberData(nameof(Refused))]
-    public async Task Whoever_shows_what_is_no_key_is_told_so_before_the_body_is_there_and_nothing_is_delivered(
-        string header
-    )
+    public async Task Invalid_credentials_are_refused_before_the_body_arrives_without_a_delivery(string header)
     {
         await using var watching = await guarded.ConnectAsync("admin key");
         Expect.Accepted(await watching.AckAsync("subscribe", "\"calls\""));
@@ -108,7 +106,7 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
     }
 
     [Fact]
-    public async Task A_header_that_is_no_UTF_8_is_refused_by_the_server()
+    public async Task A_header_of_invalid_UTF_8_is_refused()
     {
         var answer = await RawHttp.AskAsync(
             Node,
@@ -122,7 +120,7 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
     [Theory]
     [InlineData("false")]
     [InlineData("true")]
-    public async Task A_key_in_a_URL_is_refused_and_told_why(string tokenInQuery)
+    public async Task A_key_in_a_URL_is_refused_with_the_reason(string tokenInQuery)
     {
         await using var node = await GuardedNode.StartAsync(("TokenInQuery", tokenInQuery));
         var answer = await RawHttp.AskAsync(node, $"POST /_notify/call?access_token={Secret}", "1");
@@ -279,7 +277,7 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
     [InlineData(
         "the-secret-that-nobody-is-to-see-in-a-log:sixteen-or-more-letters:read;the-secret-that-nobody-is-to-see-in-a-log:sixteen-or-more-letters:read"
     )]
-    public async Task A_file_that_has_no_keys_leaves_them_as_they_were_and_is_told_once_without_a_secret(string bad)
+    public async Task An_invalid_key_file_changes_no_keys_and_is_logged_once_without_secrets(string bad)
     {
         await using var keys = await KeysFile.WriteAsync(Old);
         await using var node = await Node.StartAsync(("KeysFile", keys.Path));
@@ -298,7 +296,7 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
     }
 
     [Fact]
-    public async Task A_file_that_is_gone_leaves_the_keys_as_they_were_and_is_told_once_until_it_is_back()
+    public async Task A_missing_key_file_changes_no_keys_and_is_logged_once_until_it_is_readable()
     {
         await using var keys = await KeysFile.WriteAsync(Old);
         await using var node = await Node.StartAsync(("KeysFile", keys.Path));
@@ -318,7 +316,7 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
     }
 
     [Fact]
-    public async Task A_file_that_was_bad_and_is_again_what_was_taken_goes_on()
+    public async Task A_key_file_restored_after_an_invalid_version_stays_valid()
     {
         await using var keys = await KeysFile.WriteAsync(Old);
         await using var node = await Node.StartAsync(("KeysFile", keys.Path));

@@ -13,7 +13,7 @@ public sealed class LimitTests
     private static readonly (string, string)[] Patient = [("SilentTimeout", "7200"), ("PingInterval", "3600")];
 
     [Fact]
-    public async Task Whoever_pushes_too_fast_is_told_when_to_come_back_and_may_later_on_the_same_connection()
+    public async Task A_push_above_the_rate_gets_Retry_After_and_later_pushes_succeed_on_the_same_connection()
     {
         await using var node = await GuardedNode.StartAsync(("PublishRate", "3"));
         using var http = await RawHttp.ConnectAsync(node);
@@ -32,7 +32,7 @@ public sealed class LimitTests
     }
 
     [Fact]
-    public async Task What_is_refused_is_not_delivered()
+    public async Task A_push_above_the_rate_is_not_delivered()
     {
         await using var node = await GuardedNode.StartAsync(("PublishRate", "1"));
         await using var watching = await node.ConnectAsync(("X-Api-Key", GuardedNode.SecretOf("read")));
@@ -131,7 +131,7 @@ public sealed class LimitTests
     }
 
     [Fact]
-    public async Task A_socket_that_publishes_too_fast_is_told_so_and_may_later()
+    public async Task A_publish_above_the_rate_of_a_socket_is_refused_and_succeeds_later()
     {
         await using var node = await GuardedNode.StartAsync([("PublishRate", "2"), .. Patient]);
         await using var client = await node.ConnectAsync(("X-Api-Key", GuardedNode.SecretOf("publish")));
@@ -295,7 +295,7 @@ public sealed class LimitTests
     }
 
     [Fact]
-    public async Task A_place_is_given_back_by_whoever_was_refused_or_sent_away()
+    public async Task A_refused_or_closed_session_releases_its_permit()
     {
         await using var node = await GuardedNode.StartAsync(("MaxSessionsPerAddress", "1"));
         string[][] handshakes =
@@ -347,7 +347,7 @@ public sealed class LimitTests
     }
 
     [Fact]
-    public async Task A_trusted_proxy_says_whose_session_it_is_and_nobody_else()
+    public async Task Only_a_trusted_proxy_sets_the_address_of_a_session()
     {
         await using var node = await GuardedNode.StartAsync(
             ("MaxSessionsPerAddress", "1"),

@@ -75,7 +75,7 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
     }
 
     [Fact]
-    public async Task Bad_credentials_are_told_by_bye_and_a_close_code()
+    public async Task Bad_credentials_are_answered_with_bye_and_a_close_code()
     {
         var expired = Token.Of("ann", Node.Time.GetUtcNow());
         (string, string, int)[] cases =
@@ -99,7 +99,7 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
     }
 
     [Fact]
-    public async Task Whoever_says_nothing_is_welcome_in_public_and_may_do_nothing_else()
+    public async Task An_anonymous_session_may_only_receive_public()
     {
         await using var client = await TestClient.ConnectAsync(new Uri(Node.Url, "/ws"));
         await IsWelcomeAsync(client, isPublic: true);
@@ -214,7 +214,7 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
     }
 
     [Fact]
-    public async Task Where_nobody_has_to_say_who_they_are_a_session_stays_in_public()
+    public async Task With_anonymous_sessions_allowed_a_session_stays_in_public()
     {
         await using var node = await GuardedNode.StartAsync([
             ("Anonymous", "true"),
@@ -296,7 +296,7 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
     }
 
     [Fact]
-    public async Task A_session_stays_who_it_is()
+    public async Task A_session_cannot_change_its_caller()
     {
         await using var node = await GuardedNode.StartAsync(Patient);
         var end = node.Time.GetUtcNow().AddSeconds(100);
@@ -403,7 +403,7 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
     }
 
     [Fact]
-    public async Task What_a_user_sends_reaches_the_service_and_no_room()
+    public async Task A_user_message_reaches_the_service_and_no_room()
     {
         await using var backend = await guarded.ConnectAsync("admin key");
         var bkid = JsonElement

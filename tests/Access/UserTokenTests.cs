@@ -140,7 +140,7 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys)
     [InlineData("99999999999999999999999999")]
     [InlineData("\"32503680000\"")]
     [InlineData("32503680000.5")]
-    public async Task An_end_that_is_no_date_does_no_harm(string end)
+    public async Task An_invalid_expiry_does_not_fail_the_node(string end)
     {
         var answer = await AskAsync(Node, Token.WithClaims("\"sub\":\"ann\"", $"\"exp\":{end}"));
         Assert.True(answer.Status is 200 or 401, $"{answer.Status} {answer.Body}");
@@ -388,7 +388,7 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys)
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public async Task A_public_key_is_no_secret_to_sign_with(bool hasSecret)
+    public async Task A_token_signed_with_a_public_key_as_the_secret_is_refused(bool hasSecret)
     {
         var oct = RandomNumberGenerator.GetBytes(32);
         foreach (
@@ -512,7 +512,7 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys)
     [InlineData(15_000)]
     [InlineData(16_385)]
     [InlineData(25_000)]
-    public async Task A_long_token_is_no_trouble(int length)
+    public async Task A_token_above_the_maximum_length_is_refused(int length)
     {
         var start = Token.Of("ann", Now.AddHours(1), "\"a\":\"\"").Length;
         var token = Token.Of("ann", Now.AddHours(1), $"\"a\":\"{new string('a', (length - start) * 3 / 4)}\"");

@@ -97,7 +97,7 @@ public sealed class BackendFailureTests : IAsyncLifetime
     [InlineData("stopped")]
     [InlineData("killed, and back with its data")]
     [InlineData("killed, and back with nothing")]
-    public async Task What_users_say_and_do_while_Redis_is_away_is_told_once_when_it_is_back(string fault)
+    public async Task User_messages_and_presence_during_an_outage_reach_the_backend_once_after_it(string fault)
     {
         var redis = fault.EndsWith("data", StringComparison.Ordinal)
             ? await RedisServer.StartAsync("--appendonly", "yes")
@@ -187,7 +187,7 @@ public sealed class BackendFailureTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task What_can_t_be_done_while_Redis_is_away_is_refused_and_can_be_done_later()
+    public async Task Operations_that_need_Redis_are_refused_during_an_outage_and_succeed_after_it()
     {
         var cluster = await StartAsync();
         var node = cluster.Nodes[0];
@@ -237,7 +237,7 @@ public sealed class BackendFailureTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_user_on_a_node_that_was_cut_off_when_its_backend_was_freed_is_told_later()
+    public async Task A_user_on_a_disconnected_node_learns_later_that_its_backend_was_freed()
     {
         var cluster = await Cluster.StartAsync(await RedisServer.StartAsync(), withProxy: true);
         _started.Add(cluster);

@@ -48,7 +48,7 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
     }
 
     [Fact]
-    public async Task A_backend_that_comes_back_with_its_bkid_has_its_users_as_before()
+    public async Task A_backend_that_reconnects_with_its_bkid_keeps_its_users()
     {
         var first = await RegisterAsync();
         var user = await JoinAsync(first, "u");
@@ -77,7 +77,7 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
     }
 
     [Fact]
-    public async Task A_direct_message_reaches_all_sessions_of_its_user_and_nobody_else()
+    public async Task A_direct_message_reaches_all_sessions_of_its_user_only()
     {
         var (backend, other) = (await RegisterAsync(), await RegisterAsync());
         TestUser[] sessions =
@@ -139,7 +139,7 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
     }
 
     [Fact]
-    public async Task A_message_to_nobody_says_that_it_reached_no_node()
+    public async Task A_message_without_recipients_reports_0_nodes()
     {
         var backend = await RegisterAsync();
         Assert.Equal(0, await backend.TellAsync(null, "1"));
@@ -207,7 +207,7 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
     }
 
     [Fact]
-    public async Task Presence_tells_each_session_once_and_counts_those_of_its_user()
+    public async Task Presence_reports_each_session_once_with_the_count_of_its_user()
     {
         var backend = await RegisterAsync();
         var first = await JoinAsync(backend, "ann", First);
@@ -350,7 +350,7 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
     }
 
     [Fact]
-    public async Task When_a_backend_is_freed_its_users_are_told_and_are_out()
+    public async Task Freeing_a_backend_notifies_and_disconnects_its_users()
     {
         var (backend, other) = (await RegisterAsync(), await RegisterAsync());
         TestUser[] users =
@@ -446,7 +446,7 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
     }
 
     [Fact]
-    public async Task What_was_said_while_a_backend_was_away_is_read_from_where_it_was()
+    public async Task A_backend_reads_its_missed_uplinks_after_the_last_one()
     {
         var backend = await RegisterAsync();
         var user = await JoinAsync(backend, "u");
@@ -485,7 +485,7 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
     }
 
     [Fact]
-    public async Task Whoever_hears_of_a_session_can_answer_at_once()
+    public async Task A_backend_can_send_to_a_session_as_soon_as_it_is_notified()
     {
         var backend = await RegisterAsync();
         for (var i = 0; i < 30; i++)
@@ -502,7 +502,7 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
     }
 
     [Fact]
-    public async Task A_session_is_told_that_it_joined_before_any_message()
+    public async Task A_session_receives_connected_before_any_message()
     {
         var backend = await RegisterAsync();
         var isDone = false;

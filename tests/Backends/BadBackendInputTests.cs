@@ -216,7 +216,7 @@ public abstract class BadBackendInputSpec(NodeProcess node) : IAsyncLifetime
 
     [Theory]
     [MemberData(nameof(Frames))]
-    public async Task A_bad_frame_is_answered_or_told_as_failed_and_the_session_goes_on(
+    public async Task A_bad_frame_is_refused_by_an_ack_or_failed_and_the_session_stays_open(
         string who,
         string @event,
         string data,
@@ -303,7 +303,7 @@ public abstract class BadBackendInputSpec(NodeProcess node) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Nobody_publishes_into_a_backends_rooms()
+    public async Task Clients_cannot_publish_into_a_backends_rooms()
     {
         string[] rooms = [$"users {_backend.Bkid}", $"user {_backend.Bkid} u", $"uplink {_backend.Bkid}"];
         var data = $$"""{"_in":{{JsonSerializer.Serialize(rooms)}},"endpoint":" {{_backend.Bkid}}"}""";

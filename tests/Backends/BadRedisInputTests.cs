@@ -173,7 +173,7 @@ public sealed class BadRedisInputTests(SharedCluster shared) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task What_is_not_UTF_8_in_a_message_is_repaired()
+    public async Task Invalid_UTF_8_in_a_message_is_replaced()
     {
         await using var user = await TestUser.JoinAsync(shared.Nodes[0].Url, _bkid, "u");
         await _redis.CommandAsync(

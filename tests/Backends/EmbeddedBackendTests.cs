@@ -103,7 +103,7 @@ public sealed class EmbeddedBackendTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task An_id_is_known_for_its_time_and_is_no_idempotency_key()
+    public async Task A_message_id_is_remembered_for_its_window_apart_from_idempotency_keys()
     {
         var bkid = await RegisterAsync();
         using var push = new HttpRequestMessage(HttpMethod.Post, "/_notify/call") { Content = new StringContent("1") };

@@ -107,7 +107,7 @@ public sealed partial class RedisBackendTests(SharedCluster shared) : IAsyncLife
     }
 
     [Fact]
-    public async Task Nodes_are_only_those_where_the_user_still_is()
+    public async Task Only_nodes_with_connected_sessions_of_the_user_are_counted()
     {
         var bkid = await ConnectAsync();
         await using var stays = await TestUser.JoinAsync(shared.Nodes[1].Url, bkid, "user-42");
@@ -131,7 +131,7 @@ public sealed partial class RedisBackendTests(SharedCluster shared) : IAsyncLife
     }
 
     [Fact]
-    public async Task A_message_of_nobody_is_told_so()
+    public async Task A_message_of_an_unregistered_backend_is_refused()
     {
         await _inbox.SubscribeAsync($"dmb:{NoBkid}:ack");
         Assert.Equal(
@@ -148,7 +148,7 @@ public sealed partial class RedisBackendTests(SharedCluster shared) : IAsyncLife
     }
 
     [Fact]
-    public async Task What_users_say_and_do_comes_on_the_uplink_and_into_the_stream_as_written()
+    public async Task User_messages_and_presence_arrive_on_the_uplink_channel_and_in_the_stream()
     {
         var bkid = await ConnectAsync();
         await _inbox.SubscribeAsync("dmb:uplink");
@@ -185,7 +185,7 @@ public sealed partial class RedisBackendTests(SharedCluster shared) : IAsyncLife
     }
 
     [Fact]
-    public async Task A_backend_that_was_away_reads_what_it_missed_with_a_consumer_group()
+    public async Task A_backend_reads_missed_uplinks_with_a_consumer_group()
     {
         var bkid = await ConnectAsync();
         await using var user = await TestUser.JoinAsync(shared.Nodes[0].Url, bkid, "u");
@@ -327,7 +327,7 @@ public sealed partial class RedisBackendTests(SharedCluster shared) : IAsyncLife
     }
 
     [Fact]
-    public async Task Whoever_comes_back_with_another_name_is_refused()
+    public async Task A_registered_bkid_with_another_name_is_refused()
     {
         var bkid = await ConnectAsync();
         await PublishAsync(
@@ -486,7 +486,7 @@ public sealed partial class RedisBackendTests(SharedCluster shared) : IAsyncLife
     [InlineData("events")]
     [InlineData("log")]
     [InlineData("nodes")]
-    public async Task A_service_that_is_no_bkid_is_none_whatever_Redis_has_of_that_name(string key)
+    public async Task A_service_that_is_not_a_bkid_is_unknown_even_if_Redis_has_such_a_key(string key)
     {
         var node = shared.Nodes[0];
         await node.Http.PostAsync(new Uri(node.Url, "/register"), new StringContent("""{"event":"kept"}"""));

@@ -23,7 +23,7 @@ public sealed class JavaScriptPackageTests(JavaScriptPackage package) : IClassFi
     }
 
     [Fact]
-    public async Task The_types_hold_and_find_mistakes_of_those_who_use_them()
+    public async Task The_types_compile_and_reject_misuse()
     {
         await package.Source.RunAsync("npm", "run", "--silent", "check");
 

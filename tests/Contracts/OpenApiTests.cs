@@ -12,7 +12,7 @@ public sealed class OpenApiTests
     private const string Socket = "connect";
 
     [Fact]
-    public async Task The_committed_openapi_yaml_is_what_the_endpoints_say()
+    public async Task The_committed_openapi_yaml_matches_the_endpoints()
     {
         var made = await OpenApiDocument.GenerateAsync();
         var committed = Path.Combine(Repository.Root, "openapi.yaml");
@@ -69,7 +69,7 @@ public sealed class OpenApiTests
     }
 
     [Fact]
-    public async Task Each_route_of_a_backend_that_nobody_registered_is_answered_with_a_problem()
+    public async Task Each_route_of_an_unregistered_backend_is_answered_with_a_problem()
     {
         await using var node = await Node.StartAsync();
         foreach (

@@ -121,7 +121,7 @@ public sealed class ProxyTests
     }
 
     [Fact]
-    public async Task A_browser_that_no_node_can_serve_for_now_comes_back_and_others_are_told_why()
+    public async Task A_browser_that_no_node_can_serve_reconnects_and_other_clients_get_the_reason()
     {
         await using var full = await Node.StartAsync([.. Trusting, ("MaxSessions", "1")]);
         using var only = await EventReader.OpenAsync(full, "calls");

@@ -6,7 +6,7 @@ public sealed class ConfigurationPageTests
     private const string End = "<!-- /settings -->";
 
     [Fact]
-    public async Task The_table_of_settings_is_what_the_options_say()
+    public async Task The_table_of_settings_matches_the_options()
     {
         var path = Path.Combine(Repository.Root, "docs/configuration.md");
         var page = await File.ReadAllTextAsync(path);

@@ -41,7 +41,7 @@ public sealed class BadBodyTests(NodeFixture fixture) : IClassFixture<NodeFixtur
     [InlineData("{\"_in\":[\"endpoint:1\"],\"a\":}")]
     [InlineData("a=1&b=2")]
     [InlineData("<xml/>")]
-    public async Task What_is_not_one_JSON_value_is_refused_and_not_delivered(string body)
+    public async Task A_body_that_is_not_one_JSON_value_is_refused_and_not_delivered(string body)
     {
         await IsRefusedAsync(Encoding.UTF8.GetBytes(body), 400, "bad_json");
     }
@@ -145,7 +145,7 @@ public sealed class BadBodyTests(NodeFixture fixture) : IClassFixture<NodeFixtur
     }
 
     [Fact]
-    public async Task A_connection_reset_in_the_middle_of_a_body_disturbs_nobody()
+    public async Task A_connection_reset_within_a_body_does_not_affect_other_clients()
     {
         await using var client = await _node.JoinAsync("calls");
         for (var i = 0; i < 20; i++)

@@ -76,7 +76,7 @@ public sealed class BatchTests(NodeFixture fixture) : IClassFixture<NodeFixture>
     [InlineData("[{\"event\":\"call\"},]")]
     [InlineData("[{\"event\":\"call\"}] x")]
     [InlineData("[{\"event\":\"call\"},{\"event\":\"call\",\"data\":}]")]
-    public async Task What_is_not_an_array_in_JSON_is_refused_and_nothing_of_it_is_delivered(string body)
+    public async Task A_batch_that_is_not_an_array_is_refused_as_a_whole(string body)
     {
         await using var client = await _node.JoinAsync("calls");
         (await SendAsync(body)).IsProblem(400, "bad_json");

@@ -12,7 +12,7 @@ public sealed class EventsTests : IAsyncLifetime
     public ValueTask DisposeAsync() => _node.DisposeAsync();
 
     [Fact]
-    public async Task It_says_what_it_is_and_asks_those_between_not_to_hold_it_back()
+    public async Task A_stream_declares_its_type_and_disables_proxy_buffering()
     {
         using var stream = await EventReader.OpenAsync(_node, "calls");
         Assert.Equal("text/event-stream", stream.Headers["Content-Type"]);
@@ -36,7 +36,7 @@ public sealed class EventsTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_stream_of_several_rooms_gets_one_copy_and_only_what_it_asked_for()
+    public async Task A_stream_of_several_rooms_gets_one_copy_of_their_messages_only()
     {
         using var stream = await EventReader.OpenAsync(_node, "calls", "endpoint:1", "calls");
         await RawHttp.AskAsync(_node, "POST /register", """{"event":"news","default_room":"public"}""");
@@ -50,7 +50,7 @@ public sealed class EventsTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Data_of_nothing_but_line_breaks_is_no_larger_on_the_stream()
+    public async Task Line_breaks_in_data_do_not_grow_on_the_stream()
     {
         using var stream = await EventReader.OpenAsync(_node, "calls");
         for (var i = 0; i < 5; i++)
@@ -61,7 +61,7 @@ public sealed class EventsTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task What_a_socket_publishes_arrives_too()
+    public async Task A_stream_receives_messages_of_sockets()
     {
         using var stream = await EventReader.OpenAsync(_node, "calls");
         await using var client = await _node.ConnectAsync();
@@ -141,7 +141,7 @@ public sealed class EventsTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_heartbeat_comes_every_25_seconds_to_those_who_ask_for_it_and_not_before()
+    public async Task A_requested_heartbeat_is_sent_every_25_seconds_and_not_before()
     {
         using var stream = await EventReader.OpenAsync(
             _node.Http,
@@ -203,7 +203,7 @@ public sealed class EventsTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_browser_that_can_not_be_served_for_now_is_told_to_come_back_and_others_are_refused()
+    public async Task A_browser_that_cannot_be_served_now_gets_a_retry_and_other_clients_are_refused()
     {
         const string Full = "GET /events?room=calls";
         await using var node = await Node.StartAsync(("MaxSessions", "1"));

@@ -20,7 +20,7 @@ public sealed class HttpEdgesTests
     [InlineData("[::1]:8082", 200)]
     [InlineData("desk.example", 200)]
     [InlineData("dmb.example:80", 200)]
-    public async Task A_node_on_loopback_without_credentials_serves_loopback_names_and_those_that_it_was_given(
+    public async Task A_node_on_loopback_without_credentials_serves_loopback_and_allowed_names_only(
         string host,
         int status
     )

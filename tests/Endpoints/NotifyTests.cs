@@ -76,7 +76,7 @@ public sealed class NotifyTests(NodeFixture fixture) : IClassFixture<NodeFixture
     [InlineData("""{"endpoint":"1 "}""")]
     [InlineData("""{"endpoint":1,"endpoint":null}""")]
     [InlineData("""{"\ud800":1,"_in":"\ud800:1","endpoint":"\udc00"}""")]
-    public async Task What_names_no_notification_room_reaches_nobody(string data)
+    public async Task Data_without_a_notification_room_is_not_delivered(string data)
     {
         await using var client = await _node.JoinAsync("support", "calls", "c:3", "endpoint:1", "endpoint:null");
         await _node.NotifyAsync("homeless", data);
@@ -142,7 +142,7 @@ public sealed class NotifyTests(NodeFixture fixture) : IClassFixture<NodeFixture
     [InlineData("Prefer: handling=lenient")]
     [InlineData("Prefer: respond-async")]
     [InlineData("X-Prefer: handling=strict")]
-    public async Task An_event_that_nobody_registered_is_ignored(string header)
+    public async Task An_unregistered_event_is_ignored(string header)
     {
         await using var client = await _node.JoinAsync("calls", "endpoint:1");
         var answer = await RawHttp.AskAsync(_node, "POST /_notify/unheard", """{"_in":"endpoint:1"}""", header);
@@ -154,14 +154,14 @@ public sealed class NotifyTests(NodeFixture fixture) : IClassFixture<NodeFixture
     [InlineData("Prefer: handling=strict")]
     [InlineData("prefer: respond-async, Handling=strict; x=1")]
     [InlineData("Prefer: wait=1\nPrefer: handling=strict")]
-    public async Task An_event_that_nobody_registered_is_an_error_to_a_strict_sender(string header)
+    public async Task An_unregistered_event_is_an_error_for_a_strict_publisher(string header)
     {
         (await RawHttp.AskAsync(_node, "POST /_notify/unheard", "{}", header)).IsProblem(404, "unknown_event");
         (await RawHttp.AskAsync(_node, "POST /_notify/call", "{}", header)).TakenId();
     }
 
     [Fact]
-    public async Task What_is_ignored_or_left_out_or_repaired_is_counted()
+    public async Task Ignored_events_left_out_rooms_and_repaired_bodies_are_counted()
     {
         var meters = _node.Services.GetRequiredService<IMeterFactory>();
         var counts = new ConcurrentDictionary<string, long>();

@@ -23,7 +23,7 @@ public sealed class ProblemTests(NodeFixture fixture) : IClassFixture<NodeFixtur
     [InlineData("POST /healthz", 405, "bad_method")]
     [InlineData("DELETE /rooms/calls", 405, "bad_method")]
     [InlineData("BREW /register", 405, "bad_method")]
-    public async Task Each_error_says_what_was_wrong(string request, int status, string code)
+    public async Task Each_error_has_its_status_and_code(string request, int status, string code)
     {
         var answer = await RawHttp.AskAsync(_node, request, "{");
         answer.IsProblem(status, code);

@@ -4,7 +4,7 @@ namespace Dmb.Tests.Endpoints;
 public sealed class RegisterTests
 {
     [Fact]
-    public async Task A_new_event_is_created_and_a_known_one_is_told_so()
+    public async Task A_new_event_is_created_and_a_known_one_reported_as_registered()
     {
         await using var node = await Node.StartAsync();
         var created = await RegisterAsync(node, """{"event":"e-1","default_room":"calls"}""");
@@ -70,7 +70,7 @@ public sealed class RegisterTests
     [InlineData("{\"event\":\"\\ud800\"}")]
     [InlineData("{\"event\":\"e\"")]
     [InlineData("{\"event\":\"e\"} x")]
-    public async Task What_is_not_an_object_with_an_event_is_refused(string body)
+    public async Task A_registration_that_is_not_an_object_with_an_event_is_refused(string body)
     {
         await using var node = await Node.StartAsync();
         (await RegisterAsync(node, body)).IsProblem(400, "bad_json");

@@ -39,7 +39,7 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     }
 
     [Fact]
-    public async Task Who_comes_back_gets_what_it_missed_on_any_node_once_and_in_order_and_then_what_is_live()
+    public async Task A_reconnecting_client_gets_missed_messages_on_any_node_once_in_order_before_live_ones()
     {
         var start = await PlaceAsync();
         await PublishAsync(1, 20);
@@ -51,7 +51,7 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     }
 
     [Fact]
-    public async Task Who_never_got_a_message_gets_all_of_them()
+    public async Task A_client_at_position_0_gets_the_whole_history()
     {
         var start = await PlaceAsync();
         await PublishAsync(1, 3);
@@ -61,7 +61,7 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     }
 
     [Fact]
-    public async Task Who_missed_nothing_is_told_so()
+    public async Task A_client_that_missed_nothing_is_reported_as_recovered()
     {
         await PublishAsync(1, 2);
         var place = await PlaceAsync();
@@ -70,7 +70,7 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     }
 
     [Fact]
-    public async Task Of_what_was_trimmed_the_number_is_told_and_what_is_kept_comes()
+    public async Task After_a_trim_the_number_of_lost_messages_is_reported_and_the_kept_ones_are_replayed()
     {
         var start = await PlaceAsync();
         await PublishAsync(1, 130);
@@ -83,7 +83,7 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     }
 
     [Fact]
-    public async Task Another_life_of_the_count_is_told_and_all_that_is_kept_comes()
+    public async Task Another_epoch_is_reported_and_all_kept_messages_are_replayed()
     {
         var start = await PlaceAsync();
         await PublishAsync(1, 2);
@@ -96,7 +96,7 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     }
 
     [Fact]
-    public async Task A_place_that_lies_ahead_is_told()
+    public async Task A_position_ahead_of_the_room_is_reported()
     {
         var start = await PlaceAsync();
         await using var client = await Last.ConnectAsync();
@@ -115,7 +115,7 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     [InlineData("\"k3f9:99999999999999999999\"")]
     [InlineData("7")]
     [InlineData("{}")]
-    public async Task What_is_no_place_is_a_bad_frame_and_nothing_is_joined(string since)
+    public async Task An_invalid_position_is_a_bad_frame_without_a_join(string since)
     {
         await using var client = await First.ConnectAsync();
         var answer = await client.AckAsync("subscribe", $$"""{"room":"{{_room}}","since":{{since}}}""");
@@ -153,7 +153,7 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     }
 
     [Fact]
-    public async Task What_came_live_by_one_room_is_not_replayed_by_another()
+    public async Task A_message_delivered_live_by_one_room_is_not_replayed_by_another()
     {
         var other = _room + "-other";
         var start = await PlaceAsync();
@@ -209,7 +209,7 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     }
 
     [Fact]
-    public async Task Many_who_come_back_while_messages_flow_each_get_each_once_and_in_order()
+    public async Task Many_clients_that_reconnect_under_load_each_get_every_message_once_in_order()
     {
         var start = await PlaceAsync();
         const int Messages = 80;
@@ -232,7 +232,7 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     }
 
     [Fact]
-    public async Task A_history_that_an_operator_empties_is_empty_for_all_and_its_count_goes_on()
+    public async Task A_cleared_history_is_empty_on_all_nodes_and_its_positions_continue()
     {
         await PublishAsync(1, 3);
         var path = $"/rooms/{Uri.EscapeDataString(_room)}/history";
@@ -249,7 +249,7 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     }
 
     [Fact]
-    public async Task A_stream_says_up_to_where_it_has_come_and_goes_on_from_there()
+    public async Task A_stream_carries_its_positions_and_resumes_from_them()
     {
         var start = await PlaceAsync();
         using (var stream = await StreamAsync(Last, null, _room))
@@ -315,7 +315,7 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     }
 
     [Fact]
-    public async Task A_stream_that_can_not_be_made_whole_says_what_is_missing()
+    public async Task A_stream_that_cannot_be_recovered_reports_the_gap()
     {
         var start = await PlaceAsync();
         await PublishAsync(1, 102);
@@ -333,7 +333,7 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     }
 
     [Fact]
-    public async Task A_stream_is_refused_what_is_no_place()
+    public async Task A_stream_with_an_invalid_position_is_refused()
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, new Uri(First.Url, "/events?room=" + _room));
         request.Headers.Add("Last-Event-ID", _room + "=nonsense");
@@ -343,7 +343,7 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     }
 
     [Fact]
-    public async Task Who_asks_for_no_answer_is_told_what_is_missing_all_the_same()
+    public async Task A_subscribe_without_an_ack_reports_gaps_too()
     {
         var start = await PlaceAsync();
         await PublishAsync(1, 101);
@@ -358,7 +358,7 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     }
 
     [Fact]
-    public async Task A_user_of_a_backend_gets_what_was_sent_to_it_while_it_was_away()
+    public async Task A_backends_user_gets_messages_sent_while_it_was_disconnected()
     {
         var registered = await First.Http.PostAsync(
             new Uri(First.Url, "/register/backend"),
@@ -528,7 +528,7 @@ public sealed class EmbeddedHistoryTests(EmbeddedHistoryTests.Alone alone)
         IClassFixture<EmbeddedHistoryTests.Alone>
 {
     [Fact]
-    public async Task What_the_histories_take_is_bounded_and_the_oldest_goes_first()
+    public async Task The_bytes_of_histories_are_bounded_and_the_oldest_message_is_dropped_first()
     {
         await using var node = await NodeProcess.StartAsync([
             ("REDIS_HOST", "none"),

@@ -28,7 +28,7 @@ public sealed class LostCountTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_count_goes_on_when_Redis_has_kept_its_data()
+    public async Task Positions_continue_if_Redis_kept_its_data()
     {
         await StartAsync("--appendonly", "yes", "--appendfsync", "always");
         var start = await PlaceAsync();
@@ -105,7 +105,7 @@ public sealed class LostCountTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task What_has_expired_is_told()
+    public async Task Expired_messages_are_reported()
     {
         await StartAsync();
         var start = await PlaceAsync();
@@ -122,7 +122,7 @@ public sealed class LostCountTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task While_Redis_is_away_who_comes_back_is_asked_to_come_again_and_who_joins_anew_is_let_in()
+    public async Task During_an_outage_a_recovery_is_refused_with_a_retry_and_a_new_join_succeeds()
     {
         await StartAsync();
         var start = await PlaceAsync();
@@ -151,7 +151,7 @@ public sealed class LostCountTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task What_was_kept_while_Redis_was_away_is_in_the_history_once_and_not_delivered_again()
+    public async Task Spooled_messages_are_in_the_history_once_and_not_delivered_again()
     {
         await StartAsync("--appendonly", "yes", "--appendfsync", "always");
         var start = await PlaceAsync();
@@ -183,7 +183,7 @@ public sealed class LostCountTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task What_did_not_come_down_is_read_before_anything_later_is_delivered()
+    public async Task Missing_messages_are_read_before_later_ones_are_delivered()
     {
         await StartAsync();
         var start = await PlaceAsync();
@@ -213,7 +213,7 @@ public sealed class LostCountTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task What_did_not_come_down_and_is_kept_no_more_is_told_with_its_number_in_its_place()
+    public async Task Missing_messages_that_are_no_longer_kept_are_reported_as_a_gap_in_order()
     {
         await StartAsync();
         var start = await PlaceAsync();
@@ -269,7 +269,7 @@ public sealed class LostCountTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_cut_while_Redis_has_no_memory_for_its_log_is_told_once_even_if_it_has_some_when_the_node_is_back()
+    public async Task A_disconnect_while_Redis_has_no_memory_for_its_log_is_reported_once_even_if_it_has_memory_later()
     {
         const string Said = "messages may be lost";
         _settings = [("DMB_PROBE_INTERVAL", "1")];

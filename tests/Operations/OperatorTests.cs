@@ -15,7 +15,7 @@ public sealed class OperatorTests : IAsyncLifetime
     public ValueTask DisposeAsync() => _node.DisposeAsync();
 
     [Fact]
-    public async Task A_node_says_what_it_is()
+    public async Task A_node_reports_its_version_state_and_counts()
     {
         await using var client = await _node.JoinAsync("calls");
         var answer = await GetAsync("/nodes");
@@ -47,7 +47,7 @@ public sealed class OperatorTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task The_last_steps_say_what_happened_in_each()
+    public async Task Each_step_of_the_statistics_has_its_counts()
     {
         await using var client = await _node.JoinAsync("calls");
         _node.Time.Advance(TimeSpan.FromSeconds(5));
@@ -82,7 +82,7 @@ public sealed class OperatorTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Rooms_are_listed_by_name_in_pages_with_what_is_kept()
+    public async Task Rooms_are_listed_by_name_in_pages_with_their_history()
     {
         await using var one = await _node.JoinAsync("endpoint:1", "endpoint:2", "support");
         await using var two = await _node.JoinAsync("endpoint:2");
@@ -103,7 +103,7 @@ public sealed class OperatorTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Sessions_are_listed_newest_first_with_what_they_do()
+    public async Task Sessions_are_listed_newest_first_with_their_counts()
     {
         await using var client = await TestClient.ConnectAsync(new Uri(_node.Url, "/ws"), ("User-Agent", "desk/1"));
         var id = JsonElement.Parse(await client.ReadAsync()).GetProperty("data").GetProperty("id").GetString();
@@ -151,7 +151,7 @@ public sealed class OperatorTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_session_is_kicked_and_told_why()
+    public async Task A_session_is_closed_with_the_operators_reason()
     {
         await using var client = await _node.JoinAsync("calls");
         var id = Text(Assert.Single(Items(await GetAsync("/sessions"))), "session");

@@ -9,7 +9,7 @@ namespace Dmb.Tests.Pages;
 public sealed partial class AccessPagesTests(Browser browser, GuardedNode guarded) : IClassFixture<GuardedNode>
 {
     [Fact]
-    public async Task The_console_asks_for_a_key_and_lets_in_who_has_one()
+    public async Task The_console_requests_a_key_and_accepts_a_valid_one()
     {
         await using var visit = await browser.OpenAsync(guarded.Node, "/");
         var page = new ConsolePage(visit.Page);

@@ -26,7 +26,7 @@ public sealed partial class ConsolePageTests(Browser browser, NodeFixture fixtur
     public ValueTask DisposeAsync() => _visit.DisposeAsync();
 
     [Fact]
-    public async Task What_a_person_publishes_arrives_in_the_room_that_they_joined()
+    public async Task A_message_published_in_the_console_arrives_in_the_joined_room()
     {
         await Expect(_page.Room("public")).ToBeVisibleAsync();
         await _page.JoinAsync("support");
@@ -64,7 +64,7 @@ public sealed partial class ConsolePageTests(Browser browser, NodeFixture fixtur
     }
 
     [Fact]
-    public async Task A_person_who_left_a_room_hears_no_more_of_it()
+    public async Task A_left_room_is_no_longer_shown()
     {
         await _page.JoinAsync("endpoint:left");
         await _page.JoinAsync("endpoint:kept");
@@ -77,7 +77,7 @@ public sealed partial class ConsolePageTests(Browser browser, NodeFixture fixtur
     }
 
     [Fact]
-    public async Task A_page_whose_session_was_closed_comes_back_into_its_rooms()
+    public async Task A_page_whose_session_was_closed_rejoins_its_rooms()
     {
         await _page.JoinAsync("endpoint:cut");
         var session = await _page.ConnectedAsync();
@@ -91,7 +91,7 @@ public sealed partial class ConsolePageTests(Browser browser, NodeFixture fixtur
     }
 
     [Fact]
-    public async Task A_page_notices_a_silent_network_and_comes_back_when_it_speaks_again()
+    public async Task A_page_detects_a_silent_network_and_reconnects()
     {
         await using var node = await Node.StartAsync(
             ("Host", "0.0.0.0"),
@@ -111,7 +111,7 @@ public sealed partial class ConsolePageTests(Browser browser, NodeFixture fixtur
     }
 
     [Fact]
-    public async Task A_page_that_was_told_to_stay_away_says_why_and_waits_for_its_button()
+    public async Task A_page_told_not_to_reconnect_shows_the_reason_and_waits_for_its_button()
     {
         await _page.JoinAsync("endpoint:refused");
         Close("endpoint:refused", CloseReason.Protocol);
@@ -131,7 +131,7 @@ public sealed partial class ConsolePageTests(Browser browser, NodeFixture fixtur
     }
 
     [Fact]
-    public async Task What_the_broker_refuses_is_told()
+    public async Task A_refusal_is_shown()
     {
         await _page.AskToJoinAsync("two words");
         await Expect(_page.Refusal).ToContainTextAsync("subscribe two words: bad_name");
@@ -142,7 +142,7 @@ public sealed partial class ConsolePageTests(Browser browser, NodeFixture fixtur
     }
 
     [Fact]
-    public async Task A_paused_page_shows_later_what_came_meanwhile()
+    public async Task A_resumed_page_shows_messages_received_while_paused()
     {
         await _page.JoinAsync("endpoint:paused");
         await _page.PressAsync("Pause");

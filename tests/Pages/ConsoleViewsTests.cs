@@ -13,7 +13,7 @@ public sealed class ConsoleViewsTests(Browser browser, NodeFixture fixture) : IC
     private readonly Node _node = fixture.Node;
 
     [Fact]
-    public async Task The_overview_shows_the_node_and_what_it_does()
+    public async Task The_overview_shows_the_node_and_its_rates()
     {
         await using var visit = await browser.OpenAsync(_node, "/#/overview");
         await Expect(Rows(visit).First).ToContainTextAsync("ready");
@@ -44,7 +44,7 @@ public sealed class ConsoleViewsTests(Browser browser, NodeFixture fixture) : IC
     }
 
     [Fact]
-    public async Task A_room_is_found_by_its_prefix_and_shows_who_is_in_it_and_what_it_keeps()
+    public async Task A_room_is_found_by_prefix_and_shows_its_sessions_and_history()
     {
         const string Room = "endpoint:<img/src=x:/onerror=document.title='run'>";
         await using var node = await Node.StartAsync(("HistorySize", "10"));
@@ -63,7 +63,7 @@ public sealed class ConsoleViewsTests(Browser browser, NodeFixture fixture) : IC
     }
 
     [Fact]
-    public async Task A_session_that_is_kicked_is_closed_and_told_not_to_come_back()
+    public async Task A_session_closed_in_the_console_is_told_not_to_reconnect()
     {
         await using var node = await Node.StartAsync();
         var client = await node.JoinAsync("support");
@@ -200,7 +200,7 @@ public sealed class ConsoleViewsTests(Browser browser, NodeFixture fixture) : IC
 
     /// <summary>The README's picture; UPDATE_PICTURE=1 writes it.</summary>
     [Fact]
-    public async Task The_overview_draws_what_happened_in_the_last_minutes()
+    public async Task The_overview_draws_the_last_minutes()
     {
         await using var node = await Node.StartAsync();
         var clients = new List<TestClient>();

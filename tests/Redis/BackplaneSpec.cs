@@ -12,7 +12,7 @@ public abstract class BackplaneSpec(IReadOnlyList<NodeProcess> nodes)
     private NodeProcess Last => nodes[^1];
 
     [Fact]
-    public async Task What_is_published_after_the_ack_of_a_subscribe_arrives()
+    public async Task A_message_published_after_the_ack_of_a_subscribe_arrives()
     {
         for (var i = 0; i < 50; i++)
         {
@@ -63,7 +63,7 @@ public abstract class BackplaneSpec(IReadOnlyList<NodeProcess> nodes)
     }
 
     [Fact]
-    public async Task Who_has_left_gets_nothing_more()
+    public async Task A_subscriber_that_has_left_gets_no_messages()
     {
         await using var client = await Last.JoinAsync("left:1", "left:2");
         await client.AckAsync("leave", "\"left:1\"");

@@ -179,7 +179,7 @@ public sealed class ConnectionTests
     }
 
     [Fact]
-    public async Task What_answers_on_the_default_port_and_is_no_Redis_is_not_taken_for_one()
+    public async Task Another_server_on_the_default_port_is_not_used_as_Redis()
     {
         // A broker's own port: it answers, in HTTP.
         await using var other = await NodeProcess.StartAsync(("REDIS_HOST", "none"));

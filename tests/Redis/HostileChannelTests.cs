@@ -86,7 +86,7 @@ public sealed class HostileChannelTests
     [InlineData("dmb:nodes")]
     [InlineData("dmb:register")]
     [InlineData("dmb:uplink")]
-    public async Task What_is_no_message_is_logged_at_most_once_and_nodes_go_on(string channel)
+    public async Task An_invalid_message_is_logged_at_most_once_and_nodes_continue(string channel)
     {
         await using var redis = await RedisServer.StartAsync();
         await using var node = await StartAsync(redis);
@@ -100,7 +100,7 @@ public sealed class HostileChannelTests
     }
 
     [Fact]
-    public async Task What_is_no_message_on_a_node_s_own_channel_stops_nothing()
+    public async Task An_invalid_line_on_a_nodes_own_channel_has_no_effect()
     {
         await using var redis = await RedisServer.StartAsync();
         await using var node = await StartAsync(redis);
@@ -111,7 +111,7 @@ public sealed class HostileChannelTests
     }
 
     [Fact]
-    public async Task What_is_no_message_is_counted_in_the_log_line()
+    public async Task Invalid_messages_are_counted_in_the_log_line()
     {
         await using var redis = await RedisServer.StartAsync();
         await using var node = await StartAsync(redis);

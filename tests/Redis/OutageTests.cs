@@ -131,7 +131,7 @@ public sealed class OutageTests : IAsyncLifetime
     [Theory]
     [InlineData("DMB_SPOOL_MESSAGES", "10", 10)]
     [InlineData("DMB_SPOOL_BYTES", "100000", 40_000)]
-    public async Task A_full_spool_answers_503_and_what_it_took_arrives(string setting, string value, int size)
+    public async Task A_full_spool_answers_503_and_its_messages_arrive(string setting, string value, int size)
     {
         var cluster = await StartAsync([(setting, value), .. NodeProcess.Patient]);
         var (here, there) = (await JoinAsync(cluster.Nodes[0], "calls"), await JoinAsync(cluster.Nodes[1], "calls"));
@@ -182,9 +182,7 @@ public sealed class OutageTests : IAsyncLifetime
     [Theory]
     [InlineData("local")]
     [InlineData("reject")]
-    public async Task Without_a_spool_what_is_answered_keeps_its_promise_while_Redis_is_killed_and_stopped(
-        string policy
-    )
+    public async Task Without_a_spool_accepted_messages_are_delivered_while_Redis_is_killed_and_stopped(string policy)
     {
         var cluster = await StartAsync(("DMB_OUTAGE", policy));
         await using var listeners = await Listeners.JoinAsync(cluster.Nodes, ["calls"], ["calls", "number:1"]);
@@ -256,7 +254,7 @@ public sealed class OutageTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_room_joined_on_a_node_that_is_cut_off_gets_what_is_published_elsewhere_after_the_ack()
+    public async Task A_room_joined_on_a_disconnected_node_gets_messages_published_elsewhere_after_the_ack()
     {
         var cluster = await Cluster.StartAsync(await RedisServer.StartAsync(), withProxy: true, NodeProcess.Patient);
         _started.Add(cluster);
@@ -293,7 +291,7 @@ public sealed class OutageTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_subscribe_during_a_stall_nobody_knows_of_yet_is_answered_and_misses_nothing()
+    public async Task A_subscribe_during_an_undetected_stall_is_answered_and_misses_nothing()
     {
         var cluster = await Cluster.StartAsync(await RedisServer.StartAsync(), withProxy: true);
         _started.Add(cluster);

@@ -155,7 +155,7 @@ public sealed class SharedStateTests(SharedCluster shared)
     }
 
     [Fact]
-    public async Task A_push_on_a_channel_of_an_event_that_nobody_registered_is_ignored()
+    public async Task A_push_on_the_channel_of_an_unregistered_event_is_ignored()
     {
         await using var listeners = await Listeners.JoinAsync(shared.Nodes, ["number:9"]);
         await shared.Redis.CommandAsync("PUBLISH", "dmb:notify:nobody_s", """{"p":"nobody","n":1,"_in":"number:9"}""");

@@ -7,7 +7,7 @@ public sealed class FanOutTests
     private const int Large = FanOut.InlineMax + 1;
 
     [Fact]
-    public async Task A_small_rooms_messages_are_delivered_before_the_publisher_goes_on()
+    public async Task A_small_rooms_messages_are_delivered_before_the_publish_completes()
     {
         await using var broker = new Broker();
         var members = Join(broker, "support", FanOut.InlineMax);
@@ -38,7 +38,7 @@ public sealed class FanOutTests
     }
 
     [Fact]
-    public async Task A_message_never_overtakes_those_that_a_room_has_waiting()
+    public async Task A_message_never_overtakes_a_rooms_queued_ones()
     {
         await using var broker = new Broker();
         var members = Join(broker, "support", Large);

@@ -20,7 +20,7 @@ public sealed class NamesTests
     [InlineData("a/b")]
     [InlineData("é")]
     [InlineData("a\n")]
-    public void Anything_else_is_no_event(string name) => Assert.False(Names.IsEvent(name));
+    public void Other_names_are_not_events(string name) => Assert.False(Names.IsEvent(name));
 
     [Fact]
     public void An_event_has_at_most_128_characters()

@@ -13,7 +13,7 @@ public sealed class RoutingModelTests
     private const int Subscribers = 5;
 
     [Fact]
-    public void Everyone_gets_one_copy_of_what_its_rooms_get_in_order()
+    public void Each_subscriber_gets_one_copy_of_its_rooms_messages_in_order()
     {
         Prop.ForAll(Steps().ToArbitrary(), steps => RunAsync(steps).GetAwaiter().GetResult())
             .Check(Config.QuickThrowOnFailure.WithMaxTest(500));

@@ -33,7 +33,7 @@ public sealed class DeskTests(SharedCluster cluster) : IAsyncDisposable
 
     [Theory]
     [MemberData(nameof(Languages))]
-    public async Task The_desk_comes_back_as_itself_and_answers_once_what_was_said_while_it_was_away(Language language)
+    public async Task The_desk_resumes_its_registration_and_answers_missed_messages_once(Language language)
     {
         var desk = await OpenAsync(language);
         var bkid = desk.Bkid;

@@ -84,7 +84,7 @@ public sealed partial class PageTests(Browser browser) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task The_page_shows_once_what_came_while_it_was_away()
+    public async Task The_page_shows_missed_messages_once()
     {
         await TellAsync("""{"data":"before"}""");
         await Expect(Messages).ToHaveTextAsync(["to all: before"]);

@@ -38,7 +38,7 @@ public sealed class SocketIoPageTests(Browser browser) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task The_page_shows_what_is_published_and_publishes()
+    public async Task The_page_shows_messages_and_publishes()
     {
         await using var other = await _node.JoinAsync(Room);
         await PublishAsync("<b>hello</b>");
@@ -53,7 +53,7 @@ public sealed class SocketIoPageTests(Browser browser) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task The_page_shows_once_what_it_missed_and_says_that_this_is_all()
+    public async Task The_page_shows_missed_messages_once_and_that_it_recovered_all()
     {
         await PublishAsync("before");
         await Expect(Messages).ToHaveTextAsync(["before"]);

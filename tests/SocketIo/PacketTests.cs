@@ -43,7 +43,7 @@ public sealed class PacketTests
     [InlineData("511-[]")]
     [InlineData("5999999999999-[]")]
     [InlineData("2123456789012345678901234567890[]")]
-    public void What_is_no_packet_is_not_read(string text) =>
+    public void An_invalid_packet_is_not_parsed(string text) =>
         Assert.False(SocketIoPacket.TryRead(Encoding.UTF8.GetBytes(text), out _));
 
     [Theory]
@@ -67,7 +67,7 @@ public sealed class PacketTests
     [InlineData("""2["\ud83d"]""")]
     [InlineData("""2["connect"]""")]
     [InlineData("""2["disconnecting",1]""")]
-    public void What_is_no_event_is_not_read(string text)
+    public void An_invalid_event_is_not_parsed(string text)
     {
         Assert.True(SocketIoPacket.TryRead(Encoding.UTF8.GetBytes(text), out var packet));
         Assert.False(packet.TryReadEvent(Depth64, out _));

@@ -28,7 +28,9 @@ public sealed class BadFrameTests
     [InlineData("""{"event":"call","data":"\x"}""")]
     [InlineData("""{"event":"call","data":1} // comment""")]
     [InlineData("""{'event':'call'}""")]
-    public async Task A_frame_that_is_not_an_object_with_an_event_is_a_bad_frame_and_the_session_goes_on(string frame)
+    public async Task A_frame_that_is_not_an_object_with_an_event_is_a_bad_frame_and_the_session_stays_open(
+        string frame
+    )
     {
         await using var node = await Node.StartAsync();
         await using var client = await node.JoinAsync("calls");
@@ -71,7 +73,7 @@ public sealed class BadFrameTests
     }
 
     [Fact]
-    public async Task Failures_are_told_at_most_once_a_second()
+    public async Task Failures_are_sent_at_most_once_a_second()
     {
         await using var node = await Node.StartAsync();
         await using var client = await node.ConnectAsync();
@@ -133,7 +135,7 @@ public sealed class BadFrameTests
     [Theory]
     [InlineData("")]
     [InlineData("{\"a\":")]
-    public async Task Data_may_be_as_deep_as_the_limit_and_what_is_deeper_is_too_big(string outer)
+    public async Task Data_nested_to_the_limit_is_accepted_and_deeper_data_is_too_big(string outer)
     {
         await using var node = await Node.StartAsync();
         await using var watching = await node.JoinAsync("calls");

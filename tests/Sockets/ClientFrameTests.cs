@@ -126,7 +126,7 @@ public sealed class ClientFrameTests
     }
 
     [Fact]
-    public async Task What_is_published_after_the_ack_of_a_subscribe_arrives()
+    public async Task A_message_published_after_the_ack_of_a_subscribe_arrives()
     {
         await using var node = await Node.StartAsync();
         await using var client = await node.ConnectAsync();
@@ -142,7 +142,7 @@ public sealed class ClientFrameTests
     }
 
     [Fact]
-    public async Task What_is_published_after_the_ack_of_an_unsubscribe_does_not_arrive()
+    public async Task A_message_published_after_the_ack_of_an_unsubscribe_does_not_arrive()
     {
         await using var node = await Node.StartAsync();
         await using var client = await node.JoinAsync("calls", "endpoint:1");
@@ -155,7 +155,7 @@ public sealed class ClientFrameTests
     }
 
     [Fact]
-    public async Task Joining_twice_and_leaving_what_one_is_not_in_are_answered_as_the_first_time()
+    public async Task Joining_twice_and_leaving_twice_are_answered_as_the_first_time()
     {
         await using var node = await Node.StartAsync();
         await using var client = await node.JoinAsync("calls");
@@ -266,7 +266,7 @@ public sealed class ClientFrameTests
     }
 
     [Fact]
-    public async Task What_one_socket_registers_another_can_publish()
+    public async Task An_event_registered_by_one_socket_can_be_published_by_another()
     {
         await using var node = await Node.StartAsync();
         await using var first = await node.JoinAsync("calls");

@@ -11,7 +11,7 @@ public sealed class DrainTests
     private static readonly TimeSpan Moment = TimeSpan.FromMilliseconds(20);
 
     [Fact]
-    public async Task A_node_told_to_stop_is_not_ready_at_once_and_serves_on_for_the_delay()
+    public async Task A_stopping_node_is_not_ready_at_once_and_serves_for_the_delay()
     {
         await using var node = await Node.StartAsync(("DrainDelay", "5"), ("DrainWindow", "5"));
         await using var old = await node.JoinAsync("calls");
@@ -81,7 +81,7 @@ public sealed class DrainTests
     }
 
     [Fact]
-    public async Task Sessions_are_closed_in_random_order_over_the_window_each_when_it_was_told()
+    public async Task Sessions_are_closed_in_random_order_over_the_window_each_at_its_announced_time()
     {
         const int Count = 40;
         await using var node = await Node.StartAsync(("DrainWindow", "4"));
@@ -139,7 +139,7 @@ public sealed class DrainTests
     }
 
     [Fact]
-    public async Task A_stream_of_server_sent_events_is_told_and_ended_too()
+    public async Task A_stream_of_server_sent_events_is_notified_and_closed_too()
     {
         await using var node = await Node.StartAsync(("DrainWindow", "5"));
         using var stream = await EventReader.OpenAsync(node, "calls");
@@ -165,7 +165,7 @@ public sealed class DrainTests
     }
 
     [Fact]
-    public async Task A_browser_that_comes_back_while_its_node_drains_is_told_when_to_come_again()
+    public async Task A_browser_that_reconnects_while_the_node_drains_gets_a_retry()
     {
         await using var node = await Node.StartAsync(("DrainWindow", "30"));
         await using var client = await node.JoinAsync("calls");

@@ -85,7 +85,7 @@ public sealed class FramingTests
     [InlineData("89fe0080", true)] // and a long one
     [InlineData("018501000000002020202020" + "8185", true)] // a message inside a message
     [InlineData("8881", true)] // half a close code
-    public async Task What_breaks_the_protocol_closes_with_1002_and_hurts_nobody_else(string head, bool masked)
+    public async Task A_protocol_error_closes_with_1002_without_effect_on_other_sessions(string head, bool masked)
     {
         await using var node = await Node.StartAsync();
         await using var other = await node.JoinAsync("calls");

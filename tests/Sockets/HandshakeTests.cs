@@ -57,7 +57,7 @@ public sealed class HandshakeTests
         "GET /ws HTTP/1.1\nHost: localhost\nUpgrade: websocket\nConnection: Upgrade\n"
             + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Version: 8"
     )]
-    public async Task What_is_no_handshake_is_told_to_upgrade(string request)
+    public async Task A_request_that_is_not_a_handshake_is_answered_with_Upgrade_Required(string request)
     {
         await using var node = await Node.StartAsync();
         var answer = await AskAsync(node, request);
@@ -80,7 +80,7 @@ public sealed class HandshakeTests
     [InlineData("http://localhost")]
     [InlineData("http://localhost.evil.example")]
     [InlineData("null")]
-    public async Task A_page_of_a_foreign_origin_is_told_why_it_is_closed_and_gets_no_welcome(string origin)
+    public async Task A_page_of_a_foreign_origin_is_closed_with_the_reason_and_without_a_welcome(string origin)
     {
         await using var node = await Node.StartAsync();
         await using var client = await TestClient.ConnectAsync(new Uri(node.Url, "/ws"), ("Origin", origin));
@@ -117,7 +117,7 @@ public sealed class HandshakeTests
     }
 
     [Fact]
-    public async Task More_sessions_than_the_limit_are_told_to_come_back_later()
+    public async Task Sessions_above_the_limit_are_refused_with_a_retry()
     {
         await using var node = await Node.StartAsync(("MaxSessions", "2"));
         await using var first = await node.ConnectAsync();

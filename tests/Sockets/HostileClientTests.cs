@@ -15,7 +15,7 @@ public sealed class HostileClientTests
     ];
 
     [Fact]
-    public async Task Random_bytes_hurt_nobody_else()
+    public async Task Random_bytes_do_not_affect_other_sessions()
     {
         await using var node = await Node.StartAsync();
         await using var other = await node.JoinAsync("support");
@@ -33,7 +33,7 @@ public sealed class HostileClientTests
     }
 
     [Fact]
-    public async Task Frames_with_random_mistakes_hurt_nobody_else()
+    public async Task Randomly_corrupted_frames_do_not_affect_other_sessions()
     {
         await using var node = await Node.StartAsync();
         await using var other = await node.JoinAsync("support");

@@ -37,7 +37,7 @@ public sealed class LimitTests
     }
 
     [Fact]
-    public async Task A_burst_to_a_large_room_closes_nobody_who_reads_however_small_the_queue()
+    public async Task A_burst_to_a_large_room_closes_no_reading_client_even_with_a_small_queue()
     {
         await using var node = await Node.StartAsync(("MaxPendingMessages", "8"));
         var clients = new List<TestClient>();

@@ -152,7 +152,7 @@ public sealed class PublishTests
     }
 
     [Fact]
-    public async Task An_event_that_nobody_registered_is_ignored_or_unknown_event_if_an_ack_was_asked_for()
+    public async Task An_unregistered_event_is_ignored_or_unknown_event_if_an_ack_is_requested()
     {
         await using var node = await Node.StartAsync();
         await using var client = await node.JoinAsync("a:1");

@@ -15,7 +15,7 @@ public sealed class SendQueueTests
     public SendQueueTests() => _queue = new SendQueue(_output, FramesMax, BytesMax);
 
     [Fact]
-    public async Task What_waits_while_a_write_is_pending_leaves_in_one_write()
+    public async Task Frames_queued_during_a_pending_write_are_written_in_one_batch()
     {
         Assert.True(_queue.TryWriteNow([1]));
         Assert.False(_queue.TryWriteNow([2]));
@@ -27,7 +27,7 @@ public sealed class SendQueueTests
     }
 
     [Fact]
-    public async Task What_an_output_leaves_is_offered_to_it_again()
+    public async Task The_rest_of_a_partial_write_is_offered_again()
     {
         Assert.True(_queue.TryWriteNow([1, 2, 3]));
         Assert.Equal([1, 2, 3], await _output.TakeAsync(1));
@@ -86,7 +86,7 @@ public sealed class SendQueueTests
     }
 
     [Fact]
-    public async Task A_failed_write_cuts_the_connection_and_discards_what_waits()
+    public async Task A_failed_write_cuts_the_connection_and_discards_the_queue()
     {
         Assert.True(_queue.TryWriteNow([1]));
         Assert.Equal(Enqueued.Waits, _queue.Enqueue([2]));

@@ -4,7 +4,7 @@ namespace Dmb.Tests.Sockets;
 public sealed class SessionTests
 {
     [Fact]
-    public async Task The_server_speaks_first_and_says_who_it_is_and_what_its_limits_are()
+    public async Task The_first_frame_is_a_welcome_with_the_session_and_the_limits()
     {
         await using var node = await Node.StartAsync(("MaxRoomsPerSession", "10"), ("MaxMessageBytes", "2048"));
         await using var client = await TestClient.ConnectAsync(new Uri(node.Url, "/ws"));
@@ -38,7 +38,7 @@ public sealed class SessionTests
 
     [Theory]
     [MemberData(nameof(Acks))]
-    public async Task An_ack_comes_back_as_it_was_sent(string ack)
+    public async Task An_ack_is_returned_unchanged(string ack)
     {
         await using var node = await Node.StartAsync();
         await using var client = await node.ConnectAsync();
@@ -56,7 +56,7 @@ public sealed class SessionTests
 
     [Theory]
     [MemberData(nameof(NoAcks))]
-    public async Task What_is_no_ack_is_a_bad_frame_and_nothing_of_it_is_done(string ack)
+    public async Task An_invalid_ack_is_rejected_without_side_effects(string ack)
     {
         await using var node = await Node.StartAsync();
         await using var client = await node.JoinAsync("calls");

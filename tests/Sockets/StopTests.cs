@@ -51,7 +51,7 @@ public sealed class StopTests
     }
 
     [Fact]
-    public async Task What_was_kept_for_Redis_is_sent_when_it_comes_back_during_the_drain()
+    public async Task Spooled_messages_are_sent_if_Redis_returns_during_the_drain()
     {
         await using var redis = await RedisServer.StartAsync();
         (string, string)[] settings = [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}")];
@@ -71,7 +71,7 @@ public sealed class StopTests
     }
 
     [Fact]
-    public async Task What_was_kept_for_Redis_is_said_to_be_lost_when_it_does_not_come_back()
+    public async Task Spooled_messages_are_logged_as_lost_if_Redis_does_not_return()
     {
         await using var redis = await RedisServer.StartAsync();
         await using var node = await NodeProcess.StartReadyAsync(
@@ -90,7 +90,7 @@ public sealed class StopTests
     }
 
     [Fact]
-    public async Task Under_load_no_kept_connection_ends_without_an_answer_and_what_was_answered_arrives_once()
+    public async Task Under_load_no_kept_alive_connection_closes_without_a_response_and_accepted_messages_arrive_once()
     {
         const int Publishers = 8;
         await using var redis = await RedisServer.StartAsync();

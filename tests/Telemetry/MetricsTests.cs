@@ -10,7 +10,7 @@ namespace Dmb.Tests.Telemetry;
 public sealed class MetricsTests
 {
     [Fact]
-    public async Task The_numbers_are_those_of_what_happened()
+    public async Task The_metrics_count_each_operation()
     {
         await using var node = await Node.StartAsync();
         await using var client = await node.JoinAsync("support");

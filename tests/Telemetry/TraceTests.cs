@@ -75,7 +75,7 @@ public sealed class TraceTests
     }
 
     [Fact]
-    public async Task What_is_not_sampled_leaves_no_span_and_no_traceparent_on_a_frame()
+    public async Task An_unsampled_message_has_no_span_and_no_traceparent()
     {
         await using var cluster = await Traced.StartAsync();
         await using var traced = await JoinTracedAsync(cluster.Second);
@@ -234,7 +234,7 @@ public sealed class TraceTests
     }
 
     [Fact]
-    public async Task What_is_left_is_exported_when_the_node_ends()
+    public async Task Pending_telemetry_is_exported_at_the_stop()
     {
         await using var receiver = await OtlpReceiver.StartAsync();
         await using var node = await NodeProcess.StartAsync([

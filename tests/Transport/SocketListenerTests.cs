@@ -70,7 +70,7 @@ public sealed class SocketListenerTests
     }
 
     [Fact]
-    public async Task What_a_client_is_slow_to_read_comes_whole()
+    public async Task A_response_to_a_slow_reader_arrives_complete()
     {
         const string Page = "/swagger/swagger-ui-bundle.js";
         const int Times = 8;

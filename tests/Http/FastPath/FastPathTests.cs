@@ -202,7 +202,7 @@ public sealed partial class FastPathTests
     }
 
     [Fact]
-    public async Task Pushes_handshakes_and_what_is_the_kestrels_follow_each_other_on_one_connection()
+    public async Task Pushes_handshakes_and_Kestrels_requests_follow_each_other_on_one_connection()
     {
         await using var node = await Node.StartAsync();
         using var http = await RawHttp.ConnectAsync(node);
@@ -305,7 +305,7 @@ public sealed partial class FastPathTests
     [InlineData("call", "User-Agent: x/1")]
     [InlineData("call", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\ntracestate: a=b")]
     [InlineData("call", "Idempotency-Key: k")]
-    public async Task The_span_and_the_metrics_of_a_push_are_those_that_Kestrel_has(string @event, string header)
+    public async Task The_span_and_metrics_of_a_push_equal_Kestrels(string @event, string header)
     {
         var observed = new List<string[]>();
         foreach (var path in new[] { "on", "off" })

@@ -18,7 +18,7 @@ public sealed class PushRequestParserTests
     [Theory]
     [InlineData(Push)]
     [InlineData("POST /_notify/call HTTP/1.1\r\nhost:127.0.0.1\r\nCONTENT-LENGTH:\t0 \r\n\r\n")]
-    public void Each_beginning_of_a_head_is_a_part_and_what_follows_it_is_not_its_own(string request)
+    public void Each_prefix_of_a_head_is_incomplete_and_later_bytes_are_not_consumed(string request)
     {
         var headLength = request.IndexOf("\r\n\r\n", StringComparison.Ordinal) + 4;
         for (var length = 1; length < headLength; length++)
@@ -157,7 +157,7 @@ public sealed class PushRequestParserTests
     public void Lines_end_as_they_should(string request) => Assert.NotEqual(PushReading.Head, Read(request));
 
     [Fact]
-    public void A_head_is_no_longer_than_the_limit()
+    public void A_head_longer_than_the_limit_is_unsupported()
     {
         Assert.Equal(
             PushReading.Unsupported,
