@@ -82,6 +82,7 @@ app.MapOperatorCommands();
 app.MapTail();
 app.MapBackends();
 app.MapWebhooks();
+app.MapDeadLetters();
 app.MapEventStream();
 app.MapSockets();
 app.MapSocketIo();

@@ -145,6 +145,8 @@ internal static partial class Services
             .AddSingleton<WebhookClient>()
             .AddSingleton<WebhookRegistration>()
             .AddSingleton<WebhookAnswers>()
+            .AddSingleton<WebhookTelemetry>()
+            .AddSingleton<DeadLetterReplay>()
             .AddHostedService<WebhookDelivery>()
             .AddHostedService(services => services.GetRequiredService<FanOut>());
     }
@@ -160,7 +162,8 @@ internal static partial class Services
                 .AddSingleton<IBackplane, LocalBackplane>()
                 .AddSingleton<LocalBackendStore>()
                 .AddSingleton<IBackendStore>(services => services.GetRequiredService<LocalBackendStore>())
-                .AddSingleton<IWebhookStore, LocalWebhookStore>();
+                .AddSingleton<IWebhookStore, LocalWebhookStore>()
+                .AddSingleton<IDeadLetters, LocalDeadLetters>();
             return;
         }
 
@@ -181,14 +184,17 @@ internal static partial class Services
             .AddSingleton<NotifyInput>()
             .AddSingleton<BackendInput>()
             .AddSingleton<RedisInputs>()
-            .AddSingleton<IWebhookStore, LocalWebhookStore>()
+            .AddSingleton<RedisWebhookStore>()
+            .AddSingleton<IWebhookStore>(services => services.GetRequiredService<RedisWebhookStore>())
+            .AddSingleton<IDeadLetters, RedisDeadLetters>()
             .AddSingleton<RedisBackendUsers>()
             .AddSingleton<RedisBackendStore>()
             .AddSingleton<IBackendStore>(services => services.GetRequiredService<RedisBackendStore>())
             .AddSingleton<IBackplane, RedisBackplane>()
             .AddHostedService(services => services.GetRequiredService<RedisReceiver>())
             .AddHostedService(services => services.GetRequiredService<RedisInputs>())
-            .AddHostedService<RedisSupervisor>();
+            .AddHostedService<RedisSupervisor>()
+            .AddHostedService<RedisWebhooks>();
     }
 
     /// <summary>Registers authentication, authorization and rate limits.</summary>

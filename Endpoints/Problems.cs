@@ -151,7 +151,7 @@ internal static partial class Problems
             ErrorCode.UnknownEvent
             or ErrorCode.UnknownBackend
             or ErrorCode.UnknownSession
-            or ErrorCode.UnknownWebhook => StatusCodes.Status404NotFound,
+            or ErrorCode.UnknownWebhook or ErrorCode.UnknownLetter => StatusCodes.Status404NotFound,
             ErrorCode.TooManyEvents => StatusCodes.Status409Conflict,
             ErrorCode.TooBig => StatusCodes.Status413PayloadTooLarge,
             ErrorCode.RateLimited or ErrorCode.Draining or ErrorCode.BackplaneDown =>
@@ -214,6 +214,10 @@ internal static partial class Problems
 [JsonSerializable(typeof(HistoryAnswer))]
 [JsonSerializable(typeof(WebhookAnswer))]
 [JsonSerializable(typeof(WebhooksAnswer))]
+[JsonSerializable(typeof(DeadLettersAnswer))]
+[JsonSerializable(typeof(ReplayedAnswer))]
+[JsonSerializable(typeof(DeletedAnswer))]
+[JsonSerializable(typeof(string))]
 [JsonSerializable(typeof(StatsAnswer))]
 [JsonSerializable(typeof(StatsEntry[]))]
 [JsonSerializable(typeof(TailLease))]

@@ -45,9 +45,13 @@ internal sealed class NotifyInput(
             {
                 Tracing.Drop();
             }
-            else if (tail.IsOpen)
+            else
             {
-                tail.Published(origin, envelope, address.LeftOutNames, isDuplicate: false, PublishOutcome.Fully);
+                await (publisher.Outlet?.Invoke(envelope) ?? ValueTask.CompletedTask);
+                if (tail.IsOpen)
+                {
+                    tail.Published(origin, envelope, address.LeftOutNames, isDuplicate: false, PublishOutcome.Fully);
+                }
             }
 
             count = claim.Seen;

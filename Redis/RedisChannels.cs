@@ -45,6 +45,9 @@ internal sealed class RedisChannels(string prefix, string node)
     /// <summary>Pattern: pushes from programs that have Redis and no HTTP.</summary>
     public string NotifyPattern => _notify + "*";
 
+    /// <summary>Channel: pushes of an event.</summary>
+    public string Notify(string @event) => _notify + @event;
+
     /// <summary>Channel: the messages to one room.</summary>
     public string Room(string room) => _room + room;
 
@@ -113,6 +116,21 @@ internal sealed class RedisChannels(string prefix, string node)
 
     /// <summary>Another node's channel, and the key that is there as long as it lives.</summary>
     public string NodeOf(string other) => NodeOf(prefix, other);
+
+    /// <summary>Hash: webhook to its JSON. Channel: the id of a webhook that changed there.</summary>
+    public string Webhooks { get; } = prefix + "hooks";
+
+    /// <summary>Stream: messages on their way to the webhooks of one lane; see <see cref="RedisWebhookStore"/>.</summary>
+    public string WebhookLane(int lane) => $"{prefix}hooks:{lane}";
+
+    /// <summary>Hash: lane to the node that reads it.</summary>
+    public string WebhookOwners { get; } = prefix + "hooks:owners";
+
+    /// <summary>Sorted set: nodes that read lanes, by when each is taken for dead.</summary>
+    public string WebhookNodes { get; } = prefix + "hooks:nodes";
+
+    /// <summary>Stream: what was not delivered.</summary>
+    public string Dead { get; } = prefix + "dead";
 
     private static string NodeOf(string prefix, string node) => prefix + "node:" + node;
 }

@@ -1,6 +1,7 @@
 using System.Threading.Channels;
 using Dmb.Routing;
 using Dmb.Telemetry;
+using Dmb.Webhooks;
 
 namespace Dmb.Redis;
 
@@ -16,6 +17,8 @@ internal sealed partial class RedisInputs(
     RedisNode node,
     TimeProvider time,
     Tail tail,
+    IDeadLetters letters,
+    WebhookTelemetry webhooks,
     BrokerTelemetry telemetry,
     ILogger<RedisInputs> logger
 ) : BackgroundService
@@ -107,6 +110,7 @@ internal sealed partial class RedisInputs(
                 }
 
                 Refused(input, refused.Message);
+                await BuryAsync(input, refused.Message);
             }
             catch (Exception e)
             {
@@ -138,6 +142,41 @@ internal sealed partial class RedisInputs(
         if (!_inputs.Writer.TryWrite(new Input(kind, name, body)))
         {
             telemetry.Dropped("inputs_full", 1);
+        }
+    }
+
+    /// <summary>Keeps what was refused as a dead letter, once for all nodes.</summary>
+    private async Task BuryAsync(Input input, string why)
+    {
+        webhooks.Died(WebhookReason.RefusedInput);
+        var channel = input.Kind switch
+        {
+            Kind.Notify => node.Channels.Notify(input.Name),
+            Kind.Register => node.Channels.Register,
+            _ => node.Channels.Backend(input.Name),
+        };
+        byte[] data = input.Body.Length <= routing.MaxMessageBytes ? input.Body : [];
+        try
+        {
+            await letters.AddAsync(
+                new DeadLetter(
+                    "",
+                    time.GetUtcNow(),
+                    null,
+                    channel,
+                    input.Kind == Kind.Notify ? input.Name : "",
+                    "",
+                    null,
+                    WebhookReason.RefusedInput,
+                    why,
+                    0,
+                    data
+                )
+            );
+        }
+        catch (RedisUnavailableException)
+        {
+            // It is counted and logged.
         }
     }
 

@@ -51,6 +51,21 @@ internal sealed class RedisScript
     /// <summary>Sends a probe (<see cref="RedisSupervisor"/>).</summary>
     public static readonly RedisScript Probe = new("probe");
 
+    /// <summary>Renews a node's share of the webhooks' streams (<see cref="RedisWebhooks"/>).</summary>
+    public static readonly RedisScript WebhookLanes = new("webhook-lanes");
+
+    /// <summary>Reads the webhooks' streams (<see cref="RedisWebhooks"/>).</summary>
+    public static readonly RedisScript WebhookRead = new("webhook-read");
+
+    /// <summary>Claims what another node had read of a webhooks' stream (<see cref="RedisWebhooks"/>).</summary>
+    public static readonly RedisScript WebhookClaim = new("webhook-claim");
+
+    /// <summary>Takes messages out of a webhooks' stream (<see cref="RedisWebhookStore"/>).</summary>
+    public static readonly RedisScript WebhookDone = new("webhook-done");
+
+    /// <summary>Keeps a dead letter (<see cref="RedisDeadLetters"/>).</summary>
+    public static readonly RedisScript Dead = new("dead");
+
     private RedisScript(string name) => Text = Read(name);
 
     /// <summary>What Redis executes: the file behind those that it includes, without comments.</summary>

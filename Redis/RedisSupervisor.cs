@@ -23,6 +23,7 @@ internal sealed partial class RedisSupervisor(
     RedisInputs inputs,
     RedisBackendUsers backendUsers,
     RedisCluster cluster,
+    RedisWebhookStore webhooks,
     BackplaneState state,
     TimeProvider time,
     ILogger<RedisSupervisor> logger
@@ -137,6 +138,7 @@ internal sealed partial class RedisSupervisor(
         await inputs.AttachAsync(link, _patience);
         await backendUsers.AttachAsync(link, mark);
         await cluster.AttachAsync(link, _patience);
+        await webhooks.AttachAsync(link, _patience);
 
         // Subscribed is what receives: the library may say so before it is true.
         await ProveAsync(link);

@@ -19,6 +19,7 @@ internal static class ErrorCode
     public const string UnknownSession = "unknown_session";
     public const string UnknownBackend = "unknown_backend";
     public const string UnknownWebhook = "unknown_webhook";
+    public const string UnknownLetter = "unknown_letter";
     public const string BadWebhook = "bad_webhook";
     public const string TooManyRooms = "too_many_rooms";
     public const string TooManyEvents = "too_many_events";

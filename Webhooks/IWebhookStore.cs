@@ -9,6 +9,11 @@ internal interface IWebhookStore
     /// <summary>Raised with each message that this node has to deliver.</summary>
     event Action<WebhookMessage>? Received;
 
+    /// <summary>
+    /// Raised with which webhooks (by id) another node may deliver to from now on: what waits for them is let go.
+    /// </summary>
+    event Action<Func<string, bool>>? Left;
+
     /// <summary>Registers a webhook on all nodes, or replaces the one with its id.</summary>
     /// <exception cref="Routing.RefusedException">It can't be stored now.</exception>
     ValueTask PutAsync(Webhook webhook);

@@ -10,13 +10,20 @@ internal sealed class LocalWebhookStore : IWebhookStore
     private readonly WebhookTable _table;
     private readonly TimeProvider _time;
 
-    public LocalWebhookStore(WebhookTable table, TimeProvider time, LocalBackendStore? backends = null)
+    public LocalWebhookStore(WebhookTable table, LocalBackendStore backends, TimeProvider time)
     {
         (_table, _time) = (table, time);
-        backends?.Stored += OnStored;
+        backends.Stored += OnStored;
     }
 
     public event Action<WebhookMessage>? Received;
+
+    /// <summary>Never raised: there is no other node.</summary>
+    public event Action<Func<string, bool>>? Left
+    {
+        add { }
+        remove { }
+    }
 
     public ValueTask PutAsync(Webhook webhook)
     {

@@ -48,6 +48,9 @@ internal static class WebhookReason
     public const string ForbiddenAddress = "forbidden_address";
     public const string QueueFull = "queue_full";
     public const string Gone = "gone";
+
+    /// <summary>Of an input over Redis that is no message.</summary>
+    public const string RefusedInput = "refused_input";
 }
 
 /// <summary>

@@ -14,6 +14,8 @@ internal sealed partial class WebhookDelivery : IHostedService, IDisposable
     private readonly WebhookTable _table;
     private readonly IWebhookStore _store;
     private readonly WebhookAnswers _answers;
+    private readonly IDeadLetters _letters;
+    private readonly WebhookTelemetry _telemetry;
     private readonly WebhookOptions _options;
     private readonly ILogger<WebhookDelivery> _logger;
     private readonly Func<string, WebhookQueue> _create;
@@ -28,18 +30,23 @@ internal sealed partial class WebhookDelivery : IHostedService, IDisposable
         IWebhookStore store,
         WebhookClient client,
         WebhookAnswers answers,
+        IDeadLetters letters,
+        WebhookTelemetry telemetry,
         WebhookOptions options,
         TimeProvider time,
         ILogger<WebhookDelivery> logger
     )
     {
         (_publisher, _table, _store, _answers) = (publisher, table, store, answers);
+        (_letters, _telemetry) = (letters, telemetry);
         (_options, _time, _logger) = (options, time, logger);
         _take = TakeAsync;
         _underWay = new SemaphoreSlim(options.WebhookConcurrency);
-        _create = id => new WebhookQueue(id, table, client, options, _underWay, time, FinishAsync);
+        _create = id => new WebhookQueue(id, table, client, telemetry, options, _underWay, time, FinishAsync, LetGo);
         table.Changed += OnChanged;
         store.Received += Receive;
+        store.Left += OnLeft;
+        telemetry.Waiting = Measure;
     }
 
     public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
@@ -61,13 +68,30 @@ internal sealed partial class WebhookDelivery : IHostedService, IDisposable
     private void OnChanged()
     {
         _publisher.Outlet = _table.HearsMessages ? _take : null;
+        OnLeft(id => _table.Find(id) is null);
+    }
+
+    private void OnLeft(Func<string, bool> isLeft)
+    {
         foreach (var (id, queue) in _queues)
         {
-            if (_table.Find(id) is null && _queues.TryRemove(id, out _))
+            if (isLeft(id) && _queues.TryRemove(id, out _))
             {
                 queue.Dispose();
             }
         }
+    }
+
+    private (long Messages, TimeSpan Age) Measure()
+    {
+        var (messages, oldest, now) = (0L, DateTimeOffset.MaxValue, _time.GetUtcNow());
+        foreach (var queue in _queues.Values)
+        {
+            messages += queue.Count;
+            oldest = queue.Oldest is { } since && since < oldest ? since : oldest;
+        }
+
+        return (messages, oldest < now ? now - oldest : TimeSpan.Zero);
     }
 
     private async ValueTask TakeAsync(Envelope envelope)
@@ -92,7 +116,7 @@ internal sealed partial class WebhookDelivery : IHostedService, IDisposable
     {
         if (
             Interlocked.Add(ref _bytes, message.Data.Length) > _options.WebhookQueueBytes
-            || !_queues.GetOrAdd(message.Webhook, _create).TryAdd(message)
+            || !TryAdd(message)
         )
         {
             _ = FinishAsync(
@@ -100,6 +124,36 @@ internal sealed partial class WebhookDelivery : IHostedService, IDisposable
                 new Attempt(AttemptKind.Refused, WebhookReason.QueueFull, "too many messages wait for it"),
                 attempts: 0
             );
+        }
+    }
+
+    private bool TryAdd(WebhookMessage message)
+    {
+        while (true)
+        {
+            var queue = _queues.GetOrAdd(message.Webhook, _create);
+            if (queue.TryAdd(message))
+            {
+                return true;
+            }
+
+            if (!queue.HasEnded)
+            {
+                return false;
+            }
+        }
+    }
+
+    /// <summary>A queue ended with this in it: of a webhook that was removed, or that another node delivers to.</summary>
+    private void LetGo(WebhookMessage message)
+    {
+        if (_table.Find(message.Webhook) is null)
+        {
+            _ = FinishAsync(message, new Attempt(AttemptKind.Refused, WebhookReason.Gone, "it was removed"), attempts: 0);
+        }
+        else
+        {
+            Interlocked.Add(ref _bytes, -message.Data.Length);
         }
     }
 
@@ -116,6 +170,22 @@ internal sealed partial class WebhookDelivery : IHostedService, IDisposable
             else
             {
                 LogDead(_logger, message.Id, message.Webhook, attempts, attempt.Reason, attempt.Detail);
+                _telemetry.Died(attempt.Reason);
+                await _letters.AddAsync(
+                    new DeadLetter(
+                        "",
+                        _time.GetUtcNow(),
+                        message.Webhook,
+                        null,
+                        message.Event,
+                        message.Id,
+                        message.Subject,
+                        attempt.Reason,
+                        attempt.Detail,
+                        attempts,
+                        message.Data
+                    )
+                );
             }
 
             await _store.DoneAsync(message);

@@ -23,20 +23,26 @@ internal sealed class WebhookQueue : IDisposable
     private readonly string _id;
     private readonly WebhookTable _table;
     private readonly WebhookClient _client;
+    private readonly WebhookTelemetry _telemetry;
     private readonly SemaphoreSlim _underWay;
     private readonly Func<WebhookMessage, Attempt, int, Task> _finish;
+    private readonly Action<WebhookMessage> _letGo;
+    private WebhookMessage? _current;
 
     public WebhookQueue(
         string id,
         WebhookTable table,
         WebhookClient client,
+        WebhookTelemetry telemetry,
         WebhookOptions options,
         SemaphoreSlim underWay,
         TimeProvider time,
-        Func<WebhookMessage, Attempt, int, Task> finish
+        Func<WebhookMessage, Attempt, int, Task> finish,
+        Action<WebhookMessage> letGo
     )
     {
-        (_id, _table, _client, _underWay, _finish) = (id, table, client, underWay, finish);
+        (_id, _table, _client, _telemetry) = (id, table, client, telemetry);
+        (_underWay, _finish, _letGo) = (underWay, finish, letGo);
         _waiting = Channel.CreateBounded<WebhookMessage>(
             new BoundedChannelOptions(options.WebhookQueue) { SingleReader = true }
         );
@@ -74,6 +80,15 @@ internal sealed class WebhookQueue : IDisposable
     /// <summary>Completes when it delivers nothing any more.</summary>
     public Task Ended { get; }
 
+    /// <summary>Whether it delivers nothing any more.</summary>
+    public bool HasEnded => _ending.IsCancellationRequested;
+
+    /// <summary>How many messages wait, the one under way included.</summary>
+    public int Count => _waiting.Reader.Count + (_current is null ? 0 : 1);
+
+    /// <summary>When the message that is under way was published; null for none.</summary>
+    public DateTimeOffset? Oldest => _current?.Time;
+
     /// <summary>Puts a message behind the others; false if too many wait.</summary>
     public bool TryAdd(WebhookMessage message) => _waiting.Writer.TryWrite(message);
 
@@ -87,13 +102,27 @@ internal sealed class WebhookQueue : IDisposable
             await Task.Yield();
             await foreach (var message in _waiting.Reader.ReadAllAsync(_ending.Token))
             {
+                _current = message;
                 var delivery = new Delivery(message);
-                await _finish(message, await DeliverAsync(delivery), delivery.Attempts);
+                var attempt = await DeliverAsync(delivery);
+                _current = null;
+                await _finish(message, attempt, delivery.Attempts);
             }
         }
         catch (OperationCanceledException)
         {
-            // The webhook was removed, or the node stops.
+            // The webhook was removed, another node delivers to it, or the node stops.
+        }
+
+        _waiting.Writer.Complete();
+        if (_current is { } interrupted)
+        {
+            _letGo(interrupted);
+        }
+
+        while (_waiting.Reader.TryRead(out var left))
+        {
+            _letGo(left);
         }
     }
 
@@ -130,6 +159,7 @@ internal sealed class WebhookQueue : IDisposable
             using var span = Span(delivery.Message);
             var trace = span is { Recorded: true } ? span.Id : delivery.Message.Traceparent;
             delivery.Last = await _client.SendAsync(webhook, delivery.Message, trace, context.CancellationToken);
+            _telemetry.Attempted(delivery.Last.Kind);
             if (delivery.Last.Kind != AttemptKind.Delivered)
             {
                 span?.SetStatus(ActivityStatusCode.Error, delivery.Last.Reason);

@@ -1,4 +1,5 @@
--- store(json, body, id) stores a user's message for its backend and publishes it.
+-- store(json, body, id) stores a user's message for its backend and publishes it. A backend with a webhook has in its field
+-- `webhook` the stream of that webhook, which is the only key here that is not declared, and the webhook's id.
 -- KEYS: log, backend's stream, backend.
 -- ARGV: log's length, stream's length, channel of the backend's own sockets, channel of all backends, registration's life
 -- in ms.
@@ -10,5 +11,7 @@ local function store(json, body, id)
   redis.call('PEXPIRE', stream, backend_ms)
   redis.call('PUBLISH', backend_channel, body)
   redis.call('PUBLISH', all_backends, json)
+  local lane, webhook = string.match(redis.call('HGET', backend, 'webhook') or '', '^(%S+) (%x+)$')
+  if lane then redis.pcall('XADD', lane, '*', 'w', webhook, 'e', 'dmb:uplink', 'i', id, 's', '', 'p', '', 'd', json) end
 end
 

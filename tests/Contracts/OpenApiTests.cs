@@ -1,6 +1,8 @@
 using System.Net;
 using System.Net.Mime;
 using System.Text;
+using Dmb.Webhooks;
+using Microsoft.Extensions.DependencyInjection;
 using Newtonsoft.Json;
 using Newtonsoft.Json.Linq;
 
@@ -38,10 +40,21 @@ public sealed class OpenApiTests
             var session = JObject
                 .Parse(await node.Http.GetStringAsync(new Uri(node.Url, "/sessions?limit=1")))
                 .SelectToken("items[0].session");
+            var letter = "";
+            if (path.Contains("{letter}", StringComparison.Ordinal))
+            {
+                var letters = node.Services.GetRequiredService<IDeadLetters>();
+                await letters.AddAsync(
+                    new DeadLetter("", default, webhook, null, "call", "m", null, "status", "", 1, "1"u8.ToArray())
+                );
+                letter = (await letters.ReadAsync(before: null, 1))[0].Id;
+            }
+
             using var request = Paste(
                 node,
                 path.Replace("{id}", $"{session}", StringComparison.Ordinal)
-                    .Replace("{webhook}", webhook, StringComparison.Ordinal),
+                    .Replace("{webhook}", webhook, StringComparison.Ordinal)
+                    .Replace("{letter}", letter, StringComparison.Ordinal),
                 method,
                 operation,
                 receiver
@@ -107,7 +120,8 @@ public sealed class OpenApiTests
     private static IEnumerable<(string Path, string Method, JObject Operation)> Operations() =>
         from path in Contract()["paths"]!.Children<JProperty>()
         from method in path.Value.Children<JProperty>()
-        orderby method.Name == "delete", path.Name.StartsWith("/register", StringComparison.Ordinal) descending
+        orderby method.Name == "delete", path.Name.StartsWith("/register", StringComparison.Ordinal) descending,
+            path.Name == "/webhooks" descending
         select (path.Name, method.Name, (JObject)method.Value);
 
     private static HttpRequestMessage Paste(

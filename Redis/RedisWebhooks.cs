@@ -1,0 +1,167 @@
+using Dmb.Webhooks;
+using StackExchange.Redis;
+
+namespace Dmb.Redis;
+
+/// <summary>
+/// Reads this node's share of the webhooks' streams. A stream is read by one node at a time, so that the messages of a
+/// webhook stay in order; a node that does not renew its share loses it, and what it has read is claimed by the others.
+/// </summary>
+internal sealed class RedisWebhooks(
+    WebhookTable table,
+    RedisWebhookStore store,
+    RedisNode node,
+    RedisConnection connection
+) : BackgroundService
+{
+    private const int EntriesMax = 64;
+    private static readonly TimeSpan Life = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan RenewInterval = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan RetryInterval = TimeSpan.FromMilliseconds(200);
+
+    private readonly HashSet<int> _lanes = [];
+    private long? _renewed;
+
+    /// <summary>Gives its share to the other nodes.</summary>
+    public override async Task StopAsync(CancellationToken cancellationToken)
+    {
+        await base.StopAsync(cancellationToken);
+        LeaveAll();
+        try
+        {
+            await store.SendSpooledAsync();
+            await store.AcknowledgeAsync();
+            await RenewAsync(TimeSpan.Zero);
+        }
+        catch (RedisUnavailableException)
+        {
+            // Its share is free when its time is over.
+        }
+    }
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        while (!stoppingToken.IsCancellationRequested)
+        {
+            try
+            {
+                if (table.Count == 0 && _lanes.Count == 0)
+                {
+                    await store.WaitAsync(RenewInterval, stoppingToken);
+                    continue;
+                }
+
+                if (_renewed is not { } renewed || TimeProvider.System.GetElapsedTime(renewed) >= RenewInterval)
+                {
+                    await TakeShareAsync();
+                }
+
+                await store.SendSpooledAsync();
+                await store.AcknowledgeAsync();
+                if (_lanes.Count == 0 || !await ReadAsync())
+                {
+                    await store.WaitAsync(PollInterval, stoppingToken);
+                }
+            }
+            catch (RedisUnavailableException)
+            {
+                if (_renewed is not { } renewed || TimeProvider.System.GetElapsedTime(renewed) >= Life)
+                {
+                    LeaveAll();
+                }
+
+                await Task.Delay(RetryInterval, TimeProvider.System, stoppingToken)
+                    .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
+            catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+            {
+                // The node stops.
+            }
+        }
+    }
+
+    /// <summary>Renews the share; what was lost is let go, and of what is new the rest of another node is claimed.</summary>
+    private async Task TakeShareAsync()
+    {
+        var start = TimeProvider.System.GetTimestamp();
+        var mine = await RenewAsync(Life);
+        _renewed = start;
+        var lost = _lanes.Except(mine).ToArray();
+        if (lost.Length > 0)
+        {
+            _lanes.ExceptWith(lost);
+            store.Leave(lost);
+        }
+
+        foreach (var lane in mine.Except(_lanes).ToArray())
+        {
+            await ClaimAsync(lane);
+            _lanes.Add(lane);
+        }
+    }
+
+    private async Task<int[]> RenewAsync(TimeSpan life)
+    {
+        var mine = await connection.RunAsync(
+            RedisScript.WebhookLanes,
+            [node.Channels.WebhookNodes, node.Channels.WebhookOwners],
+            [node.Id, (long)life.TotalMilliseconds, RedisWebhookStore.Lanes]
+        );
+        return [.. ((RedisResult[])mine!).Select(lane => (int)lane)];
+    }
+
+    private async Task ClaimAsync(int lane)
+    {
+        for (RedisValue from = "0-0"; ; )
+        {
+            var answer = (RedisResult[])
+                (
+                    await connection.RunAsync(
+                        RedisScript.WebhookClaim,
+                        [node.Channels.WebhookLane(lane)],
+                        [node.Id, from, EntriesMax]
+                    )
+                )!;
+            foreach (var entry in ((RedisResult[])answer[1]!).Where(entry => !entry.IsNull))
+            {
+                await store.ReceiveAsync(entry);
+            }
+
+            from = (RedisValue)answer[0];
+            if (from == "0-0")
+            {
+                return;
+            }
+        }
+    }
+
+    private async Task<bool> ReadAsync()
+    {
+        var streams = await connection.RunAsync(
+            RedisScript.WebhookRead,
+            [.. _lanes.Select(lane => (RedisKey)node.Channels.WebhookLane(lane))],
+            [node.Id, EntriesMax]
+        );
+        var isAny = false;
+        foreach (var stream in (RedisResult[])streams!)
+        {
+            foreach (var entry in (RedisResult[])stream!)
+            {
+                isAny = true;
+                await store.ReceiveAsync(entry);
+            }
+        }
+
+        return isAny;
+    }
+
+    private void LeaveAll()
+    {
+        if (_lanes.Count > 0)
+        {
+            store.Leave([.. _lanes]);
+            _lanes.Clear();
+        }
+    }
+}

@@ -1,0 +1,162 @@
+using System.Globalization;
+using System.Net;
+using System.Text.Json;
+using Dmb.Tests.Backends;
+using Microsoft.AspNetCore.Http;
+
+namespace Dmb.Tests.Webhooks;
+
+/// <summary>Webhooks that nodes share over Redis: one node a message, in order, also when nodes and Redis die.</summary>
+public sealed class RedisWebhookTests
+{
+    [Fact]
+    public async Task A_webhook_of_one_node_gets_the_messages_of_all_nodes_once_each()
+    {
+        await using var cluster = await Cluster.StartAsync();
+        await using var receiver = await Receiver.StartAsync();
+        var hook = await TestHook.RegisterAsync(cluster.Nodes[0].Http, receiver.Url, "\"events\":[\"call\"]");
+        foreach (var node in cluster.Nodes)
+        {
+            while ((await node.GetAsync("/webhooks")).GetProperty("items").GetArrayLength() == 0)
+            {
+                await Task.Yield();
+            }
+        }
+
+        for (var i = 0; i < 30; i++)
+        {
+            await cluster.Nodes[i % 3].NotifyAsync("call", $"{i}");
+        }
+
+        await cluster.Redis.CommandAsync("PUBLISH", "dmb:notify:call", "30");
+        Assert.Equal(Enumerable.Range(0, 31).Select(i => $"{i}"), await receiver.NextAsync(31));
+
+        using var removed = await cluster.Nodes[1].Http.DeleteAsync(new Uri($"/webhooks/{hook.Id}", UriKind.Relative));
+        Assert.Equal(HttpStatusCode.NoContent, removed.StatusCode);
+        while ((await cluster.Nodes[2].GetAsync("/webhooks")).GetProperty("items").GetArrayLength() > 0)
+        {
+            await Task.Yield();
+        }
+    }
+
+    [Fact]
+    public async Task A_function_hears_its_users_on_any_node_and_answers_them()
+    {
+        await using var cluster = await Cluster.StartAsync();
+        await using var receiver = await Receiver.StartAsync(
+            async (context, _) =>
+            {
+                context.Response.StatusCode = 200;
+                await context.Response.WriteAsync("""{"messages":[{"to":"ann","data":1}]}""");
+            }
+        );
+        var (status, body) = await HttpBackend.PostAsync(
+            new Uri(cluster.Nodes[0].Url, "/register/backend"),
+            $$$"""{"name":"f","webhook":{"url":"{{{receiver.Url}}}"}}"""
+        );
+        Assert.True(status == HttpStatusCode.Created, body);
+        var bkid = JsonElement.Parse(body).GetProperty("bkid").GetString()!;
+        await using var ann = await TestUser.JoinAsync(cluster.Nodes[2].Url, bkid, "ann");
+        var connect = await receiver.NextAsync();
+        Assert.Equal("ann", connect["ce-subject"]);
+        Assert.StartsWith("{\"type\":\"connect\"", connect.Body, StringComparison.Ordinal);
+        await ann.GetsAsync("dmb:direct", "1");
+        await ann.SayAsync("\"hello\"");
+        Assert.Contains("\"data\":\"hello\"", (await receiver.NextAsync()).Body, StringComparison.Ordinal);
+        await ann.GetsAsync("dmb:direct", "1");
+    }
+
+    [Fact]
+    public async Task Nothing_is_lost_and_all_is_in_order_while_nodes_and_Redis_die()
+    {
+        const int count = 300;
+        var random = new Random(7);
+        await using var cluster = await Cluster.StartReadyAsync(
+            await RedisServer.StartAsync("--appendonly", "yes", "--appendfsync", "always"),
+            withProxy: false
+        );
+        await using var receiver = await Receiver.StartAsync(
+            (context, _) =>
+            {
+                lock (random)
+                {
+                    context.Response.StatusCode = random.Next(5) == 0 ? 500 : 204;
+                }
+
+                return Task.CompletedTask;
+            }
+        );
+        await TestHook.RegisterAsync(cluster.Nodes[0].Http, receiver.Url, "\"events\":[\"call\"]");
+        while ((await cluster.Nodes[1].GetAsync("/webhooks")).GetProperty("items").GetArrayLength() == 0)
+        {
+            await Task.Yield();
+        }
+
+        var owner = await OwnerAsync(cluster);
+        var publisher = cluster.Nodes.First(node => node != owner);
+        for (var i = 0; i < count; i++)
+        {
+            if (i == 100)
+            {
+                await owner.KillAsync();
+            }
+
+            if (i == 200)
+            {
+                await cluster.Redis.KillAsync();
+            }
+
+            if (i == 220)
+            {
+                await cluster.Redis.StartAsync();
+            }
+
+            var (status, body) = await publisher.PushAsync("call", $"{i}");
+            Assert.True(status is 200 or 202, body);
+        }
+
+        var bodies = new List<int>();
+        while (bodies.Distinct().Count() < count)
+        {
+            bodies.Add(int.Parse((await receiver.NextAsync()).Body, CultureInfo.InvariantCulture));
+        }
+
+        Assert.Equal(Enumerable.Range(0, count), bodies.Distinct().Order());
+        Assert.Equal(Enumerable.Range(0, count), bodies.Distinct());
+        TestContext.Current.TestOutputHelper!.WriteLine($"{bodies.Count} posts of {count} messages");
+    }
+
+    /// <summary>The node that delivers to the webhook there is.</summary>
+    private static async Task<NodeProcess> OwnerAsync(Cluster cluster)
+    {
+        var hook = (await cluster.Nodes[0].GetAsync("/webhooks")).GetProperty("items")[0].GetProperty("id").GetString()!;
+        var lane = $"{int.Parse(hook[..1], NumberStyles.HexNumber, CultureInfo.InvariantCulture)}";
+        string owner;
+        do
+        {
+            owner = await cluster.Redis.CommandAsync("HGET", "dmb:hooks:owners", lane);
+        } while (owner.Length != 12);
+
+        return await FindAsync(cluster, owner);
+    }
+
+    /// <summary>The node with an id: the one whose socket's session is at it.</summary>
+    private static async Task<NodeProcess> FindAsync(Cluster cluster, string id)
+    {
+        foreach (var node in cluster.Nodes)
+        {
+            await using var client = await node.ConnectAsync();
+            var sessions = await node.GetAsync("/sessions?limit=500");
+            var other = sessions
+                .GetProperty("items")
+                .EnumerateArray()
+                .Select(item => item.GetProperty("node").GetString());
+            if (other.Contains(id))
+            {
+                return node;
+            }
+        }
+
+        throw new InvalidOperationException($"No node is {id}.");
+    }
+}
