@@ -151,7 +151,8 @@ internal static partial class Problems
             ErrorCode.UnknownEvent
             or ErrorCode.UnknownBackend
             or ErrorCode.UnknownSession
-            or ErrorCode.UnknownWebhook or ErrorCode.UnknownLetter => StatusCodes.Status404NotFound,
+            or ErrorCode.UnknownWebhook
+            or ErrorCode.UnknownLetter => StatusCodes.Status404NotFound,
             ErrorCode.TooManyEvents => StatusCodes.Status409Conflict,
             ErrorCode.TooBig => StatusCodes.Status413PayloadTooLarge,
             ErrorCode.RateLimited or ErrorCode.Draining or ErrorCode.BackplaneDown =>

@@ -10,12 +10,7 @@ internal sealed record DeadLetterFilter(string? Reason, string? Webhook)
 }
 
 /// <summary>Lists dead letters, delivers them again and deletes them.</summary>
-internal sealed class DeadLetterReplay(
-    IDeadLetters letters,
-    WebhookTable table,
-    IWebhookStore store,
-    TimeProvider time
-)
+internal sealed class DeadLetterReplay(IDeadLetters letters, WebhookTable table, IWebhookStore store, TimeProvider time)
 {
     private const int Page = 500;
 
@@ -44,8 +39,7 @@ internal sealed class DeadLetterReplay(
 
     /// <summary>Delivers a letter again, as if it had been published now.</summary>
     /// <exception cref="RefusedException">There is no such letter, or its webhook is not there any more.</exception>
-    public async Task ReplayAsync(string id) =>
-        await ReplayAsync(await letters.FindAsync(id) ?? throw Unknown(id));
+    public async Task ReplayAsync(string id) => await ReplayAsync(await letters.FindAsync(id) ?? throw Unknown(id));
 
     /// <summary>Delivers all letters again that a filter lets through, the oldest first; gives their number.</summary>
     public async Task<int> ReplayAsync(DeadLetterFilter filter)

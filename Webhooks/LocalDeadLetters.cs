@@ -31,14 +31,12 @@ internal sealed class LocalDeadLetters : IDeadLetters
     {
         lock (_lock)
         {
-            return ValueTask.FromResult<IReadOnlyList<DeadLetter>>(
-                [
-                    .. _letters
-                        .Values.Reverse()
-                        .Where(letter => before is null || string.CompareOrdinal(letter.Id, before) < 0)
-                        .Take(max),
-                ]
-            );
+            return ValueTask.FromResult<IReadOnlyList<DeadLetter>>([
+                .. _letters
+                    .Values.Reverse()
+                    .Where(letter => before is null || string.CompareOrdinal(letter.Id, before) < 0)
+                    .Take(max),
+            ]);
         }
     }
 

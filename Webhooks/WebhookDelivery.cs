@@ -114,10 +114,7 @@ internal sealed partial class WebhookDelivery : IHostedService, IDisposable
 
     private void Receive(WebhookMessage message)
     {
-        if (
-            Interlocked.Add(ref _bytes, message.Data.Length) > _options.WebhookQueueBytes
-            || !TryAdd(message)
-        )
+        if (Interlocked.Add(ref _bytes, message.Data.Length) > _options.WebhookQueueBytes || !TryAdd(message))
         {
             _ = FinishAsync(
                 message,
@@ -149,7 +146,11 @@ internal sealed partial class WebhookDelivery : IHostedService, IDisposable
     {
         if (_table.Find(message.Webhook) is null)
         {
-            _ = FinishAsync(message, new Attempt(AttemptKind.Refused, WebhookReason.Gone, "it was removed"), attempts: 0);
+            _ = FinishAsync(
+                message,
+                new Attempt(AttemptKind.Refused, WebhookReason.Gone, "it was removed"),
+                attempts: 0
+            );
         }
         else
         {

@@ -23,7 +23,14 @@ internal sealed class WebhookTelemetry
             WebhookReason.Gone,
             WebhookReason.RefusedInput
         );
-        Counter(telemetry, "dmb.webhook.attempts", "{attempt}", "Attempts to deliver to webhooks.", "outcome", _attempts);
+        Counter(
+            telemetry,
+            "dmb.webhook.attempts",
+            "{attempt}",
+            "Attempts to deliver to webhooks.",
+            "outcome",
+            _attempts
+        );
         Counter(telemetry, "dmb.dead", "{message}", "Messages that became dead letters, by reason.", "reason", _dead);
         telemetry.Meter.CreateObservableGauge(
             "dmb.webhook.queue",
@@ -57,7 +64,8 @@ internal sealed class WebhookTelemetry
     /// <param name="reason">One of <see cref="WebhookReason"/>.</param>
     public void Died(string reason) => _dead[reason].Add(1);
 
-    private static Dictionary<string, Count> Counts(params string[] values) => values.ToDictionary(v => v, _ => new Count());
+    private static Dictionary<string, Count> Counts(params string[] values) =>
+        values.ToDictionary(v => v, _ => new Count());
 
     private static void Counter(
         BrokerTelemetry telemetry,

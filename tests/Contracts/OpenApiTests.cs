@@ -120,8 +120,10 @@ public sealed class OpenApiTests
     private static IEnumerable<(string Path, string Method, JObject Operation)> Operations() =>
         from path in Contract()["paths"]!.Children<JProperty>()
         from method in path.Value.Children<JProperty>()
-        orderby method.Name == "delete", path.Name.StartsWith("/register", StringComparison.Ordinal) descending,
-            path.Name == "/webhooks" descending
+        orderby method.Name == "delete", path.Name.StartsWith(
+            "/register",
+            StringComparison.Ordinal
+        ) descending, path.Name == "/webhooks" descending
         select (path.Name, method.Name, (JObject)method.Value);
 
     private static HttpRequestMessage Paste(

@@ -58,7 +58,11 @@ public sealed class DeadLetterTests
         Assert.Equal(HttpStatusCode.OK, await AskAsync(node, HttpMethod.Post, $"/dead/replay?webhook={hook.Id}"));
         Assert.Equal(["""{"n":0}"""], await receiver.NextAsync(1));
         Assert.Empty(await DeadAsync(node, "", 0));
-        Assert.Contains("dmb_dead_total{reason=\"status\"} 3", await node.Http.GetStringAsync(new Uri(node.Url, "/metrics")), StringComparison.Ordinal);
+        Assert.Contains(
+            "dmb_dead_total{reason=\"status\"} 3",
+            await node.Http.GetStringAsync(new Uri(node.Url, "/metrics")),
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -71,7 +75,10 @@ public sealed class DeadLetterTests
             ("dmb:notify:call", "{broken"),
             (letter.GetProperty("channel").GetString(), letter.GetProperty("data").GetString())
         );
-        Assert.Equal(HttpStatusCode.NoContent, await AskAsync(cluster.Nodes[0], HttpMethod.Post, $"/dead/{Id(letter)}/replay"));
+        Assert.Equal(
+            HttpStatusCode.NoContent,
+            await AskAsync(cluster.Nodes[0], HttpMethod.Post, $"/dead/{Id(letter)}/replay")
+        );
     }
 
     private static Task<NodeProcess> StartAsync(RedisServer? redis) =>

@@ -129,7 +129,10 @@ public sealed class RedisWebhookTests
     /// <summary>The node that delivers to the webhook there is.</summary>
     private static async Task<NodeProcess> OwnerAsync(Cluster cluster)
     {
-        var hook = (await cluster.Nodes[0].GetAsync("/webhooks")).GetProperty("items")[0].GetProperty("id").GetString()!;
+        var hook = (await cluster.Nodes[0].GetAsync("/webhooks"))
+            .GetProperty("items")[0]
+            .GetProperty("id")
+            .GetString()!;
         var lane = $"{int.Parse(hook[..1], NumberStyles.HexNumber, CultureInfo.InvariantCulture)}";
         string owner;
         do
