@@ -26,8 +26,16 @@ internal sealed record Dialect
     /// <summary>What a subscriber says once it is connected.</summary>
     public Func<string, Step[]> Join { get; init; } = _ => [];
 
+    /// <summary>Subscribers as they are, publishes as DMB takes them.</summary>
+    public Dialect ToDmb() => this with { Publish = Dmb.Publish, Accepted = Dmb.Accepted };
+
     /// <summary>Server-sent events instead of WebSocket frames.</summary>
     public bool EventStream { get; init; }
+
+    /// <summary>
+    /// HTTP long-polling of Engine.IO instead of WebSocket frames: one request after the other on one connection.
+    /// </summary>
+    public bool Polling { get; init; }
 
     /// <summary>What divides a frame into messages, where one may hold several.</summary>
     public byte? Separator { get; init; }
@@ -76,6 +84,15 @@ internal sealed record Dialect
             Join = room => [new("", "0{"), new("40", "40"), new($"420[\"subscribe\",\"{room}\"]", "430")],
             Ping = [.. "2"u8],
             Pong = [.. "3"u8],
+        };
+
+    /// <summary>The same by long-polling, without an upgrade.</summary>
+    public static Dialect SocketIoPolling { get; } =
+        SocketIo with
+        {
+            Subscribe = _ => "/socket.io/?EIO=4&transport=polling",
+            Polling = true,
+            Separator = 0x1e,
         };
 
     /// <summary>SignalR's JSON protocol without negotiation; the hub's method <c>Join</c> joins.</summary>

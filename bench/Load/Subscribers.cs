@@ -7,7 +7,7 @@ using System.Text;
 namespace Dmb.Bench.Load;
 
 /// <summary>
-/// Clients on one thread: each joins its room, then only counts. What arrives is read in large pieces into one buffer
+/// Clients on one thread: each joins its room, then only counts, and polls again where its dialect polls. What arrives is read in large pieces into one buffer
 /// that all share; of a message only its start and the number behind it are looked at.
 /// </summary>
 internal sealed class Subscribers : IDisposable
@@ -36,6 +36,9 @@ internal sealed class Subscribers : IDisposable
     private readonly State[] _states;
     private readonly byte[] _steps;
     private readonly byte[]?[] _incomplete;
+
+    /// <summary>Null where there is a socket.</summary>
+    private readonly Polls? _polls;
     private readonly byte[] _buffer = new byte[256 * 1024];
     private int _opened;
 
@@ -51,6 +54,7 @@ internal sealed class Subscribers : IDisposable
         _states = new State[options.Subscribers];
         _steps = new byte[options.Subscribers];
         _incomplete = new byte[]?[options.Subscribers];
+        _polls = dialect.Polling ? new Polls(server, dialect.Subscribe(""), _sockets) : null;
     }
 
     public int Count => _sockets.Length;
@@ -72,6 +76,12 @@ internal sealed class Subscribers : IDisposable
         {
             _sockets[_opened] = Linux.Connect(_server);
             _epoll.Watch(_sockets[_opened], _opened);
+            if (_polls is not null)
+            {
+                _polls.Open(_opened);
+                continue;
+            }
+
             var upgrade = _dialect.EventStream
                 ? "Accept: text/event-stream\r\n\r\n"
                 : "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -126,14 +136,16 @@ internal sealed class Subscribers : IDisposable
             return 0;
         }
 
-        if (!bytes.StartsWith(_dialect.EventStream ? "HTTP/1.1 200 "u8 : "HTTP/1.1 101 "u8))
+        if (!bytes.StartsWith(_dialect.EventStream || _dialect.Polling ? "HTTP/1.1 200 "u8 : "HTTP/1.1 101 "u8))
         {
             throw new IOException($"A subscriber was refused: {Encoding.ASCII.GetString(bytes)}");
         }
 
         _states[subscriber] = State.Joining;
         GoOn(subscriber);
-        return end + 4;
+
+        // The first response to a poll has the open packet.
+        return _dialect.Polling ? 0 : end + 4;
     }
 
     /// <summary>Says the next thing on the way into the room; there is none: it is in.</summary>
@@ -161,7 +173,7 @@ internal sealed class Subscribers : IDisposable
         while (TryReadFrame(bytes[used..], out var header, out var length))
         {
             var payload = bytes.Slice(used + header, length);
-            var opcode = _dialect.EventStream ? Text : bytes[used] & 15;
+            var opcode = _dialect.EventStream || _dialect.Polling ? Text : bytes[used] & 15;
             used += header + length;
             if (_dialect.Separator is { } separator && opcode == Text)
             {
@@ -170,10 +182,13 @@ internal sealed class Subscribers : IDisposable
                     TakePayload(subscriber, opcode, payload[..end], tally, now);
                 }
             }
-            else
+
+            if (payload.Length > 0 || _dialect.Separator is null)
             {
                 TakePayload(subscriber, opcode, payload, tally, now);
             }
+
+            _polls?.GoOn(subscriber);
         }
 
         return used;
@@ -188,6 +203,11 @@ internal sealed class Subscribers : IDisposable
         {
             length = bytes.IndexOf("\n\n"u8) + 2;
             return length >= 2;
+        }
+
+        if (_dialect.Polling)
+        {
+            return Polls.TryReadResponse(bytes, out header, out length);
         }
 
         if (bytes.Length < 2)
@@ -249,6 +269,7 @@ internal sealed class Subscribers : IDisposable
             case Text when _states[subscriber] == State.Joining:
                 if (payload.StartsWith(_awaited[_steps[subscriber] - 1]))
                 {
+                    _polls?.TakeOpen(subscriber, payload);
                     GoOn(subscriber);
                 }
 
@@ -256,7 +277,8 @@ internal sealed class Subscribers : IDisposable
             case Text when payload.SequenceEqual(_dialect.Ping) && payload.Length > 0:
                 Reply(subscriber, Text, _dialect.Pong);
                 break;
-            case Text when payload.StartsWith("{\"event\":\"bye\""u8):
+            case Text
+                when payload.StartsWith("{\"event\":\"bye\""u8) || _dialect.Polling && payload.SequenceEqual("ok"u8):
                 break;
             default:
                 Others++;
@@ -266,6 +288,12 @@ internal sealed class Subscribers : IDisposable
 
     private void Reply(int subscriber, int opcode, ReadOnlySpan<byte> payload)
     {
+        if (_polls is not null)
+        {
+            _polls.Post(subscriber, payload);
+            return;
+        }
+
         // A client must mask; with a mask of zeros the payload stays as it is.
         Span<byte> frame = stackalloc byte[8 + 256];
         frame[0] = (byte)(0x80 | opcode);

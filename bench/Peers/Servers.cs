@@ -47,6 +47,32 @@ internal static class Servers
             Prepare = () => { },
             ByDefault = false,
         },
+        DmbSocketIo("dmb-socketio", "DMB, Socket.IO", Dialect.SocketIo),
+        DmbSocketIo("dmb-recovery", "DMB, Socket.IO with recovery", Dialect.SocketIo, historySize: null) with
+        {
+            Dialect = Dialect.SocketIo.ToDmb() with
+            {
+                Subscribe = _ => "/socket.io/?EIO=4&transport=websocket&recovery=1",
+            },
+        },
+        DmbSocketIo("dmb-polling", "DMB, Socket.IO polling", Dialect.SocketIoPolling),
+        DmbSocketIo("dmb-socketio-redis", "DMB, Socket.IO + Redis", Dialect.SocketIo) with
+        {
+            Redis = true,
+        },
+        DmbSocketIo("dmb-polling-redis", "DMB, Socket.IO polling + Redis", Dialect.SocketIoPolling) with
+        {
+            Redis = true,
+        },
+        Node("socketio-polling", "Socket.IO, polling", Dialect.SocketIoPolling) with
+        {
+            ByDefault = false,
+        },
+        Node("socketio-polling-redis", "Socket.IO, polling + Redis", Dialect.SocketIoPolling) with
+        {
+            Redis = true,
+            ByDefault = false,
+        },
         Ours("dmb-sse", "DMB, events", Build.Folder("dmb", "Dmb")) with
         {
             Dialect = Dialect.DmbEvents,
@@ -98,6 +124,19 @@ internal static class Servers
                         ["REDIS_PORT"] = $"{(redis == 0 ? 6379 : redis)}",
                     }
                 ),
+        };
+
+    /// <summary>Ours, heard by clients of Socket.IO.</summary>
+    private static Server DmbSocketIo(
+        string name,
+        string title,
+        Dialect dialect,
+        string? historySize = WithoutHistory
+    ) =>
+        Ours(name, title, Build.Folder("dmb", "Dmb"), historySize) with
+        {
+            Dialect = dialect.ToDmb(),
+            ByDefault = false,
         };
 
     private static Server Limit(string name, string title, params string[] options) =>
