@@ -1,9 +1,15 @@
 using System.Net.Sockets;
 using Dmb;
+using Dmb.Commands;
 using Dmb.Endpoints;
 using Dmb.Redis;
 using Dmb.Telemetry;
 using Microsoft.AspNetCore.Connections;
+
+if (CommandLine.IsCommand(args))
+{
+    return await CommandLine.RunAsync(args);
+}
 
 // Runs socket continuations inline on the I/O thread, so no handler may block. Read when the first socket is created.
 Environment.SetEnvironmentVariable("DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS", "1");

@@ -10,6 +10,9 @@ internal static class Settings
 {
     private const string Section = "Dmb";
 
+    /// <summary>Of the commands, and no setting of a node.</summary>
+    private const string UrlVariable = "DMB_URL";
+
     private static readonly Setting[] All =
     [
         .. Setting.Of(node => node.Http),
@@ -68,7 +71,7 @@ internal static class Settings
                 )
             )
             .Where(name => !name.Contains("__", StringComparison.Ordinal) && !ServiceLinks.IsName(name))
-            .Where(name => !All.Any(s => s.Variable == name));
+            .Where(name => name != UrlVariable && !All.Any(s => s.Variable == name));
         var keys = configuration
             .GetSection(Section)
             .GetChildren()
@@ -160,6 +163,7 @@ internal static class Settings
 
             Settings come from the environment, as below; from appsettings.json and the command line they are called
             Dmb:Port and --Dmb:Port=8082, for DMB_PORT. Durations are in seconds, lists have commas.
+            pub, sub, tail, rooms, sessions, kick, token, key, check and config are commands; dmb pub --help explains pub.
             --health asks the node that runs with the same settings whether it is alive: exit code 0 or 1.
             -h or --help prints this, --version the version.
 

@@ -89,7 +89,7 @@ internal static class RedisGreeting
     }
 
     /// <summary>Tries the addresses of the host one after the other.</summary>
-    private static async Task<Socket> ConnectAsync(RedisEndpoint redis, CancellationToken cancellationToken)
+    internal static async Task<Socket> ConnectAsync(RedisEndpoint redis, CancellationToken cancellationToken)
     {
         var addresses = await Dns.GetHostAddressesAsync(redis.Host, cancellationToken);
         for (var i = 0; ; i++)
@@ -112,7 +112,8 @@ internal static class RedisGreeting
         }
     }
 
-    private static string Command(params string[] words) =>
+    /// <summary>A command in the protocol of Redis (RESP2).</summary>
+    internal static string Command(params string[] words) =>
         string.Concat(
             words.Select(word => $"${Encoding.UTF8.GetByteCount(word)}\r\n{word}\r\n").Prepend($"*{words.Length}\r\n")
         );

@@ -115,7 +115,7 @@ internal sealed partial class ConnectionGate : IDisposable
     }
 
     /// <summary>The soft limit in <c>/proc/self/limits</c> (proc(5)).</summary>
-    private static long ReadFilesMax()
+    internal static long ReadFilesMax()
     {
         const string Line = "Max open files";
         try

@@ -12,7 +12,8 @@ namespace Dmb.Tests;
 public sealed partial class LayerTests
 {
     /// <summary>
-    /// The folders from the bottom; the namespace is the folder's path behind <c>Dmb</c>, and the root is last.
+    /// The folders from the bottom; the namespace is the folder's path behind <c>Dmb</c>, the root is behind them, and the
+    /// commands, which only <c>Program.cs</c> uses, are last.
     /// </summary>
     private static readonly string[] Layers =
     [
@@ -27,6 +28,7 @@ public sealed partial class LayerTests
         "Endpoints",
         "Http",
         "",
+        "Commands",
     ];
 
     private const BindingFlags All =

@@ -203,12 +203,12 @@ public sealed class ConsoleViewsTests(Browser browser, NodeFixture fixture) : IC
     public async Task The_overview_draws_the_last_minutes()
     {
         await using var node = await Node.StartAsync();
-        var clients = new List<TestClient>();
+        var clients = new List<EventReader>();
         for (var step = 0; step < 120; step++)
         {
             if (step % 15 == 0)
             {
-                clients.Add(await node.JoinAsync("support"));
+                clients.Add(await EventReader.OpenAsync(node, "support"));
             }
 
             for (var i = 0; i < 6 + (4 * Math.Sin(step / 9.0)); i++)
@@ -231,10 +231,7 @@ public sealed class ConsoleViewsTests(Browser browser, NodeFixture fixture) : IC
             await File.WriteAllBytesAsync(Path.Combine(Repository.Root, "docs", "console.png"), picture);
         }
 
-        foreach (var client in clients)
-        {
-            await client.DisposeAsync();
-        }
+        clients.ForEach(client => client.Dispose());
     }
 
     private static ILocator Traces(Visit visit) =>

@@ -1,0 +1,210 @@
+using System.Net;
+using System.Net.Http.Headers;
+using System.Text;
+using System.Text.Json;
+
+namespace Dmb.Commands;
+
+/// <summary>
+/// The broker that the commands use: <c>DMB_URL</c>, or this machine's at <c>DMB_PORT</c>, by the key or token
+/// <c>DMB_KEY</c>.
+/// </summary>
+internal sealed class BrokerClient : IDisposable
+{
+    private const int PageSize = 500;
+
+    /// <summary>Longer than the time that a stream is silent.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+
+    private readonly HttpClient _http = new() { Timeout = Timeout.InfiniteTimeSpan };
+
+    public BrokerClient()
+    {
+        _http.BaseAddress = Url;
+        _http.DefaultRequestHeaders.UserAgent.ParseAdd("dmb/" + Telemetry.BuildInfo.Version);
+        if (Key is { } key)
+        {
+            _http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
+        }
+    }
+
+    /// <summary>The key or token; null without one.</summary>
+    public static string? Key =>
+        Environment.GetEnvironmentVariable("DMB_KEY")?.Trim() is { Length: > 0 } key ? key : null;
+
+    /// <summary>Where the broker is; it ends in a slash.</summary>
+    /// <exception cref="CommandException"><c>DMB_URL</c> is no URL.</exception>
+    public static Uri Url
+    {
+        get
+        {
+            var port = Environment.GetEnvironmentVariable("DMB_PORT");
+            var text = Environment.GetEnvironmentVariable("DMB_URL") is { Length: > 0 } set
+                ? set
+                : $"http://127.0.0.1:{(string.IsNullOrEmpty(port) ? "8082" : port)}";
+            return
+                Uri.TryCreate(text.TrimEnd('/') + "/", UriKind.Absolute, out var url) && url.Scheme is "http" or "https"
+                ? url
+                : throw new CommandException($"DMB_URL: '{text}' is no URL such as http://127.0.0.1:8082.", 2);
+        }
+    }
+
+    /// <summary>Asks, and gives the body of an answer that is no refusal.</summary>
+    /// <exception cref="CommandException">The broker refuses, or does not answer.</exception>
+    public async Task<string> AskAsync(
+        HttpMethod method,
+        string path,
+        CancellationToken cancellationToken,
+        byte[]? body = null,
+        params (string Name, string Value)[] headers
+    )
+    {
+        using var request = new HttpRequestMessage(method, path);
+        if (body is not null)
+        {
+            request.Content = new ByteArrayContent(body);
+            request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
+        }
+
+        foreach (var (name, value) in headers)
+        {
+            request.Headers.TryAddWithoutValidation(name, value);
+        }
+
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        patience.CancelAfter(Patience);
+        try
+        {
+            using var answer = await _http.SendAsync(request, patience.Token);
+            var text = await answer.Content.ReadAsStringAsync(patience.Token);
+            return answer.IsSuccessStatusCode ? text : throw Refusal(answer.StatusCode, text);
+        }
+        catch (Exception e) when (IsNoAnswer(e, cancellationToken))
+        {
+            throw NoAnswer(e);
+        }
+    }
+
+    /// <summary>The items of a list, over all its pages; what is missing is told on stderr.</summary>
+    /// <exception cref="CommandException">The broker refuses, or does not answer.</exception>
+    public async IAsyncEnumerable<JsonElement> ListAsync(
+        string path,
+        IEnumerable<(string Name, string? Value)> query,
+        [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellationToken
+    )
+    {
+        string? after = null;
+        do
+        {
+            var text = await AskAsync(
+                HttpMethod.Get,
+                path + Query([.. query, ("limit", $"{PageSize}"), ("after", after)]),
+                cancellationToken
+            );
+            var answer = JsonElement.Parse(text);
+            foreach (var item in answer.GetProperty("items").EnumerateArray())
+            {
+                yield return item;
+            }
+
+            foreach (var node in answer.GetProperty("missing").EnumerateArray())
+            {
+                await Console.Error.WriteLineAsync($"Node {node.GetString()} did not answer; what it has is missing.");
+            }
+
+            after = answer.GetProperty("next").GetString();
+        } while (after is not null);
+    }
+
+    /// <summary>Opens a stream of events.</summary>
+    /// <exception cref="CommandException">The broker refuses, or does not answer.</exception>
+    public async Task<EventStreamReader> OpenAsync(
+        string path,
+        CancellationToken cancellationToken,
+        string? lastEventId = null
+    )
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, path);
+        if (lastEventId is not null)
+        {
+            request.Headers.TryAddWithoutValidation("Last-Event-ID", lastEventId);
+        }
+
+        HttpResponseMessage? answer = null;
+        try
+        {
+            answer = await _http
+                .SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken)
+                .WaitAsync(Patience, TimeProvider.System, cancellationToken);
+            return answer.IsSuccessStatusCode
+                ? new EventStreamReader(answer, await answer.Content.ReadAsStreamAsync(cancellationToken))
+                : throw Refusal(answer.StatusCode, await answer.Content.ReadAsStringAsync(cancellationToken));
+        }
+        catch (Exception e) when (IsNoAnswer(e, cancellationToken))
+        {
+            answer?.Dispose();
+            throw NoAnswer(e);
+        }
+    }
+
+    /// <summary>A query of the parameters that have a value.</summary>
+    public static string Query(params (string Name, string? Value)[] parameters)
+    {
+        var query = new StringBuilder();
+        foreach (var (name, value) in parameters)
+        {
+            if (!string.IsNullOrEmpty(value))
+            {
+                query
+                    .Append(query.Length == 0 ? '?' : '&')
+                    .Append(name)
+                    .Append('=')
+                    .Append(Uri.EscapeDataString(value));
+            }
+        }
+
+        return query.ToString();
+    }
+
+    public void Dispose() => _http.Dispose();
+
+    /// <summary>Whether an exception says that there is no broker, or none that answers.</summary>
+    public static bool IsNoAnswer(Exception e, CancellationToken cancellationToken) =>
+        e is HttpRequestException or IOException or TimeoutException
+        || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested);
+
+    private static CommandException NoAnswer(Exception e) =>
+        new(
+            $"{Url}: {(e is OperationCanceledException or TimeoutException ? "no answer" : e.Message)}. "
+                + "Is the broker running? DMB_URL says where it is."
+        )
+        {
+            MayPass = true,
+        };
+
+    private static CommandException Refusal(HttpStatusCode status, string problem)
+    {
+        var (code, detail) = ("", problem);
+        try
+        {
+            var json = JsonElement.Parse(problem);
+            (code, detail) = (json.GetProperty("code").GetString()!, json.GetProperty("detail").GetString()!);
+        }
+        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
+        {
+            // A proxy's page, or what else is no problem document.
+            detail = "it is no answer of DMB; is DMB_URL right?";
+        }
+
+        var next = status switch
+        {
+            HttpStatusCode.Unauthorized => " DMB_KEY is the key or token.",
+            HttpStatusCode.Forbidden => " The key in DMB_KEY lacks the scope.",
+            _ => "",
+        };
+        return new CommandException($"{(int)status} {code}: {CommandLine.Printable(detail)}{next}")
+        {
+            MayPass = status is HttpStatusCode.TooManyRequests or HttpStatusCode.ServiceUnavailable,
+        };
+    }
+}

@@ -1,0 +1,98 @@
+using System.CommandLine;
+
+namespace Dmb.Commands;
+
+/// <summary>
+/// The commands of the program, <c>dmb pub</c> and the others. Data goes to stdout, all else to stderr. Exit codes: 0,
+/// 1 for what is refused, fails or is found wrong, 2 for a command line that is none.
+/// </summary>
+internal static class CommandLine
+{
+    public const int Failed = 1;
+    private const int BadUsage = 2;
+
+    /// <summary>What a command line begins with; every other one starts the broker.</summary>
+    private static readonly string[] Names =
+    [
+        "pub",
+        "sub",
+        "tail",
+        "rooms",
+        "sessions",
+        "kick",
+        "token",
+        "key",
+        "check",
+        "config",
+    ];
+
+    /// <summary>Whether a command line is a command, and no start of the broker.</summary>
+    public static bool IsCommand(string[] args) => args.Length > 0 && Names.Contains(args[0]);
+
+    /// <summary>Runs a command; gives the exit code.</summary>
+    public static async Task<int> RunAsync(string[] args)
+    {
+        var root = new RootCommand(
+            "DMB, the Duplex Message Broker. DMB_URL and DMB_KEY say which broker, and by which key."
+        )
+        {
+            PublishCommand.Create(),
+            SubscribeCommand.Create(),
+            TailCommand.Create(),
+            ListCommands.CreateRooms(),
+            ListCommands.CreateSessions(),
+            ListCommands.CreateKick(),
+            CredentialCommands.CreateToken(),
+            CredentialCommands.CreateKey(),
+            CheckCommand.Create(),
+            ConfigCommand.Create(),
+        };
+        var parsed = root.Parse(args);
+        if (parsed.Errors.Count > 0)
+        {
+            foreach (var error in parsed.Errors)
+            {
+                await Console.Error.WriteLineAsync(error.Message);
+            }
+
+            await Console.Error.WriteLineAsync($"dmb {args[0]} --help prints how it is used.");
+            return BadUsage;
+        }
+
+        try
+        {
+            return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
+        }
+        catch (CommandException failed)
+        {
+            await Console.Error.WriteLineAsync(failed.Message);
+            return failed.ExitCode;
+        }
+        catch (OperationCanceledException)
+        {
+            // Ctrl+C.
+            return 130;
+        }
+        catch (IOException closed)
+        {
+            // What reads the output has ended, such as `head`.
+            await Console.Error.WriteLineAsync(closed.Message);
+            return Failed;
+        }
+    }
+
+    /// <summary>Text from the network for a terminal: control characters could move its cursor.</summary>
+    public static string Printable(string? text) =>
+        text is null ? "-"
+        : text.Any(char.IsControl) ? string.Concat(text.Select(c => char.IsControl(c) ? '\uFFFD' : c))
+        : text;
+}
+
+/// <summary>A command can't be done; the message is for stderr.</summary>
+internal sealed class CommandException(string message, int exitCode = CommandLine.Failed) : Exception(message)
+{
+    public int ExitCode { get; } = exitCode;
+
+    /// <summary>Whether the same may pass later.</summary>
+    public bool MayPass { get; init; }
+}

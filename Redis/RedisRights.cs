@@ -1,0 +1,196 @@
+using System.Globalization;
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Text;
+
+namespace Dmb.Redis;
+
+/// <summary>
+/// Finds out what Redis lets this node do: runs each kind of command that a node uses, on keys of its own that it
+/// deletes, and reads the answers.
+/// </summary>
+internal static class RedisRights
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+
+    /// <summary>The commands, of which <c>K</c> stands for a key of the check; each type has its own.</summary>
+    private static readonly string[] Commands =
+    [
+        "SET K:s 1 EX 60",
+        "GET K:s",
+        "EXISTS K:s",
+        "EXPIRE K:s 60",
+        "PEXPIRE K:s 60000",
+        "HSET K:h f 1",
+        "HSETNX K:h g 1",
+        "HGET K:h f",
+        "HMGET K:h f",
+        "HGETALL K:h",
+        "HLEN K:h",
+        "HINCRBY K:h f 1",
+        "HDEL K:h f",
+        "SADD K:m 1",
+        "SMEMBERS K:m",
+        "SREM K:m 1",
+        "XADD K:x MAXLEN ~ 1 * m 1",
+        "XLEN K:x",
+        "XRANGE K:x - + COUNT 1",
+        "XREVRANGE K:x + - COUNT 1",
+        "ZADD K:z 1 m",
+        "ZRANGE K:z 0 -1",
+        "ZREVRANGE K:z 0 -1",
+        "ZREVRANGEBYSCORE K:z 1 0",
+        "ZREMRANGEBYSCORE K:z 0 1",
+        "EVAL return 0",
+        "EVALSHA 0000000000000000000000000000000000000000 0",
+        "SCRIPT LOAD return",
+        "TIME",
+        "PUBLISH K 1",
+        "DEL K:s K:h K:m K:x K:z",
+    ];
+
+    /// <summary>What is wrong, a sentence each; empty where a node can use this Redis.</summary>
+    public static async Task<IReadOnlyList<string>> FindFaultsAsync(RedisEndpoint redis, RedisOptions options)
+    {
+        using var patience = new CancellationTokenSource(Patience, TimeProvider.System);
+        try
+        {
+            var password = redis.ReadPassword();
+            await RedisGreeting.AskAsync(redis, password, patience.Token);
+            using var socket = await RedisGreeting.ConnectAsync(redis, patience.Token);
+            await using Stream stream = redis.IsTls
+                ? new SslStream(new NetworkStream(socket))
+                : new NetworkStream(socket);
+            if (stream is SslStream tls)
+            {
+                await tls.AuthenticateAsClientAsync(
+                    new SslClientAuthenticationOptions { TargetHost = redis.Host },
+                    patience.Token
+                );
+            }
+
+            using var reader = new StreamReader(stream, Encoding.UTF8, leaveOpen: true);
+            return await FindFaultsAsync(
+                new Conversation(stream, reader, patience.Token),
+                password,
+                redis.Database,
+                options
+            );
+        }
+        catch (Exception e)
+            when (e
+                    is RedisAnswerException
+                        or SocketException
+                        or IOException
+                        or OperationCanceledException
+                        or UnauthorizedAccessException
+                        or System.Security.Authentication.AuthenticationException
+            )
+        {
+            return [$"Redis at {redis.Host}:{redis.Port} can't be used: {RedisReason.Of(e)}"];
+        }
+    }
+
+    private static async Task<IReadOnlyList<string>> FindFaultsAsync(
+        Conversation conversation,
+        string? password,
+        int database,
+        RedisOptions options
+    )
+    {
+        var faults = new List<string>();
+        if (password is not null)
+        {
+            await conversation.AskAsync("AUTH", password);
+        }
+
+        if (database != 0)
+        {
+            await FindAsync($"database {database}", "SELECT", database.ToString(CultureInfo.InvariantCulture));
+        }
+
+        var policy = (await conversation.AskAsync("INFO", "memory"))
+            .Split("\r\n")
+            .FirstOrDefault(line => line.StartsWith("maxmemory_policy:", StringComparison.Ordinal));
+        if (policy is not null && !policy.EndsWith(":noeviction", StringComparison.Ordinal))
+        {
+            faults.Add(
+                $"Redis deletes keys when its memory is full ({policy.Trim()}), histories and registrations too: set "
+                    + "maxmemory-policy noeviction"
+            );
+        }
+
+        var key = $"{options.Prefix}check:{Guid.NewGuid():N}";
+        foreach (var command in Commands)
+        {
+            string[] words = command switch
+            {
+                "EVAL return 0" => ["EVAL", "return 0", "0"],
+                "SCRIPT LOAD return" => ["SCRIPT", "LOAD", "return 0"],
+                _ => [.. command.Split(' ').Select(word => word is ['K', .. var rest] ? Key(rest, word) : word)],
+            };
+            await FindAsync($"the command {words[0].ToLowerInvariant()}", words);
+
+            string Key(string rest, string word) => rest is "" or [':', ..] ? key + rest : word;
+        }
+
+        var prefix = options.Prefix;
+        await FindAsync($"the channel {prefix}nodes", "SUBSCRIBE", prefix + "nodes");
+        string[] patterns =
+        [
+            prefix + "notify:*",
+            new RedisChannels(prefix, "check").BackendPattern,
+            .. options.NotifyChannels,
+        ];
+        foreach (var pattern in patterns)
+        {
+            await FindAsync($"the pattern {pattern}", "PSUBSCRIBE", pattern);
+        }
+
+        return faults;
+
+        async Task FindAsync(string what, params string[] words)
+        {
+            var answer = await conversation.AskAsync(words);
+            if (answer is ['-', .. var error] && !error.StartsWith("NOSCRIPT", StringComparison.Ordinal))
+            {
+                faults.Add($"Redis does not allow {what}: {error}");
+            }
+        }
+    }
+
+    /// <summary>Commands and answers, one after the other (RESP2).</summary>
+    private sealed class Conversation(Stream stream, StreamReader reader, CancellationToken cancellationToken)
+    {
+        /// <summary>The answer: the first line of one that is not a string, with its type.</summary>
+        public async Task<string> AskAsync(params string[] words)
+        {
+            await stream.WriteAsync(Encoding.UTF8.GetBytes(RedisGreeting.Command(words)), cancellationToken);
+            return await ReadAsync();
+        }
+
+        private async Task<string> ReadAsync()
+        {
+            var line = await reader.ReadLineAsync(cancellationToken)
+                ?? throw new EndOfStreamException("the connection was closed");
+            switch (line)
+            {
+                case ['*', .. var count]:
+                    for (var left = int.Parse(count, CultureInfo.InvariantCulture); left > 0; left--)
+                    {
+                        await ReadAsync();
+                    }
+
+                    return line;
+                case ['$', '-', ..]:
+                    return line;
+                case ['$', .. var length]:
+                    var text = new char[int.Parse(length, CultureInfo.InvariantCulture) + 2];
+                    await reader.ReadBlockAsync(text, cancellationToken);
+                    return new string(text);
+                default:
+                    return line;
+            }
+        }
+    }
+}
