@@ -13,8 +13,8 @@ public sealed class FaultTable : IDisposable
     public const string Columns =
         "sent | degraded | refused | unanswered | lost | doubled | out of order | slowest answer";
     private const string Head = $"""
-        | fault | {Columns} |
-        |---|---|---|---|---|---|---|---|---|
+        | fault | {Columns} | kept twice |
+        |---|---|---|---|---|---|---|---|---|---|
 
         """;
 
@@ -24,7 +24,9 @@ public sealed class FaultTable : IDisposable
     /// <param name="order">Rows stand in this order.</param>
     /// <param name="fault">What happened, in words.</param>
     /// <param name="tally">What was counted.</param>
-    public void Add(int order, string fault, Tally tally) => _rows[order] = $"| {fault} | {tally.Cells} |\n";
+    /// <param name="keptTwice">Entries of histories whose message has another entry there.</param>
+    public void Add(int order, string fault, Tally tally, int keptTwice) =>
+        _rows[order] = $"| {fault} | {tally.Cells} | {keptTwice} |\n";
 
     public void Dispose()
     {

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Runtime.CompilerServices;
 
 namespace Dmb.Tests.Redis;
@@ -49,6 +50,41 @@ public sealed class FaultTests(FaultTable table)
                 await scene.Load.MoreAsync(Second);
             }
         });
+    }
+
+    [Fact]
+    public async Task Redis_killed_and_back_at_once_without_a_session_in_the_first_room()
+    {
+        await using var cluster = await Cluster.StartAsync(Kept);
+        await ProveAsync(
+            "The same, with no session in the message's first room",
+            cluster,
+            async scene =>
+            {
+                for (var i = 0; i < 3; i++)
+                {
+                    await scene.Cluster.Redis.KillAsync();
+                    await scene.Cluster.Redis.StartAsync();
+                    await scene.Load.MoreAsync(Second);
+                }
+            },
+            hasFirstRoom: false
+        );
+    }
+
+    [Fact]
+    public async Task Redis_killed_twice_with_its_data_lost()
+    {
+        await using var cluster = await Cluster.StartAsync(Kept);
+        await ProveAsync(
+            "Redis killed (SIGKILL), started again 2 s later, nothing saved, twice",
+            cluster,
+            async scene =>
+            {
+                await KillAndRestartAsync(scene);
+                await KillAndRestartAsync(scene);
+            }
+        );
     }
 
     [Fact]
@@ -373,15 +409,24 @@ public sealed class FaultTests(FaultTable table)
         int? dead = null,
         bool mayLose = false,
         int padding = 0,
+        bool hasFirstRoom = true,
         [CallerLineNumber] int order = 0
     )
     {
-        await using var listeners = await Listeners.JoinAsync(
-            cluster.Nodes,
-            ["calls"],
-            ["number:1"],
-            ["calls", "number:1", "domain:a"]
-        );
+        string[][] joined = hasFirstRoom
+            ?
+            [
+                ["calls"],
+                ["number:1"],
+                ["calls", "number:1", "domain:a"],
+            ]
+            :
+            [
+                ["number:1"],
+                ["domain:a"],
+                ["number:1", "domain:a"],
+            ];
+        await using var listeners = await Listeners.JoinAsync(cluster.Nodes, joined);
         foreach (var node in cluster.Nodes)
         {
             await node.WarmUpAsync();
@@ -402,7 +447,8 @@ public sealed class FaultTests(FaultTable table)
         }
 
         var tally = await Tally.CountAsync(load, [.. listeners.All.Where(listener => listener.Node != deadNode)]);
-        table.Add(order, fault, tally);
+        var keptTwice = await KeptTwiceAsync(cluster.Redis);
+        table.Add(order, fault, tally, keptTwice);
         var logs = cluster.Nodes.Select(node => $"{node.Url}\n{string.Join('\n', node.Log)}");
         TestContext.Current.TestOutputHelper?.WriteLine(
             $"{FaultTable.Columns}\n{tally.Cells}\n{tally.Evidence}\n{string.Join('\n', logs)}"
@@ -416,6 +462,30 @@ public sealed class FaultTests(FaultTable table)
                 && (tally.Unanswered == 0 || deadNode is not null),
             $"{FaultTable.Columns}\n{tally.Cells}\n{tally.Evidence}"
         );
+        Assert.Equal(0, keptTwice);
+    }
+
+    /// <summary>Entries of the rooms' histories whose message has an entry there already.</summary>
+    private static async Task<int> KeptTwiceAsync(RedisServer redis)
+    {
+        const string Script = """
+            local ids, twice = {}, 0
+            for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+')) do
+              local id = entry[2][4]
+              twice = twice + (ids[id] and 1 or 0)
+              ids[id] = true
+            end
+            return tostring(#redis.call('XRANGE', KEYS[1], '-', '+')) .. ' ' .. twice
+            """;
+        var sum = 0;
+        foreach (var room in (string[])["calls", "number:1", "domain:a"])
+        {
+            var counted = (await redis.CommandAsync("EVAL", Script, "1", $"dmb:history:{room}")).Split(' ');
+            Assert.NotEqual("0", counted[0]);
+            sum += int.Parse(counted[1], CultureInfo.InvariantCulture);
+        }
+
+        return sum;
     }
 
     /// <summary>What a fault happens to.</summary>
