@@ -51,6 +51,12 @@ internal static class CaseRun
                 }
 
                 End(socket);
+                while (!receiving.IsCompleted && !IsKeptStream(answer.AsSpan(0, Volatile.Read(ref length))))
+                {
+                    await Task.Delay(TimeSpan.FromMilliseconds(MomentMs), TimeProvider.System, patience.Token);
+                }
+
+                socket.Close();
                 await receiving;
             }
             else
@@ -115,6 +121,11 @@ internal static class CaseRun
             }
         }
     }
+
+    /// <summary>Whether a stream goes on: a client that has ended its side is sent a ping.</summary>
+    private static bool IsKeptStream(ReadOnlySpan<byte> answer) =>
+        answer.IndexOf("text/event-stream"u8) is >= 0 and var at
+        && (answer[at..].IndexOf("\n:\n\n"u8) >= 0 || answer[at..].IndexOf("event: ping"u8) >= 0);
 
     private static async Task SendAsync(Socket socket, FuzzCase sent, Func<bool> hasHead, CancellationToken patience)
     {

@@ -6,7 +6,8 @@ namespace Dmb.Bench.Fuzz;
 internal sealed record FuzzOptions
 {
     public const string Usage = """
-        bench fuzz [options]: random requests and frames to a node of its own, which has to stay as it is
+        bench fuzz [options]: requests and frames to a node of its own, which has to stay as it is: first those that once
+        failed (bench/Fuzz/Corpus), then random ones; a new one that fails is added to them
           --seconds N     for so long (60)
           --seed N        which cases, 0 to 1,000,000,000 (1)
           --only N[-M]    only the case of this number, or those from one to another
@@ -22,6 +23,9 @@ internal sealed record FuzzOptions
     public string? Kind { get; init; }
     public bool Redis { get; init; }
     public bool Show { get; init; }
+
+    /// <summary>Whether cases of all kinds and numbers are sent; then the corpus comes first.</summary>
+    public bool IsWhole => Kind is null && First == 0 && Last == int.MaxValue;
 
     /// <exception cref="FormatException">There is no such option, or its value is not accepted.</exception>
     public static FuzzOptions Parse(ReadOnlySpan<string> args)

@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
-using System.Text;
 using Dmb.Bench.Load;
 using Dmb.Bench.Peers;
 
@@ -53,7 +52,13 @@ internal sealed class FuzzRun : IDisposable
         var start = Stopwatch.GetTimestamp();
         var rss = _node.Rss;
         var next = _options.First;
-        FuzzCase[] before = [];
+        FuzzCase[] before = _options.IsWhole ? FuzzCorpus.Read() : [];
+        if (before.Length > 0 && Send(before) is ({ } again, var known))
+        {
+            Report(known is null ? before : [known, .. before], again);
+            before = [];
+        }
+
         while (next <= _options.Last && Stopwatch.GetElapsedTime(start) < _options.Time && _failures < FailuresMax)
         {
             var round = Take(ref next);
@@ -158,14 +163,19 @@ internal sealed class FuzzRun : IDisposable
             if (alone is not null)
             {
                 Console.WriteLine($"  {suspect.Kind} {suspect.Number} alone: {alone}");
-                Console.WriteLine($"  again: {Command($"{suspect.Number}")}");
+                Console.WriteLine(
+                    suspect.Number < 0
+                        ? "  it is in the corpus already"
+                        : $"  again: {Command($"{suspect.Number}")}\n  kept: {FuzzCorpus.Keep(_options.Seed, suspect)}"
+                );
                 Renew();
                 return;
             }
         }
 
         Console.WriteLine(
-            $"  none of the cases does it alone; together: {Command($"{suspects.Min(suspect => suspect.Number)}-{suspects[^1].Number}")}"
+            "  none of the cases does it alone; together: "
+                + Command($"{suspects.Min(suspect => Math.Max(suspect.Number, 0))}-{suspects[^1].Number}")
         );
         Renew();
     }
@@ -205,24 +215,10 @@ internal sealed class FuzzRun : IDisposable
         );
         foreach (var piece in sent.Pieces)
         {
-            Console.WriteLine($"  {piece.Length} bytes: {Escaped(piece.AsSpan(0, Math.Min(piece.Length, 2000)))}");
-        }
-    }
-
-    private static string Escaped(ReadOnlySpan<byte> bytes)
-    {
-        var text = new StringBuilder();
-        foreach (var b in bytes)
-        {
-            text.Append(
-                b is >= 32 and < 127 ? $"{(char)b}"
-                : b == '\r' ? "\\r"
-                : b == '\n' ? "\\n"
-                : $"\\x{b:x2}"
+            Console.WriteLine(
+                $"  {piece.Length} bytes: {FuzzCorpus.Escaped(piece.AsSpan(0, Math.Min(piece.Length, 2000)))}"
             );
         }
-
-        return text.ToString();
     }
 
     private static void Wait(TimeSpan time) => Task.Delay(time, TimeProvider.System).GetAwaiter().GetResult();
