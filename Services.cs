@@ -173,6 +173,7 @@ internal static partial class Services
             .AddSingleton<RedisConnection>()
             .AddSingleton<RedisCluster>()
             .AddSingleton<ICluster>(services => services.GetRequiredService<RedisCluster>())
+            .AddSingleton<PoisonedKeys>()
             .AddSingleton<RedisHistory>()
             .AddSingleton<MessageLog>()
             .AddSingleton<PublishCalls>()

@@ -4,7 +4,7 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>Calls the scripts that publish a message, and reads from their answers where it was kept.</summary>
-internal sealed class PublishCalls(BackendOptions options, RedisNode node, RedisHistory history)
+internal sealed class PublishCalls(BackendOptions options, RedisNode node, RedisHistory history, PoisonedKeys poisoned)
 {
     private const int LogMessagesMax = 10_000;
     private const int LogMessagesMin = 64;
@@ -34,6 +34,11 @@ internal sealed class PublishCalls(BackendOptions options, RedisNode node, Redis
             message.MarkSent();
             var answer = (RedisResult[])(await sent)!;
             Note(message, answer[0], answer[1]);
+            if ((int)answer[3] > 0)
+            {
+                poisoned.BeganAnew(message.Rooms);
+            }
+
             return true;
         }
 

@@ -74,6 +74,11 @@ internal sealed class RedisBackendUsers(
         {
             // The next link tells it.
         }
+        catch (RedisKeyException)
+        {
+            _users.TryRemove(user, out _);
+            throw;
+        }
     }
 
     /// <summary>Notes the end of a session and tells its backend; without Redis, when it is back.</summary>
@@ -97,7 +102,7 @@ internal sealed class RedisBackendUsers(
         foreach (var user in _pendingDisconnects.Keys.Where(user => sessions.Contains((user.Bkid, user.Subscriber))))
         {
             // The session connected again, and its end must not be told after that.
-            await DisconnectAsync(link, user);
+            await EndureAsync(DisconnectAsync(link, user));
             _pendingDisconnects.TryRemove(user, out _);
         }
 
@@ -109,8 +114,10 @@ internal sealed class RedisBackendUsers(
             foreach (var bkid in here.Select(user => user.Bkid).Distinct())
             {
                 // Its name is lost: the backend says it when it registers again.
-                await link.RunAsync(database =>
-                    database.HashSetAsync(_channels.Backend(bkid), "name", "", When.NotExists)
+                await EndureAsync(
+                    link.RunAsync(database =>
+                        database.HashSetAsync(_channels.Backend(bkid), "name", "", When.NotExists)
+                    )
                 );
                 await link.RunAsync(database => database.KeyExpireAsync(_channels.Backend(bkid), options.BackendTtl));
             }
@@ -118,7 +125,7 @@ internal sealed class RedisBackendUsers(
 
         foreach (var batch in here.Chunk(Batch))
         {
-            var counts = await Task.WhenAll(batch.Select(user => ConnectAsync(link, user)));
+            var counts = await Task.WhenAll(batch.Select(user => ConnectAgainAsync(link, user)));
             foreach (var bkid in batch.Where((_, i) => counts[i] < 0).Select(user => user.Bkid).Distinct())
             {
                 BackendMissing?.Invoke(bkid);
@@ -164,7 +171,7 @@ internal sealed class RedisBackendUsers(
                 }
             }
         }
-        catch (RedisUnavailableException)
+        catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)
         {
             // The next sweep does it.
         }
@@ -191,14 +198,9 @@ internal sealed class RedisBackendUsers(
         {
             if (((string)line!).Split(' ', 3) is [var bkid, var session, var user])
             {
-                await RunAsync(
-                    await connection.RequiredAsync(),
-                    RedisScript.DisconnectUser,
-                    "disconnect",
-                    bkid,
-                    session,
-                    user,
-                    other
+                var link = await connection.RequiredAsync();
+                await EndureAsync(
+                    RunAsync(link, RedisScript.DisconnectUser, "disconnect", bkid, session, user, other)
                 );
             }
         }
@@ -217,6 +219,34 @@ internal sealed class RedisBackendUsers(
         catch (RedisUnavailableException)
         {
             // The next sweep tells it.
+        }
+        catch (RedisKeyException)
+        {
+            // The link told that a key of the backend holds something else.
+            _pendingDisconnects.TryRemove(user, out _);
+        }
+    }
+
+    /// <summary>As <see cref="ConnectAsync(RedisLink, BackendUser)"/>; a key that holds something else stops nothing.</summary>
+    private async Task<long> ConnectAgainAsync(RedisLink link, BackendUser user)
+    {
+        var connecting = ConnectAsync(link, user);
+        await EndureAsync(connecting);
+        return connecting.IsCompletedSuccessfully ? await connecting : 0;
+    }
+
+    /// <summary>
+    /// Waits for what concerns one backend: that a key of it holds something else, which the link tells, stops nothing.
+    /// </summary>
+    private static async Task EndureAsync(Task asked)
+    {
+        try
+        {
+            await asked;
+        }
+        catch (RedisKeyException)
+        {
+            // Other backends are told of all the same.
         }
     }
 

@@ -34,13 +34,23 @@ internal sealed class RedisBackplane(
     public ValueTask ShareEventAsync(string name) => sharedEvents.WriteAsync(name);
 
     public async ValueTask<IReadOnlyList<int>> CountKeptAsync(IReadOnlyList<string> rooms) =>
-        await Task.WhenAll(
-            rooms.Select(room =>
-                connection.RunAsync(async redis =>
-                    (int)await redis.ExecuteAsync("XLEN", (RedisKey)node.Channels.History(room))
-                )
-            )
-        );
+        await Task.WhenAll(rooms.Select(CountKeptAsync));
+
+    /// <summary>How many messages are kept of a room; none where something else is stored.</summary>
+    private async Task<int> CountKeptAsync(string room)
+    {
+        try
+        {
+            var kept = await connection.RunAsync(redis =>
+                redis.ExecuteAsync("XLEN", (RedisKey)node.Channels.History(room))
+            );
+            return (int)kept;
+        }
+        catch (RedisKeyException)
+        {
+            return 0;
+        }
+    }
 
     public async ValueTask ClearHistoryAsync(string room) =>
         await connection.RunAsync(redis => redis.KeyDeleteAsync(node.Channels.History(room)));
@@ -77,7 +87,7 @@ internal sealed class RedisBackplane(
             );
             return isFirst ? null : (string?)await connection.RunAsync(redis => redis.StringGetAsync(name));
         }
-        catch (RedisUnavailableException)
+        catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)
         {
             // Without Redis the key holds on this node.
             return null;

@@ -42,7 +42,7 @@ internal sealed class RedisCluster(RedisNode node, RedisConnection connection, C
             asked.Expect(Math.Max((int)receivers, living.Length));
             await asked.Done.WaitAsync(AnswerTimeout, TimeProvider.System);
         }
-        catch (Exception e) when (e is RedisUnavailableException or TimeoutException)
+        catch (Exception e) when (e is RedisUnavailableException or RedisKeyException or TimeoutException)
         {
             // Those that answered are what there is.
         }

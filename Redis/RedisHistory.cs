@@ -7,7 +7,13 @@ namespace Dmb.Redis;
 /// The histories of all rooms, in Redis: what a script that publishes is told of them, what is read of them, and
 /// whether the server still has all that this node has seen it count.
 /// </summary>
-internal sealed class RedisHistory(RedisNode node, HistoryPolicy policy, HistoryOptions options, TimeProvider time)
+internal sealed class RedisHistory(
+    RedisNode node,
+    HistoryPolicy policy,
+    HistoryOptions options,
+    PoisonedKeys poisoned,
+    TimeProvider time
+)
 {
     private readonly RedisChannels _channels = node.Channels;
     private string _mark = "";
@@ -87,6 +93,11 @@ internal sealed class RedisHistory(RedisNode node, HistoryPolicy policy, History
         var answer = (RedisResult[])
             (await link.RunAsync(within, redis => RedisScript.ReadHistory.RunAsync(redis, keys, arguments)))!;
         var now = (long)answer[0];
+        if ((int)answer[^1] > 0)
+        {
+            poisoned.BeganAnew(rooms.Select(request => request.Room));
+        }
+
         return [.. rooms.Select((request, i) => Read(request.Room, (RedisResult[])answer[i + 1]!, now))];
     }
 

@@ -1,3 +1,4 @@
+using Dmb.Routing;
 using Polly;
 using Polly.CircuitBreaker;
 using Polly.Timeout;
@@ -24,13 +25,32 @@ internal sealed class RedisLink : IDisposable
     private readonly CircuitBreakerManualControl _circuit = new();
     private readonly ResiliencePipeline _pipeline;
 
-    private RedisLink(ConnectionMultiplexer commands, ConnectionMultiplexer subscriptions, TimeSpan timeout)
+    private readonly PoisonedKeys _poisoned;
+
+    private RedisLink(
+        ConnectionMultiplexer commands,
+        ConnectionMultiplexer subscriptions,
+        TimeSpan timeout,
+        PoisonedKeys poisoned
+    )
     {
+        _poisoned = poisoned;
         (_commands, _subscriptions) = (commands, subscriptions);
         (_database, _subscriber) = (commands.GetDatabase(), subscriptions.GetSubscriber());
         _subscriptionSockets = subscriptions.GetCounters().Subscription.SocketCount;
         _pipeline = new ResiliencePipelineBuilder { TimeProvider = TimeProvider.System }
-            .AddCircuitBreaker(new CircuitBreakerStrategyOptions { ManualControl = _circuit, MinimumThroughput = 100 })
+            .AddCircuitBreaker(
+                new CircuitBreakerStrategyOptions
+                {
+                    ManualControl = _circuit,
+                    MinimumThroughput = 100,
+                    ShouldHandle = static call =>
+                        ValueTask.FromResult(
+                            call.Outcome.Exception is not (null or OperationCanceledException)
+                                && RedisKeyException.From(call.Outcome.Exception) is null
+                        ),
+                }
+            )
             .AddTimeout(new TimeoutStrategyOptions { Timeout = timeout })
             .Build();
         Watch(commands, "commands");
@@ -58,6 +78,7 @@ internal sealed class RedisLink : IDisposable
     /// <summary>Connects both, and has an answer of each.</summary>
     /// <param name="redis">Where.</param>
     /// <param name="timeout">How long a command may take.</param>
+    /// <param name="poisoned">Told of keys that hold something else.</param>
     /// <param name="cancellationToken">Gives up connecting.</param>
     /// <exception cref="RedisUnavailableException">
     /// Redis can't be reached, doesn't answer, or doesn't let this node in.
@@ -65,6 +86,7 @@ internal sealed class RedisLink : IDisposable
     public static async Task<RedisLink> ConnectAsync(
         RedisEndpoint redis,
         TimeSpan timeout,
+        PoisonedKeys poisoned,
         CancellationToken cancellationToken
     )
     {
@@ -78,7 +100,7 @@ internal sealed class RedisLink : IDisposable
             var options = redis.ToOptions(address, password);
             connecting = [ConnectionMultiplexer.ConnectAsync(options), ConnectionMultiplexer.ConnectAsync(options)];
             var both = await Task.WhenAll(connecting).WaitAsync(ConnectTimeout, TimeProvider.System, cancellationToken);
-            var link = new RedisLink(both[0], both[1], timeout);
+            var link = new RedisLink(both[0], both[1], timeout, poisoned);
             await link._database.PingAsync().WaitAsync(ConnectTimeout, TimeProvider.System, cancellationToken);
             return link;
         }
@@ -106,6 +128,7 @@ internal sealed class RedisLink : IDisposable
     }
 
     /// <summary>Runs a command within the timeout of a publish.</summary>
+    /// <exception cref="RedisKeyException">A key holds something else.</exception>
     /// <exception cref="RedisUnavailableException">It is not known whether it was executed.</exception>
     public async Task<T> RunAsync<T>(Func<IDatabase, Task<T>> command)
     {
@@ -119,13 +142,14 @@ internal sealed class RedisLink : IDisposable
         }
         catch (Exception e) when (IsUnavailable(e))
         {
-            throw Unavailable(e);
+            throw Refused(e, []);
         }
     }
 
     /// <summary>
     /// Runs a command that may take longer than a publish: one that reads much, or that is part of making the link.
     /// </summary>
+    /// <exception cref="RedisKeyException">A key holds something else.</exception>
     /// <exception cref="RedisUnavailableException">It is not known whether it was executed.</exception>
     public async Task<T> RunAsync<T>(TimeSpan within, Func<IDatabase, Task<T>> command)
     {
@@ -135,11 +159,12 @@ internal sealed class RedisLink : IDisposable
         }
         catch (Exception e) when (IsUnavailable(e))
         {
-            throw Unavailable(e);
+            throw Refused(e, []);
         }
     }
 
     /// <summary>Runs one of the scripts within the timeout of a publish.</summary>
+    /// <exception cref="RedisKeyException">A key holds something else.</exception>
     /// <exception cref="RedisUnavailableException">It is not known whether it was executed.</exception>
     public async Task<RedisResult> RunAsync(RedisScript script, RedisKey[] keys, RedisValue[] arguments)
     {
@@ -154,7 +179,7 @@ internal sealed class RedisLink : IDisposable
         }
         catch (Exception e) when (IsUnavailable(e))
         {
-            throw Unavailable(e);
+            throw Refused(e, keys);
         }
     }
 
@@ -168,7 +193,7 @@ internal sealed class RedisLink : IDisposable
         }
         catch (Exception e) when (IsUnavailable(e))
         {
-            throw Unavailable(e);
+            throw Refused(e, []);
         }
     }
 
@@ -241,8 +266,20 @@ internal sealed class RedisLink : IDisposable
                 or ObjectDisposedException
                 or OperationCanceledException;
 
-    private RedisUnavailableException Unavailable(Exception e) =>
-        new(Lost.IsCompletedSuccessfully ? Lost.Result : RedisReason.Of(e), e);
+    /// <summary>
+    /// What callers of this class get: for a key that holds something else <see cref="RedisKeyException"/>, for all else
+    /// <see cref="RedisUnavailableException"/>.
+    /// </summary>
+    private RefusedException Refused(Exception e, RedisKey[] keys)
+    {
+        if (RedisKeyException.From(e) is { } poisoned)
+        {
+            _poisoned.Refused(keys.Length == 0 ? "a key" : string.Join(", ", keys), poisoned.Why);
+            return poisoned;
+        }
+
+        return new RedisUnavailableException(Lost.IsCompletedSuccessfully ? Lost.Result : RedisReason.Of(e), e);
+    }
 
     private static async Task DisposeAsync(Task<ConnectionMultiplexer> connecting)
     {

@@ -288,7 +288,20 @@ internal sealed partial class RedisPublisher
     {
         foreach (var batch in Batches(messages))
         {
-            await Task.WhenAll(batch.Select(message => _calls.SendAsync(link, message, isAgain: true)));
+            await Task.WhenAll(batch.Select(message => SendAgainAsync(link, message)));
+        }
+    }
+
+    /// <summary>A message whose room or backend has a key that holds something else is given up.</summary>
+    private async Task SendAgainAsync(RedisLink link, PendingPublish message)
+    {
+        try
+        {
+            await _calls.SendAsync(link, message, isAgain: true);
+        }
+        catch (RedisKeyException)
+        {
+            // Counted and logged by the link; the messages behind it go on.
         }
     }
 

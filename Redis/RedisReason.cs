@@ -15,6 +15,7 @@ internal static class RedisReason
         e switch
         {
             RedisUnavailableException unavailable => unavailable.Why,
+            RedisKeyException key => key.Why,
             RedisAnswerException or RedisServerException => OfAnswer(e.Message),
             SocketException { SocketErrorCode: SocketError.ConnectionRefused } => "connection refused",
             SocketException

@@ -221,7 +221,7 @@ internal sealed partial class RedisReceiver(
 
             done.SetResult();
         }
-        catch (RedisUnavailableException e)
+        catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)
         {
             // What is still held stays held, and the log has the rest, behind the place that is known: there the next
             // link begins.

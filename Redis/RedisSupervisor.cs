@@ -24,6 +24,7 @@ internal sealed partial class RedisSupervisor(
     RedisBackendUsers backendUsers,
     RedisCluster cluster,
     RedisWebhookStore webhooks,
+    PoisonedKeys poisoned,
     BackplaneState state,
     TimeProvider time,
     ILogger<RedisSupervisor> logger
@@ -106,7 +107,7 @@ internal sealed partial class RedisSupervisor(
         RedisLink? link = null;
         try
         {
-            link = await RedisLink.ConnectAsync(redis, options.PublishTimeout, cancellationToken);
+            link = await RedisLink.ConnectAsync(redis, options.PublishTimeout, poisoned, cancellationToken);
             using var stopping = cancellationToken.Register(() => link.Lose("the node stops"));
             await AttachAsync(link);
             return link;

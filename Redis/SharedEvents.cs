@@ -23,7 +23,7 @@ internal sealed class SharedEvents(EventTable events, RedisNode node, RedisConne
         {
             await WriteAsync(await connection.RequiredAsync(), name);
         }
-        catch (RedisUnavailableException)
+        catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)
         {
             // It stays in the list of what is to be written.
         }

@@ -15,6 +15,7 @@ internal sealed class BrokerTelemetry : IDisposable
         "gap",
         "inputs_full",
         "not_understood",
+        "poisoned_key",
         "reserved_event",
         "slow_consumer",
         "spool_expired",

@@ -1,5 +1,6 @@
 -- Tells whether the server still has what a node has seen. Each run of a server (run_id) begins where the one before
--- ended, or earlier if it lost data or is a replica that lagged: then there is a new mark.
+-- ended, or earlier if it lost data or is a replica that lagged: then there is a new mark. A key that holds something else
+-- is removed.
 -- KEYS: epoch. ARGV: new mark, mark that the node knows, message number up to which it has seen the server count, run of
 -- the server in which it saw that.
 -- Returns {mark, run}.
@@ -7,7 +8,11 @@ local epoch = KEYS[1]
 local new_mark, known_mark, seen, known_run = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local info = redis.pcall('INFO', 'server')
 local run = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
-local life = redis.call('HMGET', epoch, 'mark', 'count', 'run', 'since')
+local life = redis.pcall('HMGET', epoch, 'mark', 'count', 'run', 'since')
+if life.err or life[2] and not tonumber(life[2]) or life[4] and not tonumber(life[4]) then
+  redis.call('DEL', epoch)
+  life = {}
+end
 local mark, count, last_run, since = life[1], life[2], life[3], life[4]
 if not mark then
   redis.pcall('HSET', epoch, 'mark', new_mark, 'count', 0, 'run', run, 'since', 0)

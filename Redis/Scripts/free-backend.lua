@@ -9,7 +9,7 @@ local rooms, backend = KEYS[5], KEYS[6]
 local nodes, freed, channel, accepted, rejected, history, position =
   ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
 local known = redis.call('EXISTS', backend)
-for _, room in ipairs(redis.call('SMEMBERS', rooms)) do redis.call('DEL', history .. room, position .. room) end
+for _, room in ipairs(redis.pcall('SMEMBERS', rooms)) do redis.call('DEL', history .. room, position .. room) end
 for i = 5, #KEYS do redis.call('DEL', KEYS[i]) end
 if known == 1 then redis.call('PUBLISH', nodes, freed) end
 if channel ~= '' then redis.call('PUBLISH', channel, known == 1 and accepted or rejected) end

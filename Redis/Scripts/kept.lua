@@ -5,15 +5,15 @@
 -- answered (then the newest entries are searched for its id); and for each room its channel, its history's length, its
 -- history's life in ms.
 -- Returns {message number, its position in each room with commas between or '' if no room keeps it, receivers in the last
--- room}.
--- A stream ends with its position, with the mark under which it began, and when there is no memory to count or to keep:
--- a client that comes back is told then that what it missed is not known.
+-- room, streams that were something else}.
+-- A stream ends with its position, with the mark under which it began, when there is no memory to count or to keep, and
+-- when one of its keys holds something else: a client that comes back is told then that what it missed is not known.
 local function publish(k, a)
   local log, epoch_key = KEYS[k], KEYS[k + 1]
   local log_length, body, id, new_epoch, position_ms, again =
     ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
   local rooms = (#ARGV - a - 5) / 3
-  local mark, keeps, number, receivers, first = nil, false, 0, 0, ''
+  local mark, keeps, number, receivers, first, poisoned = nil, false, 0, 0, '', 0
   local sequences, list, positions = {}, {}, {}
   local function keys(i) return KEYS[k + 2 * i], KEYS[k + 2 * i + 1] end
   local function room(i) return ARGV[a + 3 + 3 * i], tonumber(ARGV[a + 4 + 3 * i]), ARGV[a + 5 + 3 * i] end
@@ -24,24 +24,29 @@ local function publish(k, a)
       keeps = true
       local history, position = keys(i)
       if not mark then
-        mark = redis.call('HGET', epoch_key, 'mark')
-        if not mark then
+        mark = redis.pcall('HGET', epoch_key, 'mark')
+        if type(mark) ~= 'string' then
+          if mark then redis.call('DEL', epoch_key) end
           mark = new_epoch
           redis.pcall('HSET', epoch_key, 'mark', mark)
         end
       end
-      local life = redis.call('HMGET', position, 'epoch', 'mark', 'seq')
+      local life = redis.pcall('HMGET', position, 'epoch', 'mark', 'seq')
+      if life.err or life[3] and not tonumber(life[3]) then
+        life = {}
+        poisoned = poisoned + 1
+      end
       if not life[1] or life[2] ~= mark then
         redis.call('DEL', position, history)
         life[1] = new_epoch
         redis.pcall('HSET', position, 'epoch', life[1], 'mark', mark)
       elseif again ~= '' and first == '' then
         local epoch, seq = string.match(again, '(%w+):(%d+)')
-        if epoch == life[1] and tonumber(seq) <= tonumber(life[3] or 0) then return {0, (string.gsub(again, '%?', '')), 0} end
+        if epoch == life[1] and tonumber(seq) <= tonumber(life[3] or 0) then return {0, (string.gsub(again, '%?', '')), 0, poisoned} end
         local is_unanswered = string.sub(again, -1) == '?'
-        for _, entry in ipairs(is_unanswered and redis.call('XREVRANGE', history, '+', '-', 'COUNT', 1000) or {}) do
+        for _, entry in ipairs(is_unanswered and redis.pcall('XREVRANGE', history, '+', '-', 'COUNT', 1000) or {}) do
           if entry[2][4] == id then
-            return {0, string.rep(',', i - 1) .. life[1] .. ':' .. string.sub(entry[1], 1, -3), 0}
+            return {0, string.rep(',', i - 1) .. life[1] .. ':' .. string.sub(entry[1], 1, -3), 0, poisoned}
           end
         end
       end
@@ -73,11 +78,12 @@ local function publish(k, a)
         redis.call('PEXPIRE', history, history_ms)
         redis.call('PEXPIRE', position, position_ms)
       else
+        if string.find(added.err, '^WRONGTYPE') then poisoned = poisoned + 1 end
         redis.call('DEL', position, history)
       end
     end
     receivers = redis.call('PUBLISH', channel, body)
   end
-  return {number, first ~= '' and table.concat(positions, ',') or '', receivers}
+  return {number, first ~= '' and table.concat(positions, ',') or '', receivers, poisoned}
 end
 
