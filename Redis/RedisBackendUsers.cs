@@ -199,9 +199,7 @@ internal sealed class RedisBackendUsers(
             if (((string)line!).Split(' ', 3) is [var bkid, var session, var user])
             {
                 var link = await connection.RequiredAsync();
-                await EndureAsync(
-                    RunAsync(link, RedisScript.DisconnectUser, "disconnect", bkid, session, user, other)
-                );
+                await EndureAsync(RunAsync(link, RedisScript.DisconnectUser, "disconnect", bkid, session, user, other));
             }
         }
 
