@@ -148,6 +148,7 @@ internal static partial class Services
             .AddSingleton<WebhookTelemetry>()
             .AddSingleton<DeadLetterReplay>()
             .AddHostedService<WebhookDelivery>()
+            .AddHostedService<WebhookFile>()
             .AddHostedService(services => services.GetRequiredService<FanOut>());
     }
 

@@ -3,6 +3,7 @@ using System.Net;
 using Dmb.Access;
 using Dmb.Redis;
 using Dmb.Routing;
+using Dmb.Webhooks;
 
 namespace Dmb;
 
@@ -93,6 +94,14 @@ internal static class SettingsCheck
                 "at least DMB_MAX_MESSAGE_BYTES and 1024 more"
             );
         }
+
+        CheckCredentials(
+            "DMB_WEBHOOKS_FILE",
+            options.Webhooks.WebhooksFile,
+            WebhookFile.Form,
+            () => WebhookFile.Read(File.ReadAllBytes(options.Webhooks.WebhooksFile)),
+            options.Webhooks.WebhooksFile.Length > 0
+        );
 
         if (options.Redis.RedisUrl.Length > 0)
         {

@@ -86,6 +86,9 @@ internal sealed partial class RedisWebhookStore(
         }
     }
 
+    public async ValueTask<Webhook?> FindAsync(string id) =>
+        Parse(await connection.RunAsync(redis => redis.HashGetAsync(_channels.Webhooks, id)));
+
     public async ValueTask PutAsync(Webhook webhook)
     {
         var json = JsonSerializer.SerializeToUtf8Bytes(webhook, WebhookJson.Wire.Webhook);

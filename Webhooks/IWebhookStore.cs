@@ -14,6 +14,10 @@ internal interface IWebhookStore
     /// </summary>
     event Action<Func<string, bool>>? Left;
 
+    /// <summary>The webhook with an id, as all nodes have it, or null.</summary>
+    /// <exception cref="Routing.RefusedException">That is not known now.</exception>
+    ValueTask<Webhook?> FindAsync(string id);
+
     /// <summary>Registers a webhook on all nodes, or replaces the one with its id.</summary>
     /// <exception cref="Routing.RefusedException">It can't be stored now.</exception>
     ValueTask PutAsync(Webhook webhook);

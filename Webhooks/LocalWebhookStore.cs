@@ -25,6 +25,8 @@ internal sealed class LocalWebhookStore : IWebhookStore
         remove { }
     }
 
+    public ValueTask<Webhook?> FindAsync(string id) => ValueTask.FromResult(_table.Find(id));
+
     public ValueTask PutAsync(Webhook webhook)
     {
         _table.Put(webhook);

@@ -142,6 +142,7 @@ internal sealed record WebhookMessage(
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
 [JsonSerializable(typeof(Webhook))]
 [JsonSerializable(typeof(WebhookRequest))]
+[JsonSerializable(typeof(WebhookRequest[]))]
 internal sealed partial class WebhookJson : JsonSerializerContext
 {
     /// <summary>Escapes no more than JSON asks for.</summary>

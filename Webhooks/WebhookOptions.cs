@@ -23,6 +23,9 @@ internal sealed class WebhookOptions
     [Description("The name that receivers know this cluster by: the origin in the handshake, and `ce-source`.")]
     public string WebhookOrigin { get; set; } = "dmb";
 
+    [Description("A file with webhooks that are registered at the start, a JSON array (docs/webhooks.md).")]
+    public string WebhooksFile { get; set; } = "";
+
     [Description("How long a webhook may take to answer.")]
     [Range(1, 300)]
     public TimeSpan WebhookTimeout { get; set; } = TimeSpan.FromSeconds(10);
