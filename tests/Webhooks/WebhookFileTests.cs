@@ -14,7 +14,13 @@ public sealed class WebhookFileTests
         var file = Path.GetTempFileName();
         try
         {
-            foreach (var secrets in (string[][])[[First], [Second, First]])
+            foreach (
+                var secrets in (string[][])
+                    [
+                        [First],
+                        [Second, First],
+                    ]
+            )
             {
                 await File.WriteAllTextAsync(
                     file,

@@ -17,8 +17,12 @@ app.MapPost("/", async (HttpRequest request) =>
     var body = await new StreamReader(request.Body).ReadToEndAsync();
     var (id, time) = (request.Headers["webhook-id"], request.Headers["webhook-timestamp"]);
     var hash = HMACSHA256.HashData(key, Encoding.UTF8.GetBytes($"{id}.{time}.{body}"));
-    var age = TimeProvider.System.GetUtcNow().ToUnixTimeSeconds() - (long.TryParse(time, out var seconds) ? seconds : 0);
-    if (Math.Abs(age) > 300 || !$"{request.Headers["webhook-signature"]}".Split(' ').Contains("v1," + Convert.ToBase64String(hash)))
+    var age =
+        TimeProvider.System.GetUtcNow().ToUnixTimeSeconds() - (long.TryParse(time, out var seconds) ? seconds : 0);
+    if (
+        Math.Abs(age) > 300
+        || !$"{request.Headers["webhook-signature"]}".Split(' ').Contains("v1," + Convert.ToBase64String(hash))
+    )
     {
         return Results.Unauthorized();
     }
