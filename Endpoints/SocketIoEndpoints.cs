@@ -107,9 +107,16 @@ internal sealed class SocketIoEndpoints(
     private async Task ContinueAsync(HttpContext context, string sid, bool isSocket)
     {
         var engine = engines.Find(sid);
+        if (engine is { Session.IsSilent: true })
+        {
+            // The client takes the session for lost as well: its `bye` is not kept for it.
+            engine.End(isClosedByClient: false);
+        }
+
         engine?.Session.Tick();
         if (
             engine is null
+            || engine.Session.IsSilent
             || engine.Session.IsClosing && engine.Polling is null
             || !await BelongsAsync(context, engine)
         )

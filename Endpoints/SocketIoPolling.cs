@@ -51,6 +51,7 @@ internal sealed class SocketIoPolling(EngineIoSessions engines)
         await EngineIoAnswer.WriteAsync(context, StatusCodes.Status200OK, "text/plain; charset=UTF-8", payload);
     }
 
+    /// <summary>Takes the packets of a POST.</summary>
     public async Task PostAsync(HttpContext context, EngineIoSession engine)
     {
         if (!engine.TryBeginPost())
@@ -60,49 +61,52 @@ internal sealed class SocketIoPolling(EngineIoSessions engines)
             return;
         }
 
-        byte[] buffer = [];
+        EngineIoError? error;
         try
         {
-            if (context.Request.ContentLength > engines.MaxPayloadBytes)
-            {
-                await EngineIoAnswer.RefuseAsync(context, EngineIoError.TooBig);
-                return;
-            }
-
-            buffer = ArrayPool<byte>.Shared.Rent(
-                (int)Math.Min(context.Request.ContentLength ?? engines.MaxPayloadBytes, engines.MaxPayloadBytes) + 1
-            );
-            if (await ReadBodyAsync(context, engine, buffer) is not { } length)
-            {
-                return;
-            }
-
-            if (length > engines.MaxPayloadBytes)
-            {
-                await EngineIoAnswer.RefuseAsync(context, EngineIoError.TooBig);
-                return;
-            }
-
-            engine.Session.RecordActivity();
-            var isGood = await ReceiveAsync(context, engine, buffer.AsMemory(0, length));
-            await (
-                isGood
-                    ? EngineIoAnswer.WriteAsync(
-                        context,
-                        StatusCodes.Status200OK,
-                        MediaTypeNames.Text.Html,
-                        "ok"u8.ToArray()
-                    )
-                    : EngineIoAnswer.RefuseAsync(context, EngineIoError.BadRequest)
-            );
+            error = await ReadAsync(context, engine);
         }
         finally
         {
+            // Before the answer, behind which the next POST may come.
             engine.EndPost();
-            if (buffer.Length > 0)
+        }
+
+        await (
+            error is null
+                ? EngineIoAnswer.WriteAsync(context, StatusCodes.Status200OK, MediaTypeNames.Text.Html, "ok"u8.ToArray())
+                : EngineIoAnswer.RefuseAsync(context, error)
+        );
+    }
+
+    /// <summary>Reads a body and hands its packets to the session; null if all is well.</summary>
+    private async ValueTask<EngineIoError?> ReadAsync(HttpContext context, EngineIoSession engine)
+    {
+        var (max, declared) = (engines.MaxPayloadBytes, context.Request.ContentLength);
+        if (declared > max)
+        {
+            return EngineIoError.TooBig;
+        }
+
+        var buffer = ArrayPool<byte>.Shared.Rent((int)Math.Min(declared ?? max, max) + 1);
+        try
+        {
+            if (await ReadBodyAsync(context, engine, buffer) is not { } length)
             {
-                ArrayPool<byte>.Shared.Return(buffer);
+                return EngineIoError.BadRequest;
             }
+
+            if (length > max)
+            {
+                return EngineIoError.TooBig;
+            }
+
+            engine.Session.RecordActivity();
+            return await ReceiveAsync(context, engine, buffer.AsMemory(0, length)) ? null : EngineIoError.BadRequest;
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
         }
     }
 
@@ -154,7 +158,12 @@ internal sealed class SocketIoPolling(EngineIoSessions engines)
                 context.RequestAborted
             );
         }
-        catch (Exception e) when (e is IOException or OperationCanceledException && e is not BadHttpRequestException)
+        catch (Exception e)
+            when (e
+                    is OperationCanceledException
+                        or IOException
+                            and not BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge }
+            )
         {
             engine.End(isClosedByClient: false);
             return null;

@@ -238,6 +238,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
             batch = batch[await write..];
             while (batch.Length > 0)
             {
+                RefillBatch(ref batch, ref rented);
                 batch = batch[await _output.WriteAsync(batch)..];
             }
         }
@@ -297,9 +298,24 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
         }
     }
 
-    private int FillBatch(byte[] first, byte[] target)
+    /// <summary>Appends queued frames to a batch that is offered again.</summary>
+    private void RefillBatch(ref ReadOnlyMemory<byte> batch, ref byte[]? rented)
     {
-        first.CopyTo(target, 0);
+        lock (_frames)
+        {
+            if (_frames.Count > 0 && batch.Length < BatchBytesMax)
+            {
+                var larger = ArrayPool<byte>.Shared.Rent(Math.Min(BatchBytesMax, batch.Length + _bytes));
+                batch = larger.AsMemory(0, FillBatch(batch.Span, larger));
+                Return(rented);
+                rented = larger;
+            }
+        }
+    }
+
+    private int FillBatch(ReadOnlySpan<byte> first, byte[] target)
+    {
+        first.CopyTo(target);
         var length = first.Length;
         while (_frames.TryPeek(out var next) && length + next.Length <= target.Length)
         {

@@ -57,6 +57,10 @@ internal sealed partial class Session : Subscriber
     /// <summary>Whether the session rejects further frames.</summary>
     public bool IsClosing => _queue.IsSealed;
 
+    /// <summary>Whether nothing was received from the client for <see cref="SocketOptions.SilentTimeout"/>.</summary>
+    public bool IsSilent =>
+        _table.Time.GetElapsedTime(Volatile.Read(ref _lastActivity)) >= _table.Options.SilentTimeout;
+
     /// <summary>The exception of a failed write; null if none failed.</summary>
     public Exception? Failure => _queue.Failure;
 
@@ -249,7 +253,7 @@ internal sealed partial class Session : Subscriber
                 _queue.Cut();
             }
         }
-        else if (wire.IsDuplex && time.GetElapsedTime(Volatile.Read(ref _lastActivity)) >= options.SilentTimeout)
+        else if (wire.IsDuplex && IsSilent)
         {
             Close(CloseReason.Silent);
         }

@@ -42,7 +42,7 @@ internal sealed class EngineIoSessions(SocketSessions sessions, SessionTable tab
         var polling = socket is null ? new PollingOutput(version) : null;
         var sid = $"{_node}-{Guid.NewGuid():N}";
         var refusal = admitted.Refusal;
-        var answer = WebSocketFrames.Text(Encoding.ASCII.GetBytes(Opening(sid, isSocket: socket is not null)));
+        var answer = WebSocketFrames.Text(Encoding.ASCII.GetBytes(Opening(sid, version, isSocket: socket is not null)));
         if (version == EngineIoVersion.V3)
         {
             // Clients take the sid for the id of their socket.
@@ -82,10 +82,14 @@ internal sealed class EngineIoSessions(SocketSessions sessions, SessionTable tab
     /// <summary>Forgets a session that has ended.</summary>
     public void Remove(EngineIoSession engine) => _sessions.TryRemove(engine.Sid, out _);
 
-    private string Opening(string sid, bool isSocket) =>
-        string.Create(
+    private string Opening(string sid, EngineIoVersion version, bool isSocket)
+    {
+        var (interval, timeout) = (table.Options.PingInterval, table.Options.SilentTimeout - table.Options.PingInterval);
+        var upgrades = isSocket ? "" : "\"websocket\"";
+        var maxPayload = version == EngineIoVersion.V4 ? $",\"maxPayload\":{MaxPayloadBytes}" : "";
+        return string.Create(
             CultureInfo.InvariantCulture,
-            $"0{{\"sid\":\"{sid}\",\"upgrades\":[{(isSocket ? "" : "\"websocket\"")}],\"pingInterval\":{table.Options.PingInterval.TotalMilliseconds},"
-                + $"\"pingTimeout\":{(table.Options.SilentTimeout - table.Options.PingInterval).TotalMilliseconds},\"maxPayload\":{MaxPayloadBytes}}}"
+            $"0{{\"sid\":\"{sid}\",\"upgrades\":[{upgrades}],\"pingInterval\":{interval.TotalMilliseconds},\"pingTimeout\":{timeout.TotalMilliseconds}{maxPayload}}}"
         );
+    }
 }

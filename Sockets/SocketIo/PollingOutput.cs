@@ -1,7 +1,8 @@
 namespace Dmb.Sockets;
 
 /// <summary>
-/// The responses of a client that polls: a write completes when a GET has taken as much of it as fits one response.
+/// The responses of a client that polls. A write without a GET waits for it; a write with one takes as much as fits
+/// the response.
 /// </summary>
 internal sealed class PollingOutput(EngineIoVersion version) : IFrameOutput
 {
@@ -9,8 +10,7 @@ internal sealed class PollingOutput(EngineIoVersion version) : IFrameOutput
     private readonly byte[] _noop = EngineIoPayload.Encode(version, "6"u8);
     private readonly byte[] _close = EngineIoPayload.Encode(version, "1"u8);
 
-    /// <summary>The pending write's frames and their completion.</summary>
-    private ReadOnlyMemory<byte> _frames;
+    /// <summary>The pending write: completed with 0, its frames are offered again.</summary>
     private TaskCompletionSource<int>? _write;
 
     /// <summary>The pending GET.</summary>
@@ -35,7 +35,6 @@ internal sealed class PollingOutput(EngineIoVersion version) : IFrameOutput
 
             if (_poll is null)
             {
-                _frames = frames;
                 _write = new TaskCompletionSource<int>(TaskCreationOptions.RunContinuationsAsynchronously);
                 return new ValueTask<int>(_write.Task);
             }
@@ -66,24 +65,16 @@ internal sealed class PollingOutput(EngineIoVersion version) : IFrameOutput
                 return Task.FromResult<byte[]?>(null);
             }
 
-            if (_write is { } write)
-            {
-                var payload = EngineIoPayload.Encode(version, _frames.Span, out var taken);
-                (_write, _frames) = (null, default);
-                write.SetResult(taken);
-                if (payload.Length > 0)
-                {
-                    return Task.FromResult<byte[]?>(payload);
-                }
-            }
-
-            if (_isProbing)
+            if (_isProbing && _write is null)
             {
                 return Task.FromResult<byte[]?>(_noop);
             }
 
             _poll = new TaskCompletionSource<byte[]?>(TaskCreationOptions.RunContinuationsAsynchronously);
-            return _poll.Task;
+            var polled = _poll.Task;
+            _write?.TrySetResult(0);
+            _write = null;
+            return polled;
         }
     }
 
@@ -108,7 +99,7 @@ internal sealed class PollingOutput(EngineIoVersion version) : IFrameOutput
             _isReplaced = true;
             Answer(_noop);
             _write?.TrySetResult(0);
-            (_write, _frames) = (null, default);
+            _write = null;
         }
     }
 
@@ -120,7 +111,7 @@ internal sealed class PollingOutput(EngineIoVersion version) : IFrameOutput
             _isEnded = true;
             Answer(isClosedByClient ? _noop : null);
             _write?.TrySetException(new IOException("The client that polled is gone."));
-            (_write, _frames) = (null, default);
+            _write = null;
         }
     }
 
