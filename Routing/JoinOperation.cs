@@ -4,7 +4,7 @@ namespace Dmb.Routing;
 /// A join in progress: the subscriber is in its rooms, and live messages are held. Disposal replays missed messages,
 /// then delivers the held ones, and ends the hold.
 /// </summary>
-internal sealed class JoinOperation(Subscriber subscriber, bool isHeld) : IAsyncDisposable
+internal sealed class JoinOperation(Subscriber subscriber, Membership[] memberships, bool isHeld) : IAsyncDisposable
 {
     /// <summary>Replayed messages between two waits for the subscriber's queue.</summary>
     private const int ReplayBatch = 64;
@@ -55,6 +55,14 @@ internal sealed class JoinOperation(Subscriber subscriber, bool isHeld) : IAsync
     public void Release()
     {
         _isReleased = true;
+        lock (subscriber.Memberships)
+        {
+            foreach (var membership in memberships)
+            {
+                membership.Since = null;
+            }
+        }
+
         if (isHeld)
         {
             subscriber.Release(envelope => envelope.Positions is null || IsLive(envelope, withoutPosition: true));

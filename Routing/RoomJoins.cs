@@ -57,13 +57,17 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
         var joined = new List<string>();
         for (var i = 0; i < memberships.Length; i++)
         {
-            if (rooms.Join(subscriber, requests[i].Room, out memberships[i]))
+            lock (subscriber.Memberships)
             {
-                joined.Add(requests[i].Room);
+                if (rooms.Join(subscriber, requests[i].Room, out memberships[i]))
+                {
+                    joined.Add(requests[i].Room);
+                    memberships[i].Since = requests[i].Since?.ToString();
+                }
             }
         }
 
-        var join = new JoinOperation(subscriber, isHeld);
+        var join = new JoinOperation(subscriber, memberships, isHeld);
         try
         {
             await RecoverAsync(join, requests, memberships);

@@ -149,6 +149,12 @@ internal sealed class Membership(Room room, Subscriber subscriber)
     /// </summary>
     public long After { get; set; }
 
+    /// <summary>
+    /// The position that the subscriber asked for when it joined, until it was sent what it missed; then null. Guarded
+    /// by <see cref="Subscriber.Memberships"/>.
+    /// </summary>
+    public string? Since { get; set; }
+
     /// <summary>The room's position when it joined is not known yet.</summary>
     public const long Unknown = -1;
 }

@@ -216,29 +216,36 @@ internal sealed class SocketIoConnection(
         {
             var asked = rooms.Count;
             rooms.RemoveAll(room => !broker.Rules.May(session.Caller, Operation.Join, room.Room));
-            try
-            {
-                broker.Limits.Join(session.Caller, address, rooms.Count);
-                join = await broker.Joins.JoinAsync(session, rooms, isHeld: true);
-                isRecovered = rooms.Count == asked && join.Rooms.All(room => room.Recovered == true);
-            }
-            catch (RefusedException)
-            {
-                // Not now: the client joins its rooms by itself.
-                rooms = null;
-            }
+            isRecovered = rooms.Count == asked;
         }
 
-        var offset = new SocketIoOffset(
-            rooms?.Where(room => room.Since is not null).ToDictionary(room => room.Room, room => room.Since!.Value)
-                ?? []
-        )
+        // The welcome's offset has the room that every session is in.
+        rooms ??= [];
+        var returning = rooms.Count;
+        if (rooms.TrueForAll(room => room.Room != AccessRules.OpenBus))
         {
-            Session = session,
-        };
+            rooms.Add(new RoomRequest(AccessRules.OpenBus));
+        }
+
+        try
+        {
+            broker.CheckRoomCount(session, rooms.Select(room => room.Room));
+            broker.Limits.Join(session.Caller, address, rooms.Count);
+            join = await broker.Joins.JoinAsync(session, rooms, isHeld: true);
+            isRecovered &= join.Rooms.Take(returning).All(room => room.Recovered == true);
+        }
+        catch (RefusedException)
+        {
+            // Not possible now: the client joins its rooms by itself.
+            isRecovered = false;
+        }
+
         var isKept = isRecovered && pid is { Length: > 0 and <= PidLengthMax } && pid.All(char.IsAsciiLetterOrDigit);
         return Opened(
-            session.SwapWire(table.RecoverableWire(offset), Connected(isKept ? pid : Guid.NewGuid().ToString("N"))),
+            session.SwapWire(
+                table.RecoverableWire(new SocketIoOffset(session)),
+                Connected(isKept ? pid : Guid.NewGuid().ToString("N"))
+            ),
             join
         );
     }

@@ -5,13 +5,13 @@ using Microsoft.AspNetCore.WebUtilities;
 namespace Dmb.Sockets;
 
 /// <summary>
-/// How far a session has come in each of its rooms, as the last argument of its events: a client that comes back shows
-/// it (Socket.IO, connection state recovery). It is all that recovery needs, so any node can do it:
-/// <c>1?public=k3f9:431&amp;endpoint:1234=k3f9:17</c>, rooms without history with nothing behind their <c>=</c>.
+/// The position of a session in each of its rooms, as the last argument of its events: a client that comes back shows
+/// it (Socket.IO, connection state recovery). Recovery needs nothing else, so any node can do it:
+/// <c>1?public=k3f9:431&amp;endpoint:1234=k3f9:17</c>, with nothing behind the <c>=</c> of a room without history.
 /// Guarded by its session.
 /// </summary>
-/// <param name="positions">Up to where the client has the rooms that it comes back for.</param>
-internal sealed class SocketIoOffset(Dictionary<string, StreamPosition> positions)
+/// <param name="session">The session.</param>
+internal sealed class SocketIoOffset(Session session)
 {
     /// <summary>Rooms of a session that can be recovered.</summary>
     public const int RoomsMax = 32;
@@ -19,14 +19,14 @@ internal sealed class SocketIoOffset(Dictionary<string, StreamPosition> position
     private const string Version = "1?";
     private const int LengthMax = 2_048;
 
-    /// <summary>What a session shows that can't be recovered.</summary>
+    /// <summary>The argument of a session that can't be recovered.</summary>
     private static readonly byte[] NoneArgument = ",\"1\"]"u8.ToArray();
 
-    /// <summary>The session whose rooms count. Set before the first event.</summary>
-    public Session? Session { get; set; }
+    /// <summary>The positions of the rooms of which the session was sent messages.</summary>
+    private readonly Dictionary<string, StreamPosition> _positions = [];
 
     /// <summary>Reads the offset of a client that comes back.</summary>
-    /// <returns>Its rooms with their positions; null if there is nothing to recover by.</returns>
+    /// <returns>Its rooms with their positions; null if nothing can be recovered by it.</returns>
     public static List<RoomRequest>? Read(string? text)
     {
         if (text is null || text.Length > LengthMax || !text.StartsWith(Version, StringComparison.Ordinal))
@@ -47,59 +47,78 @@ internal sealed class SocketIoOffset(Dictionary<string, StreamPosition> position
             );
         }
 
-        return rooms;
+        return rooms.Count > 0 ? rooms : null;
     }
 
-    /// <summary>Moves on by a message.</summary>
+    /// <summary>
+    /// Moves on by a message, never back: a message of several rooms may be replayed by one of them after the session
+    /// was sent newer ones by another.
+    /// </summary>
     public void MoveTo(Envelope envelope)
     {
         for (var i = 0; i < envelope.Positions?.Length; i++)
         {
-            if (!envelope.Positions[i].IsNone)
+            var (room, position) = (envelope.Rooms[i], envelope.Positions[i]);
+            if (!position.IsNone && !PositionIn(room).IsAfter(position))
             {
-                positions[envelope.Rooms[i]] = envelope.Positions[i];
+                _positions[room] = position;
             }
         }
     }
 
-    /// <summary>The offset as the last item of an array, with what is before and behind it.</summary>
+    /// <summary>The offset as the last item of an array, with what precedes and follows it.</summary>
     public byte[] LastArgument()
     {
         var text = new StringBuilder(",\"").Append(Version);
-        var memberships = Session!.Memberships;
+        var (memberships, rooms) = (session.Memberships, 0);
         lock (memberships)
         {
-            if (memberships.Count > RoomsMax)
+            foreach (var room in memberships.Keys)
             {
-                return NoneArgument;
-            }
-
-            foreach (var (room, membership) in memberships)
-            {
-                if (!Names.IsRoom(room))
+                // A room of a backend service is joined again by its client, which joins the service again.
+                if (++rooms > RoomsMax || !Names.IsRoom(room))
                 {
-                    // A room of a backend service: its client joins the service again.
                     return NoneArgument;
                 }
 
-                if (!positions.TryGetValue(room, out var position))
-                {
-                    position = membership.Room.StartOf(membership);
-                }
-
-                text.Append(text[^1] == '?' ? "" : "&")
+                var position = PositionIn(room);
+                text.Append(rooms == 1 ? "" : "&")
                     .Append(Escape(room))
                     .Append('=')
                     .Append(position.IsNone ? "" : position.ToString());
             }
 
-            foreach (var room in positions.Keys.Where(room => !memberships.ContainsKey(room)).ToArray())
+            if (_positions.Count > rooms)
             {
-                positions.Remove(room);
+                foreach (var left in _positions.Keys.Where(room => !memberships.ContainsKey(room)).ToArray())
+                {
+                    _positions.Remove(left);
+                }
             }
         }
 
-        return text.Length > LengthMax ? NoneArgument : Encoding.ASCII.GetBytes(text.Append("\"]").ToString());
+        return rooms == 0 || text.Length > LengthMax
+            ? NoneArgument
+            : Encoding.ASCII.GetBytes(text.Append("\"]").ToString());
+    }
+
+    /// <summary>
+    /// Before the first message of a room: where the session said that it was, until it is sent what it missed; then
+    /// where it joined.
+    /// </summary>
+    private StreamPosition PositionIn(string room)
+    {
+        if (_positions.TryGetValue(room, out var position))
+        {
+            return position;
+        }
+
+        lock (session.Memberships)
+        {
+            return !session.Memberships.TryGetValue(room, out var membership) ? default
+                : StreamPosition.TryParse(membership.Since, out var since) ? since
+                : membership.Room.StartOf(membership);
+        }
     }
 
     private static string Escape(string room) =>
