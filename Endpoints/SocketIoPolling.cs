@@ -74,7 +74,12 @@ internal sealed class SocketIoPolling(EngineIoSessions engines)
 
         await (
             error is null
-                ? EngineIoAnswer.WriteAsync(context, StatusCodes.Status200OK, MediaTypeNames.Text.Html, "ok"u8.ToArray())
+                ? EngineIoAnswer.WriteAsync(
+                    context,
+                    StatusCodes.Status200OK,
+                    MediaTypeNames.Text.Html,
+                    "ok"u8.ToArray()
+                )
                 : EngineIoAnswer.RefuseAsync(context, error)
         );
     }
@@ -162,7 +167,7 @@ internal sealed class SocketIoPolling(EngineIoSessions engines)
             when (e
                     is OperationCanceledException
                         or IOException
-                            and not BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge }
+                        and not BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge }
             )
         {
             engine.End(isClosedByClient: false);

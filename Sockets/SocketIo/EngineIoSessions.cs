@@ -84,7 +84,10 @@ internal sealed class EngineIoSessions(SocketSessions sessions, SessionTable tab
 
     private string Opening(string sid, EngineIoVersion version, bool isSocket)
     {
-        var (interval, timeout) = (table.Options.PingInterval, table.Options.SilentTimeout - table.Options.PingInterval);
+        var (interval, timeout) = (
+            table.Options.PingInterval,
+            table.Options.SilentTimeout - table.Options.PingInterval
+        );
         var upgrades = isSocket ? "" : "\"websocket\"";
         var maxPayload = version == EngineIoVersion.V4 ? $",\"maxPayload\":{MaxPayloadBytes}" : "";
         return string.Create(

@@ -129,7 +129,10 @@ public sealed class EngineIoPollingTests(NodeFixture fixture) : IClassFixture<No
         using var pending = await client.BeginGetAsync();
         await client.SendAsync("1");
 
-        Assert.Equal((200, client.Encode("6")), await pending.ReadAsync() is var got ? (got.Status, got.Body) : default);
+        Assert.Equal(
+            (200, client.Encode("6")),
+            await pending.ReadAsync() is var got ? (got.Status, got.Body) : default
+        );
         await IsClosedAsync(client);
     }
 

@@ -151,9 +151,7 @@ public sealed class EngineIoUpgradeTests : IAsyncLifetime
     }
 
     private Task<TestClient> OpenSocketAsync(PollingClient client, int version) =>
-        TestClient.ConnectAsync(
-            new Uri(_node.Url, PollingClient.Path(version, "websocket") + "&sid=" + client.Sid)
-        );
+        TestClient.ConnectAsync(new Uri(_node.Url, PollingClient.Path(version, "websocket") + "&sid=" + client.Sid));
 
     private async Task<TestClient> ProbeAsync(PollingClient client, int version)
     {

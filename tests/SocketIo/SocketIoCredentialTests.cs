@@ -28,7 +28,11 @@ public sealed class SocketIoCredentialTests(GuardedNode guarded) : IClassFixture
     {
         await using var client = await SocketIoSocket.ConnectAsync(Node, 4);
         await client.SendAsync("""421["subscribe","everyone"]""");
-        Assert.StartsWith("""431[false,{"code":"unauthenticated",""", await client.ReadAsync(), StringComparison.Ordinal);
+        Assert.StartsWith(
+            """431[false,{"code":"unauthenticated",""",
+            await client.ReadAsync(),
+            StringComparison.Ordinal
+        );
     }
 
     [Theory]
@@ -96,7 +100,12 @@ public sealed class SocketIoCredentialTests(GuardedNode guarded) : IClassFixture
     {
         await using var node = await GuardedNode.StartAsync();
         var token = Token.Of("ann", node.Time.GetUtcNow().AddSeconds(10));
-        await using var client = await SocketIoSocket.OpenAsync(node, version, "", ("Authorization", "Bearer " + token));
+        await using var client = await SocketIoSocket.OpenAsync(
+            node,
+            version,
+            "",
+            ("Authorization", "Bearer " + token)
+        );
         if (version == 4)
         {
             await client.SendAsync("40");
@@ -139,7 +148,10 @@ public sealed class SocketIoCredentialTests(GuardedNode guarded) : IClassFixture
             await using var client = await PollingClient.ConnectAsync(Node, 3, owner);
             foreach (var other in callers.Where(caller => caller != owner))
             {
-                if (owner.StartsWith("X-Nobody", StringComparison.Ordinal) && other.EndsWith("wrong", StringComparison.Ordinal))
+                if (
+                    owner.StartsWith("X-Nobody", StringComparison.Ordinal)
+                    && other.EndsWith("wrong", StringComparison.Ordinal)
+                )
                 {
                     // Credentials that are not accepted are none.
                     continue;
@@ -159,7 +171,11 @@ public sealed class SocketIoCredentialTests(GuardedNode guarded) : IClassFixture
     [Fact]
     public async Task Another_token_of_the_same_user_goes_on_with_the_session()
     {
-        await using var client = await PollingClient.ConnectAsync(Node, 3, "Authorization: Bearer " + guarded.TokenOf("ann"));
+        await using var client = await PollingClient.ConnectAsync(
+            Node,
+            3,
+            "Authorization: Bearer " + guarded.TokenOf("ann")
+        );
         var renewed = "Authorization: Bearer " + guarded.TokenOf("ann", "\"jti\":\"2\"");
         Assert.Equal(200, (await RawHttp.AskAsync(Node, "POST " + client.Target, "1:2", renewed)).Status);
         Assert.Equal("1:3", (await RawHttp.AskAsync(Node, "GET " + client.Target, "", renewed)).Body);

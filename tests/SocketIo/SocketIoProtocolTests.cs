@@ -30,7 +30,11 @@ public sealed class SocketIoProtocolTests(NodeFixture fixture) : IClassFixture<N
     {
         await using var client = await SocketIoSocket.OpenAsync(_node, 3);
         Assert.Equal("40", await client.ReadAsync());
-        Assert.StartsWith($$"""42["welcome",{"id":"{{client.Sid}}",""", await client.ReadAsync(), StringComparison.Ordinal);
+        Assert.StartsWith(
+            $$"""42["welcome",{"id":"{{client.Sid}}",""",
+            await client.ReadAsync(),
+            StringComparison.Ordinal
+        );
 
         // Clients 1.x that have a query in their URL connect again with it.
         await client.SendAsync("40/?token=1");
@@ -297,6 +301,9 @@ public sealed class SocketIoProtocolTests(NodeFixture fixture) : IClassFixture<N
         await client.DisposeAsync();
         await stopping;
         Assert.DoesNotContain("41", packets);
-        Assert.Equal(2, packets.Count(packet => packet.StartsWith("42[\"bye\",{\"code\":1012,", StringComparison.Ordinal)));
+        Assert.Equal(
+            2,
+            packets.Count(packet => packet.StartsWith("42[\"bye\",{\"code\":1012,", StringComparison.Ordinal))
+        );
     }
 }

@@ -36,7 +36,8 @@ public sealed class SocketIoRecoveryTests
     public async Task A_client_comes_back_with_its_pid_and_gets_what_it_missed_once()
     {
         await using var node = await Node.StartAsync(("HistorySize", "100"));
-        string pid, offset;
+        string pid,
+            offset;
         await using (var client = await ConnectAsync(node, Asked))
         {
             await client.SendAsync("""42["subscribe",["a:1","a:2"]]""");
@@ -73,7 +74,8 @@ public sealed class SocketIoRecoveryTests
     public async Task A_client_that_comes_back_in_the_middle_of_its_replay_misses_nothing()
     {
         await using var node = await Node.StartAsync(("HistorySize", "100"));
-        string pid, offset;
+        string pid,
+            offset;
         await using (var client = await ConnectAsync(node, Asked))
         {
             await client.SendAsync("""42["subscribe","a:1"]""");
@@ -126,7 +128,8 @@ public sealed class SocketIoRecoveryTests
     public async Task What_is_lost_is_told_and_the_client_has_another_pid()
     {
         await using var node = await Node.StartAsync(("HistorySize", "2"));
-        string pid, offset;
+        string pid,
+            offset;
         await using (var client = await ConnectAsync(node, Asked))
         {
             await client.SendAsync("""42["subscribe","a:1"]""");
@@ -151,10 +154,10 @@ public sealed class SocketIoRecoveryTests
     public async Task Rights_are_asked_again()
     {
         await using var node = await GuardedNode.StartAsync(("HistorySize", "100"));
-        string TokenOf(string roles) =>
-            Token.Of("ann", node.Time.GetUtcNow().AddHours(1), "\"roles\":[" + roles + "]");
+        string TokenOf(string roles) => Token.Of("ann", node.Time.GetUtcNow().AddHours(1), "\"roles\":[" + roles + "]");
 
-        string pid, offset;
+        string pid,
+            offset;
         await using (
             var client = await ConnectAsync(
                 node,
@@ -181,7 +184,8 @@ public sealed class SocketIoRecoveryTests
     public async Task A_session_of_more_than_32_rooms_is_not_recovered()
     {
         await using var node = await Node.StartAsync(("HistorySize", "100"));
-        string pid, offset;
+        string pid,
+            offset;
         await using (var client = await ConnectAsync(node, Asked))
         {
             for (var i = 1; i <= 32; i++)
@@ -252,7 +256,8 @@ public sealed class SocketIoRecoveryTests
     public async Task A_session_that_polls_and_upgrades_is_recovered_too()
     {
         await using var node = await Node.StartAsync(("HistorySize", "100"));
-        string pid, offset;
+        string pid,
+            offset;
         await using (var client = await ConnectAsync(node, Asked))
         {
             await client.SendAsync("""42["subscribe","a:1"]""");
