@@ -6,7 +6,7 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// What backends say over Redis: on <c>dmb:register</c>, and each on its own channel (docs/protocol.md §6).
+/// Executes backends' inputs over Redis: on <c>dmb:register</c>, and on each backend's channel (docs/protocol.md §6).
 /// </summary>
 internal sealed class BackendInput(
     BackendServices backends,
@@ -20,8 +20,8 @@ internal sealed class BackendInput(
 {
     private readonly RedisChannels _channels = node.Channels;
 
-    /// <summary>Registers or frees a backend, if no node did yet, and answers.</summary>
-    /// <exception cref="RefusedException">It is neither, and says no channel to answer to.</exception>
+    /// <summary>Registers or frees a backend, on one node only, and answers.</summary>
+    /// <exception cref="RefusedException">The input is invalid and has no channel to answer on.</exception>
     public async Task RegisterAsync(ReadOnlyMemory<byte> json, InputCounts counts)
     {
         var members = JsonMembers.Read(json, options.MaxJsonDepth, ErrorCode.BadJson);
@@ -47,7 +47,7 @@ internal sealed class BackendInput(
         }
     }
 
-    /// <summary>Sends a backend's message to its users, if no node did yet, and answers.</summary>
+    /// <summary>Sends a backend's message to its users, on one node only, and answers.</summary>
     public async Task SendAsync(string bkid, ReadOnlyMemory<byte> json, InputCounts counts)
     {
         var hash = InputCounts.Hash(bkid, json.Span);
@@ -153,7 +153,9 @@ internal sealed class BackendInput(
         counts.Note(hash, claim.Seen);
     }
 
-    /// <summary>Says no, if no node did yet; where there is nowhere to say it, the input is only counted.</summary>
+    /// <summary>
+    /// Sends a negative ack, on one node only; without a channel to answer on the input is only counted.
+    /// </summary>
     private async Task RefuseAsync(
         string? channel,
         string type,
@@ -181,7 +183,7 @@ internal sealed class BackendInput(
     }
 
     /// <summary>
-    /// The channel that a backend wants its answer on: what it says, or that of its name; null when neither is any.
+    /// The channel to answer on: the given one, or that of the backend's name; null if neither is valid.
     /// </summary>
     private string? ReplyTo(JsonMembers members) =>
         members.TextOrNull("reply_to") is { } channel && Names.IsChannel(channel) ? channel

@@ -21,29 +21,29 @@ internal sealed record InputClaim(RedisKey[] Keys, RedisValue[] Arguments)
             [replies.Id, count, (long)life.TotalMilliseconds, sinceMs, replies.LifeMs]
         ) { }
 
-    /// <summary>How often this node received the input, by the script's answer.</summary>
+    /// <summary>How often this node has received the input, by the script's answer.</summary>
     public long Seen { get; set; }
 
-    /// <summary>For an input that only this node has.</summary>
+    /// <summary>The claim for an input that only this node has.</summary>
     /// <param name="replies">The replies to its id; <see cref="ReplyCache.None"/> for none.</param>
     public static InputClaim Own(ReplyCache replies) => new(replies.Now, replies.Now, replies, "all", TimeSpan.Zero, 0);
 
-    /// <summary>For an input that is claimed by its id alone.</summary>
+    /// <summary>The claim by an input's id.</summary>
     public static InputClaim ById(string claim, TimeSpan life) =>
         new(claim, claim, new ReplyCache(claim, claim, "", 0), "id", life, 0);
 
-    /// <summary>For an input that is claimed by how often an equal one was received.</summary>
+    /// <summary>The claim by the number of equal inputs received.</summary>
     public static InputClaim ByCount(string claim, ReplyCache replies, long count, TimeSpan life, long sinceMs) =>
         new(claim, claim + ":refused", replies, count, life, sinceMs);
 }
 
 /// <summary>
-/// The replies to inputs of one kind that have ids, in two hashes by turns, so that old ones expire together.
+/// The stored replies to inputs with ids, in two alternating hashes, so that old ones expire together.
 /// </summary>
-/// <param name="Now">The hash that is written.</param>
-/// <param name="Before">The hash of the window before.</param>
+/// <param name="Now">The current hash, which is written.</param>
+/// <param name="Before">The hash of the previous window.</param>
 /// <param name="Id">The input's id; empty for none.</param>
-/// <param name="LifeMs">How long a reply that is stored now is kept, in ms.</param>
+/// <param name="LifeMs">Lifetime of a stored reply, in ms.</param>
 internal readonly record struct ReplyCache(RedisKey Now, RedisKey Before, string Id, long LifeMs)
 {
     /// <summary>The replies to a backend's messages, or, of `register`, to registrations.</summary>
@@ -58,12 +58,12 @@ internal readonly record struct ReplyCache(RedisKey Now, RedisKey Before, string
         );
     }
 
-    /// <summary>For an input without an id: the keys are there to be declared, and are not used.</summary>
+    /// <summary>The replies of an input without an id; the keys are declared and unused.</summary>
     public static ReplyCache None(RedisChannels channels) => new(channels.Epoch, channels.Epoch, "", 0);
 }
 
-/// <summary>What is answered to a backend over Redis.</summary>
-/// <param name="Channel">The channel of the answer.</param>
-/// <param name="Yes">The ack.</param>
-/// <param name="No">The ack if the backend is not registered, or has another name.</param>
+/// <summary>The answer to a backend over Redis.</summary>
+/// <param name="Channel">The channel to answer on.</param>
+/// <param name="Yes">The positive ack.</param>
+/// <param name="No">The negative ack, if the backend is not registered or has another name.</param>
 internal sealed record Ack(string Channel, byte[] Yes, byte[] No);

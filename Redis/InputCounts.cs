@@ -4,8 +4,8 @@ using System.Text;
 namespace Dmb.Redis;
 
 /// <summary>
-/// Counts the equal inputs that this node received within the last minute, so that two sent on purpose are told apart
-/// from one that two nodes received; makes the claims. For one thread.
+/// Counts equal inputs received within the last minute, to distinguish an input sent twice from one received by two
+/// nodes, and creates the claims. Not thread-safe.
 /// </summary>
 internal sealed class InputCounts(RedisChannels channels, TimeProvider time)
 {
@@ -16,34 +16,34 @@ internal sealed class InputCounts(RedisChannels channels, TimeProvider time)
     private Dictionary<string, (long Count, long Seen)> _before = [];
     private long _since = time.GetTimestamp();
 
-    /// <summary>Since when this node listens, by Redis's clock, in ms.</summary>
+    /// <summary>When this node subscribed the inputs, by Redis's clock, in ms.</summary>
     public long ListensSinceMs { get; set; }
 
-    /// <summary>The name of an input: equal ones have the same.</summary>
+    /// <summary>The hash of an input by channel and body.</summary>
     public static string Hash(string channel, ReadOnlySpan<byte> body) =>
         Convert.ToHexStringLower(SHA256.HashData([.. Encoding.UTF8.GetBytes(channel + "\n"), .. body])[..16]);
 
-    /// <summary>The claim to an input by its id alone.</summary>
+    /// <summary>The claim by an input's id.</summary>
     public InputClaim ById(string id) => InputClaim.ById(channels.Claim("id:" + id), Window);
 
-    /// <summary>The claim to an input without an id.</summary>
+    /// <summary>The claim of an input without an id.</summary>
     /// <param name="hash">Its name.</param>
     public InputClaim ByCount(string hash) => ByCount(hash, ReplyCache.None(channels));
 
-    /// <summary>The claim to an input with an id.</summary>
+    /// <summary>The claim of an input with an id.</summary>
     /// <param name="hash">Its name.</param>
     /// <param name="replies">The replies to its id.</param>
     public InputClaim ByCount(string hash, ReplyCache replies) =>
         InputClaim.ByCount(channels.Claim(hash), replies, Before(hash), Window, ListensSinceMs);
 
-    /// <summary>How often an equal input was received lately.</summary>
+    /// <summary>How often an equal input was received within the window.</summary>
     public long Before(string hash)
     {
         var (count, seen) = _now.TryGetValue(hash, out var found) ? found : _before.GetValueOrDefault(hash);
         return count > 0 && time.GetElapsedTime(seen) >= Window ? 0 : count;
     }
 
-    /// <summary>Notes that an input was received this often.</summary>
+    /// <summary>Records how often an input was received.</summary>
     public void Note(string hash, long count)
     {
         if (_now.Count >= GenerationMax || time.GetElapsedTime(_since) >= Window)

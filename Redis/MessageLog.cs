@@ -4,8 +4,8 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// The log of what was published lately, and the place in it up to which this node received everything. The place is
-/// the entry of a probe: what was published before a probe is received before it. For one thread.
+/// Reads the log of recent publishes, and tracks the entry up to which this node received everything: that of a probe,
+/// since a probe arrives after all earlier publishes. Not thread-safe.
 /// </summary>
 internal sealed class MessageLog(RedisOptions options, RedisNode node, TimeProvider time)
 {
@@ -15,49 +15,47 @@ internal sealed class MessageLog(RedisOptions options, RedisNode node, TimeProvi
     private readonly TimeSpan _patience = options.PublishTimeout * 2;
     private readonly long _started = time.GetTimestamp();
 
-    /// <summary>The place up to which everything was received; null before the first probe.</summary>
-    private string? _place;
+    /// <summary>The entry up to which everything was received; null before the first probe.</summary>
+    private string? _entry;
 
-    /// <summary>Whether the last probe could not be written, for want of memory.</summary>
+    /// <summary>Whether the last probe could not be written because Redis was out of memory.</summary>
     private bool _isUnwritten;
 
-    /// <summary>Whether a probe behind the place could not be written: messages may be missing there, too.</summary>
+    /// <summary>Whether a probe after the entry could not be written, so that messages may be missing too.</summary>
     private bool _hasHole;
 
-    /// <summary>
-    /// Whether the place is an entry's, which is missing from the log only if later ones may be, too.
-    /// </summary>
+    /// <summary>Whether it is a real entry's id: if that is missing from the log, later ones may be too.</summary>
     public bool IsProven { get; private set; }
 
-    /// <summary>Notes a probe that was received.</summary>
-    /// <param name="place">Its entry in the log; empty if there was no memory for it.</param>
+    /// <summary>Records a received probe.</summary>
+    /// <param name="entry">Its entry's id in the log; empty if Redis was out of memory.</param>
     /// <param name="isUpToDate">
-    /// Whether everything before it was delivered; else the log is still read from the place before.
+    /// Whether everything before it was delivered; if not, the log is still read from the previous entry.
     /// </param>
-    public void Note(string place, bool isUpToDate)
+    public void Note(string entry, bool isUpToDate)
     {
-        _isUnwritten = place.Length == 0;
+        _isUnwritten = entry.Length == 0;
         _hasHole |= _isUnwritten;
         if (!_isUnwritten && isUpToDate)
         {
-            (_place, IsProven, _hasHole) = (place, true, false);
+            (_entry, IsProven, _hasHole) = (entry, true, false);
         }
     }
 
-    /// <summary>Whether messages behind the place may be missing in the log.</summary>
+    /// <summary>Whether messages after the entry may be missing in the log.</summary>
     /// <exception cref="RedisUnavailableException">It can't be read.</exception>
     public async Task<bool> IsMissingSomeAsync(RedisLink link)
     {
-        _place ??= await StartAsync(link);
-        return _hasHole || (IsProven && (await PageAsync(link, _place, _place)).Length == 0);
+        _entry ??= await StartAsync(link);
+        return _hasHole || (IsProven && (await PageAsync(link, _entry, _entry)).Length == 0);
     }
 
-    /// <summary>The messages behind the place, and the place of the last entry, for <see cref="MoveTo"/>.</summary>
+    /// <summary>Reads the messages after the entry, and the last entry's id, for <see cref="MoveTo"/>.</summary>
     /// <exception cref="RedisUnavailableException">It can't be read.</exception>
     public async Task<(List<byte[]> Messages, string Last)> ReadAsync(RedisLink link)
     {
         var messages = new List<byte[]>();
-        var last = _place ??= await StartAsync(link);
+        var last = _entry ??= await StartAsync(link);
         while (true)
         {
             var page = await PageAsync(link, "(" + last, "+");
@@ -80,16 +78,17 @@ internal sealed class MessageLog(RedisOptions options, RedisNode node, TimeProvi
     }
 
     /// <summary>
-    /// Everything up to there was delivered. While there is still no memory, more may be missing behind it.
+    /// Records that everything up to an entry was delivered. While Redis is out of memory, later messages may be
+    /// missing.
     /// </summary>
     public void MoveTo(string last)
     {
-        IsProven |= last != _place;
-        _place = last;
+        IsProven |= last != _entry;
+        _entry = last;
         _hasHole = _isUnwritten;
     }
 
-    /// <summary>Where the log was when this node started, by Redis's clock.</summary>
+    /// <summary>The log's position at the start of this node, by Redis's clock.</summary>
     private async Task<string> StartAsync(RedisLink link)
     {
         var started = await link.TimeAsync() - (long)time.GetElapsedTime(_started).TotalMilliseconds;

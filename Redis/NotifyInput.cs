@@ -6,7 +6,7 @@ using Dmb.Telemetry;
 namespace Dmb.Redis;
 
 /// <summary>
-/// A push from a program that has Redis and no HTTP: on <c>dmb:notify:{event}</c>, or a channel of
+/// Publishes pushes received over Redis: on <c>dmb:notify:{event}</c>, or a channel of
 /// <see cref="RedisOptions.NotifyChannels"/>.
 /// </summary>
 internal sealed class NotifyInput(
@@ -17,8 +17,8 @@ internal sealed class NotifyInput(
     Tail tail
 )
 {
-    /// <summary>Publishes it, if no node did yet.</summary>
-    /// <exception cref="RefusedException">It is none.</exception>
+    /// <summary>Publishes a push, on one node only.</summary>
+    /// <exception cref="RefusedException">The push is invalid.</exception>
     public async Task ActAsync(string name, ReadOnlyMemory<byte> json, InputCounts counts)
     {
         var address = publisher.ReadAddress(json.Span);
@@ -58,7 +58,7 @@ internal sealed class NotifyInput(
         }
         catch (RedisUnavailableException)
         {
-            // Without Redis every node processes it, under one id, so that each session gets it once.
+            // Without Redis all nodes publish it locally under one id, so that each session gets it once.
             var id = own ?? string.Create(CultureInfo.InvariantCulture, $"{hash}-{count}");
             await publisher.PublishAsync(events.Find(name), json, address, key: null, id, origin);
             count++;
@@ -70,7 +70,7 @@ internal sealed class NotifyInput(
         }
     }
 
-    /// <summary>The <c>id</c> or <c>nonce</c> that an input brought, if it is a string that can be one.</summary>
+    /// <summary>The input's own <c>id</c> or <c>nonce</c>; null unless it is a valid id.</summary>
     private string? ReadId(ReadOnlySpan<byte> json)
     {
         var reader = new Utf8JsonReader(json, publisher.ReaderOptions);

@@ -5,8 +5,8 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// The backends of all nodes, in Redis: registrations, messages both ways; <see cref="RedisBackendUsers"/> has their
-/// users' sessions.
+/// Stores the backends in Redis: registrations, messages and uplinks; <see cref="RedisBackendUsers"/> has their users'
+/// sessions.
 /// </summary>
 internal sealed class RedisBackendStore : IBackendStore
 {
@@ -75,7 +75,7 @@ internal sealed class RedisBackendStore : IBackendStore
         }
         catch (RedisUnavailableException) when (_redis.Outage != "reject")
         {
-            // Until Redis is back each bkid is taken for a registered one.
+            // While Redis is down, every bkid counts as registered.
         }
     }
 
@@ -121,7 +121,7 @@ internal sealed class RedisBackendStore : IBackendStore
         }
     }
 
-    /// <summary>Publishes a backend's message that came over Redis, if no node did yet, and answers.</summary>
+    /// <summary>Publishes a backend's message received over Redis, on one node only, and answers.</summary>
     /// <exception cref="RedisUnavailableException">It is not known whether it was published.</exception>
     public ValueTask<Sent> SendAsync(string bkid, Envelope envelope, string? user, InputClaim claim, Ack ack) =>
         SendAsync(bkid, envelope, RedisFormat.Write(envelope, _node.Id), user, claim, ack);
@@ -158,7 +158,7 @@ internal sealed class RedisBackendStore : IBackendStore
         return nodes < 0 && ack is null ? throw Backend.Unknown(bkid) : new Sent(nodes, IsDuplicate: !isPublished);
     }
 
-    /// <summary>The replies to an input with an id.</summary>
+    /// <summary>The stored replies to an input with an id.</summary>
     /// <param name="of">The bkid, or `register`.</param>
     /// <param name="id">The input's id.</param>
     public ReplyCache RepliesTo(string of, string id) =>
@@ -211,13 +211,13 @@ internal sealed class RedisBackendStore : IBackendStore
 
             if (page.Length < Page)
             {
-                // Everything stored is newer than one that is not stored any more.
+                // If the id is no longer stored, everything stored is newer.
                 return isAfter ? found : await ReadAsync(bkid, after: null, max);
             }
         }
     }
 
-    /// <summary>Runs a script that begins with a claim; false when its third answer is no.</summary>
+    /// <summary>Runs a script that begins with a claim; false if its third result is 0.</summary>
     private async Task<bool> RunAsync(RedisScript script, InputClaim claim, RedisKey[] keys, RedisValue[] arguments)
     {
         var answer = (RedisResult[])

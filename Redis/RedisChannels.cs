@@ -3,7 +3,7 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// Every channel and key in Redis, and what flows there (docs/protocol.md §6). All begin with the prefix.
+/// The names of all channels and keys in Redis, with their content (docs/protocol.md §6). All begin with the prefix.
 /// </summary>
 internal sealed class RedisChannels(string prefix, string node)
 {
@@ -13,36 +13,34 @@ internal sealed class RedisChannels(string prefix, string node)
     /// <summary>Hash: event to default bus, empty for none. Channel: the name of an event that changed there.</summary>
     public string Events { get; } = prefix + "events";
 
-    /// <summary>Stream: what was published lately, read by a node whose connection was cut.</summary>
+    /// <summary>Stream: the recent publishes, read by a node whose connection was lost.</summary>
     public string Log { get; } = prefix + "log";
 
-    /// <summary>
-    /// Channel: what is said to all nodes. Set: the nodes whose users are in <see cref="NodeUsers"/>.
-    /// </summary>
+    /// <summary>Channel: lines to all nodes. Set: the nodes whose users are in <see cref="NodeUsers"/>.</summary>
     public string Nodes { get; } = prefix + "nodes";
 
     /// <summary>Channel: the operator's questions to all nodes, a line `number asker question argument`.</summary>
     public string Ask { get; } = prefix + "ask";
 
-    /// <summary>Channel: what a node is told without an answer, a line `question argument`.</summary>
+    /// <summary>Channel: questions to one node without an answer, a line `question argument`.</summary>
     public string AskOf(string other) => prefix + "ask:" + other;
 
-    /// <summary>Set: the ids of all nodes, those that have died lately included.</summary>
+    /// <summary>Set: the ids of all nodes, including recently failed ones.</summary>
     public string Members { get; } = prefix + "members";
 
     /// <summary>Channel: the answers to a node's questions, a line `number node answer` each.</summary>
     public string AnswersTo(string other) => prefix + "answers:" + other;
 
     /// <summary>
-    /// Hash: a `mark` that is another one when Redis has lost data, and the `count` of all messages with places; see
+    /// Hash: a `mark` that changes when Redis has lost data, and the `count` of all messages with positions; see
     /// epoch.lua.
     /// </summary>
     public string Epoch { get; } = prefix + "epoch";
 
-    /// <summary>Channel: what comes to this node alone, its probes and the answers to its questions.</summary>
+    /// <summary>Channel: lines to this node only, its probes and the answers to its questions.</summary>
     public string Node { get; } = NodeOf(prefix, node);
 
-    /// <summary>Pattern: pushes from programs that have Redis and no HTTP.</summary>
+    /// <summary>Pattern: pushes over Redis.</summary>
     public string NotifyPattern => _notify + "*";
 
     /// <summary>Channel: pushes of an event.</summary>
@@ -52,54 +50,54 @@ internal sealed class RedisChannels(string prefix, string node)
     public string Room(string room) => _room + room;
 
     /// <summary>
-    /// Stream: what is kept of a room, an entry `seq-0` with the time `t` in ms, the `id` and the message `m`; expires.
+    /// Stream: a room's history, an entry `seq-0` with the time `t` in ms, the `id` and the message `m`; expires.
     /// </summary>
     public string History(string room) => prefix + "history:" + room;
 
     /// <summary>Hash: a room's `seq`, its `epoch`, and the `mark` under which that began; expires.</summary>
     public string Position(string room) => prefix + "pos:" + room;
 
-    /// <summary>The room that a channel is of.</summary>
+    /// <summary>The room of a channel.</summary>
     public string RoomOf(string channel) => channel[_room.Length..];
 
     /// <summary>Key: the id of the first message with an idempotency key; expires.</summary>
     public string Idempotency(string key) => prefix + "idempotency:" + key;
 
     /// <summary>
-    /// Hashes, two by turns: what was answered to a backend's messages with ids, or, of `register`, to registrations
-    /// with a nonce; expire.
+    /// Two alternating hashes: the replies to a backend's messages with ids or, for `register`, to registrations with a
+    /// nonce; expire.
     /// </summary>
     public string Answered(string of, long turn) => $"{prefix}{of}:answered:{turn & 1}";
 
-    /// <summary>Key: which node took a plain input; expires.</summary>
+    /// <summary>Key: the node that claimed an input; expires.</summary>
     public string Claim(string key) => prefix + "claim:" + key;
 
-    /// <summary>Channel: backends that want to be registered, or freed.</summary>
+    /// <summary>Channel: registrations of backends, and requests to free them.</summary>
     public string Register { get; } = prefix + "register";
 
-    /// <summary>Channel: what users say to backends, as it happens.</summary>
+    /// <summary>Channel: the uplinks of all backends.</summary>
     public string Uplink { get; } = prefix + "uplink";
 
     /// <summary>Pattern: the channels of all backends, and nothing else.</summary>
     public string BackendPattern { get; } = prefix + string.Concat(Enumerable.Repeat("[0-9a-f]", 32));
 
-    /// <summary>Hash: a backend's name; expires. Channel: what that backend says.</summary>
+    /// <summary>Hash: a backend's name; expires. Channel: that backend's messages.</summary>
     public string Backend(string bkid) => prefix + bkid;
 
-    /// <summary>The backend that a channel is of.</summary>
+    /// <summary>The backend of a channel.</summary>
     public string BackendOf(string channel) => channel[prefix.Length..];
 
-    /// <summary>Channel: what the broker answers to a backend.</summary>
+    /// <summary>Channel: the acks to a backend.</summary>
     public string BackendAck(string bkid) => prefix + bkid + ":ack";
 
-    /// <summary>Channel: where a backend of that name is answered that says no other.</summary>
+    /// <summary>Channel: the default for acks to a registration, by the backend's name.</summary>
     public string RegisterAck(string name) => Register + ":" + name;
 
-    /// <summary>All that is stored of a backend, its registration first.</summary>
+    /// <summary>All keys of a backend, its registration first.</summary>
     public RedisKey[] StoredOf(string bkid) =>
         [Backend(bkid), BackendSessions(bkid), BackendUsers(bkid), BackendUplink(bkid), BackendRooms(bkid)];
 
-    /// <summary>Stream: what users said to a backend, with the fields `id` and `message`; expires.</summary>
+    /// <summary>Stream: a backend's uplinks, with the fields `id` and `message`; expires.</summary>
     public string BackendUplink(string bkid) => prefix + bkid + ":uplink";
 
     /// <summary>Hash: session to user; expires.</summary>
@@ -114,13 +112,13 @@ internal sealed class RedisChannels(string prefix, string node)
     /// <summary>Set: the backends' users of a node, a line each.</summary>
     public string NodeUsers(string other) => NodeOf(other) + ":users";
 
-    /// <summary>Another node's channel, and the key that is there as long as it lives.</summary>
+    /// <summary>Another node's channel, and the key that exists while it is alive.</summary>
     public string NodeOf(string other) => NodeOf(prefix, other);
 
     /// <summary>Hash: webhook to its JSON. Channel: the id of a webhook that changed there.</summary>
     public string Webhooks { get; } = prefix + "hooks";
 
-    /// <summary>Stream: messages on their way to the webhooks of one lane; see <see cref="RedisWebhookStore"/>.</summary>
+    /// <summary>Stream: queued messages of the webhooks of one lane; see <see cref="RedisWebhookStore"/>.</summary>
     public string WebhookLane(int lane) => $"{prefix}hooks:{lane}";
 
     /// <summary>Hash: lane to the node that reads it.</summary>

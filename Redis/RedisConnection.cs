@@ -2,15 +2,14 @@ using StackExchange.Redis;
 
 namespace Dmb.Redis;
 
-/// <summary>The link in use, for all that has a command for Redis.</summary>
+/// <summary>Holds the link in use, and runs commands on it.</summary>
 internal sealed class RedisConnection(RedisOptions options)
 {
     private readonly TaskCompletionSource _first = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile RedisLink? _link;
 
     /// <summary>
-    /// The link; null until it is up to date, and from the moment in which it is lost. <see cref="RedisPublisher"/>
-    /// changes it.
+    /// The link; null until it is up to date, and after it is lost. Set by <see cref="RedisPublisher"/>.
     /// </summary>
     public RedisLink? Link
     {
@@ -22,16 +21,16 @@ internal sealed class RedisConnection(RedisOptions options)
         }
     }
 
-    /// <summary>The first attempt to connect has failed: from here on nothing waits for a link.</summary>
+    /// <summary>Records that the first attempt to connect failed: callers no longer wait for a link.</summary>
     public void NoteFailure() => _first.TrySetResult();
 
     /// <summary>
-    /// The link, or null. While the first one is being made it is waited for, at most as long as a publish may take.
+    /// The link, or null. During the first attempt to connect, waits for it within the timeout of a publish.
     /// </summary>
     public ValueTask<RedisLink?> GetAsync() => _link is { } link || _first.Task.IsCompleted ? new(_link) : WaitAsync();
 
-    /// <summary>The link; while the first one is being made it is waited for.</summary>
-    /// <exception cref="RedisUnavailableException">There is none.</exception>
+    /// <summary>The link; during the first attempt to connect, waits for it.</summary>
+    /// <exception cref="RedisUnavailableException">There is no link.</exception>
     public async ValueTask<RedisLink> RequiredAsync() =>
         await GetAsync() ?? throw new RedisUnavailableException("there is no connection to Redis now");
 

@@ -5,13 +5,15 @@ using StackExchange.Redis;
 
 namespace Dmb.Redis;
 
-/// <summary>Where Redis is, as the settings have it. Without any nothing of the client library is loaded.</summary>
+/// <summary>
+/// The address and credentials of Redis, by the settings. Without one the client library is not loaded.
+/// </summary>
 /// <param name="Host">A name or an address.</param>
 /// <param name="Port">The port.</param>
 /// <param name="Password">The password, or null.</param>
 /// <param name="Database">The number of the database.</param>
-/// <param name="IsTls">Whether to speak TLS.</param>
-/// <param name="PasswordFile">A file that has the password, read at each attempt to connect; null for none.</param>
+/// <param name="IsTls">Whether to use TLS.</param>
+/// <param name="PasswordFile">A file with the password, read at each attempt to connect; null for none.</param>
 internal sealed record RedisEndpoint(
     string Host,
     int Port,
@@ -24,11 +26,9 @@ internal sealed record RedisEndpoint(
     private static readonly TimeSpan Detection = TimeSpan.FromMilliseconds(300);
 
     /// <summary>
-    /// Where to connect, or null for a node that runs alone. Where nothing is set, <c>localhost:6379</c> is tried once.
+    /// Determines the endpoint; null for a single node. Without settings, tries <c>localhost:6379</c> once.
     /// </summary>
-    /// <exception cref="FormatException">
-    /// REDIS_URL is not one that can be used; the message says what is accepted.
-    /// </exception>
+    /// <exception cref="FormatException">REDIS_URL is invalid; the message has the accepted form.</exception>
     public static async Task<RedisEndpoint?> FindAsync(RedisOptions options)
     {
         var file = options.RedisPasswordFile is { Length: > 0 } name ? name : null;
@@ -47,8 +47,8 @@ internal sealed record RedisEndpoint(
         };
     }
 
-    /// <summary>Reads <c>redis[s]://[:password@]host[:port][/database]</c>.</summary>
-    /// <exception cref="FormatException">It is not of that form; the message says what is accepted.</exception>
+    /// <summary>Parses <c>redis[s]://[:password@]host[:port][/database]</c>.</summary>
+    /// <exception cref="FormatException">It does not have that form; the message has the accepted form.</exception>
     internal static RedisEndpoint Read(string url)
     {
         const string Form = "redis://[:password@]host[:port][/database], or rediss:// for TLS";
@@ -88,19 +88,19 @@ internal sealed record RedisEndpoint(
         );
     }
 
-    /// <summary>The password, from its file if there is one; null for none.</summary>
-    /// <exception cref="IOException">The file can't be read.</exception>
+    /// <summary>Reads the password, from its file if there is one; null for none.</summary>
+    /// <exception cref="IOException">The file cannot be read.</exception>
     public string? ReadPassword() =>
         PasswordFile is null ? Password : File.ReadAllText(PasswordFile).TrimEnd('\r', '\n');
 
-    /// <summary>How the client library connects.</summary>
+    /// <summary>Creates the client library's options.</summary>
     /// <param name="address">
-    /// Where: the address of <see cref="Host"/> that answered, since the library tries no IPv6 address of a name.
+    /// The address of <see cref="Host"/> that answered, since the library does not try a name's IPv6 addresses.
     /// </param>
     /// <param name="password">The password, or null.</param>
     public ConfigurationOptions ToOptions(IPEndPoint address, string? password)
     {
-        // As tried out: a shorter connectTimeout loses subscriptions without a sign.
+        // Found by tests: a shorter connectTimeout loses subscriptions silently.
         var options = ConfigurationOptions.Parse(
             "abortConnect=false,connectTimeout=5000,syncTimeout=2000,keepAlive=10,connectRetry=1,allowAdmin=false"
         );
@@ -116,8 +116,7 @@ internal sealed record RedisEndpoint(
     }
 
     /// <summary>
-    /// The URL without what may be a password: all before its last <c>@</c>, and all of one that is no URL and has
-    /// none.
+    /// The URL without its credentials: everything before the last <c>@</c>; the whole text if it is not a URL.
     /// </summary>
     internal static string Masked(string url) =>
         url.LastIndexOf('@') is >= 0 and var at ? "…" + url[at..]
@@ -141,7 +140,7 @@ internal sealed record RedisEndpoint(
         }
         catch (Exception e) when (e is SocketException or IOException or OperationCanceledException)
         {
-            // Nothing there, or something else: then the node runs alone, and its first log lines say so.
+            // No Redis there: the node runs as a single node, as its first log lines show.
             return false;
         }
     }

@@ -7,11 +7,11 @@ using Dmb.Telemetry;
 namespace Dmb.Redis;
 
 /// <summary>
-/// What goes over a room's channel: <c>{"event":…,"data":…,"id":…,"rooms":[…],"from":node}</c>, the data as it came;
-/// what is sent again has <c>"again":true</c>, and what is kept has, from the script that keeps it, its place in each
-/// of its rooms, or null, and its number: <c>"pos":["k3f9:431",null],"n":7</c>; one of a sampled trace is written with
-/// <c>"traceparent":"00-…"</c> last. A reader needs event and data, and skips members that it doesn't know, so that
-/// nodes of different versions understand each other.
+/// Encodes and decodes the messages of a room's channel: <c>{"event":…,"data":…,"id":…,"rooms":[…],"from":node}</c>,
+/// the data as received. A message sent again has <c>"again":true</c>; a kept one has its position in each of its
+/// rooms, or null, and its number, added by the script: <c>"pos":["k3f9:431",null],"n":7</c>; one of a sampled trace
+/// has <c>"traceparent":"00-…"</c> last. Readers require event and data and skip unknown members, so that versions are
+/// compatible.
 /// </summary>
 internal static class RedisFormat
 {
@@ -32,7 +32,7 @@ internal static class RedisFormat
         ];
     }
 
-    /// <summary>What follows the data.</summary>
+    /// <summary>The bytes after the data.</summary>
     public static byte[] End(string id, string[] rooms, string node, string? traceparent = null)
     {
         var end = new ArrayBufferWriter<byte>(256);
@@ -51,14 +51,14 @@ internal static class RedisFormat
         return end.Append("}"u8).WrittenSpan.ToArray();
     }
 
-    /// <summary>Where in a written message its data begins, in bytes.</summary>
+    /// <summary>The offset of the data in an encoded message, in bytes.</summary>
     public static int DataStart(string @event) =>
         "{\"event\":"u8.Length + JsonText.Quote(@event).Length + DataMember.Length;
 
-    /// <summary>The same message, marked as sent again.</summary>
+    /// <summary>A copy of the message, marked as sent again.</summary>
     public static byte[] MarkAgain(byte[] body) => [.. body.AsSpan(0, body.Length - 1), .. ",\"again\":true}"u8];
 
-    /// <summary>Reads what came on a room's channel; null, and why, when it is no message.</summary>
+    /// <summary>Decodes a message of a room's channel; null, with the reason, if it is invalid.</summary>
     public static Envelope? Read(byte[] body, string? room, TimeProvider time, out string why)
     {
         try

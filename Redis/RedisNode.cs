@@ -1,6 +1,6 @@
 namespace Dmb.Redis;
 
-/// <summary>This node among the others: its name, and the names that follow from it.</summary>
+/// <summary>This node's id, and the names of channels and keys.</summary>
 internal sealed class RedisNode
 {
     public RedisNode(RedisOptions options)
@@ -8,7 +8,7 @@ internal sealed class RedisNode
         Channels = new RedisChannels(options.Prefix, Id);
     }
 
-    /// <summary>Unique over the cluster, made anew at each start.</summary>
+    /// <summary>Unique over the cluster, new at each start.</summary>
     public string Id { get; } = Guid.NewGuid().ToString("N")[..12];
 
     public RedisChannels Channels { get; }

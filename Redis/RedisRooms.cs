@@ -5,8 +5,8 @@ using Dmb.Telemetry;
 namespace Dmb.Redis;
 
 /// <summary>
-/// The rooms of this node over Redis: subscribes them, knows the position up to which each has received its messages,
-/// and delivers each message once, behind all that is missing before it.
+/// Subscribes this node's rooms in Redis, tracks the position that each has received, and delivers each message once,
+/// after any that are missing before it.
 /// </summary>
 internal sealed partial class RedisRooms(
     RedisOptions options,
@@ -34,7 +34,7 @@ internal sealed partial class RedisRooms(
     public RedisLink? Link => _link;
 
     /// <summary>
-    /// Completes when the room's messages are received, or when they will be filled in from the log later.
+    /// Subscribes a room. Completes when its messages are received, or will be read from the log later.
     /// </summary>
     public async ValueTask SubscribeAsync(string room)
     {
@@ -52,13 +52,13 @@ internal sealed partial class RedisRooms(
             }
             catch (RedisUnavailableException e)
             {
-                // The next link subscribes it, and reads what was missed.
+                // The next link subscribes it, and reads missed messages.
                 link.Lose($"a subscribe failed: {e.Why}");
             }
         }
     }
 
-    /// <summary>The positions of rooms, if all are known here and no messages are asked for; else null.</summary>
+    /// <summary>The rooms' positions if all are known here and no messages are requested; else null.</summary>
     public IReadOnlyList<RoomHistory>? Positions(IReadOnlyList<RoomRequest> rooms)
     {
         var found = new RoomHistory[rooms.Count];
@@ -80,10 +80,7 @@ internal sealed partial class RedisRooms(
         return found;
     }
 
-    /// <summary>
-    /// Whether a message that Redis has published was not received yet, as far as its positions tell: each room counts
-    /// that is subscribed.
-    /// </summary>
+    /// <summary>Whether a published message was not received yet, by its positions in subscribed rooms.</summary>
     public bool IsMissing(PendingPublish message)
     {
         var isUnknown = true;
@@ -107,7 +104,7 @@ internal sealed partial class RedisRooms(
     }
 
     /// <summary>Subscribes all rooms on a new link.</summary>
-    /// <exception cref="RedisUnavailableException">Redis did not do it in time.</exception>
+    /// <exception cref="RedisUnavailableException">Redis did not answer in time.</exception>
     public async Task AttachAsync(RedisLink link, TimeSpan patience)
     {
         _link = link;
@@ -120,10 +117,10 @@ internal sealed partial class RedisRooms(
         }
     }
 
-    /// <summary>The link is gone; rooms are remembered for the next.</summary>
+    /// <summary>Forgets the lost link; rooms are kept for the next.</summary>
     public void Detach() => _link = null;
 
-    /// <summary>Unsubscribes rooms that have been empty for a while.</summary>
+    /// <summary>Unsubscribes rooms that were empty for <see cref="RedisOptions.RoomLinger"/>.</summary>
     public void Sweep()
     {
         foreach (var (room, subscription) in _rooms)
@@ -136,7 +133,7 @@ internal sealed partial class RedisRooms(
         }
     }
 
-    /// <summary>Delivers a message without positions, once. For one thread, as all that delivers.</summary>
+    /// <summary>Delivers a message without positions, once. The delivering methods are not thread-safe.</summary>
     public async ValueTask DeliverAsync(Envelope envelope)
     {
         if (_seen.Add(envelope.Id, envelope.IsAgain))
@@ -146,11 +143,11 @@ internal sealed partial class RedisRooms(
     }
 
     /// <summary>
-    /// Delivers a message that was received on a link or read from its log, once. Messages of a link that is gone are
-    /// not delivered: the next link reads all of them from the log, in order.
+    /// Delivers a message received on a link or read from its log, once. Messages of a lost link are not delivered: the
+    /// next link reads them from the log, in order.
     /// </summary>
     /// <exception cref="RedisUnavailableException">
-    /// The link is gone, or what is missing before the message can't be read now.
+    /// The link is lost, or messages missing before it cannot be read.
     /// </exception>
     public ValueTask DeliverAsync(RedisLink link, Envelope envelope)
     {
@@ -162,7 +159,7 @@ internal sealed partial class RedisRooms(
         return envelope.Positions is null ? DeliverAsync(envelope) : DeliverKeptAsync(link, envelope);
     }
 
-    /// <summary>What is kept of all rooms behind the positions that they have received.</summary>
+    /// <summary>Reads the kept messages of all rooms after their received positions.</summary>
     public async Task<IReadOnlyList<(RoomRequest Request, RoomHistory History)>> ReadAsync(RedisLink link)
     {
         var found = new List<(RoomRequest, RoomHistory)>();
@@ -181,7 +178,7 @@ internal sealed partial class RedisRooms(
         return found;
     }
 
-    /// <summary>Delivers messages of several rooms in the order in which they were published, each once.</summary>
+    /// <summary>Delivers messages of several rooms in order of publication, each once.</summary>
     public async ValueTask DeliverAsync(RedisLink link, IEnumerable<Envelope> envelopes)
     {
         foreach (var envelope in envelopes.DistinctBy(envelope => envelope.Id).OrderBy(envelope => envelope.Number))
@@ -191,8 +188,8 @@ internal sealed partial class RedisRooms(
     }
 
     /// <summary>
-    /// Delivers a message with positions, behind all that is missing before it: that is read first, and what is kept no
-    /// more is told.
+    /// Delivers a message with positions, after reading any missing before it; those that are no longer kept are
+    /// reported as a gap.
     /// </summary>
     private async ValueTask DeliverKeptAsync(RedisLink link, Envelope envelope)
     {
@@ -225,8 +222,8 @@ internal sealed partial class RedisRooms(
             isNew |= subscription.MoveTo(envelope.Positions![i]);
             if (envelope.Positions[i].IsNone)
             {
-                // The room keeps no history, or there was no memory to count: then its stream ended, and the next join
-                // asks for the new one.
+                // The room keeps no history, or Redis was out of memory: its epoch ended, and the next join reads the
+                // new one.
                 local.Find(envelope.Rooms[i])?.Forget();
             }
         }
@@ -234,8 +231,7 @@ internal sealed partial class RedisRooms(
         history.Saw(envelope.Number);
         if (isNew)
         {
-            // One that was delivered without its positions is not delivered again, but the rooms have received up to
-            // there.
+            // A message delivered without its positions is not delivered again, but its positions are recorded.
             await HandOverAsync(
                 _seen.Add(envelope.Id, envelope.IsAgain) ? envelope : Silent(envelope.Rooms, envelope.Positions!)
             );
@@ -248,9 +244,7 @@ internal sealed partial class RedisRooms(
         await fanOut.DeliverAsync(envelope);
     }
 
-    /// <summary>
-    /// The rooms of a message of which something is missing before it, and the positions that they have received.
-    /// </summary>
+    /// <summary>The rooms with messages missing before this one, and their received positions.</summary>
     private RoomRequest[] Missing(Envelope envelope)
     {
         List<RoomRequest>? missing = null;
@@ -274,7 +268,9 @@ internal sealed partial class RedisRooms(
     private static bool IsBefore(Envelope message, Envelope other, string room) =>
         other.PositionIn(room).IsAfter(message.PositionIn(room));
 
-    /// <summary>Tells a room's sessions how many messages are missing before a position, if any are.</summary>
+    /// <summary>
+    /// Sends <c>gap</c> to a room's sessions with the number of messages missing before a position, if any.
+    /// </summary>
     public async ValueTask TellGapAsync(string room, StreamPosition before)
     {
         if (!_rooms.TryGetValue(room, out var subscription))
@@ -292,13 +288,12 @@ internal sealed partial class RedisRooms(
         }
     }
 
-    /// <summary>Moves the positions of rooms on, and is not delivered to sessions.</summary>
+    /// <summary>Creates an envelope that only advances rooms' positions.</summary>
     private static Envelope Silent(string[] rooms, StreamPosition[] positions) =>
         new("", "", rooms, default, isKept: true) { Positions = positions };
 
     /// <summary>
-    /// The position up to which a room has received its messages, or, before the first, the one at which its first
-    /// session joined.
+    /// The position that a room has received or, before its first message, the one at which its first session joined.
     /// </summary>
     private StreamPosition Received(string room, RoomSubscription subscription) =>
         subscription.Received is { IsNone: false } received ? received : local.Find(room)?.Last ?? default;

@@ -4,24 +4,23 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// A Lua script, which Redis executes in one step: a file of Scripts/, whose head says its keys, its arguments and what
-/// it returns. A log or a stream that can't be written, for want of memory, never stops a message. Each script has one
-/// caller.
+/// A Lua script, which Redis executes atomically: a file of Scripts/, whose head documents keys, arguments and results.
+/// A failed write of a log or stream, when Redis is out of memory, never stops a message. Each script has one caller.
 /// </summary>
 internal sealed class RedisScript
 {
     private const string Include = "-- include ";
 
-    /// <summary>Publishes a message that no room keeps (<see cref="PublishCalls"/>).</summary>
+    /// <summary>Publishes a message of rooms without history (<see cref="PublishCalls"/>).</summary>
     public static readonly RedisScript Publish = new("publish");
 
-    /// <summary>Publishes a message that rooms keep (<see cref="PublishCalls"/>).</summary>
+    /// <summary>Publishes a message of rooms with a history (<see cref="PublishCalls"/>).</summary>
     public static readonly RedisScript PublishKept = new("publish-kept");
 
-    /// <summary>Publishes an input that every node receives (<see cref="PublishCalls"/>).</summary>
+    /// <summary>Publishes an input that all nodes receive (<see cref="PublishCalls"/>).</summary>
     public static readonly RedisScript PublishOnce = new("publish-once");
 
-    /// <summary>Hands a user's message to its backend (<see cref="PublishCalls"/>).</summary>
+    /// <summary>Stores and publishes a user's message to its backend (<see cref="PublishCalls"/>).</summary>
     public static readonly RedisScript SendUserMessage = new("send-user-message");
 
     /// <summary>Publishes a backend's message (<see cref="RedisBackendStore"/>).</summary>
@@ -33,10 +32,10 @@ internal sealed class RedisScript
     /// <summary>Frees a backend (<see cref="RedisBackendStore"/>).</summary>
     public static readonly RedisScript FreeBackend = new("free-backend");
 
-    /// <summary>Notes a user's new session (<see cref="RedisBackendUsers"/>).</summary>
+    /// <summary>Stores a user's new session (<see cref="RedisBackendUsers"/>).</summary>
     public static readonly RedisScript ConnectUser = new("connect-user");
 
-    /// <summary>Notes the end of a user's session (<see cref="RedisBackendUsers"/>).</summary>
+    /// <summary>Removes a user's session (<see cref="RedisBackendUsers"/>).</summary>
     public static readonly RedisScript DisconnectUser = new("disconnect-user");
 
     /// <summary>Answers an input (<see cref="BackendInput"/>).</summary>
@@ -45,7 +44,7 @@ internal sealed class RedisScript
     /// <summary>Reads positions and histories (<see cref="RedisHistory"/>).</summary>
     public static readonly RedisScript ReadHistory = new("read-history");
 
-    /// <summary>Tells whether the server lost data (<see cref="RedisHistory"/>).</summary>
+    /// <summary>Detects whether the server lost data (<see cref="RedisHistory"/>).</summary>
     public static readonly RedisScript Epoch = new("epoch");
 
     /// <summary>Sends a probe (<see cref="RedisSupervisor"/>).</summary>
@@ -68,10 +67,10 @@ internal sealed class RedisScript
 
     private RedisScript(string name) => Text = Read(name);
 
-    /// <summary>What Redis executes: the file behind those that it includes, without comments.</summary>
+    /// <summary>The script's text: the included files, then the file, without comments.</summary>
     public string Text { get; }
 
-    /// <summary>Runs it.</summary>
+    /// <summary>Runs the script.</summary>
     public async Task<RedisResult> RunAsync(IDatabase redis, RedisKey[] keys, RedisValue[] arguments)
     {
         try
@@ -80,7 +79,7 @@ internal sealed class RedisScript
         }
         catch (RedisServerException e) when (e.Message.StartsWith("NOSCRIPT", StringComparison.Ordinal))
         {
-            // Redis forgot it since; the library sends it again now.
+            // Redis no longer caches it; the library sends the text again.
             return await redis.ScriptEvaluateAsync(Text, keys, arguments);
         }
     }

@@ -4,7 +4,7 @@ using Dmb.Routing;
 
 namespace Dmb.Redis;
 
-/// <summary>Sessions in a room over all nodes: each is asked, and those that answer in time are added up.</summary>
+/// <summary>Counts a room's sessions over all nodes, by the answers received in time.</summary>
 internal sealed partial class RoomCounts(
     RedisOptions options,
     RedisNode node,
@@ -29,7 +29,7 @@ internal sealed partial class RoomCounts(
         }
         catch (Exception e) when (e is RedisUnavailableException or TimeoutException)
         {
-            // Then the nodes that answered are counted, or this node alone.
+            // Counts the nodes that answered, or this node only.
             LogNotAnswered(logger, e.GetType().Name);
         }
         finally
@@ -40,11 +40,11 @@ internal sealed partial class RoomCounts(
         return question.IsAnswered ? question.Sum : local.Find(room)?.Count ?? 0;
     }
 
-    /// <summary>Tells a node that asked how many sessions are here.</summary>
+    /// <summary>Sends this node's count to the asking node.</summary>
     public void Answer(RedisLink link, string channel, string number, string room) =>
         link.PublishUnanswered(channel, $"sessions {number} {local.Find(room)?.Count ?? 0}");
 
-    /// <summary>Notes a node's answer; one that is late, or is no number, is ignored.</summary>
+    /// <summary>Records a node's answer; late or invalid ones are ignored.</summary>
     public void Note(string number, string sessions)
     {
         if (
@@ -57,10 +57,10 @@ internal sealed partial class RoomCounts(
         }
     }
 
-    [LoggerMessage(3012, LogLevel.Debug, "Not all nodes said how many sessions they have: {Why}.")]
+    [LoggerMessage(3012, LogLevel.Debug, "Not all nodes reported their sessions: {Why}.")]
     private static partial void LogNotAnswered(ILogger logger, string why);
 
-    /// <summary>How many sessions: asked of all nodes, answered by each.</summary>
+    /// <summary>One question and its answers.</summary>
     private sealed class Question
     {
         private readonly TaskCompletionSource _answered = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -90,7 +90,7 @@ internal sealed partial class RoomCounts(
         {
             lock (_lock)
             {
-                // Answers may come before it is known how many there will be.
+                // Answers can arrive before their number is known.
                 _missing += nodes;
                 if (_missing == 0 && (nodes >= 0 || IsAnswered))
                 {

@@ -2,9 +2,7 @@ using Dmb.Routing;
 
 namespace Dmb.Redis;
 
-/// <summary>
-/// One room's subscription: its link, when it was used last, and the position up to which it has received.
-/// </summary>
+/// <summary>One room's subscription: its link, last use, and received position.</summary>
 internal sealed class RoomSubscription
 {
     private readonly Lock _lock = new();
@@ -14,7 +12,7 @@ internal sealed class RoomSubscription
     private bool _isRetired;
     private StreamPosition _received;
 
-    /// <summary>The position up to which the room's messages were received; none before the first.</summary>
+    /// <summary>The position of the last received message; none before the first.</summary>
     public StreamPosition Received
     {
         get
@@ -26,7 +24,7 @@ internal sealed class RoomSubscription
         }
     }
 
-    /// <summary>Notes that they were received up to a position. False if they were before.</summary>
+    /// <summary>Advances the received position; false if it is past it already.</summary>
     public bool MoveTo(StreamPosition position)
     {
         lock (_lock)
@@ -54,7 +52,7 @@ internal sealed class RoomSubscription
         }
     }
 
-    /// <summary>Subscribes once on each link; later callers wait for the same answer.</summary>
+    /// <summary>Subscribes once per link; later callers await the same operation.</summary>
     public Task EnsureAsync(RedisLink link, string channel)
     {
         lock (_lock)

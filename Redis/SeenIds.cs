@@ -1,8 +1,8 @@
 namespace Dmb.Redis;
 
 /// <summary>
-/// The ids delivered lately. A copy of a message, sent again or read from the log, is known by its id for at least a
-/// minute. A new message may bring an id anew once the idempotency window has passed. For one thread.
+/// Detects copies of delivered messages, sent again or read from the log, by their ids, for at least a minute. A new
+/// message can reuse an id after the idempotency window. Not thread-safe.
 /// </summary>
 /// <param name="window">The idempotency window.</param>
 /// <param name="time">The clock.</param>
@@ -15,9 +15,9 @@ internal sealed class SeenIds(TimeSpan window, TimeProvider time)
     private Dictionary<string, long> _before = [];
     private long _since = time.GetTimestamp();
 
-    /// <summary>Notes an id. False when the message was delivered before.</summary>
+    /// <summary>Adds an id; false if the message was delivered before.</summary>
     /// <param name="id">The message id.</param>
-    /// <param name="isAgain">Whether it can be nothing but a copy.</param>
+    /// <param name="isAgain">Whether the message is certainly a copy.</param>
     public bool Add(string id, bool isAgain)
     {
         if (_now.Count >= GenerationMax || time.GetElapsedTime(_since) >= Generation)

@@ -2,33 +2,30 @@ using Dmb.Routing;
 
 namespace Dmb.Redis;
 
-/// <summary>A message as it goes to Redis, and as it is kept until that has worked.</summary>
+/// <summary>A message encoded for Redis, and its state until it was published.</summary>
 /// <param name="Id">The message id.</param>
-/// <param name="Rooms">Where it goes.</param>
-/// <param name="Body">What is published (<see cref="RedisFormat"/>).</param>
-/// <param name="UserMessage">Where in it a user's message to a backend is, if it is one.</param>
+/// <param name="Rooms">Its rooms.</param>
+/// <param name="Body">The published bytes (<see cref="RedisFormat"/>).</param>
+/// <param name="UserMessage">The part of it that is a user's message to a backend; null if it is not one.</param>
 internal sealed record PendingPublish(string Id, string[] Rooms, byte[] Body, UserMessage? UserMessage = null)
 {
-    /// <summary>It was sent, and not answered.</summary>
+    /// <summary>Suffix of <see cref="Positions"/>: a publish was sent and is unanswered.</summary>
     private const string Unknown = "?";
 
-    /// <summary>Since when it is kept, as a timestamp.</summary>
+    /// <summary>Since when it is kept, as a timestamp of the <see cref="TimeProvider"/>.</summary>
     public required long Since { get; set; }
 
     /// <summary>
-    /// What is known of its having been published: empty for nothing; its position in each of its rooms, with commas
-    /// between, empty in a room that keeps no history; with a `?` at the end while a later publish of it is not
-    /// answered. The script that publishes reads it.
+    /// The known result of its publishes: empty for none; else its position in each room, separated by commas, empty in
+    /// a room without history; with a trailing `?` while a later publish is unanswered. Read by the publishing script.
     /// </summary>
     public string Positions { get; set; } = "";
 
-    /// <summary>Notes that it was sent, and that Redis has not answered yet.</summary>
+    /// <summary>Records that it was sent and is unanswered.</summary>
     public void MarkSent() =>
         Positions = Positions.EndsWith(Unknown, StringComparison.Ordinal) ? Positions : Positions + Unknown;
 
-    /// <summary>
-    /// Its position in one of its rooms, by number; none if that is not known or the room keeps no history.
-    /// </summary>
+    /// <summary>Its position in one of its rooms, by index; none if unknown, or without history.</summary>
     public StreamPosition PositionIn(int room)
     {
         var positions = Positions.TrimEnd('?').Split(',');
@@ -39,15 +36,16 @@ internal sealed record PendingPublish(string Id, string[] Rooms, byte[] Body, Us
 }
 
 /// <summary>
-/// A user's message to a backend, within the body that is published: it is stored, and published to all backends.
+/// The part of a published body that is a user's message to a backend, which is also stored and published to the
+/// backends.
 /// </summary>
 /// <param name="Bkid">The backend.</param>
 /// <param name="Id">The message id.</param>
-/// <param name="Start">Where in the body it begins, in bytes.</param>
+/// <param name="Start">Its offset in the body, in bytes.</param>
 /// <param name="Length">Its length in bytes.</param>
 internal sealed record UserMessage(string Bkid, string Id, int Start, int Length);
 
-/// <summary>Messages in their order, bounded in number, bytes and age.</summary>
+/// <summary>A queue of messages, bounded in number, bytes and age. Not thread-safe.</summary>
 internal sealed class Spool(int maxMessages, int maxBytes, TimeSpan maxAge, TimeProvider time)
 {
     private readonly Queue<PendingPublish> _messages = new();
@@ -55,7 +53,7 @@ internal sealed class Spool(int maxMessages, int maxBytes, TimeSpan maxAge, Time
 
     public int Count => _messages.Count;
 
-    /// <summary>Adds a message. False when it does not fit.</summary>
+    /// <summary>Adds a message; false if it does not fit.</summary>
     public bool TryAdd(PendingPublish message)
     {
         if (_messages.Count >= maxMessages || _bytes + message.Body.Length > maxBytes)
@@ -68,37 +66,37 @@ internal sealed class Spool(int maxMessages, int maxBytes, TimeSpan maxAge, Time
         return true;
     }
 
-    /// <summary>Adds a message in the place of the oldest, if it does not fit.</summary>
+    /// <summary>Adds a message, and drops the oldest ones if it does not fit.</summary>
     public void Push(PendingPublish message)
     {
         Expire();
         while (!TryAdd(message) && Count > 0)
         {
-            Take();
+            DropOldest();
         }
     }
 
-    /// <summary>Drops what is older than the limit, and counts it.</summary>
+    /// <summary>Drops expired messages; returns their number.</summary>
     public int Expire()
     {
         var expired = 0;
         while (_messages.TryPeek(out var oldest) && time.GetElapsedTime(oldest.Since) > maxAge)
         {
-            Take();
+            DropOldest();
             expired++;
         }
 
         return expired;
     }
 
-    private void Take() => _bytes -= _messages.Dequeue().Body.Length;
+    private void DropOldest() => _bytes -= _messages.Dequeue().Body.Length;
 
     /// <summary>Removes a message, if it is the oldest.</summary>
     public void Remove(PendingPublish message)
     {
         if (_messages.TryPeek(out var oldest) && ReferenceEquals(oldest, message))
         {
-            Take();
+            DropOldest();
         }
     }
 
