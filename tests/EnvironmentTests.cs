@@ -8,7 +8,7 @@ namespace Dmb.Tests;
 public sealed class EnvironmentTests
 {
     [Fact]
-    public async Task The_service_links_of_Kubernetes_set_nothing_and_are_not_warned_about()
+    public async Task The_service_links_of_Kubernetes_are_ignored_without_a_warning()
     {
         await using var node = await NodeProcess.StartAsync(
             ("REDIS_HOST", "none"),
@@ -61,7 +61,7 @@ public sealed class EnvironmentTests
     }
 
     [Fact]
-    public async Task A_hangup_has_key_files_read_again_and_ends_nothing()
+    public async Task SIGHUP_reloads_the_key_files_and_does_not_stop_the_node()
     {
         var directory = Directory.CreateTempSubdirectory("dmb");
         try

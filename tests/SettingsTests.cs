@@ -226,7 +226,7 @@ public sealed class SettingsTests
     }
 
     [Fact]
-    public async Task Its_own_health_command_says_whether_the_node_of_the_same_settings_is_alive()
+    public async Task The_health_command_reports_whether_the_node_of_its_settings_is_alive()
     {
         await using var node = await NodeProcess.StartAsync(("REDIS_HOST", "none"));
         (string, string)[] settings = [("DMB_PORT", $"{node.Url.Port}"), ("DMB_HOST", "0.0.0.0"), ("DMB_AUTH", "none")];
@@ -240,7 +240,7 @@ public sealed class SettingsTests
     }
 
     [Fact]
-    public async Task A_port_that_is_taken_is_one_line_on_stderr()
+    public async Task A_port_in_use_is_one_line_on_stderr()
     {
         using var taken = new TcpListener(IPAddress.Loopback, 0);
         taken.Start();
@@ -296,7 +296,7 @@ public sealed class SettingsTests
     [InlineData("DMB_PORT=99999", "--dmb:port 0 --Logging:LogLevel:Dmb=Debug --environment Production")]
     [InlineData("DMB_PORT=0 DMB_PING_INTERVAL=1.5 DMB_EVENTS=a=calls,b=", "")]
     [InlineData("DMB_PORT=0 DMB_ALLOWED_ORIGINS=https://a.example,http://b.example:8080", "")]
-    public async Task A_good_value_is_taken(string environment, string arguments)
+    public async Task A_valid_value_is_accepted(string environment, string arguments)
     {
         var variables = environment.Split(' ').Select(pair => pair.Split('=', 2)).Select(pair => (pair[0], pair[1]));
         await using var broker = Start(arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries), [.. variables]);

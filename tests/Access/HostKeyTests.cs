@@ -142,7 +142,7 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
     [InlineData("Content-Length: 0", "")]
     [InlineData("Content-Length: 7", "{\"a\":1}")]
     [InlineData("Transfer-Encoding: chunked", "7\r\n{\"a\":1}\r\n0\r\n\r\n")]
-    public async Task Behind_a_refused_push_the_next_request_is_answered_or_the_answer_says_that_it_is_not(
+    public async Task After_a_refused_push_the_next_request_is_answered_or_the_response_closes_the_connection(
         string length,
         string body
     )
@@ -171,7 +171,7 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
     }
 
     [Fact]
-    public async Task A_large_body_behind_a_refusal_does_not_keep_the_answer_from_coming()
+    public async Task A_large_unread_body_does_not_delay_the_response_of_a_refusal()
     {
         var body = new byte[1_000_000];
         using var http = await RawHttp.ConnectAsync(Node);
@@ -191,7 +191,7 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
     }
 
     [Fact]
-    public async Task A_key_that_is_changed_in_the_file_is_taken_without_a_restart_and_its_sessions_are_sent_away()
+    public async Task A_key_changed_in_the_file_applies_without_a_restart_and_closes_its_sessions()
     {
         await using var keys = await KeysFile.WriteAsync($"# ours\n{Old}\n\n{Other}\n");
         await using var node = await Node.StartAsync(
@@ -235,7 +235,7 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
     }
 
     [Fact]
-    public async Task A_key_whose_scopes_are_changed_is_another_key()
+    public async Task A_key_with_changed_scopes_is_a_new_key()
     {
         await using var keys = await KeysFile.WriteAsync(Old);
         await using var node = await Node.StartAsync(("KeysFile", keys.Path));
@@ -250,7 +250,7 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
     }
 
     [Fact]
-    public async Task Half_a_file_is_not_taken()
+    public async Task A_partly_written_key_file_is_not_applied()
     {
         await using var keys = await KeysFile.WriteAsync($"{Old}\n{Other}\n");
         await using var node = await Node.StartAsync(("KeysFile", keys.Path));
@@ -329,7 +329,7 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
     }
 
     [Fact]
-    public async Task A_file_that_another_was_renamed_to_is_taken()
+    public async Task A_key_file_replaced_by_a_rename_is_applied()
     {
         await using var keys = await KeysFile.WriteAsync(Old);
         await using var node = await Node.StartAsync(("KeysFile", keys.Path));
@@ -345,7 +345,7 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
     /// version.
     /// </summary>
     [Fact]
-    public async Task A_file_behind_a_symbolic_link_that_is_swapped_is_taken()
+    public async Task A_key_file_behind_a_swapped_symbolic_link_is_applied()
     {
         await using var mounted = await KeysFile.WriteAsync("");
         var directory = Path.GetDirectoryName(mounted.Path)!;
@@ -370,7 +370,7 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
     }
 
     [Fact]
-    public async Task A_file_without_any_key_takes_them_all_away()
+    public async Task An_empty_key_file_revokes_all_its_keys()
     {
         await using var keys = await KeysFile.WriteAsync(Old);
         await using var node = await Node.StartAsync(("KeysFile", keys.Path));

@@ -367,7 +367,7 @@ public sealed class LimitTests
     }
 
     [Fact]
-    public async Task On_loopback_nothing_is_limited_unless_it_is_set()
+    public async Task On_loopback_no_rate_is_limited_by_default()
     {
         await using var node = await GuardedNode.StartAsync(("MaxBatchItems", "10000"));
         var batch = $"[{string.Join(',', Enumerable.Repeat("{\"event\":\"call\"}", 10_000))}]";

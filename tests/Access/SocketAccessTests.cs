@@ -21,7 +21,7 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
     private Node Node => guarded.Node;
 
     [Fact]
-    public async Task A_token_comes_as_a_subprotocol_and_is_not_sent_back()
+    public async Task A_token_is_accepted_as_a_subprotocol_and_not_echoed()
     {
         await using var client = await TestClient.ConnectAsync(
             new Uri(Node.Url, "/ws"),
@@ -47,7 +47,7 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
     }
 
     [Fact]
-    public async Task A_token_comes_in_the_URL_only_where_that_is_allowed()
+    public async Task A_token_in_the_URL_is_accepted_only_if_configured()
     {
         await using var node = await GuardedNode.StartAsync(("TokenInQuery", "true"));
         var token = Token.Of("ann", node.Time.GetUtcNow().AddHours(1));
@@ -164,7 +164,7 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
     [InlineData("\"\"")]
     [InlineData("12")]
     [InlineData("\"ey.ey.ey\"")]
-    public async Task An_auth_frame_that_shows_nothing_good_ends_the_session(string? token)
+    public async Task An_auth_frame_with_invalid_credentials_closes_the_session(string? token)
     {
         await using var client = await Node.ConnectAsync();
         await client.SendAsync(
@@ -174,7 +174,7 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
     }
 
     [Fact]
-    public async Task An_auth_frame_with_a_token_that_has_ended_asks_for_a_new_one()
+    public async Task An_auth_frame_with_an_expired_token_is_answered_with_token_expired()
     {
         await using var client = await Node.ConnectAsync();
         await client.SendAsync($$"""{"event":"auth","data":{{Auth(Token.Of("ann", Node.Time.GetUtcNow()))}}}""");
@@ -326,7 +326,7 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
     }
 
     [Fact]
-    public async Task A_new_token_with_fewer_roles_takes_a_session_out_of_their_rooms()
+    public async Task A_new_token_with_fewer_roles_removes_the_session_from_their_rooms()
     {
         await using var client = await Node.ConnectAsync(
             ("Authorization", "Bearer " + guarded.TokenOf("ann", "\"roles\":[\"endpoint:1\",\"endpoint:2\"]"))
@@ -386,7 +386,7 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
     }
 
     [Fact]
-    public async Task Where_everybody_is_let_in_an_auth_frame_is_answered_and_changes_nothing()
+    public async Task Without_credentials_configured_an_auth_frame_is_answered_without_effect()
     {
         await using var node = await Node.StartAsync(Patient);
         await using var client = await TestClient.ConnectAsync(

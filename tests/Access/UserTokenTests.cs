@@ -22,7 +22,7 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys)
     private string[] Ann => ["\"sub\":\"ann\"", Exp];
 
     [Fact]
-    public async Task A_token_is_taken_up_to_the_second_in_which_it_ends()
+    public async Task A_token_is_accepted_until_the_second_of_its_expiry()
     {
         await AcceptsAsync(Node, Token.Of("ann", Now.AddSeconds(1)));
         foreach (var end in new[] { Now, Now.AddDays(-1), DateTimeOffset.UnixEpoch })
@@ -38,7 +38,7 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys)
     [InlineData(60, true)]
     [InlineData(61, false)]
     [InlineData(3_600, false)]
-    public async Task A_token_of_the_future_is_taken_if_a_clock_may_be_wrong_by_that_much(int seconds, bool isTaken)
+    public async Task A_token_not_yet_valid_is_accepted_within_the_clock_tolerance(int seconds, bool isTaken)
     {
         var token = Token.WithClaims([.. Ann, $"\"nbf\":{Now.AddSeconds(seconds).ToUnixTimeSeconds()}"]);
         await (isTaken ? AcceptsAsync(Node, token) : RefusesAsync(Node, token));
@@ -148,7 +148,7 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys)
     }
 
     [Fact]
-    public async Task A_signature_of_another_kind_or_none_is_refused()
+    public async Task A_signature_of_another_algorithm_or_none_is_refused()
     {
         var secret = Encoding.UTF8.GetBytes(Token.Secret);
         await AcceptsAsync(Node, Token.Make(Hs256, Ann, Token.Hs256));
@@ -188,7 +188,7 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys)
     }
 
     [Fact]
-    public async Task A_key_that_a_token_brings_along_is_not_taken()
+    public async Task A_key_embedded_in_a_token_is_not_trusted()
     {
         var rsa = keys.OtherRsa.ExportParameters(false);
         var jwk = $$"""{"kty":"RSA","n":"{{Token.Base64(rsa.Modulus!)}}","e":"{{Token.Base64(rsa.Exponent!)}}"}""";
@@ -284,7 +284,7 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys)
     }
 
     [Fact]
-    public async Task Issuer_and_audience_are_asked_for_where_they_are_set()
+    public async Task Issuer_and_audience_are_required_if_configured()
     {
         await using var node = await GuardedNode.StartAsync(
             ("JwtIssuer", "https://login.example"),
@@ -320,7 +320,7 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys)
     [InlineData("pem")]
     [InlineData("certificates")]
     [InlineData("jwks")]
-    public async Task Tokens_are_taken_that_one_of_the_keys_of_a_file_has_signed(string form)
+    public async Task Tokens_signed_by_any_key_of_the_file_are_accepted(string form)
     {
         await using var file = await KeysFile.WriteAsync(
             form switch
@@ -436,7 +436,7 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys)
     }
 
     [Fact]
-    public async Task A_file_of_keys_that_changes_is_taken_without_a_restart()
+    public async Task A_changed_file_of_public_keys_applies_without_a_restart()
     {
         await using var file = await KeysFile.WriteAsync(keys.Pem);
         await using var node = await Node.StartAsync(("JwtKeys", file.Path));
@@ -522,7 +522,7 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys)
     }
 
     [Fact]
-    public async Task Whatever_stands_in_the_header_the_node_does_not_fail()
+    public async Task Random_token_headers_do_not_fail_the_node()
     {
         const int seed = 20_260_102;
         var random = new Random(seed);

@@ -169,7 +169,7 @@ public sealed class BackendFailureTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_session_that_leaves_and_comes_again_while_Redis_is_away_is_there()
+    public async Task A_session_that_reconnects_during_an_outage_is_counted()
     {
         var cluster = await StartAsync();
         var backend = await RegisterAsync(cluster, By.Socket);

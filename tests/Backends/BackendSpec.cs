@@ -318,7 +318,7 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
     }
 
     [Fact]
-    public async Task A_user_that_leaves_gets_nothing_more_and_says_nothing_more()
+    public async Task A_disconnected_user_neither_receives_nor_sends_messages()
     {
         var (backend, other) = (await RegisterAsync(), await RegisterAsync());
         var user = await JoinAsync(backend, "u");
@@ -403,7 +403,7 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
     }
 
     [Fact]
-    public async Task A_user_whose_other_backend_was_freed_need_not_name_the_one_that_is_left()
+    public async Task A_user_with_one_remaining_backend_need_not_name_it()
     {
         var (freed, left) = (await RegisterAsync(), await RegisterAsync());
         var user = await JoinAsync(freed, "u");

@@ -155,7 +155,7 @@ public sealed class BadRedisInputTests(SharedCluster shared) : IAsyncLifetime
 
     [Theory]
     [MemberData(nameof(Nowhere))]
-    public async Task A_bad_registration_that_says_nowhere_to_answer_is_dropped(string body)
+    public async Task An_invalid_registration_without_a_channel_to_answer_is_dropped(string body)
     {
         await PublishAsync("dmb:register", body);
         await StillWorksAsync();

@@ -230,7 +230,7 @@ public sealed partial class RedisBackendTests(SharedCluster shared) : IAsyncLife
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
-    public async Task Of_a_hundred_messages_each_is_acted_on_by_one_node(bool areEqual)
+    public async Task Each_of_a_hundred_messages_is_processed_by_one_node(bool areEqual)
     {
         var bkid = await ConnectAsync();
         await using var user = await TestUser.JoinAsync(shared.Nodes[1].Url, bkid, "u");
@@ -256,7 +256,7 @@ public sealed partial class RedisBackendTests(SharedCluster shared) : IAsyncLife
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
-    public async Task Of_a_hundred_registrations_each_is_acted_on_by_one_node(bool areEqual)
+    public async Task Each_of_a_hundred_registrations_is_processed_by_one_node(bool areEqual)
     {
         await _redis.PublishAllAsync(
             "dmb:register",
@@ -398,7 +398,7 @@ public sealed partial class RedisBackendTests(SharedCluster shared) : IAsyncLife
     }
 
     [Fact]
-    public async Task A_message_like_one_before_is_a_message_also_when_ten_thousand_others_came_between()
+    public async Task A_repeated_equal_message_is_delivered_also_after_ten_thousand_others()
     {
         var bkid = await ConnectAsync();
         const string Message = """{"type":"bk_message","to":"nobody","data":"again"}""";

@@ -115,7 +115,7 @@ public sealed class AsyncApiTests
     }
 
     [Fact]
-    public async Task Every_example_of_a_client_is_accepted_and_every_frame_of_the_broker_is_as_its_schema_says()
+    public async Task Every_example_of_a_client_is_accepted_and_every_frame_of_the_broker_matches_its_schema()
     {
         var sent = await FramesOfANodeAsync();
 
@@ -136,7 +136,7 @@ public sealed class AsyncApiTests
     }
 
     [Fact]
-    public async Task Each_message_of_a_sampled_trace_carries_it_where_its_schema_says_on_a_socket_that_asks_for_it()
+    public async Task Each_message_of_a_sampled_trace_has_a_traceparent_by_its_schema_on_a_tracing_socket()
     {
         await using var collector = await OtlpReceiver.StartAsync();
         await using var node = await NodeProcess.StartAsync([("REDIS_HOST", "none"), .. collector.Settings("traced")]);
@@ -164,7 +164,7 @@ public sealed class AsyncApiTests
     }
 
     [Fact]
-    public async Task The_data_of_each_ack_of_a_backend_and_of_its_user_is_as_its_schema_says()
+    public async Task The_data_of_each_ack_of_a_backend_and_its_user_matches_its_schema()
     {
         await using var node = await Node.StartAsync(("HistorySize", "100"));
         await using var backend = await node.ConnectAsync();

@@ -66,7 +66,7 @@ public sealed partial class RedisContractTests
     }
 
     [Fact]
-    public async Task Every_message_on_every_channel_is_as_its_schema_says_and_every_schema_is_seen()
+    public async Task Every_message_on_every_channel_matches_its_schema_and_every_schema_is_covered()
     {
         var (published, stored) = await TalkAsync();
 

@@ -63,7 +63,7 @@ public sealed class ProxyTests
     [Theory]
     [InlineData("nginx")]
     [InlineData("apache")]
-    public async Task The_broker_sees_the_scheme_and_host_that_a_trusted_proxy_was_asked_for(string kind)
+    public async Task The_broker_applies_the_scheme_and_host_of_a_trusted_proxy(string kind)
     {
         await using var node = await Node.StartAsync(Trusting);
         await using var proxy = await TlsProxy.StartAsync(kind, node.Port);

@@ -50,7 +50,7 @@ public sealed partial class RecipeTests
     }
 
     [Fact]
-    public async Task Systemd_takes_the_unit_and_finds_it_well_locked_up()
+    public async Task Systemd_accepts_the_unit_and_rates_its_sandbox_well()
     {
         var directory = Directory.CreateTempSubdirectory("dmb-systemd");
         try

@@ -14,7 +14,7 @@ public sealed class RollingRestartTests
     private const int Publishers = 4;
 
     [Fact]
-    public async Task Nothing_is_lost_or_doubled_while_two_nodes_are_redeployed_one_after_the_other()
+    public async Task No_message_is_lost_or_duplicated_while_two_nodes_are_redeployed()
     {
         await using var redis = await RedisServer.StartAsync();
         int[] ports = [RedisServer.FreePort(), RedisServer.FreePort()];

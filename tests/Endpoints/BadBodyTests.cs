@@ -80,7 +80,7 @@ public sealed class BadBodyTests(NodeFixture fixture) : IClassFixture<NodeFixtur
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public async Task A_body_of_256_KiB_is_taken_and_one_byte_more_is_too_big(bool chunked)
+    public async Task A_body_of_256_KiB_is_accepted_and_one_byte_more_is_too_big(bool chunked)
     {
         await using var client = await _node.JoinAsync("calls");
         var (head, body) = Request(Text(MaxBytes), chunked);
@@ -131,7 +131,7 @@ public sealed class BadBodyTests(NodeFixture fixture) : IClassFixture<NodeFixtur
     [Theory]
     [InlineData("Content-Length: 100")]
     [InlineData("Transfer-Encoding: chunked")]
-    public async Task A_sender_that_goes_away_in_the_middle_of_a_body_has_sent_nothing(string framing)
+    public async Task A_push_whose_sender_disconnects_within_the_body_is_not_delivered(string framing)
     {
         await using var client = await _node.JoinAsync("calls");
         using (var http = await RawHttp.ConnectAsync(_node))
@@ -188,7 +188,7 @@ public sealed class BadBodyTests(NodeFixture fixture) : IClassFixture<NodeFixtur
     [InlineData("POST /_notify/call% HTTP/1.1")]
     [InlineData("POST _notify/call HTTP/1.1")]
     [InlineData("POST /_notify/\u00e9 HTTP/1.1")]
-    public async Task An_address_that_leads_elsewhere_delivers_nothing(string line)
+    public async Task A_push_to_an_invalid_path_is_not_delivered(string line)
     {
         await using var client = await _node.JoinAsync("calls");
         using var http = await RawHttp.ConnectAsync(_node);

@@ -51,7 +51,7 @@ public sealed class BrokenOffTests
     }
 
     [Fact]
-    public async Task A_request_inside_a_body_that_breaks_off_is_none()
+    public async Task A_request_inside_an_incomplete_body_is_not_executed()
     {
         await using var node = await Node.StartAsync();
         await using var client = await node.JoinAsync("calls");

@@ -120,7 +120,7 @@ public sealed class ConnectionTests(NodeFixture fixture) : IClassFixture<NodeFix
     }
 
     [Fact]
-    public async Task A_sender_that_asks_for_it_is_closed_after_its_answer()
+    public async Task A_connection_is_closed_after_the_response_if_requested()
     {
         using var http = await RawHttp.ConnectAsync(_node);
         var answer = await http.AskAsync("POST /_notify/call", "{}", "Connection: close");

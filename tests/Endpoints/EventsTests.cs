@@ -70,7 +70,7 @@ public sealed class EventsTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_comment_comes_every_15_seconds_and_not_before()
+    public async Task A_comment_is_sent_every_15_seconds_and_not_before()
     {
         using var stream = await EventReader.OpenAsync(_node, "calls");
         for (var i = 0; i < 3; i++)
@@ -99,7 +99,7 @@ public sealed class EventsTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_client_that_goes_away_leaves_its_rooms()
+    public async Task A_disconnected_client_leaves_its_rooms()
     {
         using (await EventReader.OpenAsync(_node, "calls", "traces"))
         {
@@ -112,7 +112,7 @@ public sealed class EventsTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_client_that_never_reads_is_cut_off_and_the_others_go_on()
+    public async Task A_client_that_never_reads_is_closed_without_effect_on_others()
     {
         using var stuck = await RawHttp.ConnectAsync(_node);
         await stuck.SendAsync("GET /events?room=calls HTTP/1.1\nHost: localhost");

@@ -7,7 +7,7 @@ public sealed class HealthTests(NodeFixture fixture) : IClassFixture<NodeFixture
     [InlineData("GET //healthz", """{"status":"alive"}""")]
     [InlineData("GET /readyz", """{"status":"ready"}""")]
     [InlineData("GET /readyz?strict=1", """{"status":"ready"}""")]
-    public async Task A_running_node_says_so(string request, string body)
+    public async Task A_running_node_reports_its_health(string request, string body)
     {
         var answer = await RawHttp.AskAsync(fixture.Node, request);
         Assert.Equal((200, body), (answer.Status, answer.Body));

@@ -55,7 +55,7 @@ public sealed class HttpEdgesTests
     }
 
     [Fact]
-    public async Task A_node_that_asks_for_credentials_serves_any_host_until_hosts_are_named()
+    public async Task A_node_with_credentials_serves_any_host_unless_hosts_are_configured()
     {
         var key = $"X-Api-Key: {GuardedNode.SecretOf("admin")}";
         await using var open = await Node.StartAsync(("Keys", GuardedNode.Keys));

@@ -10,7 +10,7 @@ public sealed class IdempotencyTests : IAsyncLifetime
     public ValueTask DisposeAsync() => _node.DisposeAsync();
 
     [Fact]
-    public async Task The_same_key_gets_the_first_answer_and_delivers_nothing()
+    public async Task A_repeated_key_gets_the_first_result_without_a_delivery()
     {
         await using var client = await _node.JoinAsync("calls");
         var id = (await PushAsync("call", "1", "k")).TakenId();
@@ -76,7 +76,7 @@ public sealed class IdempotencyTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Of_too_many_keys_the_oldest_is_forgotten()
+    public async Task At_the_maximum_number_of_keys_the_oldest_is_dropped()
     {
         await using var node = await Node.StartAsync(("MaxIdempotencyKeys", "2"));
         Task<RawAnswer> PushAsync(string key) =>

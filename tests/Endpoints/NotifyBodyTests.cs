@@ -58,7 +58,7 @@ public sealed class NotifyBodyTests(NodeFixture fixture) : IClassFixture<NodeFix
     [InlineData("Content-Type: multipart/form-data")]
     [InlineData("Content-Type: text/plain")]
     [InlineData("Content-Type: ;;;")]
-    public async Task Any_content_type_is_taken(string header)
+    public async Task Any_content_type_is_accepted(string header)
     {
         await DeliversAsync("""{"a":1}""", """{"a":1}""", header);
     }

@@ -84,7 +84,7 @@ public sealed class NotifyTests(NodeFixture fixture) : IClassFixture<NodeFixture
     }
 
     [Fact]
-    public async Task A_session_gets_one_copy_however_many_of_the_rooms_it_is_in()
+    public async Task A_session_in_several_of_the_rooms_gets_one_copy()
     {
         await using var client = await _node.JoinAsync("calls", "endpoint:1", "number:2", "domain:x");
         await using var other = await _node.JoinAsync("domain:x");

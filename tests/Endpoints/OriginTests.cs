@@ -40,7 +40,7 @@ public sealed class OriginTests(NodeFixture fixture) : IClassFixture<NodeFixture
     [InlineData("GET /rooms/calls")]
     [InlineData("GET /events?room=calls")]
     [InlineData("OPTIONS /_notify/call")]
-    public async Task A_foreign_origin_is_refused_whatever_it_asks_for(string request)
+    public async Task A_foreign_origin_is_refused_on_every_route(string request)
     {
         (await RawHttp.AskAsync(_node, request, "", "Origin: https://evil.example")).IsProblem(403, "forbidden_origin");
     }

@@ -48,7 +48,7 @@ public sealed class RegisterTests
     [InlineData(",\"default_room\":42")]
     [InlineData(",\"default_room\":[\"calls\"]")]
     [InlineData(",\"default_room\":\"calls\",\"default_room\":{\"a\":1}")]
-    public async Task A_default_room_that_is_not_a_bus_is_none(string member)
+    public async Task A_default_room_that_is_not_a_bus_is_ignored(string member)
     {
         await using var node = await Node.StartAsync();
         var answer = await RegisterAsync(node, $$"""{"event":"e"{{member}}}""");
@@ -132,7 +132,7 @@ public sealed class RegisterTests
     }
 
     [Fact]
-    public async Task A_deleted_event_of_the_default_table_goes_back_to_its_default()
+    public async Task A_deleted_event_of_the_default_table_is_reset_to_its_default()
     {
         await using var node = await Node.StartAsync();
         await using var client = await node.JoinAsync("calls");
@@ -145,7 +145,7 @@ public sealed class RegisterTests
     }
 
     [Fact]
-    public async Task The_table_holds_so_many_events_and_no_more()
+    public async Task The_table_is_limited_to_its_maximum_number_of_events()
     {
         await using var node = await Node.StartAsync(("MaxEvents", "25"));
         Assert.Equal(201, (await RegisterAsync(node, """{"event":"a"}""")).Status);
@@ -159,7 +159,7 @@ public sealed class RegisterTests
     [Theory]
     [InlineData("Content-Type: application/x-www-form-urlencoded")]
     [InlineData("X-Content-Type: none")]
-    public async Task Any_content_type_is_taken(string header)
+    public async Task Any_content_type_is_accepted(string header)
     {
         await using var node = await Node.StartAsync();
         Assert.Equal(201, (await RawHttp.AskAsync(node, "POST //register", "\uFEFF{\"event\":\"e\"}", header)).Status);

@@ -125,7 +125,7 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     }
 
     [Fact]
-    public async Task Several_rooms_are_resumed_at_once_and_a_message_in_two_of_them_comes_once()
+    public async Task Several_rooms_are_recovered_together_and_a_message_in_two_of_them_arrives_once()
     {
         var other = _room + "-other";
         var (start, otherStart) = (await PlaceAsync(), await PlaceAsync(other));

@@ -55,7 +55,7 @@ public sealed class LostCountTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_count_is_lost_when_Redis_goes_back_to_an_older_state()
+    public async Task A_new_epoch_begins_when_Redis_restores_an_older_state()
     {
         await StartAsync();
         var start = await PlaceAsync();

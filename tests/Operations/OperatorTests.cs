@@ -165,7 +165,7 @@ public sealed class OperatorTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_session_joins_and_leaves_when_the_operator_says_so()
+    public async Task A_session_joins_and_leaves_at_an_operators_command()
     {
         await using var client = await _node.ConnectAsync();
         var id = Text(Assert.Single(Items(await GetAsync("/sessions"))), "session");

@@ -17,7 +17,7 @@ public sealed class TailTests : IAsyncLifetime
     public ValueTask DisposeAsync() => _node.DisposeAsync();
 
     [Fact]
-    public async Task A_trace_says_where_a_message_came_from_where_it_went_and_how_far()
+    public async Task A_trace_has_the_messages_origin_rooms_and_reach()
     {
         await using var one = await _node.JoinAsync("support", "endpoint:1");
         await using var two = await _node.JoinAsync("endpoint:1");
@@ -121,7 +121,7 @@ public sealed class TailTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_tail_shows_the_event_and_the_room_that_it_asks_for()
+    public async Task A_tail_shows_only_the_requested_event_and_room()
     {
         await using var client = await _node.JoinAsync("support");
         using var byEvent = await TailReader.OpenAsync(_node.Http, _node.Url, "?event=call");
@@ -140,7 +140,7 @@ public sealed class TailTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_tail_that_asks_for_data_gets_it_with_the_positions()
+    public async Task A_tail_with_data_has_data_and_positions()
     {
         await using var node = await Node.StartAsync(("HistorySize", "10"));
         using var tail = await TailReader.OpenAsync(node.Http, node.Url, "?data=1");
@@ -186,7 +186,7 @@ public sealed class TailTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Nothing_is_recorded_once_the_last_tail_is_gone()
+    public async Task Nothing_is_recorded_after_the_last_tail_has_closed()
     {
         var recorder = _node.Services.GetRequiredService<Tail>();
         Assert.False(recorder.IsOpen);
@@ -233,7 +233,7 @@ public sealed class TailTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_tail_that_does_not_read_holds_up_nothing_and_another_one_gets_all()
+    public async Task A_tail_that_does_not_read_delays_no_other_tail()
     {
         using var silent = await RawHttp.ConnectAsync(_node);
         await silent.SendAsync($"GET /tail?event=call&data=1 HTTP/1.1\r\nHost: 127.0.0.1:{_node.Port}\r\n\r\n");

@@ -31,7 +31,7 @@ public sealed partial class AccessPagesTests(Browser browser, GuardedNode guarde
     }
 
     [Fact]
-    public async Task The_console_forgets_a_key_that_is_not_accepted_and_asks_again()
+    public async Task The_console_discards_a_refused_key_and_requests_another()
     {
         await using var visit = await browser.OpenAsync(guarded.Node, "/");
         var page = new ConsolePage(visit.Page);

@@ -47,7 +47,7 @@ public sealed partial class ConsolePageTests(Browser browser, NodeFixture fixtur
     }
 
     [Fact]
-    public async Task Data_is_shown_as_it_came_and_never_run()
+    public async Task Data_is_shown_as_received_and_never_executed()
     {
         const string Image = "<img/src=x:/onerror=document.title='run'>";
         const string Script = "<script>document.title='run'</script>";

@@ -36,7 +36,7 @@ public abstract class BackplaneSpec(IReadOnlyList<NodeProcess> nodes)
     }
 
     [Fact]
-    public async Task The_messages_of_one_publisher_arrive_in_order_and_the_sender_gets_its_own()
+    public async Task The_messages_of_one_publisher_arrive_in_order_also_at_the_publisher()
     {
         await using var client = await Last.JoinAsync("order:1");
         await using var sender = await First.JoinAsync("order:1");
@@ -85,7 +85,7 @@ public abstract class BackplaneSpec(IReadOnlyList<NodeProcess> nodes)
     }
 
     [Fact]
-    public async Task The_same_key_is_one_message_wherever_it_comes()
+    public async Task A_key_identifies_one_message_on_all_nodes()
     {
         await using var client = await Last.JoinAsync("key:1");
         var (_, first) = await First.PushAsync("call", """{"n":1,"_in":"key:1"}""", "spec-key");

@@ -11,7 +11,7 @@ public sealed class ConnectionTests
     [InlineData("dmb:", "other:")]
     [InlineData("a:", "a:a:")]
     [InlineData("a", "ab")]
-    public async Task Brokers_with_different_prefixes_share_a_Redis_and_nothing_in_it(string one, string two)
+    public async Task Brokers_with_different_prefixes_on_one_Redis_are_independent(string one, string two)
     {
         await using var redis = await RedisServer.StartAsync();
         await using var first = await StartAsync(redis, ("DMB_PREFIX", one));
@@ -153,7 +153,7 @@ public sealed class ConnectionTests
     }
 
     [Fact]
-    public async Task The_first_lines_say_which_Redis_it_is()
+    public async Task The_first_log_lines_have_the_address_of_Redis()
     {
         await using var redis = await RedisServer.StartAsync("--requirepass", "secret");
         await using var node = await NodeProcess.StartAsync(("REDIS_URL", $"redis://:secret@127.0.0.1:{redis.Port}"));
@@ -165,7 +165,7 @@ public sealed class ConnectionTests
     [Theory]
     [InlineData("none")]
     [InlineData("")]
-    public async Task Embedded_is_said_outright_or_found_where_nothing_answers(string host)
+    public async Task The_embedded_backplane_is_used_if_configured_or_if_no_Redis_answers(string host)
     {
         // Nothing set: localhost:6379 is asked, where no test starts anything; another port says so for sure.
         await using var node = await NodeProcess.StartAsync(

@@ -94,7 +94,7 @@ public sealed class DeliveryTests(SharedCluster shared)
     }
 
     [Fact]
-    public async Task A_room_left_by_its_last_session_and_joined_again_misses_nothing()
+    public async Task A_room_left_and_joined_again_misses_no_message()
     {
         await using var client = await Node(0).ConnectAsync();
         for (var i = 0; i < 200; i++)

@@ -16,7 +16,7 @@ public sealed class FaultTests(FaultTable table)
     private static readonly (string, string) Kept = ("DMB_HISTORY_SIZE", "100");
 
     [Fact]
-    public async Task Redis_killed_and_back_with_nothing_saved()
+    public async Task Redis_is_killed_and_restarted_without_its_data()
     {
         await using var cluster = await Cluster.StartAsync(Kept);
         await ProveAsync(
@@ -271,7 +271,7 @@ public sealed class FaultTests(FaultTable table)
     }
 
     [Fact]
-    public async Task A_node_that_falls_behind_is_cut_by_Redis()
+    public async Task A_node_that_reads_too_slowly_is_disconnected_by_Redis()
     {
         await using var cluster = await StartAsync("--client-output-buffer-limit", "pubsub 65536 0 0");
         await ProveAsync(

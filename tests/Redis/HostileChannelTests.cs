@@ -138,10 +138,7 @@ public sealed class HostileChannelTests
     [InlineData("""{"event":"call","data":7,"id":"a\"b"}""", "7")]
     [InlineData("""{"event":"call","data":8,"rooms":["calls","calls",1,null,{}]}""", "8")]
     [InlineData("""{"event":"unregistered","data":9}""", "9")]
-    public async Task A_message_of_another_program_or_version_needs_event_and_data_and_nothing_else(
-        string body,
-        string data
-    )
+    public async Task A_message_of_another_program_or_version_needs_event_and_data_only(string body, string data)
     {
         await using var redis = await RedisServer.StartAsync();
         await using var node = await StartAsync(redis);
@@ -159,7 +156,7 @@ public sealed class HostileChannelTests
     [InlineData("dmb:log", "XADD", "*", "m", "no message", "z", "z")]
     [InlineData("dmb:log", "XADD", "*", "other", "field")]
     [InlineData("dmb:log", "XADD", "99999999999999-0", "m", "{}")]
-    public async Task A_key_that_holds_something_else_stops_nothing(string key, string command, params string[] values)
+    public async Task A_key_with_unexpected_content_has_no_effect(string key, string command, params string[] values)
     {
         await using var redis = await RedisServer.StartAsync();
         await redis.CommandAsync([command, key, .. values]);

@@ -70,7 +70,7 @@ public sealed class OutageTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Reject_answers_503_with_a_time_to_come_back_and_delivers_nothing()
+    public async Task Reject_answers_503_with_Retry_After_without_a_delivery()
     {
         var cluster = await StartAsync([("DMB_OUTAGE", "reject"), .. NodeProcess.Patient]);
         var (here, there) = (await JoinAsync(cluster.Nodes[0], "calls"), await JoinAsync(cluster.Nodes[1], "calls"));

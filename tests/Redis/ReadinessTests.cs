@@ -30,7 +30,7 @@ public sealed class ReadinessTests
     [InlineData(Way.FromRedis, false)]
     [InlineData(Way.ToRedis, true)]
     [InlineData(Way.FromRedis, true)]
-    public async Task A_node_is_degraded_while_its_connections_carry_nothing(Way ways, bool isLost)
+    public async Task A_node_is_degraded_while_its_connections_are_stalled(Way ways, bool isLost)
     {
         await using var redis = await RedisServer.StartAsync();
         await using var proxy = new FaultProxy(redis.Port);
@@ -43,7 +43,7 @@ public sealed class ReadinessTests
     }
 
     [Fact]
-    public async Task A_node_that_starts_without_its_Redis_serves_and_is_degraded_until_it_comes()
+    public async Task A_node_started_without_its_Redis_serves_and_is_degraded_until_Redis_is_up()
     {
         await using var redis = new RedisServer();
         await using var node = await StartAsync(redis.Port);
@@ -71,7 +71,7 @@ public sealed class ReadinessTests
     }
 
     [Fact]
-    public async Task A_wrong_password_is_degraded_and_says_so()
+    public async Task A_wrong_password_is_degraded_with_the_reason()
     {
         await using var redis = await RedisServer.StartAsync("--requirepass", "right");
         await using var node = await NodeProcess.StartAsync(

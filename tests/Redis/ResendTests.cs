@@ -13,7 +13,7 @@ public sealed class ResendTests
     private const string History = "dmb:history:endpoint:z";
 
     [Fact]
-    public async Task A_history_has_each_message_once_however_often_Redis_loses_its_data()
+    public async Task A_history_has_each_message_once_after_repeated_data_loss()
     {
         await using var redis = await RedisServer.StartAsync();
         await using var node = await StartAsync(redis.Port);
@@ -82,7 +82,7 @@ public sealed class ResendTests
     }
 
     [Fact]
-    public async Task A_message_whose_id_is_used_anew_after_the_window_is_delivered_again()
+    public async Task A_message_with_a_reused_id_is_delivered_after_the_window()
     {
         await using var redis = await RedisServer.StartAsync();
         await using var node = await NodeProcess.StartReadyAsync(

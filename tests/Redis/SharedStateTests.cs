@@ -79,7 +79,7 @@ public sealed class SharedStateTests(SharedCluster shared)
     }
 
     [Fact]
-    public async Task A_node_that_comes_between_equal_pushes_takes_part_and_takes_over()
+    public async Task A_node_started_between_equal_pushes_processes_later_ones()
     {
         (string, string)[] settings =
         [
@@ -134,7 +134,7 @@ public sealed class SharedStateTests(SharedCluster shared)
     }
 
     [Fact]
-    public async Task A_push_on_a_channel_with_an_id_that_came_before_is_dropped()
+    public async Task A_push_on_a_channel_with_a_repeated_id_is_dropped()
     {
         await using var listeners = await Listeners.JoinAsync(shared.Nodes, ["calls"]);
         using var publisher = await shared.Redis.OpenAsync();

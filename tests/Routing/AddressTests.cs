@@ -55,7 +55,7 @@ public sealed class AddressTests
     }
 
     [Fact]
-    public void The_whole_value_is_read_whatever_stands_in_it()
+    public void The_whole_value_is_read_with_any_content()
     {
         var json = Encoding.UTF8.GetBytes("""{"a":[{"_in":1}],"_in":[[1],{"x":[]}],"endpoint":{"y":{}},"b":2} """);
         var reader = new Utf8JsonReader(json);

@@ -21,7 +21,7 @@ public sealed class EventTableTests
     }
 
     [Fact]
-    public void An_event_is_found_by_its_name_and_by_nothing_else()
+    public void An_event_is_found_only_by_its_exact_name()
     {
         var events = new EventTable(new RoutingOptions());
 

@@ -56,7 +56,7 @@ public sealed class FanOutTests
     }
 
     [Fact]
-    public async Task The_data_of_a_waiting_message_is_its_own()
+    public async Task A_queued_message_has_its_own_copy_of_the_data()
     {
         await using var broker = new Broker();
         var members = Join(broker, "support", Large);

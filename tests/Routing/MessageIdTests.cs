@@ -21,7 +21,7 @@ public sealed class MessageIdTests
     }
 
     [Fact]
-    public async Task No_two_are_the_same_on_any_threads()
+    public async Task Ids_of_all_threads_are_unique()
     {
         var ids = await Task.WhenAll(
             Enumerable

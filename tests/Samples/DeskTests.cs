@@ -13,7 +13,7 @@ public sealed class DeskTests(SharedCluster cluster) : IAsyncDisposable
 
     [Theory]
     [MemberData(nameof(Languages))]
-    public async Task The_desk_greets_each_user_answers_each_and_tells_all(Language language)
+    public async Task The_desk_greets_and_answers_each_user_and_broadcasts_to_all(Language language)
     {
         var desk = await OpenAsync(language);
         await using var alice = await desk.JoinAsync("alice");
@@ -56,7 +56,7 @@ public sealed class DeskTests(SharedCluster cluster) : IAsyncDisposable
 
     [Theory]
     [MemberData(nameof(Languages))]
-    public async Task The_desk_takes_whatever_its_users_are_called_and_say(Language language)
+    public async Task The_desk_accepts_any_user_names_and_messages(Language language)
     {
         const string Name = """a "quoted" \name\, $(exit) `exit` 'ä' €,"session":"x""";
         var desk = await OpenAsync(language);

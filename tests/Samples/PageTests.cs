@@ -110,7 +110,7 @@ public sealed partial class PageTests(Browser browser) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_user_with_a_token_is_let_in_as_themselves()
+    public async Task A_user_with_a_token_connects_as_that_user()
     {
         await using var guarded = await Node.StartAsync(
             ("AllowedOrigins", new Uri(_visit.Page.Url).GetLeftPart(UriPartial.Authority)),
@@ -147,7 +147,7 @@ public sealed partial class PageTests(Browser browser) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task The_page_says_when_the_service_is_gone_or_unknown()
+    public async Task The_page_shows_that_the_service_is_disconnected_or_unknown()
     {
         using var freed = await _node.Http.DeleteAsync(new Uri(_node.Url, "/register/backend/" + _bkid));
         await Expect(State).ToHaveTextAsync("the service has ended");

@@ -75,7 +75,7 @@ public sealed class PayloadTests
     }
 
     [Fact]
-    public void A_packet_larger_than_a_response_goes_alone()
+    public void A_packet_larger_than_a_response_is_sent_alone()
     {
         byte[] large = [(byte)'4', .. new byte[70_000]];
         byte[] frames = [.. WebSocketFrames.Text(large), .. WebSocketFrames.Text("4a"u8)];
@@ -99,7 +99,7 @@ public sealed class PayloadTests
     }
 
     [Fact]
-    public void Protocol_3_gets_ASCII_whose_length_is_right_however_it_is_counted()
+    public void Protocol_3_gets_ASCII_whose_length_is_equal_in_bytes_and_characters()
     {
         var frames = WebSocketFrames.Text(Encoding.UTF8.GetBytes("42[\"a\",\"ë\U0001F4DE\"]"));
 

@@ -34,7 +34,7 @@ public sealed class ClientFrameTests
 
     [Theory]
     [MemberData(nameof(Commands))]
-    public async Task A_command_is_answered_and_then_acknowledged_if_asked_for(
+    public async Task A_command_is_answered_and_then_acknowledged_if_requested(
         string @event,
         string data,
         string[] answers,
@@ -171,7 +171,7 @@ public sealed class ClientFrameTests
     }
 
     [Fact]
-    public async Task Configure_joins_and_leaves_private_and_host_buses_and_nothing_else()
+    public async Task Configure_joins_and_leaves_private_and_host_buses_only()
     {
         await using var node = await Node.StartAsync();
         await using var client = await node.JoinAsync("traces", "internal");
@@ -214,7 +214,7 @@ public sealed class ClientFrameTests
     [InlineData("null")]
     [InlineData("{\"a\":[1, 2]}")]
     [InlineData("\"x\"")]
-    public async Task Ping_goes_to_every_host_bus_in_one_copy_a_session(string data)
+    public async Task Ping_is_delivered_to_every_host_bus_in_one_copy_per_session(string data)
     {
         await using var node = await Node.StartAsync();
         await using var all = await node.JoinAsync("dial_calls", "locations", "traces");
@@ -233,7 +233,7 @@ public sealed class ClientFrameTests
     [InlineData("null")]
     [InlineData("{\"a\":[1, 2]}")]
     [InlineData("\"x\"")]
-    public async Task Shout_goes_to_internal_with_the_session_that_shouted(string data)
+    public async Task Shout_is_delivered_to_internal_with_the_id_of_its_session(string data)
     {
         await using var node = await Node.StartAsync();
         await using var shouting = await TestClient.ConnectAsync(new Uri(node.Url, "/ws"));
@@ -250,7 +250,7 @@ public sealed class ClientFrameTests
     [InlineData("null")]
     [InlineData("{\"a\":[1, 2]}")]
     [InlineData("\"x\"")]
-    public async Task Notify_users_goes_to_internal_and_everyone_in_one_copy_a_session(string data)
+    public async Task Notify_users_is_delivered_to_internal_and_everyone_in_one_copy_per_session(string data)
     {
         await using var node = await Node.StartAsync();
         await using var both = await node.JoinAsync("internal", "everyone");

@@ -39,7 +39,7 @@ public sealed class DrainTests
     }
 
     [Fact]
-    public async Task A_draining_node_takes_no_new_sessions_and_answers_pushes_for_the_last_time_on_their_connection()
+    public async Task A_draining_node_refuses_new_sessions_and_closes_each_connection_after_its_push()
     {
         await using var node = await Node.StartAsync(("DrainWindow", "5"));
         await using var client = await node.JoinAsync("calls");

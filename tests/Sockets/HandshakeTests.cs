@@ -31,7 +31,7 @@ public sealed class HandshakeTests
     }
 
     [Fact]
-    public async Task The_key_is_answered_as_RFC_6455_says()
+    public async Task The_key_is_answered_by_RFC_6455()
     {
         await using var node = await Node.StartAsync();
         var answer = await AskAsync(node, "GET /ws HTTP/1.1\n" + Upgrade);
@@ -188,7 +188,7 @@ public sealed class HandshakeTests
     }
 
     [Fact]
-    public async Task A_message_that_only_its_compression_made_small_passes_the_limit_all_the_same()
+    public async Task The_limit_applies_to_the_decompressed_message()
     {
         await using var node = await Node.StartAsync(("WsCompression", "true"), ("MaxMessageBytes", "1024"));
         await using var client = await node.ConnectAsync(("Sec-WebSocket-Extensions", "permessage-deflate"));

@@ -63,7 +63,7 @@ public sealed class HostileClientTests
     [InlineData("G")]
     [InlineData("GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: a")]
     [InlineData("GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Slow: a")]
-    public async Task A_connection_that_does_not_get_to_the_point_is_closed_and_one_that_did_is_kept(string begin)
+    public async Task A_connection_without_a_complete_handshake_is_closed_and_one_with_it_is_kept(string begin)
     {
         await using var node = await NodeProcess.StartAsync(("DMB_HEADERS_TIMEOUT", "1"));
         using var kept = await RawHttp.ConnectAsync(node.Url.Port);

@@ -22,7 +22,7 @@ public sealed class KeepAliveTests
     }
 
     [Fact]
-    public async Task A_client_gone_silent_is_closed_after_45_seconds_and_not_before()
+    public async Task A_silent_client_is_closed_after_45_seconds_and_not_before()
     {
         await using var node = await Node.StartAsync();
         await using var client = await node.JoinAsync("calls");
@@ -84,7 +84,7 @@ public sealed class KeepAliveTests
     }
 
     [Fact]
-    public async Task A_slow_client_that_reads_again_is_told_why_it_is_closed()
+    public async Task A_slow_client_that_reads_again_gets_the_close_reason()
     {
         await using var node = await Node.StartAsync();
         await using var slow = await node.JoinAsync("calls");

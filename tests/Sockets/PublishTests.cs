@@ -84,7 +84,7 @@ public sealed class PublishTests
     }
 
     [Fact]
-    public async Task A_session_gets_one_copy_however_many_of_the_rooms_it_is_in_and_its_own_too()
+    public async Task A_session_in_several_of_the_rooms_gets_one_copy_also_of_its_own_messages()
     {
         await using var node = await Node.StartAsync();
         await using var client = await node.JoinAsync("calls", "a:1", "b:2", "endpoint:7");
@@ -99,7 +99,7 @@ public sealed class PublishTests
     }
 
     [Fact]
-    public async Task The_ack_tells_the_id_that_the_message_arrives_with()
+    public async Task The_ack_has_the_id_of_the_delivered_message()
     {
         await using var node = await Node.StartAsync();
         await using var client = await node.JoinAsync("calls");
@@ -122,7 +122,7 @@ public sealed class PublishTests
     [Theory]
     [InlineData(1)]
     [InlineData(50)]
-    public async Task A_thousand_messages_of_one_publisher_arrive_in_order_however_many_are_in_the_room(int sessions)
+    public async Task A_thousand_messages_of_one_publisher_arrive_in_order_in_rooms_of_any_size(int sessions)
     {
         await using var node = await Node.StartAsync();
         await using var sending = await node.ConnectAsync();

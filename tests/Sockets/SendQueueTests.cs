@@ -75,7 +75,7 @@ public sealed class SendQueueTests
     }
 
     [Fact]
-    public void A_full_queue_takes_no_more_frames_and_no_more_bytes()
+    public void A_full_queue_rejects_further_frames_and_bytes()
     {
         Assert.True(_queue.TryWriteNow([0]));
         for (byte i = 0; i < FramesMax; i++)

@@ -65,7 +65,7 @@ public sealed class SessionTests
     }
 
     [Fact]
-    public async Task An_ack_of_null_asks_for_no_answer()
+    public async Task An_ack_of_null_requests_no_answer()
     {
         await using var node = await Node.StartAsync();
         await using var client = await node.ConnectAsync();
@@ -118,7 +118,7 @@ public sealed class SessionTests
     }
 
     [Fact]
-    public async Task A_node_that_stops_says_goodbye_to_its_sessions_and_that_they_may_come_back()
+    public async Task A_stopping_node_sends_bye_with_reconnect_to_its_sessions()
     {
         var node = await Node.StartAsync();
         await using var first = await node.JoinAsync("calls");

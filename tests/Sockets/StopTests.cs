@@ -40,7 +40,7 @@ public sealed class StopTests
     }
 
     [Fact]
-    public async Task Closed_sessions_that_say_goodbye_let_it_end_with_exit_code_0()
+    public async Task After_its_sessions_have_closed_the_node_exits_with_code_0()
     {
         await using var node = await NodeProcess.StartAsync(("REDIS_HOST", "none"), ("DMB_DRAIN_WINDOW", "0.2"));
         await using var client = await node.JoinAsync("calls");

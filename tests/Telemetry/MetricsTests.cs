@@ -54,7 +54,7 @@ public sealed class MetricsTests
     }
 
     [Fact]
-    public async Task Prometheus_parses_all_of_it_and_finds_nothing_amiss()
+    public async Task Prometheus_parses_the_page_without_findings()
     {
         await using var node = await Node.StartAsync();
         await using var client = await node.JoinAsync("support");

@@ -178,7 +178,7 @@ public sealed class TraceTests
     }
 
     [Fact]
-    public async Task A_message_of_a_socket_begins_a_trace_of_its_own_without_Redis_too()
+    public async Task A_message_of_a_socket_starts_a_new_trace_also_without_Redis()
     {
         await using var receiver = await OtlpReceiver.StartAsync();
         await using var node = await NodeProcess.StartAsync([("REDIS_HOST", "none"), .. receiver.Settings("alone")]);
@@ -192,7 +192,7 @@ public sealed class TraceTests
     }
 
     [Fact]
-    public async Task A_node_that_exports_nothing_still_hands_the_trace_of_a_push_on()
+    public async Task A_node_without_an_exporter_propagates_the_trace_of_a_push()
     {
         await using var redis = await RedisServer.StartAsync();
         (string, string)[] address =
@@ -220,7 +220,7 @@ public sealed class TraceTests
     [Theory]
     [InlineData("OTEL_SDK_DISABLED", "true")]
     [InlineData("OTEL_EXPORTER_OTLP_ENDPOINT", "")]
-    public async Task Nothing_is_exported_when_that_is_said(string name, string value)
+    public async Task Nothing_is_exported_if_disabled(string name, string value)
     {
         await using var receiver = await OtlpReceiver.StartAsync();
         await using var node = await NodeProcess.StartAsync([

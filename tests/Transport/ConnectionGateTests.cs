@@ -9,7 +9,7 @@ namespace Dmb.Tests.Transport;
 public sealed partial class ConnectionGateTests
 {
     [Fact]
-    public async Task Open_files_that_run_out_refuse_newcomers_and_end_nothing()
+    public async Task When_descriptors_run_out_new_connections_are_refused_and_open_ones_kept()
     {
         const int Files = 300;
         await using var process = ChildProcess.Start(

@@ -38,7 +38,7 @@ public sealed class SocketListenerTests
     [InlineData(0)]
     [InlineData(1)]
     [InlineData(5_000)]
-    public async Task A_stream_ends_when_its_client_goes_whatever_it_has_asked_for_meanwhile(int requests)
+    public async Task A_stream_ends_when_its_client_disconnects_with_any_pipelined_requests(int requests)
     {
         await using var node = await Node.StartAsync();
         using (var http = await RawHttp.ConnectAsync(node))

@@ -102,7 +102,7 @@ public sealed partial class FastPathTests
     [InlineData("Authorization: secret-of-the-key-publish")]
     [InlineData("Authorization: Bearer eyJhbGciOiJIUzI1NiJ9.e30.e30")]
     [InlineData("Accept: */*")]
-    public async Task A_caller_is_asked_as_by_Kestrel(string header)
+    public async Task A_caller_is_authenticated_as_by_Kestrel(string header)
     {
         await using var node = await GuardedNode.StartAsync();
         await using var off = await GuardedNode.StartAsync(("FastPath", "off"));
@@ -116,7 +116,7 @@ public sealed partial class FastPathTests
     [InlineData("192.0.2.1, 127.0.0.1", "192.0.2.2, 127.0.0.1")]
     [InlineData("nonsense", "192.0.2.1")]
     [InlineData("2001:db8::1", "2001:db8::2")]
-    public async Task The_rate_of_a_client_behind_a_proxy_is_counted_by_the_address_that_a_trusted_proxy_tells(
+    public async Task The_rate_of_a_client_behind_a_trusted_proxy_is_counted_by_its_forwarded_address(
         string first,
         string second
     )
@@ -189,7 +189,7 @@ public sealed partial class FastPathTests
     }
 
     [Fact]
-    public async Task A_push_that_is_too_many_is_refused_at_the_end_of_its_head_and_its_body_is_not_taken_for_a_request()
+    public async Task A_push_above_the_rate_is_refused_after_its_head_and_its_body_is_not_parsed_as_a_request()
     {
         await using var node = await Node.StartAsync(("PublishRate", "1"));
         using var http = await RawHttp.ConnectAsync(node);
@@ -225,7 +225,7 @@ public sealed partial class FastPathTests
     }
 
     [Fact]
-    public async Task A_push_in_two_pieces_is_taken_once_wherever_it_is_cut()
+    public async Task A_push_split_at_any_byte_is_accepted_once()
     {
         await using var node = await Node.StartAsync();
         await using var client = await node.JoinAsync("calls");
@@ -244,7 +244,7 @@ public sealed partial class FastPathTests
     }
 
     [Fact]
-    public async Task A_push_that_is_larger_than_one_read_is_taken()
+    public async Task A_push_larger_than_one_read_is_accepted()
     {
         await using var node = await Node.StartAsync();
         using var http = await RawHttp.ConnectAsync(node);
@@ -274,7 +274,7 @@ public sealed partial class FastPathTests
     }
 
     [Fact]
-    public async Task A_client_that_takes_no_answers_is_cut_off()
+    public async Task A_client_that_does_not_read_responses_is_closed()
     {
         await using var node = await Node.StartAsync();
         using var http = await RawHttp.ConnectAsync(node);

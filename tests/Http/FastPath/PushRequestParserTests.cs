@@ -62,7 +62,7 @@ public sealed class PushRequestParserTests
     }
 
     [Fact]
-    public void The_next_head_has_nothing_of_the_one_before()
+    public void A_head_has_no_values_of_the_previous_one()
     {
         var parser = new PushRequestParser();
         parser.Read(Encoding.ASCII.GetBytes(Push), BodyMax);
