@@ -316,6 +316,7 @@ export class Dmb {
   async #enter(steps, limits = {}) {
     const link = this.#link, pingMs = within(limits.ping_s, 0.1, 600, 25) * 1000;
     this.#after();
+    this.#watchdog?.stop();
     this.#watchdog = watchdog(pingMs, Math.max(pingMs * 1.2, within(limits.silent_s, 0.2, 1200, 45) * 1000),
       () => this.#isStream || link?.request('dmb:ping').catch(() => {}), () => this.#lost('silent'));
     try {
