@@ -3,7 +3,8 @@ using System.Text.Json.Nodes;
 namespace Dmb.Tests.Clients;
 
 /// <summary>Each client goes through each scenario of clients/conformance.</summary>
-public sealed class ConformanceTests(JavaScriptPackage javaScript) : IClassFixture<JavaScriptPackage>
+[Collection<ClientPackages>]
+public sealed class ConformanceTests(JavaScriptPackage javaScript, DotNetPackage dotNet)
 {
     private static readonly string Folder = Path.Combine(Repository.Root, "clients", "conformance");
 
@@ -18,12 +19,18 @@ public sealed class ConformanceTests(JavaScriptPackage javaScript) : IClassFixtu
 
     public static TheoryData<string> Scenarios => [.. WithoutNeeds()];
 
+    public static TheoryData<string> ScenariosOfSockets => [.. WithoutNeeds("sse")];
+
     public static TheoryData<string> ScenariosOfOther => Other.Length == 0 ? ["none"] : [.. WithoutNeeds(OtherLacks)];
 
     [Theory]
     [MemberData(nameof(Scenarios))]
     public Task The_JavaScript_client_passes(string scenario) =>
         RunAsync(scenario, javaScript.Folder, ["node", "conformance.mjs"]);
+
+    [Theory]
+    [MemberData(nameof(ScenariosOfSockets))]
+    public Task The_dotnet_client_passes(string scenario) => RunAsync(scenario, Repository.Root, dotNet.Driver);
 
     [Theory]
     [MemberData(nameof(ScenariosOfOther))]

@@ -4,7 +4,8 @@ using System.Text;
 namespace Dmb.Tests.Clients;
 
 /// <summary>The npm package as those who install it get it.</summary>
-public sealed class JavaScriptPackageTests(JavaScriptPackage package) : IClassFixture<JavaScriptPackage>
+[Collection<ClientPackages>]
+public sealed class JavaScriptPackageTests(JavaScriptPackage package)
 {
     private const int BytesMax = 5 * 1024;
 

@@ -220,9 +220,12 @@ public sealed class ChildProcess : IAsyncDisposable
     public void Continue() => Signal(PosixSignals.Continue);
 
     /// <summary>Waits for its end, and gives its exit code.</summary>
-    public async Task<int> EndAsync()
+    public Task<int> EndAsync() => EndAsync(Node.Patience);
+
+    /// <summary>The same, with another patience.</summary>
+    public async Task<int> EndAsync(TimeSpan patience)
     {
-        await _process.WaitForExitAsync().WaitAsync(Node.Patience);
+        await _process.WaitForExitAsync().WaitAsync(patience);
         await _reading.WaitAsync(Node.Patience);
         return _process.ExitCode;
     }

@@ -1,0 +1,33 @@
+using System.Text.Json;
+
+namespace Dmb.Client;
+
+/// <summary>JSON as the broker allows it: data may be nested 64 deep, and is deeper in its frame.</summary>
+internal static class Json
+{
+    public const int DepthMax = 128;
+
+    private static readonly JsonDocumentOptions Deep = new() { MaxDepth = DepthMax };
+
+    public static readonly JsonElement Null = Element("null"u8.ToArray());
+
+    public static JsonElement Element(ReadOnlyMemory<byte> utf8)
+    {
+        using var document = JsonDocument.Parse(utf8, Deep);
+        return document.RootElement.Clone();
+    }
+
+    /// <summary>A member's text, or null.</summary>
+    public static string? Text(this JsonElement element, string member) =>
+        element.Member(member) is { ValueKind: JsonValueKind.String } text ? text.GetString() : null;
+
+    /// <summary>A member's whole number, or null.</summary>
+    public static long? Number(this JsonElement element, string member) =>
+        element.Member(member) is { ValueKind: JsonValueKind.Number } number && number.TryGetInt64(out var value)
+            ? value
+            : null;
+
+    /// <summary>A member, or null.</summary>
+    public static JsonElement? Member(this JsonElement element, string member) =>
+        element.ValueKind == JsonValueKind.Object && element.TryGetProperty(member, out var value) ? value : null;
+}

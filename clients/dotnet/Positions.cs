@@ -1,0 +1,198 @@
+using System.Globalization;
+using System.Text.Json;
+
+namespace Dmb.Client;
+
+/// <summary>
+/// Where each room stands, what a resumed one still waits for, and which messages came already (docs/protocol.md §7).
+/// Thread-safe.
+/// </summary>
+internal sealed class Positions(IReadOnlyDictionary<string, string>? known, Action<DmbNotice> tell)
+{
+    private const int IdsMax = 2000;
+
+    private readonly Lock _lock = new();
+    private readonly Dictionary<string, string> _rooms = new(known ?? new Dictionary<string, string>());
+    private readonly Dictionary<string, Report> _reports = [];
+    private readonly HashSet<string> _ids = [];
+    private readonly Queue<string> _idsInOrder = [];
+
+    public Dictionary<string, string> Copy()
+    {
+        lock (_lock)
+        {
+            return new Dictionary<string, string>(_rooms);
+        }
+    }
+
+    public string? Of(string room)
+    {
+        lock (_lock)
+        {
+            return _rooms.GetValueOrDefault(room);
+        }
+    }
+
+    public void Forget(string room)
+    {
+        lock (_lock)
+        {
+            _rooms.Remove(room);
+            _reports.Remove(room);
+        }
+    }
+
+    /// <summary>The connection was lost: what was to come will be asked for again.</summary>
+    public void Interrupt()
+    {
+        lock (_lock)
+        {
+            _reports.Clear();
+        }
+    }
+
+    /// <summary>
+    /// Notes the answer to a subscribe. Behind a position that was known, messages follow and move it; it begins anew
+    /// where there was none, or in another epoch.
+    /// </summary>
+    /// <exception cref="JsonException">It is no such answer.</exception>
+    public void Join(JsonElement answer)
+    {
+        lock (_lock)
+        {
+            if (answer.Member("positions") is { ValueKind: JsonValueKind.Array } all)
+            {
+                foreach (var one in all.EnumerateArray())
+                {
+                    JoinRoom(one);
+                }
+            }
+            else if (answer.Text("pos") is not null)
+            {
+                JoinRoom(answer);
+            }
+        }
+    }
+
+    /// <summary>Notes a message. False when it came before.</summary>
+    /// <exception cref="JsonException">Its positions are none.</exception>
+    public bool Take(Frame frame)
+    {
+        lock (_lock)
+        {
+            if (frame.Room is { } room)
+            {
+                var here = Parse(frame.Position);
+                foreach (var (_, position) in frame.Also)
+                {
+                    Parse(position);
+                }
+
+                _rooms[room] = frame.Position!;
+                Count(room, here, isLast: true);
+                foreach (var (other, position) in frame.Also)
+                {
+                    // A position in another room counts only if all before it came.
+                    var there = Parse(position);
+                    if (_rooms.GetValueOrDefault(other) == Text(there.Epoch, there.Sequence - 1))
+                    {
+                        _rooms[other] = position;
+                    }
+
+                    Count(other, there, isLast: false);
+                }
+            }
+
+            return frame.Id is null || IsNew(frame.Id);
+        }
+    }
+
+    private void JoinRoom(JsonElement answer)
+    {
+        var room = answer.Text("room") ?? throw new JsonException("A position without a room.");
+        var (epoch, to) = Parse(answer.Text("pos"));
+        if (answer.Member("recovered") is not { } recovered)
+        {
+            _rooms[room] = Text(epoch, to);
+            return;
+        }
+
+        var isRecovered = recovered.ValueKind == JsonValueKind.True;
+        var (why, lost) = (answer.Text("why"), answer.Number("lost"));
+        var isReset = why is "epoch" or "future";
+        var from = isReset ? 0 : Parse(_rooms.GetValueOrDefault(room) ?? Text(epoch, to)).Sequence;
+        if (isReset)
+        {
+            _rooms[room] = Text(epoch, 0);
+        }
+
+        if (!isRecovered)
+        {
+            tell(new DmbGap(room, lost, why));
+        }
+
+        var resumed = new DmbResumed(room, isReset ? null : Math.Max(0, to - from), 0, isRecovered ? 0 : lost, why);
+        _reports[room] = new Report(resumed, epoch, to, to - from - (lost ?? 0));
+        Judge(room, isComplete: _reports[room].Expected <= 0);
+    }
+
+    private void Count(string room, (string Epoch, long Sequence) position, bool isLast)
+    {
+        if (!_reports.TryGetValue(room, out var report) || report.Epoch != position.Epoch)
+        {
+            return;
+        }
+
+        if (position.Sequence <= report.To)
+        {
+            report = report with { Resumed = report.Resumed with { Got = report.Resumed.Got + 1 } };
+            _reports[room] = report;
+        }
+
+        Judge(room, report.Resumed.Got >= report.Expected || (isLast && position.Sequence >= report.To));
+    }
+
+    private void Judge(string room, bool isComplete)
+    {
+        if (isComplete && _reports.Remove(room, out var report))
+        {
+            tell(report.Resumed);
+        }
+    }
+
+    private bool IsNew(string id)
+    {
+        if (!_ids.Add(id))
+        {
+            return false;
+        }
+
+        _idsInOrder.Enqueue(id);
+        if (_idsInOrder.Count > IdsMax)
+        {
+            _ids.Remove(_idsInOrder.Dequeue());
+        }
+
+        return true;
+    }
+
+    private static (string Epoch, long Sequence) Parse(string? position)
+    {
+        var colon = position?.IndexOf(':', StringComparison.Ordinal) ?? -1;
+        return
+            colon > 0
+            && long.TryParse(
+                position.AsSpan(colon + 1),
+                NumberStyles.None,
+                CultureInfo.InvariantCulture,
+                out var number
+            )
+            ? (position![..colon], number)
+            : throw new JsonException("A position is <epoch>:<number>.");
+    }
+
+    private static string Text(string epoch, long sequence) =>
+        string.Create(CultureInfo.InvariantCulture, $"{epoch}:{sequence}");
+
+    private sealed record Report(DmbResumed Resumed, string Epoch, long To, long Expected);
+}
