@@ -9,7 +9,8 @@ namespace Dmb.Access;
 internal sealed class AccessOptions
 {
     [Description(
-        "`none` permits to listen on more than loopback without keys or tokens; every client that reaches the port may do "
+        "`none` permits to listen on more than loopback without keys or tokens; every client that reaches the port "
+            + "may do "
             + "everything then."
     )]
     [AllowedValues("", "none")]

@@ -82,7 +82,9 @@ internal static class CheckCommand
         }
     }
 
-    /// <summary>Secrets that others on this machine can read. What is in the files is checked with the settings.</summary>
+    /// <summary>
+    /// Secrets that others on this machine can read. What is in the files is checked with the settings.
+    /// </summary>
     private static void CheckFiles(Report report, NodeOptions options)
     {
         (string Setting, string Path)[] files =
@@ -139,7 +141,8 @@ internal static class CheckCommand
             else
             {
                 report.Bad(
-                    $"DMB_PORT: another program listens on port {http.Port} of {http.Host}; stop it, or set another port"
+                    $"DMB_PORT: another program listens on port {http.Port} of {http.Host}; stop it, or set another "
+                        + "port"
                 );
             }
         }

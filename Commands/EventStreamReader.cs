@@ -11,7 +11,9 @@ internal readonly record struct StreamEvent(string Name, string Data, string? Id
 /// <summary>Reads a stream of server-sent events.</summary>
 internal sealed class EventStreamReader(HttpResponseMessage answer, Stream body) : IDisposable
 {
-    /// <summary>Longer than the interval of the heartbeats that are asked for; then the network is taken for gone.</summary>
+    /// <summary>
+    /// Longer than the interval of the heartbeats that are asked for; then the network is taken for gone.
+    /// </summary>
     private static readonly TimeSpan Silence = TimeSpan.FromSeconds(60);
 
     private readonly StreamReader _lines = new(body, Encoding.UTF8);

@@ -26,12 +26,16 @@ internal static class EventStreamEndpoints
             .WithSummary("Stream the messages of rooms, or those of a backend service to one of its users.")
             .WithDescription(
                 "Server-sent events: each message as `event:`, `data:` and `id:`; a comment line every 15 seconds. "
-                    + "`curl -N` shows them as they arrive. With `service` and `user` the stream is that user's session: "
-                    + "it receives `dmb:direct` and `dmb:broadcast`, and the service is notified. In rooms with a history "
+                    + "`curl -N` shows them as they arrive. With `service` and `user` the stream is that user's "
+                    + "session: "
+                    + "it receives `dmb:direct` and `dmb:broadcast`, and the service is notified. In rooms with a "
+                    + "history "
                     + "the id lines carry the stream's positions; a client that sends the last one as `Last-Event-ID` "
-                    + "first receives the missed messages or, for those no longer kept, an event `gap`. A stream begins "
+                    + "first receives the missed messages or, for those no longer kept, an event `gap`. A stream "
+                    + "begins "
                     + "with `retry:`, and has another one before the broker closes it. A browser's EventSource "
-                    + "(`Accept: text/event-stream` without `X-Api-Key`) that cannot be served now gets a 200 with only "
+                    + "(`Accept: text/event-stream` without `X-Api-Key`) that cannot be served now gets a 200 with "
+                    + "only "
                     + "`retry:` instead of a 429 or 503, after which it would not reconnect."
             )
             .WithMetadata(

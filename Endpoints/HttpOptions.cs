@@ -27,7 +27,8 @@ internal sealed class HttpOptions
     public string[] TrustedProxies { get; set; } = [];
 
     [Description(
-        "Names that `Host` may have besides loopback's, on a node on loopback without credentials; on any other node, if "
+        "Names that `Host` may have besides loopback's, on a node on loopback without credentials; on any other "
+            + "node, if "
             + "set, the only ones besides loopback's."
     )]
     public string[] AllowedHosts { get; set; } = [];

@@ -24,7 +24,8 @@ internal static class SocketIoRoutes
             .WithName("poll")
             .WithSummary("Open a session of Socket.IO, or wait for its packets.")
             .WithDescription(
-                "For Socket.IO clients: packets as docs/protocol.md has them in section 5. A handshake of WebSocket with "
+                "For Socket.IO clients: packets as docs/protocol.md has them in section 5. A handshake of WebSocket "
+                    + "with "
                     + "`transport=websocket` opens a session too, or upgrades one. The body of a 400 or 403 is "
                     + "`{\"code\":…,\"message\":…}`."
             )

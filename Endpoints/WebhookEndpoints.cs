@@ -47,7 +47,8 @@ internal static partial class WebhookEndpoints
             .WithName("registerWebhook")
             .WithSummary("Register a URL that gets messages.")
             .WithDescription(
-                "It gets the messages of `events`, those of `rooms`, and the uplink of `backend`, as CloudEvents 1.0 in "
+                "It gets the messages of `events`, those of `rooms`, and the uplink of `backend`, as CloudEvents "
+                    + "1.0 in "
                     + "binary mode, signed after Standard Webhooks. The URL is asked by the Web Hook handshake. The "
                     + "answer is the only one with the secret."
             )

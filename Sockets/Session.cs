@@ -101,8 +101,8 @@ internal sealed partial class Session : Subscriber
     public void RecordActivity() => Volatile.Write(ref _lastActivity, _table.Time.GetTimestamp());
 
     /// <summary>
-    /// Sends a ping now and at each tick: the client has ended its side, and only a write that fails tells whether it is
-    /// gone or has only nothing more to send.
+    /// Sends a ping now and at each tick: the client has ended its side, and only a write that fails tells whether it
+    /// is gone or has only nothing more to send.
     /// </summary>
     public void ProbeClient()
     {

@@ -14,7 +14,9 @@ internal abstract class SocketReceive() : SocketAsyncEventArgs(true)
         return socket.ReceiveAsync(this);
     }
 
-    /// <summary>Handles what was received, or why nothing was (<see cref="SocketAsyncEventArgs.SocketError"/>).</summary>
+    /// <summary>
+    /// Handles what was received, or why nothing was (<see cref="SocketAsyncEventArgs.SocketError"/>).
+    /// </summary>
     protected abstract void Complete();
 
     /// <summary>Ends the connection after an exception of <see cref="Complete"/>.</summary>

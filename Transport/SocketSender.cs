@@ -98,7 +98,9 @@ internal sealed class SocketSender(SocketConnection connection) : PipeWriter
         return Flushed();
     }
 
-    /// <summary>Records a send error, which the reader reports, and ends the connection; a flush never throws.</summary>
+    /// <summary>
+    /// Records a send error, which the reader reports, and ends the connection; a flush never throws.
+    /// </summary>
     private void Fail(SocketError error)
     {
         _isCompleted = true;

@@ -19,7 +19,9 @@ internal static class PublicAddress
         ),
     ];
 
-    /// <summary>IPv6: only 2000::/3 is given out (RFC 4291 §2.4); of that, what is not for the public network.</summary>
+    /// <summary>
+    /// IPv6: only 2000::/3 is given out (RFC 4291 §2.4); of that, what is not for the public network.
+    /// </summary>
     private static readonly IPNetwork[] Special6 = [.. Networks("2001::/23 2001:db8::/32 2620:4f:8000::/48 3fff::/20")];
 
     private static readonly IPNetwork Unicast6 = IPNetwork.Parse("2000::/3");

@@ -111,7 +111,8 @@ internal sealed record WebhookRequest(
             ? url
             : throw new RefusedException(
                 ErrorCode.BadWebhook,
-                $"The member url is http:// or https://, at most {UrlLengthMax} characters, without a user or a fragment."
+                $"The member url is http:// or https://, at most {UrlLengthMax} characters, without a user or a "
+                    + "fragment."
             );
     }
 }

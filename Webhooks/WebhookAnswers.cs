@@ -16,7 +16,9 @@ internal sealed partial class WebhookAnswers(
     ILogger<WebhookAnswers> logger
 )
 {
-    /// <summary>Sends the messages of an answer. One without an id is still sent once, if the uplink is repeated.</summary>
+    /// <summary>
+    /// Sends the messages of an answer. One without an id is still sent once, if the uplink is repeated.
+    /// </summary>
     public async Task SendAsync(WebhookMessage uplink, byte[]? answer)
     {
         if (answer is not { Length: > 0 } || table.Find(uplink.Webhook) is not { Backend: { } bkid })

@@ -179,7 +179,9 @@ internal sealed class WebhookClient(WebhookOptions options, TimeProvider time) :
         void Add(string name, string value) => request.Headers.TryAddWithoutValidation(name, value);
     }
 
-    /// <summary>A text as the value of a header: percent-encoded where it has to be (CloudEvents, HTTP binding §3.1.3.2).</summary>
+    /// <summary>
+    /// A text as the value of a header: percent-encoded where it has to be (CloudEvents, HTTP binding §3.1.3.2).
+    /// </summary>
     private static string Encode(string text)
     {
         if (text.All(c => c is > ' ' and <= '~' and not '"' and not '%'))

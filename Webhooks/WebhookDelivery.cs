@@ -141,7 +141,9 @@ internal sealed partial class WebhookDelivery : IHostedService, IDisposable
         }
     }
 
-    /// <summary>A queue ended with this in it: of a webhook that was removed, or that another node delivers to.</summary>
+    /// <summary>
+    /// A queue ended with this in it: of a webhook that was removed, or that another node delivers to.
+    /// </summary>
     private void LetGo(WebhookMessage message)
     {
         if (_table.Find(message.Webhook) is null)

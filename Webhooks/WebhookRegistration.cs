@@ -31,8 +31,8 @@ internal sealed class WebhookRegistration
     }
 
     /// <summary>
-    /// Registers a webhook after its URL has agreed. One of a backend replaces the backend's former one, and is the same
-    /// one if the URL is the same.
+    /// Registers a webhook after its URL has agreed. One of a backend replaces the backend's former one, and is the
+    /// same one if the URL is the same.
     /// </summary>
     /// <returns>The webhook, and its secret if it is a new one.</returns>
     /// <exception cref="RefusedException">It is none, is not allowed, did not agree, or is one too many.</exception>

@@ -23,7 +23,9 @@ internal static class WebhookSignature
     /// <summary>Whether a text is a secret.</summary>
     public static bool IsSecret(string text) => Key(text) is { Length: >= BytesMin and <= BytesMax };
 
-    /// <summary>The value of <c>webhook-signature</c>: one signature for each secret that is in use, by spaces.</summary>
+    /// <summary>
+    /// The value of <c>webhook-signature</c>: one signature for each secret that is in use, by spaces.
+    /// </summary>
     /// <param name="secrets">Secrets; those that have ended by <paramref name="now"/> are left out.</param>
     /// <param name="id">The value of <c>webhook-id</c>.</param>
     /// <param name="now">The time that <c>webhook-timestamp</c> says, in seconds.</param>

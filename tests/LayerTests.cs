@@ -12,8 +12,8 @@ namespace Dmb.Tests;
 public sealed partial class LayerTests
 {
     /// <summary>
-    /// The folders from the bottom; the namespace is the folder's path behind <c>Dmb</c>, the root is behind them, and the
-    /// commands, which only <c>Program.cs</c> uses, are last.
+    /// The folders from the bottom; the namespace is the folder's path behind <c>Dmb</c>, the root is behind them, and
+    /// the commands, which only <c>Program.cs</c> uses, are last.
     /// </summary>
     private static readonly string[] Layers =
     [

@@ -13,7 +13,9 @@ namespace Dmb.Endpoints;
 /// <param name="State">`ready`, `degraded` or `draining`.</param>
 /// <param name="PublishesS">Messages per second accepted from publishers, over the last seconds.</param>
 /// <param name="DeliveriesS">Copies per second queued for sessions, over the last seconds.</param>
-/// <param name="Transports">Sessions by transport, `websocket`, `sse`, `socketio`; only where they are asked for.</param>
+/// <param name="Transports">
+/// Sessions by transport, `websocket`, `sse`, `socketio`; only where they are asked for.
+/// </param>
 internal sealed record NodeEntry(
     string Id,
     string Version,

@@ -1,11 +1,11 @@
 -- Claims an input that every node receives, so that exactly one node processes it.
--- Equal inputs are told apart by their count: the n-th is claimed once, and each node counts those that it received. The
--- first one that a node receives follows those that were claimed before the node listened. An input with an id is
--- processed whenever no reply to its id is stored, so that a reply can be missed but never the input. A refusal is not a
--- reply: the same input is processed when it comes again.
+-- Equal inputs are told apart by their count: the n-th is claimed once, and each node counts those that it received.
+-- The first one that a node receives follows those that were claimed before the node listened. An input with an id is
+-- processed whenever no reply to its id is stored, so that a reply can be missed but never the input. A refusal is not
+-- a reply: the same input is processed when it comes again.
 -- KEYS: claim, refused count, replies of the current window, replies of the window before.
--- ARGV: id or ''; count before this one, or 'id' (claimed by id alone), or 'all' (only this node has it); claim's life in
--- ms; time in ms since when this node listens; life in ms of a reply stored now.
+-- ARGV: id or ''; count before this one, or 'id' (claimed by id alone), or 'all' (only this node has it); claim's life
+-- in ms; time in ms since when this node listens; life in ms of a reply stored now.
 -- A script that includes this returns {1 if this node processes the input, count with this one, ...}.
 local claim, refused, replies, replies_before = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local input_id, count_before, claim_ms, listens_since, reply_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]

@@ -1,6 +1,6 @@
 -- include claim
--- Registers a backend. An earlier reply to the same nonce holds as long as the backend that it names is registered: that
--- backend's key is the only one here that is not declared, it differs from KEYS[5] in its last 32 letters.
+-- Registers a backend. An earlier reply to the same nonce holds as long as the backend that it names is registered:
+-- that backend's key is the only one here that is not declared, it differs from KEYS[5] in its last 32 letters.
 -- KEYS from 5: backend, and what is stored of it.
 -- ARGV from 6: its name, registration's life in ms, channel for the ack or '', ack, ack for a backend of another name.
 -- Returns {1 if this node processed it, count, 1 if the name is right}.

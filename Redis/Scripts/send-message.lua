@@ -1,9 +1,9 @@
 -- include claim
 -- include kept
 -- Publishes a backend's message to its users; one whose id was answered is only answered again.
--- KEYS from 5: backend, sessions of each of its users, its sessions, its stream, its users' rooms; from 10 as for kept.lua.
--- ARGV from 6: registration's life in ms, user or '', channel for the ack or '', ack without its end, ack for an unknown
--- backend, room; from 12 as for kept.lua.
+-- KEYS from 5: backend, sessions of each of its users, its sessions, its stream, its users' rooms; from 10 as for
+-- kept.lua. ARGV from 6: registration's life in ms, user or '', channel for the ack or '', ack without its end, ack for
+-- an unknown backend, room; from 12 as for kept.lua.
 -- Returns {1 if this node processed it, count, 1 if it was published, nodes with a session that gets it or -1 for an
 -- unknown backend, message number, positions}.
 local backend, users, sessions, rooms = KEYS[5], KEYS[6], KEYS[7], KEYS[9]

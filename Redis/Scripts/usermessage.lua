@@ -1,8 +1,8 @@
--- store(json, body, id) stores a user's message for its backend and publishes it. A backend with a webhook has in its field
--- `webhook` the stream of that webhook, which is the only key here that is not declared, and the webhook's id.
+-- store(json, body, id) stores a user's message for its backend and publishes it. A backend with a webhook has in its
+-- field `webhook` the stream of that webhook, which is the only key here that is not declared, and the webhook's id.
 -- KEYS: log, backend's stream, backend.
--- ARGV: log's length, stream's length, channel of the backend's own sockets, channel of all backends, registration's life
--- in ms.
+-- ARGV: log's length, stream's length, channel of the backend's own sockets, channel of all backends, registration's
+-- life in ms.
 local log, stream, backend = KEYS[1], KEYS[2], KEYS[3]
 local log_length, stream_length, backend_channel, all_backends, backend_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local function store(json, body, id)

@@ -7,8 +7,9 @@ using System.Text;
 namespace Dmb.Bench.Load;
 
 /// <summary>
-/// Clients on one thread: each joins its room, then only counts, and polls again where its dialect polls. What arrives is read in large pieces into one buffer
-/// that all share; of a message only its start and the number behind it are looked at.
+/// Clients on one thread: each joins its room, then only counts, and polls again where its dialect polls. What arrives
+/// is read in large pieces into one buffer that all share; of a message only its start and the number behind it are
+/// looked at.
 /// </summary>
 internal sealed class Subscribers : IDisposable
 {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The desk over Redis, with redis-cli: greets each user that connects, answers what a user says, and sends to all what begins with "all: ".
+# The desk over Redis, with redis-cli: greets each user that connects, answers what a user says, and sends to all what
+# begins with "all: ".
 set -uo pipefail
 export LC_ALL=C
 

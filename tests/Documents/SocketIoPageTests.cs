@@ -2,7 +2,9 @@ using Dmb.Tests.SocketIo;
 
 namespace Dmb.Tests.Documents;
 
-/// <summary>docs/socketio.md, and what README.md has of Socket.IO, typed as they stand: only the ports are free ones.</summary>
+/// <summary>
+/// docs/socketio.md, and what README.md has of Socket.IO, typed as they stand: only the ports are free ones.
+/// </summary>
 public sealed class SocketIoPageTests : IAsyncLifetime
 {
     private readonly Terminals _terminals = new();

@@ -5,7 +5,8 @@ using System.Text.RegularExpressions;
 namespace Dmb.Tests.Support;
 
 /// <summary>
-/// nginx or Apache in front of a node or two, with the file that deploy/ has for it and a certificate made for the test.
+/// nginx or Apache in front of a node or two, with the file that deploy/ has for it and a certificate made for the
+/// test.
 /// </summary>
 public sealed partial class TlsProxy : IAsyncDisposable
 {

@@ -6,7 +6,9 @@ using Microsoft.AspNetCore.Http;
 
 namespace Dmb.Tests.Webhooks;
 
-/// <summary>Webhooks that nodes share over Redis: one node a message, in order, also when nodes and Redis die.</summary>
+/// <summary>
+/// Webhooks that nodes share over Redis: one node a message, in order, also when nodes and Redis die.
+/// </summary>
 public sealed class RedisWebhookTests
 {
     [Fact]

@@ -4,7 +4,8 @@ import { h, number } from './dom.js';
 
 const width = 480, height = 120, left = 44, right = 8, top = 10, bottom = 18;
 
-// series: [{ name, values }], all of one length, oldest first; a value may be null. `seconds` is the time between two values.
+// series: [{ name, values }], all of one length, oldest first; a value may be null. `seconds` is the time between two
+// values.
 export function chart(title, series, { seconds, unit = '' }) {
   const values = series.flatMap(one => one.values.filter(value => value !== null));
   const most = ceiling(Math.max(0, ...values));
