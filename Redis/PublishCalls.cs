@@ -3,27 +3,27 @@ using StackExchange.Redis;
 
 namespace Dmb.Redis;
 
-/// <summary>Calls the scripts that publish a message, and reads from their answers where it was kept.</summary>
+/// <summary>Calls the scripts that publish a message, and reads its positions from their answers.</summary>
 internal sealed class PublishCalls(BackendOptions options, RedisNode node, RedisHistory history, PoisonedKeys poisoned)
 {
     private const int LogMessagesMax = 10_000;
     private const int LogMessagesMin = 64;
     private const int LogBytesMax = 16_777_216;
 
-    /// <summary>How long after it was sent the same user's message may be sent again.</summary>
+    /// <summary>How long a user's message is recognised as sent, when it is sent again.</summary>
     private static readonly TimeSpan UserMessageClaim = TimeSpan.FromMinutes(1);
 
     private readonly RedisChannels _channels = node.Channels;
 
-    /// <summary>How many messages the log keeps: fewer while there are large ones.</summary>
+    /// <summary>The log's maximum number of messages; fewer after large ones.</summary>
     public static long LogLength(byte[] body) => Math.Clamp(LogBytesMax / body.Length, LogMessagesMin, LogMessagesMax);
 
     /// <summary>
-    /// Publishes a message and notes its positions; false for a user's message to a backend that is not registered.
+    /// Publishes a message and records its positions; false for a user's message to an unregistered backend.
     /// </summary>
-    /// <param name="link">Where.</param>
+    /// <param name="link">The link.</param>
     /// <param name="message">The message.</param>
-    /// <param name="isAgain">Whether it is marked as sent again.</param>
+    /// <param name="isAgain">Whether to mark it as sent again.</param>
     /// <exception cref="RedisUnavailableException">It is not known whether it was published.</exception>
     public async Task<bool> SendAsync(RedisLink link, PendingPublish message, bool isAgain = false)
     {
@@ -53,7 +53,7 @@ internal sealed class PublishCalls(BackendOptions options, RedisNode node, Redis
             return true;
         }
 
-        // Lua counts from one, and to the last.
+        // Lua's indices begin at 1, and its ranges include the end.
         var (bkid, id, start, bytes) = toBackend;
         var taken = await link.RunAsync(
             RedisScript.SendUserMessage,
@@ -75,8 +75,8 @@ internal sealed class PublishCalls(BackendOptions options, RedisNode node, Redis
     }
 
     /// <summary>
-    /// Runs a script that begins with a claim and ends with publishing a message, unless its third answer is no; its
-    /// last two are the message's number and positions. Gives the answer, and whether it was published.
+    /// Runs a script that begins with a claim and ends with a publish, unless its third result is 0; its last two
+    /// results are the message's number and positions. Returns the results, and whether it published.
     /// </summary>
     /// <exception cref="RedisUnavailableException">It is not known whether it was published.</exception>
     public async Task<(RedisResult[] Answer, bool IsPublished)> SendOnceAsync(

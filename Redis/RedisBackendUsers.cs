@@ -6,8 +6,8 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// The sessions of backends' users, in Redis. A session that ends while Redis is away is told to its backend when Redis
-/// is back, and the sessions of a node that died are removed by another.
+/// Stores the sessions of backends' users in Redis. Sessions that end during an outage are reported to their backends
+/// after it; the sessions of a failed node are removed by another node.
 /// </summary>
 internal sealed class RedisBackendUsers(
     BackendOptions options,
@@ -21,13 +21,13 @@ internal sealed class RedisBackendUsers(
     private const int Batch = 256;
     private const int NodeLifeProbes = 3;
 
-    /// <summary>Longer than Redis takes to come back.</summary>
+    /// <summary>Longer than a typical restart of Redis.</summary>
     private static readonly TimeSpan NodeLifeMin = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan SweepInterval = TimeSpan.FromSeconds(5);
 
     private readonly ConcurrentDictionary<BackendUser, bool> _users = [];
 
-    /// <summary>Ended sessions of which Redis does not know yet.</summary>
+    /// <summary>Ended sessions that are not yet removed in Redis.</summary>
     private readonly ConcurrentDictionary<BackendUser, bool> _pendingDisconnects = [];
     private readonly RedisChannels _channels = node.Channels;
     private string? _mark;
@@ -37,18 +37,15 @@ internal sealed class RedisBackendUsers(
     private int _sweeping;
 
     /// <summary>
-    /// Raised when a backend is not registered any more that has users here: it was freed, or has expired, during an
-    /// outage.
+    /// Raised when a backend with users here is found unregistered: it was freed, or expired, during an outage.
     /// </summary>
     public event Action<string>? BackendMissing;
 
-    /// <summary>
-    /// How long a node is held to be alive after a probe, its sign of life: one or two may be missed.
-    /// </summary>
+    /// <summary>How long a node counts as alive after a probe, so that one or two may be missed.</summary>
     public static TimeSpan NodeLife(RedisOptions options) =>
         options.ProbeInterval * NodeLifeProbes is var life && life > NodeLifeMin ? life : NodeLifeMin;
 
-    /// <summary>Notes a new session and tells its backend; without Redis, when it is back.</summary>
+    /// <summary>Stores a new session and notifies its backend; during an outage, after it.</summary>
     /// <exception cref="RefusedException">The backend is not registered.</exception>
     public async ValueTask ConnectAsync(BackendUser user)
     {
@@ -72,7 +69,7 @@ internal sealed class RedisBackendUsers(
         }
         catch (RedisUnavailableException)
         {
-            // The next link tells it.
+            // AttachAsync of the next link stores it.
         }
         catch (RedisKeyException)
         {
@@ -81,7 +78,7 @@ internal sealed class RedisBackendUsers(
         }
     }
 
-    /// <summary>Notes the end of a session and tells its backend; without Redis, when it is back.</summary>
+    /// <summary>Removes a session and notifies its backend; during an outage, after it.</summary>
     public async ValueTask DisconnectAsync(BackendUser user)
     {
         _users.TryRemove(user, out _);
@@ -90,10 +87,10 @@ internal sealed class RedisBackendUsers(
     }
 
     /// <summary>
-    /// Tells, on a new link, of all sessions that are here: of those that came meanwhile, and of all if Redis lost
-    /// them, as its mark says.
+    /// Stores, on a new link, the sessions that connected during the outage, or all of this node if the mark shows that
+    /// Redis lost data.
     /// </summary>
-    /// <exception cref="RedisUnavailableException">Redis did not do it in time.</exception>
+    /// <exception cref="RedisUnavailableException">Redis did not answer in time.</exception>
     public async Task AttachAsync(RedisLink link, string mark)
     {
         _attached = _swept = time.GetTimestamp();
@@ -101,7 +98,7 @@ internal sealed class RedisBackendUsers(
         var sessions = _users.Keys.Select(user => (user.Bkid, user.Subscriber)).ToHashSet();
         foreach (var user in _pendingDisconnects.Keys.Where(user => sessions.Contains((user.Bkid, user.Subscriber))))
         {
-            // The session connected again, and its end must not be told after that.
+            // The session connected again: its earlier disconnect must not be sent after that.
             await EndureAsync(DisconnectAsync(link, user));
             _pendingDisconnects.TryRemove(user, out _);
         }
@@ -109,11 +106,11 @@ internal sealed class RedisBackendUsers(
         var here = _users.Keys;
         if (_mark is not null && _mark != mark)
         {
-            // Sessions that ended meanwhile are noted again, so that their end can be told.
+            // Ended sessions are stored again too, so that their end is reported.
             here = [.. _pendingDisconnects.Keys.Where(user => !user.IsFreed), .. here];
             foreach (var bkid in here.Select(user => user.Bkid).Distinct())
             {
-                // Its name is lost: the backend says it when it registers again.
+                // The name is lost; the backend sends it when it registers again.
                 await EndureAsync(
                     link.RunAsync(database =>
                         database.HashSetAsync(_channels.Backend(bkid), "name", "", When.NotExists)
@@ -136,7 +133,7 @@ internal sealed class RedisBackendUsers(
     }
 
     /// <summary>
-    /// Retries pending disconnects, renews the life of backends that have users here, removes expired nodes.
+    /// Retries pending disconnects, renews the registration of backends with users here, and removes expired nodes.
     /// </summary>
     public async Task SweepAsync()
     {
@@ -161,7 +158,7 @@ internal sealed class RedisBackendUsers(
                 }
             }
 
-            // After an outage the other nodes need the time for a sign of life.
+            // After an outage the other nodes need time to renew their keys.
             if (time.GetElapsedTime(_swept) >= SweepInterval && time.GetElapsedTime(_attached) >= NodeLife(redis))
             {
                 _swept = time.GetTimestamp();
@@ -173,7 +170,7 @@ internal sealed class RedisBackendUsers(
         }
         catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)
         {
-            // The next sweep does it.
+            // The next sweep retries.
         }
         finally
         {
@@ -182,8 +179,7 @@ internal sealed class RedisBackendUsers(
     }
 
     /// <summary>
-    /// Removes a node that gave no sign of life, with its sessions. Several nodes may do this at once: each session
-    /// ends once.
+    /// Removes an expired node with its sessions. Safe on several nodes at once: each session ends once.
     /// </summary>
     private async Task RemoveExpiredAsync(string other)
     {
@@ -216,7 +212,7 @@ internal sealed class RedisBackendUsers(
         }
         catch (RedisUnavailableException)
         {
-            // The next sweep tells it.
+            // The next sweep retries.
         }
         catch (RedisKeyException)
         {
@@ -225,7 +221,7 @@ internal sealed class RedisBackendUsers(
         }
     }
 
-    /// <summary>As <see cref="ConnectAsync(RedisLink, BackendUser)"/>; a key that holds something else stops nothing.</summary>
+    /// <summary>As <see cref="ConnectAsync(RedisLink, BackendUser)"/>, but ignores a key of another type.</summary>
     private async Task<long> ConnectAgainAsync(RedisLink link, BackendUser user)
     {
         var connecting = ConnectAsync(link, user);

@@ -3,7 +3,7 @@ using StackExchange.Redis;
 
 namespace Dmb.Redis;
 
-/// <summary>The backplane over Redis.</summary>
+/// <summary>The backplane on Redis.</summary>
 internal sealed class RedisBackplane(
     RedisOptions options,
     RoutingOptions routing,
@@ -17,8 +17,8 @@ internal sealed class RedisBackplane(
 ) : IBackplane, IDisposable
 {
     /// <summary>
-    /// Histories read at a time. All clients of a node that died come at once, and the time within which Redis has to
-    /// answer must not pass while they wait for each other.
+    /// Concurrent reads of histories. All clients of a failed node reconnect at once, and the timeout of a read must
+    /// not elapse while it is queued in Redis.
     /// </summary>
     private const int ReadsMax = 32;
 
@@ -89,7 +89,7 @@ internal sealed class RedisBackplane(
         }
         catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)
         {
-            // Without Redis the key holds on this node.
+            // Without Redis the key is recorded on this node only.
             return null;
         }
     }

@@ -6,21 +6,19 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// Publishes to Redis, each message within a timeout. While Redis is away a publish is treated by the outage policy
-/// (docs/protocol.md §8), and what Redis said yes to shortly before is sent again when it is back, since Redis may have
-/// lost it.
+/// Publishes to Redis, each message within a timeout. While Redis is down, applies the outage policy (docs/protocol.md
+/// §8). After an outage, sends again what Redis acknowledged shortly before it, since Redis may have lost it.
 /// </summary>
 internal sealed partial class RedisPublisher
 {
     private const int FlushBatch = 256;
 
     /// <summary>
-    /// Bytes sent again before Redis's answer is waited for: more at once may be more than it lets wait for a
-    /// subscriber.
+    /// Bytes sent again before an answer is awaited; more could exceed Redis's output buffer of a subscriber.
     /// </summary>
     private const int FlushBytesMax = 32_768;
 
-    /// <summary>How long Redis may still lose what it has said yes to, if it dies.</summary>
+    /// <summary>How long Redis can lose acknowledged publishes if it crashes.</summary>
     private static readonly TimeSpan Unsettled = TimeSpan.FromSeconds(5);
 
     private readonly Lock _lock = new();
@@ -35,7 +33,7 @@ internal sealed partial class RedisPublisher
     private readonly Spool _settling;
     private bool _wasLeft;
 
-    /// <summary>Completes when all that is kept was sent; changed under the lock.</summary>
+    /// <summary>Completes when the spool was sent; changed under the lock.</summary>
     private TaskCompletionSource? _flushed;
 
     public RedisPublisher(
@@ -62,12 +60,12 @@ internal sealed partial class RedisPublisher
         telemetry.Spooled = CountSpooled;
     }
 
-    /// <summary>Publishes, or does what the outage policy says.</summary>
+    /// <summary>Publishes a message, or applies the outage policy.</summary>
     /// <param name="envelope">The message.</param>
-    /// <param name="body">The same, as it goes to Redis.</param>
+    /// <param name="body">The message as encoded for Redis.</param>
     /// <param name="bkid">The backend that a user's message is for; null for any other message.</param>
     /// <exception cref="RefusedException">
-    /// Redis is away and the message is refused, or the backend is not registered.
+    /// Redis is down and the policy refuses the message, or the backend is not registered.
     /// </exception>
     public async ValueTask<PublishOutcome> PublishAsync(Envelope envelope, byte[] body, string? bkid = null)
     {
@@ -112,13 +110,13 @@ internal sealed partial class RedisPublisher
         }
     }
 
-    /// <summary>Publishes an input that every node receives, if no node did yet; false if one did.</summary>
+    /// <summary>Publishes an input that all nodes receive; false if another node has claimed it.</summary>
     /// <exception cref="RedisUnavailableException">It is not known whether it was published.</exception>
     public async Task<bool> PublishOnceAsync(Envelope envelope, byte[] body, InputClaim claim) =>
         (int)(await PublishOnceAsync(envelope, body, RedisScript.PublishOnce, claim, [], []))[0] == 1;
 
     /// <summary>
-    /// Publishes by a script that begins with a claim (<see cref="PublishCalls.SendOnceAsync"/>); gives its answer.
+    /// Publishes by a script that begins with a claim (<see cref="PublishCalls.SendOnceAsync"/>); returns its results.
     /// </summary>
     /// <exception cref="RedisUnavailableException">It is not known whether it was published.</exception>
     public async Task<RedisResult[]> PublishOnceAsync(
@@ -143,8 +141,8 @@ internal sealed partial class RedisPublisher
     }
 
     /// <summary>
-    /// The link is lost: from here on publishes are kept. What Redis said yes to just now is delivered here before
-    /// them. Nothing happens when another link is in use meanwhile.
+    /// Handles the loss of the link: later publishes are spooled, after recently acknowledged ones were delivered on
+    /// this node. Without effect if another link is in use.
     /// </summary>
     public void Leave(RedisLink link, string why)
     {
@@ -164,8 +162,8 @@ internal sealed partial class RedisPublisher
         LogDown(_logger, why, _options.Outage);
     }
 
-    /// <summary>Sends what was kept, in order, and publishes directly again.</summary>
-    /// <exception cref="RedisUnavailableException">What wasn't sent is kept.</exception>
+    /// <summary>Sends the spooled messages in order, then resumes direct publishing.</summary>
+    /// <exception cref="RedisUnavailableException">Redis is unavailable; unsent messages stay spooled.</exception>
     public async Task ResumeAsync(RedisLink link)
     {
         PendingPublish[] settling;
@@ -174,7 +172,7 @@ internal sealed partial class RedisPublisher
             settling = _settling.ToArray();
             foreach (var message in settling)
             {
-                // Redis may lose it anew. It stays where it is, and is not remembered a second time.
+                // Redis may lose it again, so its age restarts; it stays in its place.
                 message.Since = _time.GetTimestamp();
             }
         }
@@ -221,7 +219,8 @@ internal sealed partial class RedisPublisher
     }
 
     /// <summary>
-    /// Completes when nothing is kept for Redis any more, or after that time: what is kept then is lost, and told.
+    /// Completes when the spool is empty, or after the given time; messages still spooled are then lost, which is
+    /// logged.
     /// </summary>
     public async Task FlushAsync(TimeSpan max, CancellationToken cancellationToken)
     {
@@ -255,7 +254,7 @@ internal sealed partial class RedisPublisher
         return outcome;
     }
 
-    /// <summary>Keeps a message for Redis; false when Redis is back, so that it can go there directly.</summary>
+    /// <summary>Spools a message; false if Redis is up again, so that it can be published directly.</summary>
     private bool TryKeep(PendingPublish message)
     {
         lock (_lock)
@@ -318,11 +317,11 @@ internal sealed partial class RedisPublisher
             yield return messages[start..end];
         }
 
-        // Once for each room, to a node that has them all.
+        // Published once per room.
         static int Published(PendingPublish message) => message.Body.Length * message.Rooms.Length;
     }
 
-    /// <summary>Remembers what Redis said yes to, for as long as it may still lose it.</summary>
+    /// <summary>Keeps an acknowledged message while Redis could still lose it.</summary>
     private void Settle(RedisLink link, PendingPublish message)
     {
         lock (_lock)
@@ -330,7 +329,7 @@ internal sealed partial class RedisPublisher
             _settling.Push(message);
             if (_connection.Link != link)
             {
-                // The link was lost between its answer and this: what is published next is delivered here behind it.
+                // The link was lost after the answer: deliver it here, before later publishes.
                 _receiver.DeliverOwn([message]);
             }
         }

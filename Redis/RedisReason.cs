@@ -4,13 +4,13 @@ using StackExchange.Redis;
 
 namespace Dmb.Redis;
 
-/// <summary>Says in words for the log and <c>/readyz</c> why Redis can't be used.</summary>
+/// <summary>Describes why Redis is unavailable, for the log and <c>/readyz</c>.</summary>
 internal static class RedisReason
 {
-    /// <summary>What stands in a reason that Redis itself gave.</summary>
+    /// <summary>Prefix of a reason that is Redis's own answer.</summary>
     public const string Answered = "Redis answered ";
 
-    /// <summary>The reason behind what was thrown.</summary>
+    /// <summary>The reason of an exception.</summary>
     public static string Of(Exception e) =>
         e switch
         {

@@ -6,9 +6,9 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// Keeps a link to Redis: connects, attaches all that use it, proves with a probe that what is published is received,
-/// delivers what was missed, sends what was kept; then sends a probe every interval, and begins again when two are not
-/// received. The start of the node does not wait for Redis.
+/// Maintains the link to Redis: connects, attaches the participants, verifies by a probe that publishes are received,
+/// delivers missed messages and sends spooled ones; then probes at an interval, and reconnects when two probes are
+/// lost. The start of the node does not wait for Redis.
 /// </summary>
 internal sealed partial class RedisSupervisor(
     RedisEndpoint redis,
@@ -30,7 +30,7 @@ internal sealed partial class RedisSupervisor(
     ILogger<RedisSupervisor> logger
 ) : BackgroundService
 {
-    /// <summary>How long a node that stops waits for Redis to come back, while messages are kept for it.</summary>
+    /// <summary>How long a stopping node waits for Redis while messages are spooled.</summary>
     public static readonly TimeSpan FlushMax = TimeSpan.FromSeconds(10);
 
     private const int ProbesMissedMax = 2;
@@ -38,7 +38,7 @@ internal sealed partial class RedisSupervisor(
     private static readonly TimeSpan WarningInterval = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan PatienceMax = TimeSpan.FromSeconds(5);
 
-    /// <summary>How long the log outlives the probe that should have come.</summary>
+    /// <summary>How long the log outlives a missing probe.</summary>
     private static readonly TimeSpan LogLife = TimeSpan.FromMinutes(1);
 
     private readonly ResiliencePipeline<RedisLink> _connecting = new ResiliencePipelineBuilder<RedisLink>
@@ -48,8 +48,7 @@ internal sealed partial class RedisSupervisor(
         .AddRetry(
             new RetryStrategyOptions<RedisLink>
             {
-                // A link that is lost while it is made cancels all that waits for it: only the node's own stop ends
-                // this.
+                // A link lost while attaching cancels its operations; only the node's stop ends the retries.
                 ShouldHandle = static attempt =>
                     ValueTask.FromResult(
                         attempt.Outcome.Exception is not null
@@ -65,12 +64,12 @@ internal sealed partial class RedisSupervisor(
         .Build();
 
     /// <summary>
-    /// How long each step of making a link may take: the library can lose what it was asked before it was connected.
+    /// Timeout of each step of attaching a link: the library can lose requests made before it was connected.
     /// </summary>
     private readonly TimeSpan _patience =
         options.ProbeInterval * ProbesMissedMax < PatienceMax ? options.ProbeInterval * ProbesMissedMax : PatienceMax;
 
-    /// <summary>When each reason why Redis can't be used was warned of last.</summary>
+    /// <summary>When each reason was logged last.</summary>
     private readonly Dictionary<string, long> _warned = [];
     private string? _reason;
     private bool _hadLink;
@@ -78,7 +77,7 @@ internal sealed partial class RedisSupervisor(
     private long _received;
 
     /// <summary>
-    /// The server has stopped and publishes no more: what was kept for Redis is still sent, if Redis comes back soon.
+    /// Sends the spooled messages if Redis returns in time; the server has stopped and publishes no more.
     /// </summary>
     public override async Task StopAsync(CancellationToken cancellationToken)
     {
@@ -127,13 +126,13 @@ internal sealed partial class RedisSupervisor(
         }
     }
 
-    /// <summary>Brings a new link up to date, in this order.</summary>
+    /// <summary>Attaches the participants to a new link, in this order.</summary>
     private async Task AttachAsync(RedisLink link)
     {
-        // Whether the server lost data decides what the others take for known.
+        // First, since the others depend on whether the server lost data.
         var mark = await history.AttachAsync(link);
 
-        // From here on messages are received, and held.
+        // From here on received messages are held.
         await receiver.AttachAsync(link, _patience);
         await sharedEvents.AttachAsync(link, _patience);
         await inputs.AttachAsync(link, _patience);
@@ -141,18 +140,17 @@ internal sealed partial class RedisSupervisor(
         await cluster.AttachAsync(link, _patience);
         await webhooks.AttachAsync(link, _patience);
 
-        // Subscribed is what receives: the library may say so before it is true.
+        // A subscription is proven by a received probe: the library can confirm it too early.
         await ProveAsync(link);
 
-        // What was missed is delivered, then what was held; then the publishes that were kept are sent, and publishes
-        // go to Redis again.
+        // Delivers missed messages, then held ones; then sends spooled ones, and resumes publishing.
         await receiver.RecoverAsync(link);
         await publisher.ResumeAsync(link);
     }
 
     /// <summary>
-    /// Warns of a reason when it is another one than the last time, and of each at most once a minute. That a link was
-    /// lost is logged already: then only what Redis answers is new.
+    /// Logs a reason that differs from the previous one, each at most once a minute. After the loss of a link, which is
+    /// logged already, only Redis's own answers are.
     /// </summary>
     private void WarnOnce(string why)
     {
@@ -166,7 +164,7 @@ internal sealed partial class RedisSupervisor(
             && (!_warned.TryGetValue(why, out var warned) || time.GetElapsedTime(warned) >= WarningInterval)
         )
         {
-            // Reasons are few, but Redis words some of them.
+            // Bounded, since some reasons contain Redis's text.
             if (_warned.Count >= ReasonsMax)
             {
                 _warned.Clear();
@@ -204,7 +202,7 @@ internal sealed partial class RedisSupervisor(
         }
     }
 
-    /// <summary>Probes until the link is lost; gives the reason.</summary>
+    /// <summary>Probes until the link is lost; returns the reason.</summary>
     private async Task<string> KeepAsync(RedisLink link, CancellationToken cancellationToken)
     {
         using var timer = new PeriodicTimer(options.ProbeInterval, TimeProvider.System);
@@ -216,7 +214,7 @@ internal sealed partial class RedisSupervisor(
                 return $"{ProbesMissedMax} probes in a row did not come back";
             }
 
-            // Not awaited: that it worked is seen when it is received.
+            // Not awaited: success is seen when the probe is received.
             _ = ProbeAsync(link).ContinueWith(static task => _ = task.Exception, TaskScheduler.Default);
             rooms.Sweep();
             _ = backendUsers.SweepAsync();
