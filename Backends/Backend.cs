@@ -16,7 +16,7 @@ internal sealed record Backend(string Bkid, string Name)
     /// <summary>The event that carries users' messages and presence to a backend.</summary>
     public const string Uplink = "dmb:uplink";
 
-    /// <summary>The event that tells users that their backend was freed.</summary>
+    /// <summary>The event that notifies users that their backend was freed.</summary>
     public const string Disconnected = "dmb:disconnected";
 
     private const int BkidBytes = 16;

@@ -6,16 +6,16 @@ namespace Dmb.Endpoints;
 
 /// <summary>A message that was not delivered.</summary>
 /// <param name="Id">Its id among the dead letters.</param>
-/// <param name="Time">When it was given up.</param>
+/// <param name="Time">When its delivery was abandoned.</param>
 /// <param name="Webhook">The webhook that it was for; null for an input over Redis.</param>
-/// <param name="Channel">The Redis channel that an input came on, or null.</param>
+/// <param name="Channel">The Redis channel of an input, or null.</param>
 /// <param name="Event">Its event; empty for an input.</param>
 /// <param name="Message">The message id; empty for an input.</param>
 /// <param name="Subject">The room or user that it is about, or null.</param>
 /// <param name="Reason">Why: `status`, `timeout`, … in docs/webhooks.md.</param>
-/// <param name="Detail">The same for people.</param>
-/// <param name="Attempts">How often it was tried.</param>
-/// <param name="Data">What was not delivered: as it came, a string if it is no JSON, null if it was too large.</param>
+/// <param name="Detail">The reason in English.</param>
+/// <param name="Attempts">Number of delivery attempts.</param>
+/// <param name="Data">The undelivered data as received; a string if it is not JSON, null if it was too large.</param>
 internal sealed record DeadLetterAnswer(
     string Id,
     DateTimeOffset Time,
@@ -65,18 +65,18 @@ internal sealed record DeadLetterAnswer(
 
 /// <summary>Dead letters, the newest first.</summary>
 /// <param name="Items">The letters.</param>
-/// <param name="Next">What `after` takes for more, or null.</param>
+/// <param name="Next">What `after` takes for more; null at the end.</param>
 internal sealed record DeadLettersAnswer(IReadOnlyList<DeadLetterAnswer> Items, string? Next);
 
-/// <summary>Dead letters are on their way again.</summary>
-/// <param name="Replayed">How many.</param>
+/// <summary>The result of a replay.</summary>
+/// <param name="Replayed">Number of replayed dead letters.</param>
 internal sealed record ReplayedAnswer(int Replayed);
 
-/// <summary>Dead letters are deleted.</summary>
-/// <param name="Deleted">How many.</param>
+/// <summary>The result of a deletion.</summary>
+/// <param name="Deleted">Number of deleted dead letters.</param>
 internal sealed record DeletedAnswer(int Deleted);
 
-/// <summary>/dead: what could not be delivered.</summary>
+/// <summary>Maps /dead: lists, replays and deletes dead letters.</summary>
 internal static partial class DeadLetterEndpoints
 {
     private const string IdExample = "0000000000000001";

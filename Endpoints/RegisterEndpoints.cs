@@ -4,15 +4,15 @@ using Dmb.Telemetry;
 
 namespace Dmb.Endpoints;
 
-/// <summary>One registered event.</summary>
+/// <summary>A registered event.</summary>
 /// <param name="Event">Its name.</param>
-/// <param name="DefaultRoom">The bus that it goes to without being told, or null.</param>
+/// <param name="DefaultRoom">Its default bus, or null.</param>
 internal sealed record EventEntry(string Event, string? DefaultRoom);
 
 /// <summary>The result of a registration.</summary>
 /// <param name="Ok">True.</param>
 /// <param name="Event">Its name.</param>
-/// <param name="DefaultRoom">The bus that it goes to without being told, or null.</param>
+/// <param name="DefaultRoom">Its default bus, or null.</param>
 /// <param name="AlreadyRegistered">Whether it was registered before.</param>
 internal sealed record RegisterAnswer(bool Ok, string Event, string? DefaultRoom, bool AlreadyRegistered);
 

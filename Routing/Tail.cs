@@ -2,39 +2,39 @@ using System.Diagnostics;
 
 namespace Dmb.Routing;
 
-/// <summary>What was recorded since the last <see cref="Tail.Take"/>.</summary>
+/// <summary>The records since the last <see cref="Tail.Take"/>.</summary>
 /// <param name="Node">The node that recorded it.</param>
-/// <param name="Traces">The publishes that it took or refused.</param>
+/// <param name="Traces">The accepted or refused publishes.</param>
 /// <param name="Deliveries">The fan-outs to its sessions.</param>
-/// <param name="LeftOut">How many publishes were more than the limit and are not among them, by filter.</param>
+/// <param name="LeftOut">Numbers of publishes above the limit, by filter.</param>
 /// <param name="IsPartial">
-/// Whether fan-outs are missing, so that a message without any may have reached sessions.
+/// Whether fan-outs are missing, so that a message without any can have reached sessions.
 /// </param>
 internal sealed record TailBatch(string Node, Trace[] Traces, Delivery[] Deliveries, LeftOut[] LeftOut, bool IsPartial)
 {
     public bool IsEmpty => Traces.Length == 0 && Deliveries.Length == 0 && LeftOut.Length == 0 && !IsPartial;
 }
 
-/// <summary>Publishes that a filter matches and that were not recorded.</summary>
+/// <summary>The number of publishes that match a filter and were not recorded.</summary>
 internal sealed record LeftOut(TailFilter Filter, int Count);
 
 /// <summary>
-/// Records what becomes of publishes while a tail is open, on this node or another. Without one a publish only reads
+/// Records the outcome of publishes while a tail is open on any node. Without one a publish only reads
 /// <see cref="IsOpen"/>.
 /// </summary>
 internal sealed class Tail(TimeProvider time)
 {
-    /// <summary>Publishes that are recorded in a second for one filter; those beyond are counted.</summary>
+    /// <summary>Maximum publishes recorded per second and filter; further ones are counted.</summary>
     public const int TracesMax = 1_000;
 
-    /// <summary>Limit of a message's data in bytes, up to which a trace has it.</summary>
+    /// <summary>Maximum bytes of data in a trace.</summary>
     public const int DataBytesMax = 4_096;
 
-    /// <summary>Fan-outs that are recorded between two <see cref="Take"/>.</summary>
+    /// <summary>Maximum fan-outs recorded between two calls of <see cref="Take"/>.</summary>
     private const int DeliveriesMax = 4_096;
 
     /// <summary>
-    /// Limit of the data, and of the names of rooms, recorded between two <see cref="Take"/>, in bytes or characters.
+    /// Maximum bytes of data, and characters of rooms' names, recorded between two calls of <see cref="Take"/>.
     /// </summary>
     private const int BytesMax = 262_144;
 
@@ -49,12 +49,12 @@ internal sealed class Tail(TimeProvider time)
     private int _nameLength;
     private bool _isPartial;
 
-    /// <summary>Whether a tail is open. Everything else is called only while it is.</summary>
+    /// <summary>Whether a tail is open. The other members are called only while it is.</summary>
     public bool IsOpen => _filters is not null;
 
-    /// <summary>Sets what is recorded from now on.</summary>
-    /// <param name="filters">Those of all tails; without any nothing is recorded.</param>
-    /// <param name="wantsData">Whether traces have the data of their messages.</param>
+    /// <summary>Sets the filters to record from now on.</summary>
+    /// <param name="filters">The filters of all tails; empty to record nothing.</param>
+    /// <param name="wantsData">Whether traces include data.</param>
     public void Watch(IEnumerable<TailFilter> filters, bool wantsData)
     {
         lock (_lock)
@@ -71,7 +71,7 @@ internal sealed class Tail(TimeProvider time)
         }
     }
 
-    /// <summary>Records a message that was published, or was a duplicate.</summary>
+    /// <summary>Records a message that was published or a duplicate.</summary>
     public void Published(
         in Origin origin,
         Envelope envelope,
@@ -92,16 +92,16 @@ internal sealed class Tail(TimeProvider time)
             envelope
         );
 
-    /// <summary>Records a publish that is not carried out.</summary>
-    /// <param name="origin">Where it came from, and its event.</param>
+    /// <summary>Records a publish that is not executed.</summary>
+    /// <param name="origin">Its source and event.</param>
     /// <param name="why">One of <see cref="TraceReason"/>.</param>
-    /// <param name="rooms">The rooms that it was addressed to, where they are known.</param>
+    /// <param name="rooms">The addressed rooms, if known.</param>
     /// <param name="isOnEveryNode">Whether every node records the same publish.</param>
     public void Dropped(in Origin origin, string why, string[]? rooms = null, bool isOnEveryNode = false) =>
         Add(origin, origin.Event ?? "", null, rooms ?? [], null, why, null, isOnEveryNode);
 
     /// <summary>
-    /// Records a publish that was refused, but for <c>unknown_event</c>, which <see cref="Publisher"/> records.
+    /// Records a refused publish, except for <c>unknown_event</c>, which <see cref="Publisher"/> records.
     /// </summary>
     public void Refused(in Origin origin, RefusedException refused, bool isOnEveryNode = false)
     {
@@ -132,7 +132,7 @@ internal sealed class Tail(TimeProvider time)
         }
     }
 
-    /// <summary>What was recorded since the last call.</summary>
+    /// <summary>Returns the records since the last call.</summary>
     public TailBatch Take(string node)
     {
         lock (_lock)
@@ -164,7 +164,7 @@ internal sealed class Tail(TimeProvider time)
         return false;
     }
 
-    /// <summary>Counts a publish for each filter that matches it; false if it is beyond the limit of all.</summary>
+    /// <summary>Counts a publish for each matching filter; false if it is above the limit of all.</summary>
     private bool Count(string @event, string[] rooms, string[] leftOut)
     {
         var second = Stopwatch.GetTimestamp() / Stopwatch.Frequency;
@@ -240,7 +240,7 @@ internal sealed class Tail(TimeProvider time)
         }
     }
 
-    /// <summary>A filter, and what was recorded for it. Changed under the lock.</summary>
+    /// <summary>A filter and its counts; guarded by the lock.</summary>
     private sealed class Wanted(TailFilter filter)
     {
         private long _second;
@@ -250,7 +250,7 @@ internal sealed class Tail(TimeProvider time)
 
         public int LeftOut { get; set; }
 
-        /// <summary>Counts one more in a second; false beyond the limit.</summary>
+        /// <summary>Counts one publish in a second; false above the limit.</summary>
         public bool Take(long second)
         {
             (_second, _inSecond) = (second, second == _second ? _inSecond + 1 : 1);

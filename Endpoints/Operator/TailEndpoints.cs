@@ -4,20 +4,20 @@ using Dmb.Sockets;
 
 namespace Dmb.Endpoints;
 
-/// <summary>GET /tail: what becomes of each publish, as it happens.</summary>
+/// <summary>Maps GET /tail: streams the outcome of each publish.</summary>
 internal static class TailEndpoints
 {
     private const string Path = "/tail";
 
     public static void MapTail(this IEndpointRouteBuilder routes)
     {
-        // Registers its questions while the node starts.
+        // Created here, so that it registers its questions before the start.
         routes.ServiceProvider.GetRequiredService<TailFeed>();
         routes
             .MapGet(Path, StreamAsync)
             .WithTags(OperatorEndpoints.Tag)
             .WithName("tail")
-            .WithSummary("Stream what becomes of each publish, on all nodes, and why a message reached no session.")
+            .WithSummary("Stream the outcome of each publish on all nodes, and why a message reached no session.")
             .WithDescription(
                 "Server-sent events: one `trace` a publish, `{\"time\",\"event\",\"id\",\"from\",\"caller\",\"rooms\","
                     + "\"left_out\",\"nodes\",\"sessions\",\"why\"}`. `why` is null for a message that reached a "

@@ -4,15 +4,15 @@ using Dmb.Sockets;
 
 namespace Dmb.Endpoints;
 
-/// <summary>What one node tells all while tails are open on it: without filters there are none any more.</summary>
+/// <summary>A node's request to all nodes to record for its open tails; without filters it has none.</summary>
 /// <param name="Node">The node.</param>
-/// <param name="Filters">What its tails show.</param>
-/// <param name="WantsData">Whether one of them shows data.</param>
+/// <param name="Filters">The filters of its tails.</param>
+/// <param name="WantsData">Whether a tail shows data.</param>
 internal sealed record TailLease(string Node, TailFilter[] Filters, bool WantsData);
 
 /// <summary>
-/// The tails that are open on this node. Every node records publishes and fan-outs while a lease asks for them, and
-/// sends them to the lease's node, where a trace waits for the fan-outs of all nodes before it is written.
+/// Feeds the tails open on this node. Nodes record publishes and fan-outs while they hold a lease, and send them to the
+/// lease's node, which holds each trace for the fan-outs of all nodes before writing it.
 /// </summary>
 internal sealed class TailFeed : IDisposable
 {
@@ -22,10 +22,10 @@ internal sealed class TailFeed : IDisposable
 
     private static readonly TimeSpan Tick = TimeSpan.FromMilliseconds(100);
 
-    /// <summary>Ticks for which a trace waits for the fan-outs of other nodes.</summary>
+    /// <summary>Ticks for which a trace is held for the fan-outs of other nodes.</summary>
     private const int HoldTicks = 3;
 
-    /// <summary>Ticks for which a fan-out waits for its trace.</summary>
+    /// <summary>Ticks for which a fan-out is held for its trace.</summary>
     private const int EarlyTicks = 20;
 
     private const int RenewTicks = 50;
@@ -49,7 +49,7 @@ internal sealed class TailFeed : IDisposable
     {
         (_tail, _cluster) = (tail, cluster);
 
-        // Real time: it only spaces what is sent.
+        // System time, since it only paces the sending.
         _timer = TimeProvider.System.CreateTimer(
             _ => OnTick(),
             null,
@@ -60,8 +60,8 @@ internal sealed class TailFeed : IDisposable
         questions.Add(BatchQuestion, argument => Note(JsonSerializer.Deserialize(argument, ApiJson.Wire.TailBatch)!));
     }
 
-    /// <summary>Opens a tail; completes when the nodes that can be reached record for it.</summary>
-    /// <exception cref="RefusedException">There are too many on this node.</exception>
+    /// <summary>Opens a tail; completes when the reachable nodes record for it.</summary>
+    /// <exception cref="RefusedException">The node is at its limit of tails.</exception>
     public async Task OpenAsync(Session session, TailFilter filter, bool wantsData)
     {
         lock (_lock)
@@ -108,7 +108,7 @@ internal sealed class TailFeed : IDisposable
         }
     }
 
-    /// <summary>Records what all tails want, and runs while there is one.</summary>
+    /// <summary>Sets the filters to record, and starts or stops the timer.</summary>
     private void Watch()
     {
         var leases = _leases.Values.Select(lease => lease.Lease).ToArray();
@@ -129,7 +129,7 @@ internal sealed class TailFeed : IDisposable
         {
             if (lease.Node == _cluster.NodeId)
             {
-                // Its own tails are known.
+                // A node ignores its own lease.
             }
             else if (lease.Filters.Length == 0)
             {
@@ -185,7 +185,7 @@ internal sealed class TailFeed : IDisposable
         }
     }
 
-    /// <summary>Sends what was recorded to the other nodes that have tails.</summary>
+    /// <summary>Sends a batch to the other nodes with tails.</summary>
     private void Tell(TailBatch batch)
     {
         if (_leases.Count == 0)
@@ -204,7 +204,7 @@ internal sealed class TailFeed : IDisposable
         }
     }
 
-    /// <summary>Adds fan-outs to the traces of their messages, whichever comes first.</summary>
+    /// <summary>Adds fan-outs to the traces of their messages, in either order of arrival.</summary>
     private void Merge(TailBatch batch)
     {
         foreach (var (filter, count) in batch.LeftOut)
@@ -257,7 +257,7 @@ internal sealed class TailFeed : IDisposable
         }
     }
 
-    /// <summary>Writes the traces that have waited long enough.</summary>
+    /// <summary>Writes the traces that are due.</summary>
     private void Write()
     {
         while (_held.TryPeek(out var held) && held.Until <= _tick)

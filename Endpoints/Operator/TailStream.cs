@@ -6,9 +6,9 @@ using Dmb.Sockets;
 
 namespace Dmb.Endpoints;
 
-/// <summary>A trace that waits for the fan-outs of its message, and then knows how far that came.</summary>
+/// <summary>A trace held for the fan-outs of its message.</summary>
 /// <param name="trace">The trace.</param>
-/// <param name="until">The tick at which it is written.</param>
+/// <param name="until">The tick at which it is due.</param>
 internal sealed class HeldTrace(Trace trace, long until)
 {
     private readonly List<string> _nodes = [];
@@ -19,10 +19,10 @@ internal sealed class HeldTrace(Trace trace, long until)
 
     public long Until => until;
 
-    /// <summary>Whether it is found by its message's id.</summary>
+    /// <summary>Whether it is indexed by its message's id.</summary>
     public bool IsById { get; set; }
 
-    /// <summary>Nodes on which a session got the message.</summary>
+    /// <summary>Nodes with sessions that received the message.</summary>
     public int Nodes => _nodes.Count;
 
     private int Sessions { get; set; }
@@ -37,8 +37,8 @@ internal sealed class HeldTrace(Trace trace, long until)
         }
     }
 
-    /// <summary>The event <c>trace</c>, written once for all tails.</summary>
-    /// <param name="isDetailed">With <c>pos</c> and <c>data</c>.</param>
+    /// <summary>The event <c>trace</c>, encoded once for all tails.</summary>
+    /// <param name="isDetailed">Whether to include <c>pos</c> and <c>data</c>.</param>
     public byte[] Frame(bool isDetailed) =>
         isDetailed
             ? _detailed ??= EventStreamFrames.Encode("trace", Write(isDetailed: true))
@@ -83,15 +83,15 @@ internal sealed class HeldTrace(Trace trace, long until)
     }
 }
 
-/// <summary>One open tail: the traces that it shows, at most <see cref="Tail.TracesMax"/> a second.</summary>
+/// <summary>Writes the matching traces of one open tail, at most <see cref="Tail.TracesMax"/> a second.</summary>
 internal sealed class TailStream(Session session, TailFilter filter, bool wantsData)
 {
     private const int FrameBytesMax = 65_536;
 
-    /// <summary>Limit of what is queued at once for a client that reads, in bytes.</summary>
+    /// <summary>Maximum bytes queued per flush.</summary>
     private const int QueuedBytesMax = 524_288;
 
-    /// <summary>Frames that may wait for a client before its traces are left out.</summary>
+    /// <summary>Queued frames of a client above which its traces are left out.</summary>
     private const int QueuedFramesMax = 4;
 
     private const int TicksASecond = 10;
@@ -104,12 +104,12 @@ internal sealed class TailStream(Session session, TailFilter filter, bool wantsD
 
     public bool WantsData => wantsData;
 
-    /// <summary>Traces that were not written and are to be counted on the stream.</summary>
+    /// <summary>Traces left out since the last count on the stream.</summary>
     public int LeftOut { get; set; }
 
-    /// <summary>Adds a trace if the tail shows it.</summary>
+    /// <summary>Adds a trace that matches the filter.</summary>
     /// <param name="held">The trace.</param>
-    /// <param name="isUncertain">Whether it is not known how far its message came.</param>
+    /// <param name="isUncertain">Whether fan-outs may be missing.</param>
     public void Add(HeldTrace held, bool isUncertain)
     {
         var trace = held.Trace;
@@ -134,7 +134,7 @@ internal sealed class TailStream(Session session, TailFilter filter, bool wantsD
         _bytes += frame.Length;
     }
 
-    /// <summary>Queues what was added; once a second also how many traces were left out.</summary>
+    /// <summary>Queues the added traces and, once a second, the number left out.</summary>
     public void Flush(long tick)
     {
         if (tick % TicksASecond == 0)
