@@ -208,6 +208,11 @@ internal static partial class Services
             .AddSingleton<Credentials>()
             .AddSingleton<Authentication>()
             .AddSingleton<Limits>();
+        if (options.AuthorizeUrl.Length > 0)
+        {
+            builder.Services.AddSingleton<AuthorizeUrl>();
+        }
+
         if (options.HasTokens)
         {
             builder.Services.AddSingleton<UserTokens>();

@@ -187,6 +187,17 @@ internal static class SettingsCheck
             );
         }
 
+        if (
+            options.Access.AuthorizeUrl.Length > 0
+            && !(
+                Uri.TryCreate(options.Access.AuthorizeUrl, UriKind.Absolute, out var url)
+                && url is { Scheme: "http" or "https", UserInfo: "" }
+            )
+        )
+        {
+            throw new Settings.BadValueException("DMB_AUTHORIZE_URL", options.Access.AuthorizeUrl, "an http(s):// URL");
+        }
+
         CheckCredentials("DMB_KEYS", Hidden, HostKeys.Form, () => HostKeys.Read(options.Access.Keys));
         CheckCredentials(
             "DMB_KEYS_FILE",

@@ -42,6 +42,12 @@ internal sealed class AccessOptions
     [Description("The `aud` that tokens must have.")]
     public string JwtAudience { get; set; } = "";
 
+    [Description(
+        "A URL that is asked who has a cookie or a token that is no JWT, and whether a user may join a room "
+            + "(docs/access.md)."
+    )]
+    public string AuthorizeUrl { get; set; } = "";
+
     [Description("Whether tokens are accepted as ?access_token=, for pages that stream /events. Proxies log URLs.")]
     public bool TokenInQuery { get; set; }
 
@@ -72,8 +78,8 @@ internal sealed class AccessOptions
     [Range(0, 10_000_000)]
     public int MaxSessionsPerAddress { get; set; }
 
-    /// <summary>Whether keys or tokens are configured, so that callers have to authenticate.</summary>
-    public bool HasCredentials => Keys.Length + KeysFile.Length > 0 || HasTokens;
+    /// <summary>Whether keys, tokens or a URL to ask are configured, so that callers have to authenticate.</summary>
+    public bool HasCredentials => Keys.Length + KeysFile.Length + AuthorizeUrl.Length > 0 || HasTokens;
 
     /// <summary>Whether tokens of users are configured.</summary>
     public bool HasTokens => JwtSecret.Length + JwtSecretFile.Length + JwtKeys.Length > 0;

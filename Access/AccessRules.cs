@@ -3,7 +3,7 @@ using Dmb.Routing;
 namespace Dmb.Access;
 
 /// <summary>Decides which operations a caller may do (docs/access.md), for all routes, frames and transports.</summary>
-internal sealed class AccessRules(AccessOptions options, RoutingOptions routing)
+internal sealed class AccessRules(AccessOptions options, RoutingOptions routing, AuthorizeUrl? url = null)
 {
     /// <summary>The public bus that anonymous callers may join.</summary>
     public const string OpenBus = "public";
@@ -55,17 +55,38 @@ internal sealed class AccessRules(AccessOptions options, RoutingOptions routing)
         };
     }
 
+    /// <summary>
+    /// Asks <see cref="AuthorizeUrl"/>, where there is one, for the rooms that a user may not join by its roles; those
+    /// that it allows are the user's from then on.
+    /// </summary>
+    public ValueTask AskAsync(Caller caller, IEnumerable<string> rooms) =>
+        url is null || !caller.IsUser ? default : new ValueTask(AskAsync(url, caller, rooms));
+
     /// <summary>Whether a caller may do an operation.</summary>
     public bool May(Caller caller, Operation operation, string name = "") =>
         caller.Scopes.HasFlag(ScopeOf(operation))
         || operation switch
         {
-            Operation.Join => name == OpenBus
-                || (!caller.IsAnonymous && Array.IndexOf(routing.PublicBuses, name) >= 0)
-                || (caller.HasRole(name) && Names.IsNotificationRoom(name)),
+            Operation.Join => MayJoin(caller, name) || caller.IsGranted(name),
             Operation.ActAsUser => caller.IsUser && caller.Name == name,
             _ => false,
         };
+
+    /// <summary>Whether a caller may join a room without asking.</summary>
+    private bool MayJoin(Caller caller, string room) =>
+        caller.Scopes.HasFlag(Scopes.Read)
+        || room == OpenBus
+        || (!caller.IsAnonymous && Array.IndexOf(routing.PublicBuses, room) >= 0)
+        || (caller.HasRole(room) && Names.IsNotificationRoom(room));
+
+    private async Task AskAsync(AuthorizeUrl url, Caller caller, IEnumerable<string> rooms)
+    {
+        await Task.WhenAll(
+            rooms
+                .Where(room => Names.IsRoom(room) && !MayJoin(caller, room))
+                .Select(async room => caller.Grant(room, await url.MayJoinAsync(caller.Name, room)))
+        );
+    }
 
     private static Scopes ScopeOf(Operation operation) =>
         operation switch

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Security.Claims;
 
 namespace Dmb.Access;
@@ -21,7 +22,7 @@ internal enum Scopes
     Admin = Read | Publish | Register,
 }
 
-/// <summary>An authenticated host (by key) or user (by token), or an anonymous caller, as claims. Immutable.</summary>
+/// <summary>An authenticated host (by key) or user (by token), or an anonymous caller, as claims.</summary>
 internal sealed class Caller : ClaimsPrincipal
 {
     /// <summary>Any caller of a broker without credentials.</summary>
@@ -31,6 +32,7 @@ internal sealed class Caller : ClaimsPrincipal
     public static readonly Caller Anonymous = new(null, "", Scopes.None);
 
     private readonly HashSet<string> _roles;
+    private readonly ConcurrentDictionary<string, bool> _granted = [];
 
     private Caller(string? kind, string name, Scopes scopes, IEnumerable<string>? roles = null)
         : base(new ClaimsIdentity(name.Length == 0 ? [] : [new Claim(ClaimTypes.Name, name)], kind))
@@ -76,6 +78,22 @@ internal sealed class Caller : ClaimsPrincipal
     /// <param name="expiresAt">Its <c>exp</c> (RFC 7519 §4.1.4).</param>
     public static Caller User(string name, bool isAdmin, IEnumerable<string> roles, DateTimeOffset expiresAt) =>
         new("token", name, isAdmin ? Scopes.Admin : Scopes.None, roles) { ExpiresAt = expiresAt };
+
+    /// <summary>Lets this user join a room besides those of its roles, or not any more.</summary>
+    public void Grant(string room, bool isAllowed)
+    {
+        if (isAllowed)
+        {
+            _granted[room] = true;
+        }
+        else
+        {
+            _granted.TryRemove(room, out _);
+        }
+    }
+
+    /// <summary>Whether this user may join a room by <see cref="Grant"/>.</summary>
+    public bool IsGranted(string room) => _granted.ContainsKey(room);
 
     /// <summary>Whether a role of this user equals a room's name.</summary>
     public bool HasRole(string room) => _roles.Contains(room);

@@ -10,11 +10,13 @@ namespace Dmb.Endpoints;
 /// <param name="ApiKey"><c>X-Api-Key</c>.</param>
 /// <param name="Protocols">The WebSocket subprotocols, one of which can carry a token.</param>
 /// <param name="Token"><c>access_token</c> of the query.</param>
+/// <param name="Cookie"><c>Cookie</c>.</param>
 internal readonly record struct ShownCredentials(
     string Authorization,
     string ApiKey,
     string Protocols = "",
-    string Token = ""
+    string Token = "",
+    string Cookie = ""
 );
 
 /// <summary>Authenticates HTTP requests by their credentials (docs/protocol.md §10).</summary>
@@ -38,7 +40,8 @@ internal sealed class Authentication(Credentials credentials, AccessRules rules,
                 headers.Authorization.ToString(),
                 headers["X-Api-Key"].ToString(),
                 headers.SecWebSocketProtocol.ToString(),
-                request.Query["access_token"].ToString()
+                request.Query["access_token"].ToString(),
+                headers.Cookie.ToString()
             ),
             request.HttpContext.Connection.RemoteIpAddress
         );
@@ -65,7 +68,7 @@ internal sealed class Authentication(Credentials credentials, AccessRules rules,
 
     private async ValueTask<Caller> FindAsync(ShownCredentials shown)
     {
-        var (authorization, apiKey, protocols, token) = shown;
+        var (authorization, apiKey, protocols, token, cookie) = shown;
         if (authorization.Length > 0)
         {
             return authorization.Split(' ', 2, StringSplitOptions.TrimEntries) switch
@@ -92,7 +95,7 @@ internal sealed class Authentication(Credentials credentials, AccessRules rules,
 
         if (token.Length == 0)
         {
-            return Caller.Anonymous;
+            return await credentials.FindCookieAsync(cookie);
         }
 
         return options.TokenInQuery && Credentials.IsToken(token)

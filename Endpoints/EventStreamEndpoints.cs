@@ -86,6 +86,7 @@ internal static class EventStreamEndpoints
 
         var names = Rooms(query["room"], mayBeEmpty: service.Length > 0, options);
         var caller = context.Caller();
+        await rules.AskAsync(caller, names);
         Array.ForEach(names, name => rules.Demand(caller, Operation.Join, name));
         if (service.Length > 0)
         {

@@ -32,6 +32,7 @@ internal static class RoomEndpoints
     )
     {
         room = RoomRoute.NameOf(context, room);
+        await rules.AskAsync(context.Caller(), [room]);
         rules.Demand(context.Caller(), Operation.Join, room);
         return Results.Json(
             new RoomAnswer(room, await backplane.CountAsync(room), await PositionAsync(room, backplane, policy)),

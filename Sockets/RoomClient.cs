@@ -19,7 +19,9 @@ internal sealed class RoomClient(Session session, SocketBroker broker, IPAddress
             return;
         }
 
-        CheckJoins([.. rooms.Select(request => request.Room)]);
+        HashSet<string> names = [.. rooms.Select(request => request.Room)];
+        await broker.Rules.AskAsync(session.Caller, names);
+        CheckJoins(names);
         await using var join = await broker.Joins.JoinAsync(session, rooms);
         var answer = ServerEvents.Joined(join.Rooms, isArray);
         var mustFlush = false;
@@ -67,6 +69,7 @@ internal sealed class RoomClient(Session session, SocketBroker broker, IPAddress
             return;
         }
 
+        await broker.Rules.AskAsync(session.Caller, join);
         CheckJoins(join);
         await (await broker.Joins.JoinAsync(session, join)).DisposeAsync();
         foreach (var bus in leave)

@@ -172,6 +172,7 @@ internal static partial class OperatorCommands
     )
     {
         room = RoomRoute.NameOf(context, room);
+        await rules.AskAsync(context.Caller(), [room]);
         rules.Demand(context.Caller(), Operation.Join, room);
         if (!policy.Keeps(room))
         {

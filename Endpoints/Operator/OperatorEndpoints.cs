@@ -176,6 +176,7 @@ internal static class OperatorEndpoints
     )
     {
         room = RoomRoute.NameOf(context, room);
+        await rules.AskAsync(context.Caller(), [room]);
         rules.Demand(context.Caller(), Operation.Join, room);
         var isOperator = rules.May(context.Caller(), Operation.Administer);
         var (items, next, missing) = await FindAsync(

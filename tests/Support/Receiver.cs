@@ -58,7 +58,9 @@ public sealed class Receiver : IAsyncDisposable
                 return;
             }
 
-            using var body = new StreamReader(context.Request.Body);
+            // So that the answer can read it too.
+            context.Request.EnableBuffering();
+            using var body = new StreamReader(context.Request.Body, leaveOpen: true);
             var text = await body.ReadToEndAsync();
             var post = Interlocked.Increment(ref posts);
             var headers = new HeaderDictionary(context.Request.Headers.ToDictionary());
