@@ -26,7 +26,12 @@ internal sealed partial class AuthorizeUrl : IDisposable
     private readonly ConcurrentDictionary<string, Known> _known = [];
     private readonly SemaphoreSlim _asking = new(AsksMax);
     private readonly HttpClient _http = new(
-        new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = false, UseProxy = false }
+        new SocketsHttpHandler
+        {
+            AllowAutoRedirect = false,
+            UseCookies = false,
+            UseProxy = false,
+        }
     )
     {
         MaxResponseContentBufferSize = AnswerBytesMax,
@@ -46,19 +51,20 @@ internal sealed partial class AuthorizeUrl : IDisposable
     {
         // Only its hash is kept.
         var hash = Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(credential)));
-        var answer = credential.Length > CredentialLengthMax
-            ? new Known(null, default)
-            : await AskAsync(
-                $"{kind} {hash}",
-                [
-                    .. "{\"type\":\"connect\",\""u8,
-                    .. Encoding.ASCII.GetBytes(kind),
-                    .. "\":"u8,
-                    .. JsonText.Quote(credential),
-                    .. "}"u8,
-                ],
-                ReadUser
-            );
+        var answer =
+            credential.Length > CredentialLengthMax
+                ? new Known(null, default)
+                : await AskAsync(
+                    $"{kind} {hash}",
+                    [
+                        .. "{\"type\":\"connect\",\""u8,
+                        .. Encoding.ASCII.GetBytes(kind),
+                        .. "\":"u8,
+                        .. JsonText.Quote(credential),
+                        .. "}"u8,
+                    ],
+                    ReadUser
+                );
         return answer.Caller ?? throw new RefusedException(ErrorCode.Unauthenticated, "The login is not accepted.");
     }
 
@@ -172,11 +178,7 @@ internal sealed partial class AuthorizeUrl : IDisposable
         }
     }
 
-    [LoggerMessage(
-        1010,
-        LogLevel.Warning,
-        "DMB_AUTHORIZE_URL gave no answer, so that a caller is refused: {Why}"
-    )]
+    [LoggerMessage(1010, LogLevel.Warning, "DMB_AUTHORIZE_URL gave no answer, so that a caller is refused: {Why}")]
     private static partial void LogUnanswered(ILogger logger, string why);
 
     /// <summary>What is known: the user, or that the answer is no.</summary>

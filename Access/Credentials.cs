@@ -9,12 +9,7 @@ namespace Dmb.Access;
 /// Validates the tokens of users; null without tokens, so that its libraries are not loaded.
 /// </param>
 /// <param name="url">Asked about tokens that are no JWTs and no keys, and about cookies; null to ask none.</param>
-internal sealed class Credentials(
-    HostKeys keys,
-    AccessRules rules,
-    UserTokens? tokens = null,
-    AuthorizeUrl? url = null
-)
+internal sealed class Credentials(HostKeys keys, AccessRules rules, UserTokens? tokens = null, AuthorizeUrl? url = null)
 {
     /// <summary>Authenticates a key's secret or a token.</summary>
     /// <exception cref="RefusedException"><c>unauthenticated</c> or <c>token_expired</c>.</exception>

@@ -17,21 +17,16 @@ public sealed class AuthorizeUrlTests
         await using var node = await StartAsync(login.Url);
         await using (var ann = await node.ConnectAsync(("Cookie", "sid=ann")))
         {
-            Assert.Equal(
-                """{"type":"connect","cookie":"sid=ann"}""",
-                (await login.NextAsync()).Body
-            );
+            Assert.Equal("""{"type":"connect","cookie":"sid=ann"}""", (await login.NextAsync()).Body);
             Assert.Contains("\"ok\":true", await ann.AckAsync("subscribe", "\"endpoint:1\""), StringComparison.Ordinal);
             Assert.Contains("\"ok\":true", await ann.AckAsync("subscribe", "\"team:red\""), StringComparison.Ordinal);
-            Assert.Equal(
-                """{"type":"subscribe","user":"ann","room":"team:red"}""",
-                (await login.NextAsync()).Body
+            Assert.Equal("""{"type":"subscribe","user":"ann","room":"team:red"}""", (await login.NextAsync()).Body);
+            Assert.Contains(
+                "forbidden_room",
+                await ann.AckAsync("subscribe", "\"team:blue\""),
+                StringComparison.Ordinal
             );
-            Assert.Contains("forbidden_room", await ann.AckAsync("subscribe", "\"team:blue\""), StringComparison.Ordinal);
-            Assert.Equal(
-                """{"type":"subscribe","user":"ann","room":"team:blue"}""",
-                (await login.NextAsync()).Body
-            );
+            Assert.Equal("""{"type":"subscribe","user":"ann","room":"team:blue"}""", (await login.NextAsync()).Body);
         }
 
         // Within the time that the answers said nothing is asked again; after it, it is.
