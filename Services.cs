@@ -184,6 +184,7 @@ internal static partial class Services
             .AddSingleton<RedisPublisher>()
             .AddSingleton<SharedEvents>()
             .AddSingleton<NotifyInput>()
+            .AddSingleton<EmitterInput>()
             .AddSingleton<BackendInput>()
             .AddSingleton<RedisInputs>()
             .AddSingleton<RedisWebhookStore>()

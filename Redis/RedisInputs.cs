@@ -12,6 +12,7 @@ namespace Dmb.Redis;
 internal sealed partial class RedisInputs(
     NotifyInput notify,
     BackendInput backends,
+    EmitterInput emitters,
     RedisOptions options,
     RoutingOptions routing,
     RedisNode node,
@@ -46,6 +47,9 @@ internal sealed partial class RedisInputs(
 
         /// <summary>A backend's message; its name is the bkid.</summary>
         Message,
+
+        /// <summary>A message of a Socket.IO emitter; its name is the channel.</summary>
+        Emitter,
     }
 
     /// <summary>Subscribes the inputs on a new link.</summary>
@@ -78,6 +82,15 @@ internal sealed partial class RedisInputs(
             patience,
             isPattern: true
         );
+        if (options.SocketioEmitter.Length > 0)
+        {
+            await link.SubscribeAsync(
+                EmitterInput.PatternOf(options.SocketioEmitter),
+                (channel, body) => Take(Kind.Emitter, channel, body),
+                patience,
+                isPattern: true
+            );
+        }
     }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -92,7 +105,11 @@ internal sealed partial class RedisInputs(
             };
             try
             {
-                await ActAsync(input.Kind, input.Name, JsonText.Clean(input.Body, telemetry));
+                await ActAsync(
+                    input.Kind,
+                    input.Name,
+                    input.Kind == Kind.Emitter ? input.Body : JsonText.Clean(input.Body, telemetry)
+                );
             }
             catch (RedisUnavailableException)
             {
@@ -132,6 +149,7 @@ internal sealed partial class RedisInputs(
         return kind switch
         {
             Kind.Notify => notify.ActAsync(name, json, _counts),
+            Kind.Emitter => emitters.ActAsync(name, json, _counts),
             Kind.Register => backends.RegisterAsync(json, _counts),
             _ => backends.SendAsync(name, json, _counts),
         };

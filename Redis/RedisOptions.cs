@@ -43,6 +43,11 @@ internal sealed class RedisOptions
     )]
     public string[] NotifyChannels { get; set; } = [];
 
+    [Description(
+        "Key prefix of @socket.io/redis-emitter, such as `socket.io`, whose messages are taken as pushes; empty takes none."
+    )]
+    public string SocketioEmitter { get; set; } = "";
+
     [Description("Messages kept while Redis is away.")]
     [Range(1, 1_000_000)]
     public int SpoolMessages { get; set; } = 10_000;
