@@ -48,6 +48,9 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     /// <summary>Frames accepted so far, queued ones included.</summary>
     public long Accepted => Volatile.Read(ref _accepted);
 
+    /// <summary>Where frames are written.</summary>
+    public IFrameOutput Output => _output;
+
     /// <summary>Whether the queue rejects further frames.</summary>
     public bool IsSealed => Volatile.Read(ref _isSealed);
 

@@ -85,6 +85,12 @@ internal sealed partial class Session : Subscriber
     /// <summary>The wire format.</summary>
     public Wire Wire => _wire;
 
+    /// <summary>The wire's transport, and how a Socket.IO session is connected at this moment.</summary>
+    public string Transport =>
+        _wire is not SocketIoWire ? _wire.Transport
+        : _queue.Output is PollingOutput ? "socketio_polling"
+        : "socketio_websocket";
+
     /// <summary>
     /// The authenticated caller. The session closes when the caller's key or token ends, unless it was renewed.
     /// </summary>

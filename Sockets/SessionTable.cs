@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics.Metrics;
 using System.Net;
 using Dmb.Access;
 using Dmb.Routing;
@@ -20,6 +21,9 @@ internal sealed partial class SessionTable(
     ILogger<SessionTable> logger
 )
 {
+    /// <summary>The values of <see cref="Session.Transport"/>.</summary>
+    private static readonly string[] Transports = ["websocket", "sse", "socketio_polling", "socketio_websocket"];
+
     private readonly ConcurrentDictionary<Session, bool> _sessions = [];
     private int _leases;
     private volatile bool _draining;
@@ -117,7 +121,7 @@ internal sealed partial class SessionTable(
         }
     }
 
-    /// <summary>Registers the gauges of the queues; called once.</summary>
+    /// <summary>Registers the gauges of sessions and their queues; called once.</summary>
     public void AddGauges()
     {
         telemetry.Meter.CreateObservableGauge(
@@ -132,6 +136,29 @@ internal sealed partial class SessionTable(
             "{message}",
             "Messages that wait for the session that has most."
         );
+        telemetry.Meter.CreateObservableGauge(
+            "dmb.sessions.by_transport",
+            CountByTransport,
+            "{session}",
+            "Open sessions, by transport."
+        );
+    }
+
+    private Measurement<long>[] CountByTransport()
+    {
+        var counts = Transports.ToDictionary(transport => transport, _ => 0L);
+        foreach (var (session, _) in _sessions)
+        {
+            counts[session.Transport]++;
+        }
+
+        return
+        [
+            .. counts.Select(entry => new Measurement<long>(
+                entry.Value,
+                KeyValuePair.Create<string, object?>("transport", entry.Key)
+            )),
+        ];
     }
 
     /// <summary>Messages queued for all sessions, and the most of one session.</summary>

@@ -90,9 +90,10 @@ internal sealed class EngineIoSessions(SocketSessions sessions, SessionTable tab
         );
         var upgrades = isSocket ? "" : "\"websocket\"";
         var maxPayload = version == EngineIoVersion.V4 ? $",\"maxPayload\":{MaxPayloadBytes}" : "";
-        return string.Create(
+        var times = string.Create(
             CultureInfo.InvariantCulture,
-            $"0{{\"sid\":\"{sid}\",\"upgrades\":[{upgrades}],\"pingInterval\":{interval.TotalMilliseconds},\"pingTimeout\":{timeout.TotalMilliseconds}{maxPayload}}}"
+            $"\"pingInterval\":{interval.TotalMilliseconds},\"pingTimeout\":{timeout.TotalMilliseconds}"
         );
+        return $"0{{\"sid\":\"{sid}\",\"upgrades\":[{upgrades}],{times}{maxPayload}}}";
     }
 }
