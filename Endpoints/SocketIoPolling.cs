@@ -129,8 +129,14 @@ internal sealed class SocketIoPolling(EngineIoSessions engines)
         var reader = new EngineIoPayloadReader(engine.Version, body, isBinary);
         try
         {
-            while (reader.TryRead(out var packet) && !engine.Session.IsClosing)
+            while (reader.TryRead(out var packet))
             {
+                // A closing session is only closed faster.
+                if (engine.Session.IsClosing && packet.Type != EngineIoPacket.Close)
+                {
+                    break;
+                }
+
                 if (!await engine.ReceiveAsync(packet))
                 {
                     return false;

@@ -137,8 +137,9 @@ internal sealed class PollingClient : IAsyncDisposable
     private async Task<RawHttp> BeginAsync(string method, string part)
     {
         var http = await RawHttp.ConnectAsync(_node);
+        var length = method == "POST" ? "\nExpect: 100-continue\nContent-Length: 10" : "";
         await http.SendAsync(
-            $"{method} {Target} HTTP/1.1\nHost: localhost:{_node.Port}{(method == "POST" ? "\nExpect: 100-continue\nContent-Length: 10" : "")}",
+            $"{method} {Target} HTTP/1.1\nHost: localhost:{_node.Port}{length}",
             System.Text.Encoding.UTF8.GetBytes(part)
         );
         return http;
