@@ -16,7 +16,7 @@ internal static class Answers
     /// Null, or what is wrong with these bytes, the first of a connection; and the status or the close code that they
     /// tell.
     /// </summary>
-    public static string? Fault(ReadOnlySpan<byte> bytes, bool isSocket, out string word)
+    public static string? Fault(ReadOnlySpan<byte> bytes, FuzzCase sent, out string word)
     {
         word = bytes.Length < 12 ? "nothing" : Encoding.Latin1.GetString(bytes[9..12]);
         if (bytes.Length == 0)
@@ -36,10 +36,12 @@ internal static class Answers
         }
 
         var head = bytes.IndexOf("\r\n\r\n"u8);
-        return isSocket && head >= 0 && word == "101" ? FrameFault(bytes[(head + 4)..], ref word) : null;
+        return sent.IsSocket && head >= 0 && word == "101"
+            ? FrameFault(bytes[(head + 4)..], sent.Kind == "socketio", ref word)
+            : null;
     }
 
-    private static string? FrameFault(ReadOnlySpan<byte> bytes, ref string word)
+    private static string? FrameFault(ReadOnlySpan<byte> bytes, bool isSocketIo, ref string word)
     {
         while (bytes.Length >= 2)
         {
@@ -82,7 +84,7 @@ internal static class Answers
                 }
             }
 
-            if (opcode == Text && !isDeflated && TextFault(payload) is { } fault)
+            if (opcode == Text && !isDeflated && TextFault(payload, isSocketIo) is { } fault)
             {
                 return fault;
             }
@@ -93,11 +95,26 @@ internal static class Answers
         return null;
     }
 
-    private static string? TextFault(ReadOnlySpan<byte> text)
+    private static string? TextFault(ReadOnlySpan<byte> text, bool isSocketIo)
     {
         if (!Utf8.IsValid(text))
         {
             return $"a frame that is no UTF-8: {Shown(text)}";
+        }
+
+        if (isSocketIo)
+        {
+            if (text.IsEmpty || text[0] is not ((byte)'0' or (byte)'2' or (byte)'3' or (byte)'4'))
+            {
+                return $"a packet that no server sends: {Shown(text)}";
+            }
+
+            if (text[0] is (byte)'2' or (byte)'3' || JsonOf(text) is not { IsEmpty: false } json)
+            {
+                return null;
+            }
+
+            text = json;
         }
 
         try
@@ -114,6 +131,14 @@ internal static class Answers
         {
             return $"a frame that is no JSON, {e.Message}: {Shown(text)}";
         }
+    }
+
+    /// <summary>What follows a packet's types, namespace and id.</summary>
+    private static ReadOnlySpan<byte> JsonOf(ReadOnlySpan<byte> packet)
+    {
+        var rest = packet[Math.Min(packet.Length, packet[0] == '4' ? 2 : 1)..];
+        rest = rest.StartsWith("/"u8) ? rest[(rest.IndexOf((byte)',') + 1)..] : rest;
+        return rest.TrimStart("0123456789"u8);
     }
 
     private static string Shown(ReadOnlySpan<byte> bytes) =>

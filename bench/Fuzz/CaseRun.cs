@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Text;
 
 namespace Dmb.Bench.Fuzz;
 
@@ -32,7 +33,10 @@ internal static class CaseRun
                 socket,
                 sent,
                 () =>
-                    answer.AsSpan(0, Volatile.Read(ref length)).IndexOf("\r\n\r\n"u8) >= 0 || Volatile.Read(ref ended),
+                    (
+                        IsAnswered(sent, answer.AsSpan(0, Volatile.Read(ref length))) || Volatile.Read(ref ended),
+                        SidOf(answer.AsSpan(0, Volatile.Read(ref length)))
+                    ),
                 patience.Token
             );
             if (readsToEnd)
@@ -82,7 +86,7 @@ internal static class CaseRun
             );
         }
 
-        var fault = Answers.Fault(answer.AsSpan(0, length), sent.IsSocket, out var word);
+        var fault = Answers.Fault(answer.AsSpan(0, length), sent, out var word);
         return (fault, word);
 
         async Task ReceiveAsync(bool toEnd)
@@ -127,18 +131,46 @@ internal static class CaseRun
         answer.IndexOf("text/event-stream"u8) is >= 0 and var at
         && (answer[at..].IndexOf("\n:\n\n"u8) >= 0 || answer[at..].IndexOf("event: ping"u8) >= 0);
 
-    private static async Task SendAsync(Socket socket, FuzzCase sent, Func<bool> hasHead, CancellationToken patience)
+    /// <summary>Whether the first piece is answered as far as the second one needs it.</summary>
+    private static bool IsAnswered(FuzzCase sent, ReadOnlySpan<byte> answer) =>
+        answer.IndexOf("\r\n\r\n"u8) >= 0 && (!sent.AwaitsSid || answer.IndexOf("\"upgrades\""u8) >= 0);
+
+    /// <summary>The sid of an open packet; empty if there is none.</summary>
+    private static string SidOf(ReadOnlySpan<byte> answer)
+    {
+        var name = "\"sid\":\""u8;
+        var start = answer.IndexOf(name);
+        var rest = start < 0 ? default : answer[(start + name.Length)..];
+        return Encoding.Latin1.GetString(rest[..Math.Max(0, rest.IndexOf((byte)'"'))]);
+    }
+
+    private static async Task SendAsync(
+        Socket socket,
+        FuzzCase sent,
+        Func<(bool IsAnswered, string Sid)> look,
+        CancellationToken patience
+    )
     {
         try
         {
             for (var i = 0; i < sent.Pieces.Length; i++)
             {
-                for (var left = sent.Pieces[i].AsMemory(); left.Length > 0; )
+                var piece = sent.Pieces[i];
+                if (i > 0 && sent.AwaitsSid)
+                {
+                    piece = Noise.ToBytes(
+                        Encoding
+                            .Latin1.GetString(piece)
+                            .Replace(SocketIoCases.Sid, look().Sid, StringComparison.Ordinal)
+                    );
+                }
+
+                for (var left = piece.AsMemory(); left.Length > 0; )
                 {
                     left = left[await socket.SendAsync(left, patience)..];
                 }
 
-                while (i == 0 && sent.AwaitsHead && !hasHead())
+                while (i == 0 && sent.AwaitsHead && !look().IsAnswered)
                 {
                     await Task.Delay(TimeSpan.FromMilliseconds(1), TimeProvider.System, patience);
                 }

@@ -35,12 +35,17 @@ internal sealed record FuzzCase(int Number, string Kind, byte[][] Pieces, bool A
         "handshake",
         "frames",
         "deflate",
+        "polling",
+        "socketio",
     ];
 
     // Frames are where the broker has most of its own code.
-    private static readonly string[] Drawn = [.. Kinds, "frames", "frames", "frames"];
+    private static readonly string[] Drawn = [.. Kinds, "frames", "frames", "frames", "socketio"];
 
-    public bool IsSocket => Kind is "frames" or "deflate";
+    public bool IsSocket => Kind is "frames" or "deflate" or "socketio";
+
+    /// <summary>Whether the first piece is answered with the sid that the second one uses.</summary>
+    public bool AwaitsSid => Kind is "polling";
 
     public static string KindOf(int seed, int number) => KindOf(new Noise(seed, number));
 
@@ -56,9 +61,11 @@ internal sealed record FuzzCase(int Number, string Kind, byte[][] Pieces, bool A
             ),
             "frames" => (SocketCases.GoodHandshake(noise, deflates: false), SocketCases.Frames(noise, deflates: false)),
             "deflate" => (SocketCases.GoodHandshake(noise, deflates: true), SocketCases.Frames(noise, deflates: true)),
+            "socketio" => (SocketIoCases.Socket(noise), SocketIoCases.Frames(noise)),
+            "polling" => (SocketIoCases.Polling(noise), SocketIoCases.Polls(noise)),
             _ => (HttpCases.Requests(noise, kind), ""),
         };
-        var awaits = kind is "frames" or "deflate" && noise.Chance(60);
+        var awaits = kind is "polling" || kind is "frames" or "deflate" or "socketio" && noise.Chance(60);
         var leaving = noise.Next(20) switch
         {
             < 15 => Leaving.EndAfterAnswer,
@@ -66,7 +73,10 @@ internal sealed record FuzzCase(int Number, string Kind, byte[][] Pieces, bool A
             18 => Leaving.ResetAfterAnswer,
             _ => Leaving.Reset,
         };
-        byte[][] pieces = awaits ? [Noise.ToBytes(first), .. Cut(noise, then)] : [.. Cut(noise, first + then)];
+        byte[][] pieces =
+            kind is "polling" ? [Noise.ToBytes(first), Noise.ToBytes(then)]
+            : awaits ? [Noise.ToBytes(first), .. Cut(noise, then)]
+            : [.. Cut(noise, first + then)];
         return new FuzzCase(number, kind, pieces, awaits, leaving);
     }
 

@@ -12,6 +12,7 @@ internal sealed record FuzzOptions
           --seed N        which cases, 0 to 1,000,000,000 (1)
           --only N[-M]    only the case of this number, or those from one to another
           --kind NAME     only cases of a kind: http publish batch register backend events handshake frames deflate
+                          polling socketio
           --redis         the node runs over a Redis of its own
           --show          print what is sent; for --only
         """;

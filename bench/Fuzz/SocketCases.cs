@@ -86,18 +86,24 @@ internal static class SocketCases
         return $"{line}\r\n{string.Join("\r\n", headers)}\r\n\r\n";
     }
 
-    public static string Frames(Noise noise, bool deflates)
+    public static string Frames(Noise noise, bool deflates) => Frames(noise, deflates, Event);
+
+    /// <summary>Frames with mistakes, among them text frames with such texts.</summary>
+    public static string Frames(Noise noise, bool deflates, Func<Noise, string> text)
     {
         var frames = new StringBuilder();
         for (var more = 1 + noise.Next(noise.Chance(95) ? 8 : 200); more > 0; more--)
         {
-            Add(noise, frames, deflates);
+            Add(noise, frames, deflates, text);
         }
 
         return noise.MaybeMutated(frames.ToString(), 8);
     }
 
-    private static void Add(Noise noise, StringBuilder frames, bool deflates)
+    /// <summary>A text frame without mistakes.</summary>
+    public static string TextFrame(Noise noise, string text) => Frame(noise, Text, text);
+
+    private static void Add(Noise noise, StringBuilder frames, bool deflates, Func<Noise, string> make)
     {
         switch (noise.Next(25))
         {
@@ -144,16 +150,16 @@ internal static class SocketCases
                 );
                 break;
             case 3:
-                frames.Append(noise.Mutated(Frame(noise, Text, Event(noise))));
+                frames.Append(noise.Mutated(Frame(noise, Text, make(noise))));
                 break;
             case 4:
                 frames.Append(Head(noise));
                 break;
             case < 9:
-                AddFragments(noise, frames, noise.MaybeMutated(Event(noise), 10), deflates);
+                AddFragments(noise, frames, noise.MaybeMutated(make(noise), 10), deflates);
                 break;
             default:
-                var text = noise.MaybeMutated(Event(noise), 12);
+                var text = noise.MaybeMutated(make(noise), 12);
                 frames.Append(
                     deflates && noise.Chance(75)
                         ? Frame(noise, Text, Deflated(noise, text), reserved: 4)
@@ -250,8 +256,18 @@ internal static class SocketCases
         return noise.MaybeMutated(noise.Chance(80) ? deflated + "\0" : deflated, 20);
     }
 
-    /// <summary>A frame's text: every event that the broker knows, with data of its shape, or of another.</summary>
     private static string Event(Noise noise)
+    {
+        var (name, data) = Message(noise);
+        var ack =
+            noise.Chance(70) ? $"{noise.Next(100)}"
+            : noise.Chance(50) ? Noise.Quoted(noise.Odd("a1"))
+            : noise.Json(1);
+        return noise.Members(("event", Noise.Quoted(name)), ("data", data), ("ack", ack));
+    }
+
+    /// <summary>Every event that the broker knows, with data of its shape, or of another.</summary>
+    public static (string Name, string Data) Message(Noise noise)
     {
         var (name, data) = noise.Next(16) switch
         {
@@ -294,12 +310,7 @@ internal static class SocketCases
                 noise.Members(("_in", Noise.Quoted(noise.Room())), ("endpoint", noise.Json(1)), ("x", noise.Json()))
             ),
         };
-        data = noise.Chance(85) ? data : noise.Json();
-        var ack =
-            noise.Chance(70) ? $"{noise.Next(100)}"
-            : noise.Chance(50) ? Noise.Quoted(noise.Odd("a1"))
-            : noise.Json(1);
-        return noise.Members(("event", Noise.Quoted(name)), ("data", data), ("ack", ack));
+        return (name, noise.Chance(85) ? data : noise.Json());
     }
 
     private static string Rooms(Noise noise)
