@@ -2,7 +2,9 @@ using System.Threading.Channels;
 
 namespace Dmb.Client;
 
-/// <summary>What outlives a connection: what the client wants, where it stands, and what it has told. Thread-safe.</summary>
+/// <summary>
+/// What outlives a connection: what the client wants, where it stands, and what it has told. Thread-safe.
+/// </summary>
 internal sealed class ClientState
 {
     private readonly Lock _lock = new();

@@ -39,7 +39,9 @@ internal sealed class Connection : IDisposable
         await _socket.ConnectAsync(url, Ended).ConfigureAwait(false);
     }
 
-    /// <summary>The bytes of the next text frame, valid until the next call; null: it was closed, with this code.</summary>
+    /// <summary>
+    /// The bytes of the next text frame, valid until the next call; null: it was closed, with this code.
+    /// </summary>
     public async ValueTask<(ReadOnlyMemory<byte>? Text, int Code, string Reason)> ReceiveAsync()
     {
         for (var length = 0; ; )

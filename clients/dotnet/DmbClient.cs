@@ -71,7 +71,9 @@ public sealed class DmbClient : IAsyncDisposable
     public Task ConnectedAsync(CancellationToken cancellationToken = default) =>
         _state.Connected.WaitAsync(cancellationToken);
 
-    /// <summary>Sends an event once it is connected; gives the data of the ack. What timed out before is not sent.</summary>
+    /// <summary>
+    /// Sends an event once it is connected; gives the data of the ack. What timed out before is not sent.
+    /// </summary>
     /// <exception cref="DmbException">It was refused, timed out, or the connection was lost before the ack.</exception>
     public Task<JsonElement> SendAsync(string @event, JsonNode? data, CancellationToken cancellationToken = default) =>
         RequestAsync(@event, writer => Write(writer, data), cancellationToken);
@@ -154,7 +156,9 @@ public sealed class DmbClient : IAsyncDisposable
         return RequestAsync("dmb:disconnect", writer => Session.Write(writer, "service"u8, service), cancellationToken);
     }
 
-    /// <summary>Says something to a backend service that was entered; which one is needed where there are several.</summary>
+    /// <summary>
+    /// Says something to a backend service that was entered; which one is needed where there are several.
+    /// </summary>
     public Task<JsonElement> SayAsync(
         JsonNode? data,
         string? service = null,

@@ -27,7 +27,9 @@ public sealed class DmbClientOptions
     /// <summary>Backend services to be a user of: the user by the bkid.</summary>
     public IDictionary<string, string> Services { get; init; } = new Dictionary<string, string>();
 
-    /// <summary>Where rooms stood, from <see cref="DmbClient.Positions"/> of an earlier client: what came since is replayed.</summary>
+    /// <summary>
+    /// Where rooms stood, from <see cref="DmbClient.Positions"/> of an earlier client: what came since is replayed.
+    /// </summary>
     public IReadOnlyDictionary<string, string>? Positions { get; set; }
 
     /// <summary>Makes this client a backend service.</summary>
@@ -48,7 +50,9 @@ public sealed class DmbClientOptions
     /// <summary>The longest backoff.</summary>
     public TimeSpan BackoffMax { get; set; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>Messages that wait for their reader; beyond it they are lost, and a <see cref="DmbGap"/> says how many.</summary>
+    /// <summary>
+    /// Messages that wait for their reader; beyond it they are lost, and a <see cref="DmbGap"/> says how many.
+    /// </summary>
     public int PendingMax { get; set; } = 10_000;
 
     /// <summary>Sets up each WebSocket before it connects: certificates, proxies, headers.</summary>

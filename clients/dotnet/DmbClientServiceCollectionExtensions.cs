@@ -7,8 +7,8 @@ namespace Microsoft.Extensions.DependencyInjection;
 public static class DmbClientServiceCollectionExtensions
 {
     /// <summary>
-    /// Adds one client, which connects when it is first asked for and ends with the services; its clock is the registered
-    /// <see cref="TimeProvider"/>.
+    /// Adds one client, which connects when it is first asked for and ends with the services; its clock is the
+    /// registered <see cref="TimeProvider"/>.
     /// </summary>
     public static IServiceCollection AddDmbClient(
         this IServiceCollection services,

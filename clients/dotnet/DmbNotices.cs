@@ -31,7 +31,9 @@ public sealed record DmbMessage(
 /// <summary>Messages that will not come.</summary>
 /// <param name="Room">Of this room; null: of any, since their reader was too slow.</param>
 /// <param name="Lost">How many; null: unknown.</param>
-/// <param name="Why"><c>trimmed</c>, <c>expired</c>, <c>epoch</c>, <c>future</c> (docs/protocol.md §7), <c>slow_reader</c>.</param>
+/// <param name="Why">
+/// <c>trimmed</c>, <c>expired</c>, <c>epoch</c>, <c>future</c> (docs/protocol.md §7), <c>slow_reader</c>.
+/// </param>
 public sealed record DmbGap(string? Room, long? Lost, string? Why) : DmbNotice;
 
 /// <summary>A room is complete again.</summary>
@@ -74,7 +76,9 @@ public sealed record DmbState(DmbConnectionState State, string Why = "", TimeSpa
 public sealed record DmbUplink(string Id, string Type, string User, string Session, JsonElement Data, int? Sessions)
     : DmbNotice;
 
-/// <summary>What the broker itself says, such as <c>welcome</c>, <c>joined</c>, <c>drain</c> and <c>backplane</c>.</summary>
+/// <summary>
+/// What the broker itself says, such as <c>welcome</c>, <c>joined</c>, <c>drain</c> and <c>backplane</c>.
+/// </summary>
 /// <param name="Event">Its name.</param>
 /// <param name="Data">Its data.</param>
 public sealed record DmbBrokerEvent(string Event, JsonElement Data) : DmbNotice;

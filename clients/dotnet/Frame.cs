@@ -2,7 +2,9 @@ using System.Text.Json;
 
 namespace Dmb.Client;
 
-/// <summary>A frame of the broker (docs/protocol.md §4): a message, an event of its own, or the answer to a request.</summary>
+/// <summary>
+/// A frame of the broker (docs/protocol.md §4): a message, an event of its own, or the answer to a request.
+/// </summary>
 internal readonly struct Frame
 {
     private static readonly JsonReaderOptions Deep = new() { MaxDepth = Json.DepthMax };

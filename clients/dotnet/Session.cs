@@ -2,7 +2,9 @@ using System.Text.Json;
 
 namespace Dmb.Client;
 
-/// <summary>The life of one connection: opens it, signs in, joins what the client wants, and hands on what comes.</summary>
+/// <summary>
+/// The life of one connection: opens it, signs in, joins what the client wants, and hands on what comes.
+/// </summary>
 internal sealed class Session : IDisposable
 {
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(1);
@@ -328,9 +330,9 @@ internal sealed class Session : IDisposable
         var most = TimeSpan.FromMilliseconds(uint.MaxValue - 1);
         try
         {
-            while (true)
+            for (var wait = Task.Delay(after < most ? after : most, _time, _connection.Ended); ; )
             {
-                await Task.Delay(after < most ? after : most, _time, _connection.Ended).ConfigureAwait(false);
+                await wait.ConfigureAwait(false);
                 try
                 {
                     await SignInAsync(await _options.Token!(_connection.Ended).ConfigureAwait(false))
@@ -339,8 +341,8 @@ internal sealed class Session : IDisposable
                 }
                 catch (Exception e) when (!_connection.Ended.IsCancellationRequested)
                 {
+                    wait = Task.Delay(RenewBefore, _time, _connection.Ended);
                     _state.Tell(new DmbFailure(e as DmbException ?? new DmbException("internal", e.Message)));
-                    after = RenewBefore;
                 }
             }
         }

@@ -1,8 +1,8 @@
 namespace Dmb.Client;
 
 /// <summary>
-/// Finds out that a network went away without a word. When nothing came for <c>ping</c> an answer is asked for, and when
-/// nothing came for <c>silent</c> the connection is taken for dead.
+/// Finds out that a network went away without a word. When nothing came for <c>ping</c> an answer is asked for, and
+/// when nothing came for <c>silent</c> the connection is taken for dead.
 /// </summary>
 internal sealed class Watchdog : IDisposable
 {
