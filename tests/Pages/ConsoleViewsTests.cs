@@ -190,7 +190,6 @@ public sealed class ConsoleViewsTests(Browser browser, NodeFixture fixture) : IC
                 await Traces(visit).First.ClickAsync();
             }
 
-            await _node.NotifyAsync("call", $$"""{"_in":"endpoint:{{new string('x', 150)}}"}""");
             Assert.Equal(width, await visit.Page.EvaluateAsync<int>("document.documentElement.scrollWidth"));
             await visit.Page.ScreenshotAsync(
                 new() { Path = Path.Combine("screenshots", $"{view}-{scheme}-{width}.png") }
