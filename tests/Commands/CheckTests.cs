@@ -105,6 +105,26 @@ public sealed class CheckTests
     }
 
     [Fact]
+    public async Task The_rule_of_the_documentation_allows_what_is_checked()
+    {
+        var page = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "docs", "operations.md"));
+        var rule = page.Split('\n').Single(line => line.StartsWith("user dmb on >password ", StringComparison.Ordinal));
+        await using var redis = await RedisServer.StartAsync();
+        using (var client = await redis.OpenAsync())
+        {
+            var rights = rule["user dmb on ".Length..].Split(' ');
+            await client.CommandAsync(["ACL", "SETUSER", "default", "resetpass", .. rights]);
+        }
+
+        redis.Password = "password";
+        var found = await CheckAsync(
+            ("DMB_PORT", FreePort()),
+            ("REDIS_URL", $"redis://:password@127.0.0.1:{redis.Port}")
+        );
+        Assert.True(found.Code == 0, string.Join('\n', found.Output));
+    }
+
+    [Fact]
     public async Task A_proxy_that_lets_no_socket_through_is_found()
     {
         await using var node = await NodeProcess.StartAsync(NoRedis);
