@@ -2,7 +2,7 @@ using Dmb.Routing;
 
 namespace Dmb.Webhooks;
 
-/// <summary>Which dead letters are meant: those of a reason, of a webhook, or all.</summary>
+/// <summary>Filters dead letters by reason and webhook.</summary>
 internal sealed record DeadLetterFilter(string? Reason, string? Webhook)
 {
     public bool Has(DeadLetter letter) =>
@@ -14,11 +14,11 @@ internal sealed class DeadLetterReplay(IDeadLetters letters, WebhookTable table,
 {
     private const int Page = 500;
 
-    /// <summary>The refusal of an id that is none.</summary>
+    /// <summary>The refusal of an unknown id.</summary>
     public static RefusedException Unknown(string id) =>
         new(ErrorCode.UnknownLetter, $"There is no dead letter {id}: it was delivered again, deleted, or is too old.");
 
-    /// <summary>The newest letters that a filter lets through, at most <paramref name="max"/>.</summary>
+    /// <summary>Lists the newest matching letters, at most <paramref name="max"/>.</summary>
     public async Task<List<DeadLetter>> FindAsync(DeadLetterFilter filter, string? before, int max)
     {
         var found = new List<DeadLetter>();
@@ -38,10 +38,10 @@ internal sealed class DeadLetterReplay(IDeadLetters letters, WebhookTable table,
     }
 
     /// <summary>Delivers a letter again, as if it had been published now.</summary>
-    /// <exception cref="RefusedException">There is no such letter, or its webhook is not there any more.</exception>
+    /// <exception cref="RefusedException">There is no such letter, or its webhook was removed.</exception>
     public async Task ReplayAsync(string id) => await ReplayAsync(await letters.FindAsync(id) ?? throw Unknown(id));
 
-    /// <summary>Delivers all letters again that a filter lets through, the oldest first; gives their number.</summary>
+    /// <summary>Delivers all matching letters again, the oldest first; returns their number.</summary>
     public async Task<int> ReplayAsync(DeadLetterFilter filter)
     {
         var found = await FindAsync(filter, before: null, IDeadLetters.LettersMax);
@@ -68,7 +68,7 @@ internal sealed class DeadLetterReplay(IDeadLetters letters, WebhookTable table,
         }
     }
 
-    /// <summary>Deletes all letters that a filter lets through; gives their number.</summary>
+    /// <summary>Deletes all matching letters; returns their number.</summary>
     public async Task<int> RemoveAsync(DeadLetterFilter filter)
     {
         var found = await FindAsync(filter, before: null, IDeadLetters.LettersMax);

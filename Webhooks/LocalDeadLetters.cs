@@ -3,7 +3,7 @@ using Dmb.Routing;
 
 namespace Dmb.Webhooks;
 
-/// <summary>The dead letters of a node that runs alone, in its memory.</summary>
+/// <summary>Stores the dead letters of a single node in memory.</summary>
 internal sealed class LocalDeadLetters : IDeadLetters
 {
     private readonly Lock _lock = new();

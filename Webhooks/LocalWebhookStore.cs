@@ -4,7 +4,7 @@ using Dmb.Telemetry;
 
 namespace Dmb.Webhooks;
 
-/// <summary>The webhooks of a node that runs alone, and what waits for them, in its memory: they end with it.</summary>
+/// <summary>Stores the webhooks and queued messages of a single node in memory, until it stops.</summary>
 internal sealed class LocalWebhookStore : IWebhookStore
 {
     private readonly WebhookTable _table;
@@ -18,7 +18,7 @@ internal sealed class LocalWebhookStore : IWebhookStore
 
     public event Action<WebhookMessage>? Received;
 
-    /// <summary>Never raised: there is no other node.</summary>
+    /// <summary>Never raised on a single node.</summary>
     public event Action<Func<string, bool>>? Left
     {
         add { }

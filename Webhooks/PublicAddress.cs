@@ -4,8 +4,8 @@ using System.Net.Sockets;
 namespace Dmb.Webhooks;
 
 /// <summary>
-/// Which addresses are those of the public network: all that is not in the registries of special-purpose addresses
-/// (RFC 6890, IANA), also where an IPv6 address contains an IPv4 one.
+/// Classifies addresses as public: all outside the registries of special-purpose addresses (RFC 6890, IANA), also where
+/// an IPv6 address contains an IPv4 one.
 /// </summary>
 internal static class PublicAddress
 {
@@ -19,9 +19,7 @@ internal static class PublicAddress
         ),
     ];
 
-    /// <summary>
-    /// IPv6: only 2000::/3 is given out (RFC 4291 §2.4); of that, what is not for the public network.
-    /// </summary>
+    /// <summary>IPv6: only 2000::/3 is allocated (RFC 4291 §2.4), except for these networks.</summary>
     private static readonly IPNetwork[] Special6 = [.. Networks("2001::/23 2001:db8::/32 2620:4f:8000::/48 3fff::/20")];
 
     private static readonly IPNetwork Unicast6 = IPNetwork.Parse("2000::/3");
@@ -32,7 +30,7 @@ internal static class PublicAddress
     /// <summary>NAT64 (RFC 6052 §2.1): the IPv4 address is the last 32 bits.</summary>
     private static readonly IPNetwork Nat64 = IPNetwork.Parse("64:ff9b::/96");
 
-    /// <summary>Whether an address is one of the public network.</summary>
+    /// <summary>Whether an address is public.</summary>
     public static bool Is(IPAddress address)
     {
         if (address.AddressFamily == AddressFamily.InterNetwork)

@@ -6,13 +6,13 @@ using Dmb.Routing;
 
 namespace Dmb.Webhooks;
 
-/// <summary>A URL that gets messages.</summary>
-/// <param name="Id">Its identity: 128 random bits as 32 of 0-9 a-f.</param>
-/// <param name="Url">Where messages are posted.</param>
-/// <param name="Events">Events whose messages it gets, in whatever rooms.</param>
-/// <param name="Rooms">Rooms whose messages it gets.</param>
-/// <param name="Backend">The bkid of the backend whose uplink it gets, or null.</param>
-/// <param name="Secrets">What deliveries are signed with, the newest first; one that has ended is not used.</param>
+/// <summary>A webhook: a URL that messages are posted to.</summary>
+/// <param name="Id">Its id: 128 random bits as 32 of 0-9 a-f.</param>
+/// <param name="Url">The URL to post to.</param>
+/// <param name="Events">Events whose messages it receives, in any room.</param>
+/// <param name="Rooms">Rooms whose messages it receives.</param>
+/// <param name="Backend">The bkid of the backend whose uplinks it receives, or null.</param>
+/// <param name="Secrets">The signing secrets, the newest first; expired ones are not used.</param>
 /// <param name="Created">When it was registered.</param>
 internal sealed record Webhook(
     string Id,
@@ -29,7 +29,7 @@ internal sealed record Webhook(
 
     public static string NewId() => RandomNumberGenerator.GetHexString(IdBytes * 2, lowercase: true);
 
-    /// <summary>Whether a text can be an identity: nothing else may become part of a key.</summary>
+    /// <summary>Whether a text has the form of an id; only ids become part of keys.</summary>
     public static bool IsId(string? text) =>
         text is { Length: IdBytes * 2 } && !text.AsSpan().ContainsAnyExcept(Hexadecimal);
 
@@ -38,10 +38,12 @@ internal sealed record Webhook(
         new(ErrorCode.UnknownWebhook, $"There is no webhook {id}: it was never registered, or was removed.");
 }
 
-/// <summary>A secret as it is written, <c>whsec_…</c>, and when it ends; null for the current one.</summary>
+/// <summary>A secret, <c>whsec_…</c>, and its expiry; null for the current one.</summary>
 internal sealed record WebhookSecret(string Text, DateTimeOffset? Until = null);
 
-/// <summary>What is asked for: the body of <c>POST /webhooks</c>, and <c>webhook</c> in that of a backend.</summary>
+/// <summary>
+/// A requested webhook: the body of <c>POST /webhooks</c>, and <c>webhook</c> in a backend's registration.
+/// </summary>
 internal sealed record WebhookRequest(
     string? Url,
     string[]? Events = null,
@@ -53,8 +55,8 @@ internal sealed record WebhookRequest(
     private const int UrlLengthMax = 2_048;
     private const int NamesMax = 100;
 
-    /// <summary>Reads it from JSON; members that it does not know are skipped.</summary>
-    /// <exception cref="RefusedException">It is no object of that form.</exception>
+    /// <summary>Parses JSON; unknown members are skipped.</summary>
+    /// <exception cref="RefusedException">It is not an object of that form.</exception>
     public static WebhookRequest Read(ReadOnlySpan<byte> json)
     {
         try
@@ -68,8 +70,8 @@ internal sealed record WebhookRequest(
         }
     }
 
-    /// <summary>Checks all that can be checked without a network; gives the URL.</summary>
-    /// <exception cref="RefusedException">Something is missing, or has not the form that it should have.</exception>
+    /// <summary>Validates the request without network access; returns the URL.</summary>
+    /// <exception cref="RefusedException">A member is missing or invalid.</exception>
     public Uri Check()
     {
         string[] events = Events ?? [];
@@ -117,14 +119,14 @@ internal sealed record WebhookRequest(
     }
 }
 
-/// <summary>What a webhook is given.</summary>
+/// <summary>A message for a webhook.</summary>
 /// <param name="Webhook">The id of the webhook.</param>
-/// <param name="Id">The message id; the same each time that it is tried.</param>
+/// <param name="Id">The message id, equal for all attempts.</param>
 /// <param name="Event">The event.</param>
-/// <param name="Subject">The room, or the user, that it is about; null for none.</param>
+/// <param name="Subject">Its room or user; null for none.</param>
 /// <param name="Time">When it was published.</param>
-/// <param name="Traceparent">The trace that it is part of, if that is sampled.</param>
-/// <param name="Data">One JSON value, as it came.</param>
+/// <param name="Traceparent">Its <c>traceparent</c>, if the trace is sampled.</param>
+/// <param name="Data">One JSON value, as received.</param>
 internal sealed record WebhookMessage(
     string Webhook,
     string Id,
@@ -135,18 +137,18 @@ internal sealed record WebhookMessage(
     ReadOnlyMemory<byte> Data
 )
 {
-    /// <summary>Where the store keeps it; null in memory.</summary>
+    /// <summary>Its key in the store; null in memory.</summary>
     public string? Place { get; init; }
 }
 
-/// <summary>What webhooks are stored and asked for as: generated code, no reflection.</summary>
+/// <summary>Serializes webhooks by generated code.</summary>
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
 [JsonSerializable(typeof(Webhook))]
 [JsonSerializable(typeof(WebhookRequest))]
 [JsonSerializable(typeof(WebhookRequest[]))]
 internal sealed partial class WebhookJson : JsonSerializerContext
 {
-    /// <summary>Escapes no more than JSON asks for.</summary>
+    /// <summary>Escapes only what JSON requires.</summary>
     public static WebhookJson Wire { get; } =
         new(
             new JsonSerializerOptions

@@ -6,8 +6,7 @@ using Dmb.Routing;
 namespace Dmb.Webhooks;
 
 /// <summary>
-/// What a backend without a connection answers to its uplink, <c>{"messages":[bk_message,…]}</c>: sent as if the
-/// backend had sent it.
+/// Sends the messages in a backend's response to its webhook, <c>{"messages":[bk_message,…]}</c>, as the backend's.
 /// </summary>
 internal sealed partial class WebhookAnswers(
     WebhookTable table,
@@ -17,7 +16,7 @@ internal sealed partial class WebhookAnswers(
 )
 {
     /// <summary>
-    /// Sends the messages of an answer. One without an id is still sent once, if the uplink is repeated.
+    /// Sends the messages of a response. A repeated uplink does not repeat them, also those without an id.
     /// </summary>
     public async Task SendAsync(WebhookMessage uplink, byte[]? answer)
     {

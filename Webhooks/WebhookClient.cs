@@ -8,27 +8,27 @@ using Dmb.Routing;
 
 namespace Dmb.Webhooks;
 
-/// <summary>What became of one attempt to deliver.</summary>
+/// <summary>The outcome of one delivery attempt.</summary>
 internal enum AttemptKind
 {
     Delivered,
 
-    /// <summary>It may work later.</summary>
+    /// <summary>A retry can succeed.</summary>
     Failed,
 
     /// <summary>The receiver refused the message for good.</summary>
     Refused,
 
-    /// <summary>The receiver wants no messages any more (410).</summary>
+    /// <summary>The receiver unsubscribed (410).</summary>
     Gone,
 }
 
-/// <summary>One attempt to deliver.</summary>
-/// <param name="Kind">What became of it.</param>
+/// <summary>The result of one delivery attempt.</summary>
+/// <param name="Kind">The outcome.</param>
 /// <param name="Reason">One of <see cref="WebhookReason"/>, if it was not delivered.</param>
-/// <param name="Detail">The same for people.</param>
-/// <param name="RetryAfter">When the receiver wants it again, if it says so.</param>
-/// <param name="Answer">The body of a backend's answer, where there is one.</param>
+/// <param name="Detail">The reason in English.</param>
+/// <param name="RetryAfter">The receiver's <c>Retry-After</c>, if any.</param>
+/// <param name="Answer">The body of a backend's response, if any.</param>
 internal sealed record Attempt(
     AttemptKind Kind,
     string Reason = "",
@@ -49,14 +49,13 @@ internal static class WebhookReason
     public const string QueueFull = "queue_full";
     public const string Gone = "gone";
 
-    /// <summary>Of an input over Redis that is no message.</summary>
+    /// <summary>An invalid input over Redis.</summary>
     public const string RefusedInput = "refused_input";
 }
 
 /// <summary>
-/// Posts messages to webhooks: CloudEvents 1.0 in binary mode, signed after Standard Webhooks. Each connection is
-/// judged by the address that it goes to. Redirects are not followed, proxies and cookies not used, and of an answer no
-/// more is read than is needed.
+/// Posts messages to webhooks: CloudEvents 1.0 in binary mode, signed after Standard Webhooks. Checks the address of
+/// each connection. Follows no redirects, uses no proxies or cookies, and limits the bytes read of a response.
 /// </summary>
 internal sealed class WebhookClient(WebhookOptions options, TimeProvider time) : IDisposable
 {
@@ -69,15 +68,13 @@ internal sealed class WebhookClient(WebhookOptions options, TimeProvider time) :
 
     private HttpMessageInvoker? _http;
 
-    /// <summary>Asks for the addresses of a name.</summary>
+    /// <summary>Resolves a name to addresses.</summary>
     public Func<string, CancellationToken, Task<IPAddress[]>> Resolve { get; set; } = Dns.GetHostAddressesAsync;
 
     private HttpMessageInvoker Http => _http ?? Interlocked.CompareExchange(ref _http, Create(), null) ?? _http;
 
-    /// <summary>
-    /// Asks a URL whether it takes messages of this origin (CloudEvents, HTTP Web Hooks §4).
-    /// </summary>
-    /// <exception cref="RefusedException">It does not, or can't be reached.</exception>
+    /// <summary>Performs the validation handshake with a URL (CloudEvents, HTTP Web Hooks §4).</summary>
+    /// <exception cref="RefusedException">The URL refuses, or is unreachable.</exception>
     public async Task ShakeHandsAsync(Uri url, CancellationToken cancellationToken)
     {
         using var patience = new CancellationTokenSource(options.WebhookTimeout, time);
@@ -115,7 +112,7 @@ internal sealed class WebhookClient(WebhookOptions options, TimeProvider time) :
         }
     }
 
-    /// <summary>Makes one attempt.</summary>
+    /// <summary>Makes one delivery attempt.</summary>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     public async ValueTask<Attempt> SendAsync(
         Webhook webhook,
@@ -180,7 +177,7 @@ internal sealed class WebhookClient(WebhookOptions options, TimeProvider time) :
     }
 
     /// <summary>
-    /// A text as the value of a header: percent-encoded where it has to be (CloudEvents, HTTP binding §3.1.3.2).
+    /// Encodes a text as a header's value, percent-encoded as required (CloudEvents, HTTP binding §3.1.3.2).
     /// </summary>
     private static string Encode(string text)
     {
@@ -205,7 +202,7 @@ internal sealed class WebhookClient(WebhookOptions options, TimeProvider time) :
         return encoded.ToString();
     }
 
-    /// <summary>The body of an answer; null if it is too large.</summary>
+    /// <summary>Reads the body of a response; null if it is too large.</summary>
     private static async Task<byte[]?> ReadAsync(HttpResponseMessage response, CancellationToken cancellationToken)
     {
         await using var body = await response.Content.ReadAsStreamAsync(cancellationToken);
@@ -228,7 +225,7 @@ internal sealed class WebhookClient(WebhookOptions options, TimeProvider time) :
         return read[..length];
     }
 
-    /// <summary>What a status that is no success means.</summary>
+    /// <summary>The result of an unsuccessful status.</summary>
     private Attempt Judge(HttpResponseMessage response)
     {
         var status = (int)response.StatusCode;
@@ -310,7 +307,7 @@ internal sealed class WebhookClient(WebhookOptions options, TimeProvider time) :
         }
     }
 
-    /// <summary>The addresses of a name that may be connected to.</summary>
+    /// <summary>The permitted addresses of a name.</summary>
     private async Task<IPAddress[]> FindAllowedAsync(string host, CancellationToken cancellationToken)
     {
         var addresses = IPAddress.TryParse(host, out var address) ? [address] : await Resolve(host, cancellationToken);
@@ -319,7 +316,7 @@ internal sealed class WebhookClient(WebhookOptions options, TimeProvider time) :
             : throw new ForbiddenAddressException();
     }
 
-    /// <summary>A name has no address that webhooks may reach.</summary>
+    /// <summary>A name has no permitted address.</summary>
     private sealed class ForbiddenAddressException() : Exception(Text)
     {
         public const string Text = "its address is one of this machine or of a private network (DMB_WEBHOOK_PRIVATE)";

@@ -5,7 +5,7 @@ using Dmb.Telemetry;
 namespace Dmb.Webhooks;
 
 /// <summary>
-/// Delivers messages to webhooks: each has a <see cref="WebhookQueue"/> of its own, so that a slow one delays no other.
+/// Delivers messages to webhooks, by one <see cref="WebhookQueue"/> each, so that a slow one delays no other.
 /// </summary>
 internal sealed partial class WebhookDelivery : IHostedService, IDisposable
 {
@@ -51,7 +51,7 @@ internal sealed partial class WebhookDelivery : IHostedService, IDisposable
 
     public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
-    /// <summary>The server has stopped: what is under way is cut off.</summary>
+    /// <summary>Cancels pending deliveries; the server has stopped.</summary>
     public async Task StopAsync(CancellationToken cancellationToken)
     {
         foreach (var queue in _queues.Values)
@@ -64,7 +64,7 @@ internal sealed partial class WebhookDelivery : IHostedService, IDisposable
 
     public void Dispose() => _underWay.Dispose();
 
-    /// <summary>While no webhook wants messages of events or rooms, publishing costs nothing more.</summary>
+    /// <summary>Without webhooks of events or rooms, publishing has no additional cost.</summary>
     private void OnChanged()
     {
         _publisher.Outlet = _table.HearsMessages ? _take : null;
@@ -141,9 +141,7 @@ internal sealed partial class WebhookDelivery : IHostedService, IDisposable
         }
     }
 
-    /// <summary>
-    /// A queue ended with this in it: of a webhook that was removed, or that another node delivers to.
-    /// </summary>
+    /// <summary>Handles a message of an ended queue: its webhook was removed, or another node delivers to it.</summary>
     private void LetGo(WebhookMessage message)
     {
         if (_table.Find(message.Webhook) is null)
@@ -160,7 +158,7 @@ internal sealed partial class WebhookDelivery : IHostedService, IDisposable
         }
     }
 
-    /// <summary>A message was delivered, or is not tried any more.</summary>
+    /// <summary>Handles a message that was delivered or abandoned.</summary>
     private async Task FinishAsync(WebhookMessage message, Attempt attempt, int attempts)
     {
         Interlocked.Add(ref _bytes, -message.Data.Length);

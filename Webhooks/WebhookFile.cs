@@ -5,17 +5,17 @@ using Dmb.Routing;
 
 namespace Dmb.Webhooks;
 
-/// <summary>Registers the webhooks of a file when the node starts: the operator vouches for them.</summary>
+/// <summary>Registers the webhooks of a file at the start, without a validation handshake.</summary>
 internal sealed class WebhookFile(IWebhookStore store, WebhookOptions options, TimeProvider time) : BackgroundService
 {
-    /// <summary>What the file looks like, for people.</summary>
+    /// <summary>Describes the form of the file in error texts.</summary>
     public const string Form = "a file with a JSON array of webhooks, each with url, secret, and events or rooms";
 
     private const int IdLength = 32;
     private static readonly TimeSpan RetryInterval = TimeSpan.FromSeconds(1);
 
-    /// <summary>Reads the text of a file.</summary>
-    /// <exception cref="FormatException">It is none; the secrets are not repeated.</exception>
+    /// <summary>Parses the text of a file.</summary>
+    /// <exception cref="FormatException">The text is invalid; the message contains no secrets.</exception>
     public static WebhookRequest[] Read(ReadOnlySpan<byte> text)
     {
         try
@@ -58,7 +58,7 @@ internal sealed class WebhookFile(IWebhookStore store, WebhookOptions options, T
         }
     }
 
-    /// <summary>Registers a webhook; false while Redis is away.</summary>
+    /// <summary>Registers a webhook; false while Redis is down.</summary>
     private async Task<bool> TryPutAsync(WebhookRequest request)
     {
         var (events, rooms) = (request.Events ?? [], request.Rooms ?? []);

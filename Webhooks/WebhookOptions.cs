@@ -3,10 +3,10 @@ using System.ComponentModel.DataAnnotations;
 
 namespace Dmb.Webhooks;
 
-/// <summary>Settings of webhooks: whom they may reach, how long a delivery is tried, what may wait.</summary>
+/// <summary>Settings of webhooks: permitted addresses, retries, and limits of queues.</summary>
 internal sealed class WebhookOptions
 {
-    /// <summary>The value of <see cref="WebhookPrivate"/> that lets webhooks reach every address.</summary>
+    /// <summary>The value of <see cref="WebhookPrivate"/> that permits all addresses.</summary>
     public const string Allowed = "allow";
 
     [Description(

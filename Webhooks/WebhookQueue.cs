@@ -8,8 +8,8 @@ using Polly.Retry;
 namespace Dmb.Webhooks;
 
 /// <summary>
-/// What waits for one webhook on this node, delivered one by one in its order: a message is tried until it is delivered
-/// or is not tried any more, and the next one waits.
+/// The queue of one webhook on this node. Delivers messages one at a time in order: retries each until it is delivered
+/// or abandoned.
 /// </summary>
 internal sealed class WebhookQueue : IDisposable
 {
@@ -77,22 +77,22 @@ internal sealed class WebhookQueue : IDisposable
         Ended = RunAsync();
     }
 
-    /// <summary>Completes when it delivers nothing any more.</summary>
+    /// <summary>Completes when the queue has ended.</summary>
     public Task Ended { get; }
 
-    /// <summary>Whether it delivers nothing any more.</summary>
+    /// <summary>Whether the queue has ended.</summary>
     public bool HasEnded => _ending.IsCancellationRequested;
 
-    /// <summary>How many messages wait, the one under way included.</summary>
+    /// <summary>Number of queued messages, including the current one.</summary>
     public int Count => _waiting.Reader.Count + (_current is null ? 0 : 1);
 
-    /// <summary>When the message that is under way was published; null for none.</summary>
+    /// <summary>When the current message was published; null for none.</summary>
     public DateTimeOffset? Oldest => _current?.Time;
 
-    /// <summary>Puts a message behind the others; false if too many wait.</summary>
+    /// <summary>Enqueues a message; false if the queue is full.</summary>
     public bool TryAdd(WebhookMessage message) => _waiting.Writer.TryWrite(message);
 
-    /// <summary>Delivers nothing any more; what waits stays where the store keeps it.</summary>
+    /// <summary>Ends the queue; its messages stay in the store.</summary>
     public void Dispose() => _ending.Cancel();
 
     private async Task RunAsync()
@@ -173,7 +173,7 @@ internal sealed class WebhookQueue : IDisposable
         }
     }
 
-    /// <summary>One attempt as a span, part of the message's trace.</summary>
+    /// <summary>Starts the span of one attempt, in the message's trace.</summary>
     private Activity? Span(WebhookMessage message)
     {
         if (
@@ -198,20 +198,20 @@ internal sealed class WebhookQueue : IDisposable
     private static bool IsFailure(Outcome<Attempt> outcome) =>
         outcome.Exception is BrokenCircuitException || outcome.Result is { Kind: AttemptKind.Failed };
 
-    /// <summary>When the receiver, or the breaker, wants the next attempt; null for the usual time.</summary>
+    /// <summary>The delay requested by the receiver or the circuit breaker; null for the default.</summary>
     private static TimeSpan? Delay(Outcome<Attempt> outcome, TimeSpan max) =>
         (outcome.Result?.RetryAfter ?? (outcome.Exception as BrokenCircuitException)?.RetryAfter) is { } wait
             ? TimeSpan.FromTicks(Math.Min(wait.Ticks, max.Ticks))
             : null;
 
-    /// <summary>One message on its way.</summary>
+    /// <summary>A queued message.</summary>
     private sealed class Delivery(WebhookMessage message)
     {
         public WebhookMessage Message { get; } = message;
 
         public int Attempts { get; set; }
 
-        /// <summary>What became of the last attempt.</summary>
+        /// <summary>The result of the last attempt.</summary>
         public Attempt Last { get; set; } = new(AttemptKind.Failed, WebhookReason.NoAnswer);
     }
 }

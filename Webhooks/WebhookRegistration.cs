@@ -3,10 +3,10 @@ using Dmb.Routing;
 
 namespace Dmb.Webhooks;
 
-/// <summary>Registers webhooks, gives them secrets, and removes them.</summary>
+/// <summary>Registers and removes webhooks, and rotates their secrets.</summary>
 internal sealed class WebhookRegistration
 {
-    /// <summary>How long a secret signs beside the one that follows it.</summary>
+    /// <summary>How long a replaced secret still signs, besides the new one.</summary>
     public static readonly TimeSpan SecretOverlap = TimeSpan.FromDays(1);
 
     private readonly WebhookTable _table;
@@ -31,11 +31,13 @@ internal sealed class WebhookRegistration
     }
 
     /// <summary>
-    /// Registers a webhook after its URL has agreed. One of a backend replaces the backend's former one, and is the
-    /// same one if the URL is the same.
+    /// Registers a webhook after the handshake with its URL. A backend's webhook replaces its previous one, or keeps it
+    /// if the URL is equal.
     /// </summary>
-    /// <returns>The webhook, and its secret if it is a new one.</returns>
-    /// <exception cref="RefusedException">It is none, is not allowed, did not agree, or is one too many.</exception>
+    /// <returns>The webhook, and its secret if that is new.</returns>
+    /// <exception cref="RefusedException">
+    /// The request is invalid or not permitted, the handshake failed, or the limit is reached.
+    /// </exception>
     public async Task<(Webhook Webhook, string? NewSecret)> RegisterAsync(
         WebhookRequest request,
         CancellationToken cancellationToken
@@ -83,10 +85,8 @@ internal sealed class WebhookRegistration
         return (webhook, secret);
     }
 
-    /// <summary>
-    /// Gives a webhook another secret. Deliveries are signed with both for <see cref="SecretOverlap"/>.
-    /// </summary>
-    /// <exception cref="RefusedException">There is no such webhook, or the secret is none.</exception>
+    /// <summary>Rotates a webhook's secret. Deliveries are signed with both for <see cref="SecretOverlap"/>.</summary>
+    /// <exception cref="RefusedException">There is no such webhook, or the secret is invalid.</exception>
     public async Task<Webhook> RotateAsync(string id, string? secret)
     {
         var webhook = _table.Find(id) ?? throw Webhook.Unknown(id);
@@ -101,7 +101,7 @@ internal sealed class WebhookRegistration
         return rotated;
     }
 
-    /// <summary>Removes a webhook; what waits for it is not delivered.</summary>
+    /// <summary>Removes a webhook; its queued messages are not delivered.</summary>
     /// <exception cref="RefusedException">There is no such webhook.</exception>
     public async Task RemoveAsync(string id)
     {

@@ -5,12 +5,12 @@ using System.Text;
 namespace Dmb.Webhooks;
 
 /// <summary>
-/// Signatures after Standard Webhooks 1.0 ("Signature scheme"): <c>v1,</c> and base64 of HMAC-SHA256 over
+/// Signs deliveries by Standard Webhooks 1.0 ("Signature scheme"): <c>v1,</c> and base64 of HMAC-SHA256 over
 /// <c>id.timestamp.body</c>.
 /// </summary>
 internal static class WebhookSignature
 {
-    /// <summary>What a secret looks like, for people.</summary>
+    /// <summary>Describes the form of a secret in error texts.</summary>
     public const string SecretForm = "A secret is whsec_ and base64 of 24 to 64 bytes.";
 
     private const string Prefix = "whsec_";
@@ -20,15 +20,13 @@ internal static class WebhookSignature
 
     public static string NewSecret() => Prefix + Convert.ToBase64String(RandomNumberGenerator.GetBytes(BytesDefault));
 
-    /// <summary>Whether a text is a secret.</summary>
+    /// <summary>Whether a text has the form of a secret.</summary>
     public static bool IsSecret(string text) => Key(text) is { Length: >= BytesMin and <= BytesMax };
 
-    /// <summary>
-    /// The value of <c>webhook-signature</c>: one signature for each secret that is in use, by spaces.
-    /// </summary>
-    /// <param name="secrets">Secrets; those that have ended by <paramref name="now"/> are left out.</param>
+    /// <summary>The value of <c>webhook-signature</c>: one signature per valid secret, separated by spaces.</summary>
+    /// <param name="secrets">The secrets; those expired at <paramref name="now"/> are left out.</param>
     /// <param name="id">The value of <c>webhook-id</c>.</param>
-    /// <param name="now">The time that <c>webhook-timestamp</c> says, in seconds.</param>
+    /// <param name="now">The value of <c>webhook-timestamp</c>, in seconds.</param>
     /// <param name="body">The body.</param>
     public static string Sign(WebhookSecret[] secrets, string id, DateTimeOffset now, ReadOnlySpan<byte> body)
     {

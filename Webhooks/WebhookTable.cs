@@ -3,7 +3,7 @@ using Dmb.Routing;
 
 namespace Dmb.Webhooks;
 
-/// <summary>The registered webhooks, as far as this node knows, and which of them get a message.</summary>
+/// <summary>Holds the registered webhooks known to this node, and finds those of a message.</summary>
 internal sealed class WebhookTable
 {
     private readonly Lock _writing = new();
@@ -15,18 +15,18 @@ internal sealed class WebhookTable
     /// <summary>Raised when a webhook was added or removed.</summary>
     public event Action? Changed;
 
-    /// <summary>How many there are.</summary>
+    /// <summary>Number of webhooks.</summary>
     public int Count => _all.Count;
 
-    /// <summary>All of them, in no order.</summary>
+    /// <summary>The webhooks, in no order.</summary>
     public IEnumerable<Webhook> All => _all.Select(entry => entry.Value);
 
-    /// <summary>Whether any gets the messages of events or rooms.</summary>
+    /// <summary>Whether any webhook has events or rooms.</summary>
     public bool HearsMessages => !_byEvent.IsEmpty || !_byRoom.IsEmpty;
 
     public Webhook? Find(string id) => _all.GetValueOrDefault(id);
 
-    /// <summary>The webhook that gets a backend's uplink, or null.</summary>
+    /// <summary>The webhook of a backend's uplinks, or null.</summary>
     public Webhook? OfBackend(string bkid) => _byBackend.GetValueOrDefault(bkid);
 
     /// <summary>Adds a webhook, or replaces the one with its id.</summary>
@@ -68,7 +68,7 @@ internal sealed class WebhookTable
         return isRemoved;
     }
 
-    /// <summary>The webhooks that get a message of an event or of a room, each once, with the room.</summary>
+    /// <summary>The webhooks of an event or of rooms, each once, with the room.</summary>
     public List<(Webhook Webhook, string? Room)> Match(Envelope envelope)
     {
         var found = new List<(Webhook Webhook, string? Room)>();

@@ -3,7 +3,7 @@ using Dmb.Telemetry;
 
 namespace Dmb.Webhooks;
 
-/// <summary>What webhooks add to the meter (docs/telemetry.md).</summary>
+/// <summary>Adds the instruments of webhooks to the meter (docs/telemetry.md).</summary>
 internal sealed class WebhookTelemetry
 {
     private readonly Dictionary<string, Count> _attempts;
@@ -46,7 +46,10 @@ internal sealed class WebhookTelemetry
         );
     }
 
-    /// <summary>What waits on this node: how many messages, and the age of the oldest; set by the delivery.</summary>
+    /// <summary>
+    /// Returns the number of queued messages on this node, and the age of the oldest; set by
+    /// <see cref="WebhookDelivery"/>.
+    /// </summary>
     public Func<(long Messages, TimeSpan Age)> Waiting { get; set; } = static () => default;
 
     public void Attempted(AttemptKind kind) =>
