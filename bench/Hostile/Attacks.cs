@@ -48,6 +48,12 @@ internal static partial class Attacks
         {
             Length = TimeSpan.FromSeconds(15),
         },
+        new(
+            "unfinished-bodies",
+            "1,600 pushes of 262,000 bytes that stop 7,000 bytes before their end",
+            "503 once `DMB_MAX_UNFINISHED_BYTES` are held, 408 for those that stay below 240 bytes a second for 5 s",
+            UnfinishedAsync
+        ),
         new("idle", "9,000 connections that say nothing", "closed after `DMB_HEADERS_TIMEOUT`", IdleAsync)
         {
             Length = TimeSpan.FromSeconds(25),
@@ -147,6 +153,20 @@ internal static partial class Attacks
                 await attacker.SendAsync("x"u8.ToArray(), end);
             }
         }
+    }
+
+    private static async Task UnfinishedAsync(Target target, CancellationToken end)
+    {
+        var head = $"POST /_notify/trace HTTP/1.1\r\nHost: {target.Node}\r\nContent-Length: 262000\r\n\r\n";
+        byte[] begun = [.. Encoding.ASCII.GetBytes(head), .. Enumerable.Repeat((byte)'1', 255_000)];
+        await OpenAsync(1_600, async () =>
+        {
+            var attacker = target.Hold(await Attacker.ConnectAsync(target.Node, end));
+            attacker.Read(end);
+            await attacker.SendAsync(begun, end);
+            return attacker;
+        });
+        await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, end);
     }
 
     private static async Task IdleAsync(Target target, CancellationToken end)
