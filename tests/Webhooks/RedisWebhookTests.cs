@@ -73,6 +73,7 @@ public sealed class RedisWebhookTests
     {
         const int count = 300;
         var random = new Random(7);
+        var accepted = 0;
         await using var cluster = await Cluster.StartReadyAsync(
             await RedisServer.StartAsync("--appendonly", "yes", "--appendfsync", "always"),
             withProxy: false
@@ -83,6 +84,7 @@ public sealed class RedisWebhookTests
                 lock (random)
                 {
                     context.Response.StatusCode = random.Next(5) == 0 ? 500 : 204;
+                    accepted += context.Response.StatusCode == 204 ? 1 : 0;
                 }
 
                 return Task.CompletedTask;
@@ -125,7 +127,7 @@ public sealed class RedisWebhookTests
 
         Assert.Equal(Enumerable.Range(0, count), bodies.Distinct().Order());
         Assert.Equal(Enumerable.Range(0, count), bodies.Distinct());
-        TestContext.Current.TestOutputHelper!.WriteLine($"{bodies.Count} posts of {count} messages");
+        TestContext.Current.TestOutputHelper!.WriteLine($"{bodies.Count} posts, {accepted - count} repeats");
     }
 
     /// <summary>The node that delivers to the webhook there is.</summary>
