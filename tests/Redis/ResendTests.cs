@@ -70,6 +70,7 @@ public sealed class ResendTests
             .AddSingleton<RoomTable>()
             .AddSingleton<FanOut>()
             .AddSingleton<HistoryPolicy>()
+            .AddSingleton<PoisonedKeys>()
             .AddSingleton<RedisHistory>()
             .AddSingleton<RedisRooms>()
             .BuildServiceProvider();
