@@ -64,18 +64,25 @@ public sealed class FaultProxy : IAsyncDisposable
     /// <summary>Ends the fault. What was held back goes on; connections that lost something are cut.</summary>
     public void Heal()
     {
+        ResetLossy();
+        Set(Way.Both, Traffic.Passes);
+
+        // A connection that began meanwhile may have lost its first bytes, and would wait for their answer.
+        ResetLossy();
+        if (_listener is null)
+        {
+            Listen();
+        }
+    }
+
+    private void ResetLossy()
+    {
         foreach (var (relay, _) in _relays)
         {
             if (relay.HasLost)
             {
                 relay.Reset();
             }
-        }
-
-        Set(Way.Both, Traffic.Passes);
-        if (_listener is null)
-        {
-            Listen();
         }
     }
 
