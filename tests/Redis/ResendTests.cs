@@ -68,6 +68,7 @@ public sealed class ResendTests
             .AddSingleton<Dmb.Telemetry.BrokerTelemetry>()
             .AddSingleton<RedisNode>()
             .AddSingleton<RoomTable>()
+            .AddSingleton<Tail>()
             .AddSingleton<FanOut>()
             .AddSingleton<HistoryPolicy>()
             .AddSingleton<PoisonedKeys>()
