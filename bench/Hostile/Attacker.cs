@@ -54,22 +54,23 @@ internal sealed class Attacker : IDisposable
         return attacker;
     }
 
-    /// <summary>A session of /ws whose handshake was answered.</summary>
+    /// <summary>A session of /ws, or of another path, whose handshake was answered.</summary>
     public static async Task<Attacker> OpenAsync(
         IPEndPoint node,
         CancellationToken end,
         string headers = "",
-        int receiveBytes = 0
+        int receiveBytes = 0,
+        string path = "/ws"
     )
     {
         var attacker = await ConnectAsync(node, end, receiveBytes);
-        await attacker.SendAsync(Encoding.ASCII.GetBytes(Handshake(node, headers)), end);
+        await attacker.SendAsync(Encoding.ASCII.GetBytes(Handshake(node, headers, path)), end);
         await attacker.ReadSomeAsync(end);
         return attacker;
     }
 
-    public static string Handshake(IPEndPoint node, string headers = "") =>
-        $"GET /ws HTTP/1.1\r\nHost: {node}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: "
+    public static string Handshake(IPEndPoint node, string headers = "", string path = "/ws") =>
+        $"GET {path} HTTP/1.1\r\nHost: {node}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: "
         + $"13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{headers}\r\n";
 
     /// <summary>A client's frame; its mask is zero, so that the payload stays as it is.</summary>

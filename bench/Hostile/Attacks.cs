@@ -133,6 +133,7 @@ internal static partial class Attacks
             "a session each, gone at once",
             ReconnectStormAsync
         ),
+        .. SocketIoAttacks.All,
     ];
 
     /// <summary>Sends the beginning, and then a byte every second.</summary>
