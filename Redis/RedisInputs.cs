@@ -192,7 +192,7 @@ internal sealed partial class RedisInputs(
                 )
             );
         }
-        catch (RedisUnavailableException)
+        catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)
         {
             // It is counted and logged.
         }

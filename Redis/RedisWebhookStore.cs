@@ -126,7 +126,7 @@ internal sealed partial class RedisWebhookStore(
                 Wake();
                 return;
             }
-            catch (RedisUnavailableException)
+            catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)
             {
                 // It may have been written: a receiver may get it twice, under one id.
             }
@@ -203,7 +203,7 @@ internal sealed partial class RedisWebhookStore(
                         )
                 );
             }
-            catch (RedisUnavailableException)
+            catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)
             {
                 done.ForEach(_done.Enqueue);
                 throw;

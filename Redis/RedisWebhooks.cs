@@ -34,7 +34,7 @@ internal sealed class RedisWebhooks(
             await store.AcknowledgeAsync();
             await RenewAsync(TimeSpan.Zero);
         }
-        catch (RedisUnavailableException)
+        catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)
         {
             // Its share is free when its time is over.
         }
@@ -64,7 +64,7 @@ internal sealed class RedisWebhooks(
                     await store.WaitAsync(PollInterval, stoppingToken);
                 }
             }
-            catch (RedisUnavailableException)
+            catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)
             {
                 if (_renewed is not { } renewed || TimeProvider.System.GetElapsedTime(renewed) >= Life)
                 {

@@ -126,6 +126,20 @@ public sealed class PoisonedKeyTests
         await IsWholeAsync(second);
     }
 
+    [Fact]
+    public async Task The_key_of_dead_letters_stops_no_input()
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await redis.CommandAsync("SET", "dmb:dead", "x");
+        await using var node = await StartAsync(redis);
+        await using var client = await node.JoinAsync("n:1");
+        await redis.CommandAsync("PUBLISH", "dmb:notify:any", "no JSON");
+        await redis.CommandAsync("PUBLISH", "dmb:notify:any", """{"n":1,"_in":"n:1"}""");
+        Assert.Equal("1", await NumberAsync(client));
+        await IsToldAsync(node);
+        await IsWholeAsync(node);
+    }
+
     private static Task<NodeProcess> StartAsync(RedisServer redis) =>
         NodeProcess.StartReadyAsync([
             ("REDIS_HOST", "127.0.0.1"),
