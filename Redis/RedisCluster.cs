@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Globalization;
 using System.Text;
 using Dmb.Routing;
+using StackExchange.Redis;
 
 namespace Dmb.Redis;
 
@@ -38,7 +39,9 @@ internal sealed class RedisCluster(RedisNode node, RedisConnection connection, C
         {
             living = await FindLivingAsync();
             var line = $"{number} {node.Id} {question} {argument}";
-            var receivers = await connection.RunAsync(redis => redis.PublishAsync(_channels.Ask, line));
+            var receivers = await connection.RunAsync(redis =>
+                redis.PublishAsync(RedisChannel.Literal(_channels.Ask), line)
+            );
             asked.Expect(Math.Max((int)receivers, living.Length));
             await asked.Done.WaitAsync(AnswerTimeout, TimeProvider.System);
         }

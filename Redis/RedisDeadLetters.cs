@@ -60,7 +60,7 @@ internal sealed partial class RedisDeadLetters(RedisNode node, RedisConnection c
         && (int)await connection.RunAsync(redis => redis.ExecuteAsync("XDEL", (RedisKey)_channels.Dead, id)) > 0;
 
     public async ValueTask RepeatAsync(string channel, ReadOnlyMemory<byte> body) =>
-        await connection.RunAsync(redis => redis.PublishAsync(channel, body.ToArray()));
+        await connection.RunAsync(redis => redis.PublishAsync(RedisChannel.Literal(channel), body.ToArray()));
 
     private async Task<List<DeadLetter>> RangeAsync(string from, string to, int max)
     {

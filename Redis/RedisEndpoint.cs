@@ -13,6 +13,7 @@ namespace Dmb.Redis;
 /// <param name="Password">The password, or null.</param>
 /// <param name="Database">The number of the database.</param>
 /// <param name="IsTls">Whether to use TLS.</param>
+/// <param name="User">The ACL user; null for <c>default</c>.</param>
 /// <param name="PasswordFile">A file with the password, read at each attempt to connect; null for none.</param>
 internal sealed record RedisEndpoint(
     string Host,
@@ -20,6 +21,7 @@ internal sealed record RedisEndpoint(
     string? Password = null,
     int Database = 0,
     bool IsTls = false,
+    string? User = null,
     string? PasswordFile = null
 )
 {
@@ -47,11 +49,11 @@ internal sealed record RedisEndpoint(
         };
     }
 
-    /// <summary>Parses <c>redis[s]://[:password@]host[:port][/database]</c>.</summary>
+    /// <summary>Parses <c>redis[s]://[[user]:password@]host[:port][/database]</c>.</summary>
     /// <exception cref="FormatException">It does not have that form; the message has the accepted form.</exception>
     internal static RedisEndpoint Read(string url)
     {
-        const string Form = "redis://[:password@]host[:port][/database], or rediss:// for TLS";
+        const string Form = "redis://[[user]:password@]host[:port][/database], or rediss:// for TLS";
         if (
             !Uri.TryCreate(url, UriKind.Absolute, out var uri)
             || uri.Scheme is not ("redis" or "rediss")
@@ -71,20 +73,13 @@ internal sealed record RedisEndpoint(
         var (user, password) = uri.UserInfo.Split(':', 2) is [var name, var secret]
             ? (name, secret)
             : (uri.UserInfo, "");
-        if (user is not ("" or "default"))
-        {
-            throw new FormatException(
-                "no user name but `default`, which may be restricted by rules of its own: the Redis client in use "
-                    + "cannot send another"
-            );
-        }
-
         return new RedisEndpoint(
             WithoutBrackets(uri.Host),
             uri.Port > 0 ? uri.Port : 6379,
             password.Length > 0 ? Uri.UnescapeDataString(password) : null,
             database,
-            uri.Scheme == "rediss"
+            uri.Scheme == "rediss",
+            user is "" or "default" ? null : Uri.UnescapeDataString(user)
         );
     }
 
@@ -93,27 +88,37 @@ internal sealed record RedisEndpoint(
     public string? ReadPassword() =>
         PasswordFile is null ? Password : File.ReadAllText(PasswordFile).TrimEnd('\r', '\n');
 
-    /// <summary>Creates the client library's options.</summary>
-    /// <param name="address">
-    /// The address of <see cref="Host"/> that answered, since the library does not try a name's IPv6 addresses.
-    /// </param>
+    /// <summary>
+    /// How the client library connects for commands. It subscribes to nothing, and does not go on without a connection:
+    /// <see cref="RedisSupervisor"/> makes a new link.
+    /// </summary>
+    /// <param name="address">The address of <see cref="Host"/> that answered.</param>
     /// <param name="password">The password, or null.</param>
-    public ConfigurationOptions ToOptions(IPEndPoint address, string? password)
-    {
-        // Found by tests: a shorter connectTimeout loses subscriptions silently.
-        var options = ConfigurationOptions.Parse(
-            "abortConnect=false,connectTimeout=5000,syncTimeout=2000,keepAlive=10,connectRetry=1,allowAdmin=false"
-        );
-        options.EndPoints.Add(address);
-        options.ClientName = "dmb";
-        (options.Password, options.DefaultDatabase, options.Ssl, options.SslHost) = (
-            password,
-            Database,
-            IsTls,
-            IsTls ? Host : null
-        );
-        return options;
-    }
+    public ConfigurationOptions ToOptions(IPEndPoint address, string? password) =>
+        new()
+        {
+            EndPoints = { address },
+            ClientName = "dmb",
+            User = User,
+            Password = User is null ? password : password ?? "",
+            DefaultDatabase = Database,
+            Ssl = IsTls,
+            SslHost = IsTls ? Host : null,
+            Protocol = RedisProtocol.Resp2,
+            AbortOnConnectFail = true,
+            ConnectRetry = 1,
+            ConnectTimeout = 5_000,
+            // The link has a time for each command.
+            AsyncTimeout = 60_000,
+            BacklogPolicy = BacklogPolicy.FailFast,
+            SetClientLibrary = false,
+            TieBreaker = "",
+            ConfigurationChannel = "",
+            CommandMap = CommandMap.Create(
+                ["SUBSCRIBE", "UNSUBSCRIBE", "PSUBSCRIBE", "PUNSUBSCRIBE", "CONFIG", "CLUSTER", "SENTINEL"],
+                available: false
+            ),
+        };
 
     /// <summary>
     /// The URL without its credentials: everything before the last <c>@</c>; the whole text if it is not a URL.

@@ -7,22 +7,42 @@ using System.Text;
 namespace Dmb.Redis;
 
 /// <summary>
-/// Connects to Redis on a socket of its own before the client library does, and reads its answers to AUTH, PING and
-/// INFO: the library takes seconds to find out that a port is closed, and does not say what Redis answered.
+/// Connects to Redis before the client library does, and reads its answers to AUTH, PING and INFO: the library does not
+/// say what Redis answered. The connection is then the one for subscriptions (<see cref="RedisSubscriber"/>).
 /// </summary>
 internal static class RedisGreeting
 {
-    /// <summary>Gives the address that answered.</summary>
+    /// <summary>Gives the connection, on which nothing is under way, and the address that answered.</summary>
     /// <exception cref="SocketException">There is no such host, or it refuses the connection.</exception>
     /// <exception cref="RedisAnswerException">Redis does not let this node in, or is none that it can use.</exception>
-    public static async Task<IPEndPoint> AskAsync(
+    public static async Task<(Stream Stream, IPEndPoint Address)> AskAsync(
         RedisEndpoint redis,
         string? password,
         CancellationToken cancellationToken
     )
     {
-        using var socket = await ConnectAsync(redis, cancellationToken);
-        await using Stream stream = redis.IsTls ? new SslStream(new NetworkStream(socket)) : new NetworkStream(socket);
+        var socket = await ConnectAsync(redis, cancellationToken);
+        var network = new NetworkStream(socket, ownsSocket: true);
+        Stream stream = redis.IsTls ? new SslStream(network) : network;
+        try
+        {
+            await AskAsync(stream, redis, password, cancellationToken);
+            return (stream, (IPEndPoint)socket.RemoteEndPoint!);
+        }
+        catch
+        {
+            await stream.DisposeAsync();
+            throw;
+        }
+    }
+
+    private static async Task AskAsync(
+        Stream stream,
+        RedisEndpoint redis,
+        string? password,
+        CancellationToken cancellationToken
+    )
+    {
         if (stream is SslStream tls)
         {
             await tls.AuthenticateAsClientAsync(
@@ -33,19 +53,16 @@ internal static class RedisGreeting
 
         await stream.WriteAsync(
             Encoding.UTF8.GetBytes(
-                (password is null ? "" : Command("AUTH", password))
-                    + Command("PING")
-                    + Command("INFO", "replication")
-                    + Command("INFO", "cluster")
+                Login() + Command("PING") + Command("INFO", "replication") + Command("INFO", "cluster")
             ),
             cancellationToken
         );
-        using var reader = new StreamReader(stream, Encoding.UTF8);
+        using var reader = new StreamReader(stream, Encoding.UTF8, leaveOpen: true);
 
-        // A password where none is needed does no harm.
-        var login = password is null ? "+OK" : await LineAsync();
+        // A password where none is needed does no harm. A user who is not let in would be the default one.
+        var login = Login().Length == 0 ? "+OK" : await LineAsync();
         var answer = await LineAsync();
-        if (answer is not ['+', ..])
+        if (answer is not ['+', ..] || (redis.User is not null && login is ['-', ..]))
         {
             throw new RedisAnswerException(login is ['-', ..] ? login[1..] : answer.TrimStart('-'));
         }
@@ -62,7 +79,12 @@ internal static class RedisGreeting
             );
         }
 
-        return (IPEndPoint)socket.RemoteEndPoint!;
+        return;
+
+        string Login() =>
+            redis.User is { } user ? Command("AUTH", user, password ?? "")
+            : password is null ? ""
+            : Command("AUTH", password);
 
         // A user that may not ask has none.
         async Task<List<string>> SectionAsync()

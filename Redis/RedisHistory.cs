@@ -1,5 +1,6 @@
 using Dmb.Routing;
 using StackExchange.Redis;
+using StreamPosition = Dmb.Routing.StreamPosition;
 
 namespace Dmb.Redis;
 

@@ -7,19 +7,18 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// The two connections to Redis, one for commands and publishes, one for subscriptions. They are made together and
-/// given up together at the first sign of trouble, since the client library neither notices a hung peer nor keeps its
-/// subscriptions for sure. What the library throws leaves this class as <see cref="RedisUnavailableException"/>.
+/// The two connections to Redis, the client library's for commands and publishes, and one for subscriptions
+/// (<see cref="RedisSubscriber"/>). They are made together and given up together at the first sign of trouble; that a
+/// peer hangs is noticed by the probe of <see cref="RedisSupervisor"/> alone. What the library throws leaves this class
+/// as <see cref="RedisUnavailableException"/>.
 /// </summary>
 internal sealed class RedisLink : IDisposable
 {
     private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(6);
 
     private readonly ConnectionMultiplexer _commands;
-    private readonly ConnectionMultiplexer _subscriptions;
     private readonly IDatabase _database;
-    private readonly ISubscriber _subscriber;
-    private readonly long _subscriptionSockets;
+    private readonly RedisSubscriber _subscriber;
     private readonly TaskCompletionSource<string> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly CancellationTokenSource _gone = new();
     private readonly CircuitBreakerManualControl _circuit = new();
@@ -27,17 +26,9 @@ internal sealed class RedisLink : IDisposable
 
     private readonly PoisonedKeys _poisoned;
 
-    private RedisLink(
-        ConnectionMultiplexer commands,
-        ConnectionMultiplexer subscriptions,
-        TimeSpan timeout,
-        PoisonedKeys poisoned
-    )
+    private RedisLink(ConnectionMultiplexer commands, Stream subscriptions, TimeSpan timeout, PoisonedKeys poisoned)
     {
-        _poisoned = poisoned;
-        (_commands, _subscriptions) = (commands, subscriptions);
-        (_database, _subscriber) = (commands.GetDatabase(), subscriptions.GetSubscriber());
-        _subscriptionSockets = subscriptions.GetCounters().Subscription.SocketCount;
+        (_commands, _database, _poisoned) = (commands, commands.GetDatabase(), poisoned);
         _pipeline = new ResiliencePipelineBuilder { TimeProvider = TimeProvider.System }
             .AddCircuitBreaker(
                 new CircuitBreakerStrategyOptions
@@ -53,21 +44,21 @@ internal sealed class RedisLink : IDisposable
             )
             .AddTimeout(new TimeoutStrategyOptions { Timeout = timeout })
             .Build();
-        Watch(commands, "commands");
-        Watch(subscriptions, "subscriptions");
+        commands.ConnectionFailed += (_, e) => Lose($"the connection for commands failed: {e.FailureType}");
+        commands.InternalError += (_, e) => Lose($"the connection for commands had an error: {e.Exception?.Message}");
+        _subscriber = new RedisSubscriber(subscriptions, why =>
+            Lose($"the connection for subscriptions was cut: {why}")
+        );
     }
 
-    /// <summary>
-    /// Takes the messages of rooms that this link receives. Made once, so that a room can be unsubscribed.
-    /// </summary>
-    public Action<RedisChannel, RedisValue> OnMessage { get; set; } = static (_, _) => { };
+    /// <summary>Takes the messages of rooms that this link receives: the channel and the body.</summary>
+    public Action<string, byte[]> OnMessage
+    {
+        set => _subscriber.OnMessage = value;
+    }
 
-    /// <summary>
-    /// Whether no gap is before what was received by now. The library reconnects by itself, and may say so only after
-    /// it delivered what it received then.
-    /// </summary>
-    public bool IsWhole =>
-        !_lost.Task.IsCompleted && _subscriptions.GetCounters().Subscription.SocketCount == _subscriptionSockets;
+    /// <summary>Whether no gap is before what was received by now.</summary>
+    public bool IsWhole => !_lost.Task.IsCompleted;
 
     /// <summary>Completes with the reason when one of the connections is in trouble.</summary>
     public Task<string> Lost => _lost.Task;
@@ -90,25 +81,28 @@ internal sealed class RedisLink : IDisposable
         CancellationToken cancellationToken
     )
     {
-        Task<ConnectionMultiplexer>[] connecting = [];
+        Stream? subscriptions = null;
+        Task<ConnectionMultiplexer>? connecting = null;
         try
         {
             var password = redis.ReadPassword();
-            var address = await RedisGreeting
-                .AskAsync(redis, password, cancellationToken)
-                .WaitAsync(ConnectTimeout, TimeProvider.System, cancellationToken);
-            var options = redis.ToOptions(address, password);
-            connecting = [ConnectionMultiplexer.ConnectAsync(options), ConnectionMultiplexer.ConnectAsync(options)];
-            var both = await Task.WhenAll(connecting).WaitAsync(ConnectTimeout, TimeProvider.System, cancellationToken);
-            var link = new RedisLink(both[0], both[1], timeout, poisoned);
-            await link._database.PingAsync().WaitAsync(ConnectTimeout, TimeProvider.System, cancellationToken);
-            return link;
+            using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            patience.CancelAfter(ConnectTimeout);
+            (subscriptions, var address) = await RedisGreeting.AskAsync(redis, password, patience.Token);
+            connecting = ConnectionMultiplexer.ConnectAsync(redis.ToOptions(address, password));
+            var commands = await connecting.WaitAsync(ConnectTimeout, TimeProvider.System, cancellationToken);
+            return new RedisLink(commands, subscriptions, timeout, poisoned);
         }
         catch (Exception e)
         {
-            foreach (var connection in connecting)
+            if (connecting is not null)
             {
-                _ = DisposeAsync(connection);
+                _ = DisposeAsync(connecting);
+            }
+
+            if (subscriptions is not null)
+            {
+                await subscriptions.DisposeAsync();
             }
 
             throw new RedisUnavailableException(RedisReason.Of(e), e);
@@ -212,28 +206,15 @@ internal sealed class RedisLink : IDisposable
         Action<string, byte[]> receive,
         TimeSpan within,
         bool isPattern = false
-    ) =>
-        WithinAsync(
-            within,
-            _subscriber.SubscribeAsync(
-                new RedisChannel(
-                    channel,
-                    isPattern ? RedisChannel.PatternMode.Pattern : RedisChannel.PatternMode.Literal
-                ),
-                (from, body) => receive(from!, body!)
-            )
-        );
+    ) => WithinAsync(within, _subscriber.SubscribeAsync(channel, isPattern, receive));
 
     /// <summary>Subscribes a room's channel; to be waited for by <see cref="WithinAsync"/>.</summary>
-    public Task SubscribeRoomAsync(string channel) => _subscriber.SubscribeAsync(RoomChannel(channel), OnMessage);
+    public Task SubscribeRoomAsync(string channel) => _subscriber.SubscribeAsync(channel);
 
-    /// <summary>
-    /// Unsubscribes a room's channel, and gives the link up if that fails: else its messages would be received twice
-    /// later.
-    /// </summary>
+    /// <summary>Unsubscribes a room's channel. No session is in the room.</summary>
     public void UnsubscribeRoom(string channel) =>
         _ = _subscriber
-            .UnsubscribeAsync(RoomChannel(channel), OnMessage)
+            .UnsubscribeAsync(channel)
             .ContinueWith(
                 static (task, link) =>
                     ((RedisLink)link!).Lose($"an unsubscribe failed: {task.Exception!.InnerException!.Message}"),
@@ -245,21 +226,21 @@ internal sealed class RedisLink : IDisposable
 
     /// <summary>Publishes without waiting for Redis.</summary>
     public void PublishUnanswered(string channel, string line) =>
-        _ = _database.PublishAsync(channel, line, CommandFlags.FireAndForget);
+        _ = _database.PublishAsync(RedisChannel.Literal(channel), line, CommandFlags.FireAndForget);
 
     /// <summary>Gives both up, elsewhere: the library waits for a hung peer.</summary>
     public void Dispose()
     {
         Lose("it is not used any more");
         _ = DisposeAsync(Task.FromResult(_commands));
-        _ = DisposeAsync(Task.FromResult(_subscriptions));
+        _ = _subscriber.DisposeAsync().AsTask();
     }
-
-    private static RedisChannel RoomChannel(string channel) => new(channel, RedisChannel.PatternMode.Literal);
 
     private static bool IsUnavailable(Exception e) =>
         e
             is RedisException
+                or RedisAnswerException
+                or IOException
                 or TimeoutException
                 or BrokenCircuitException
                 or TimeoutRejectedException
@@ -267,8 +248,8 @@ internal sealed class RedisLink : IDisposable
                 or OperationCanceledException;
 
     /// <summary>
-    /// What callers of this class get: for a key that holds something else <see cref="RedisKeyException"/>, for all else
-    /// <see cref="RedisUnavailableException"/>.
+    /// What callers of this class get: for a key that holds something else <see cref="RedisKeyException"/>, for all
+    /// else <see cref="RedisUnavailableException"/>.
     /// </summary>
     private RefusedException Refused(Exception e, RedisKey[] keys)
     {
@@ -291,11 +272,5 @@ internal sealed class RedisLink : IDisposable
                 .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             connecting.Result.Dispose();
         }
-    }
-
-    private void Watch(ConnectionMultiplexer connection, string name)
-    {
-        connection.ConnectionFailed += (_, e) => Lose($"the connection for {name} failed: {e.FailureType}");
-        connection.InternalError += (_, e) => Lose($"the connection for {name} had an error: {e.Exception?.Message}");
     }
 }

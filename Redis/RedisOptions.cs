@@ -18,7 +18,7 @@ internal sealed class RedisOptions
     public int RedisPort { get; set; } = 6379;
 
     [ConfigurationKeyName("REDIS_URL")]
-    [Description("Redis as a URL instead: redis://[:password@]host[:port][/database], or rediss:// for TLS.")]
+    [Description("Redis as a URL instead: redis://[[user]:password@]host[:port][/database], or rediss:// for TLS.")]
     public string RedisUrl { get; set; } = "";
 
     [ConfigurationKeyName("REDIS_PASSWORD_FILE")]

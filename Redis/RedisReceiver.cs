@@ -54,7 +54,7 @@ internal sealed partial class RedisReceiver(
     public async Task AttachAsync(RedisLink link, TimeSpan patience)
     {
         await _inbound.Writer.WriteAsync(new Hold(), link.Gone);
-        link.OnMessage = (channel, body) => Take(new ReceivedMessage(link, _channels.RoomOf(channel!), body!));
+        link.OnMessage = (channel, body) => Take(new ReceivedMessage(link, _channels.RoomOf(channel), body));
         foreach (var channel in (string[])[_channels.Node, _channels.Nodes])
         {
             await link.SubscribeAsync(channel, (_, line) => Take(new ReceivedLine(link, line)), patience);

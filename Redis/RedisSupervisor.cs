@@ -63,9 +63,7 @@ internal sealed partial class RedisSupervisor(
         )
         .Build();
 
-    /// <summary>
-    /// Timeout of each step of attaching a link: the library can lose requests made before it was connected.
-    /// </summary>
+    /// <summary>Timeout of each step of attaching a link: Redis may hang meanwhile.</summary>
     private readonly TimeSpan _patience =
         options.ProbeInterval * ProbesMissedMax < PatienceMax ? options.ProbeInterval * ProbesMissedMax : PatienceMax;
 
@@ -140,7 +138,7 @@ internal sealed partial class RedisSupervisor(
         await cluster.AttachAsync(link, _patience);
         await webhooks.AttachAsync(link, _patience);
 
-        // A subscription is proven by a received probe: the library can confirm it too early.
+        // A subscription is proven by a received probe.
         await ProveAsync(link);
 
         // Delivers missed messages, then held ones; then sends spooled ones, and resumes publishing.

@@ -100,7 +100,7 @@ internal sealed partial class RedisWebhookStore(
         }
 
         table.Put(webhook);
-        await connection.RunAsync(redis => redis.PublishAsync(_channels.Webhooks, webhook.Id));
+        await connection.RunAsync(redis => redis.PublishAsync(RedisChannel.Literal(_channels.Webhooks), webhook.Id));
     }
 
     public async ValueTask<bool> RemoveAsync(string id)
@@ -112,7 +112,7 @@ internal sealed partial class RedisWebhookStore(
 
         var isRemoved = await connection.RunAsync(redis => redis.HashDeleteAsync(_channels.Webhooks, id));
         table.Remove(id);
-        await connection.RunAsync(redis => redis.PublishAsync(_channels.Webhooks, id));
+        await connection.RunAsync(redis => redis.PublishAsync(RedisChannel.Literal(_channels.Webhooks), id));
         return isRemoved;
     }
 

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Globalization;
 using Dmb.Routing;
+using StackExchange.Redis;
 
 namespace Dmb.Redis;
 
@@ -24,7 +25,12 @@ internal sealed partial class RoomCounts(
         try
         {
             var line = $"count {number} {node.Channels.Node} {room}";
-            question.Ask((int)await connection.RunAsync(redis => redis.PublishAsync(node.Channels.Nodes, line)));
+            question.Ask(
+                (int)
+                    await connection.RunAsync(redis =>
+                        redis.PublishAsync(RedisChannel.Literal(node.Channels.Nodes), line)
+                    )
+            );
             await question.Answered.WaitAsync(options.PublishTimeout, TimeProvider.System);
         }
         catch (Exception e) when (e is RedisUnavailableException or TimeoutException)

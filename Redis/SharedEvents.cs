@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Text;
 using Dmb.Routing;
+using StackExchange.Redis;
 
 namespace Dmb.Redis;
 
@@ -93,7 +94,7 @@ internal sealed class SharedEvents(EventTable events, RedisNode node, RedisConne
             await link.RunAsync(redis => redis.HashSetAsync(_channels.Events, name, registration.DefaultRoom ?? ""));
         }
 
-        await link.RunAsync(redis => redis.PublishAsync(_channels.Events, name));
+        await link.RunAsync(redis => redis.PublishAsync(RedisChannel.Literal(_channels.Events), name));
         _unwritten.TryRemove(name, out _);
     }
 

@@ -48,7 +48,7 @@ public sealed class SettingsTests
     }
 
     [Theory]
-    [InlineData("redis://user:secret@localhost:6379")]
+    [InlineData("redis://user:secret@localhost:6379/x")]
     [InlineData("redis://:secret@secret@h/x")]
     [InlineData("redis://:secret")]
     public async Task An_address_of_Redis_is_refused_without_repeating_its_password(string url)

@@ -116,16 +116,80 @@ public sealed class ConnectionTests
     }
 
     [Fact]
-    public async Task A_user_name_works_or_is_refused_in_one_line_that_keeps_the_password()
+    public async Task A_user_of_an_ACL_with_the_commands_of_the_docs_is_refused_nothing()
+    {
+        var page = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "docs/operations.md"));
+        var rule = page.Split("<!-- redis-acl -->")[1].Split('\n').Single(line => line.StartsWith("user dmb "));
+        await using var redis = await RedisServer.StartAsync();
+        await redis.CommandAsync(["ACL", "SETUSER", .. rule.Split(' ')[1..]]);
+        await using var node = await NodeProcess.StartReadyAsync([
+            ("REDIS_URL", $"redis://dmb:password@127.0.0.1:{redis.Port}"),
+            ("DMB_HISTORY_SIZE", "10"),
+            .. NodeProcess.Patient,
+        ]);
+        await using var client = await node.JoinAsync("n:1");
+        await node.NotifyAsync("call", """{"_in":["n:1","n:2"]}""");
+        await client.ReadAsync();
+        await redis.CommandAsync("PUBLISH", "dmb:notify:call", """{"_in":"n:1"}""");
+        await client.ReadAsync();
+        await node.PushAsync("call", """{"_in":"n:1"}""", "key");
+        await client.AckAsync("subscribe", """{"room":"n:1","since":"a:1"}""");
+        using var registering = new StringContent("""{"name":"billing"}""");
+        using var registered = await node.Http.PostAsync(new Uri(node.Url, "/register/backend"), registering);
+        Assert.True(registered.IsSuccessStatusCode, await registered.Content.ReadAsStringAsync());
+        await node.BecomesAsync("ready");
+        var clients = await redis.CommandAsync("CLIENT", "LIST");
+        Assert.Equal(2, clients.Split('\n').Count(line => line.Contains("user=dmb ", StringComparison.Ordinal)));
+        Assert.Equal("", await redis.CommandAsync("ACL", "LOG"));
+    }
+
+    [Fact]
+    public async Task A_user_with_a_wrong_password_does_not_become_the_default_user()
     {
         await using var redis = await RedisServer.StartAsync();
         await redis.CommandAsync("ACL", "SETUSER", "broker", "on", ">hidden", "~*", "&*", "+@all");
-        await using var node = NodeProcess.Run(("REDIS_URL", $"redis://broker:hidden@127.0.0.1:{redis.Port}"));
-        Assert.Equal(2, await node.EndAsync());
-        var line = Assert.Single(node.Lines);
-        Assert.StartsWith("REDIS_URL: '", line, StringComparison.Ordinal);
-        Assert.Contains("user name", line, StringComparison.Ordinal);
-        Assert.DoesNotContain("hidden", line, StringComparison.Ordinal);
+        await using var node = await NodeProcess.StartAsync(
+            ("REDIS_URL", $"redis://broker:guessed@127.0.0.1:{redis.Port}")
+        );
+        await node.BecomesAsync("degraded", "wrong password: Redis answered WRONGPASS");
+        Assert.DoesNotContain(node.Log, line => line.Contains("guessed", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("REDIS_URL", "redis://[::1]:PORT")]
+    [InlineData("REDIS_URL", "redis://[::1]:PORT/2")]
+    [InlineData("REDIS_HOST", "::1")]
+    [InlineData("REDIS_HOST", "[::1]")]
+    public async Task Redis_is_reached_by_IPv6(string name, string value)
+    {
+        await using var redis = await RedisServer.StartAsync("--bind", "127.0.0.1", "::1");
+        await using var node = await NodeProcess.StartReadyAsync([
+            (name, value.Replace("PORT", $"{redis.Port}", StringComparison.Ordinal)),
+            ("REDIS_PORT", $"{redis.Port}"),
+            .. NodeProcess.Patient,
+        ]);
+        await using var client = await node.JoinAsync("calls");
+        await client.GetsAsync("call", "1", await node.NotifyAsync("call", "1"));
+        Assert.Contains("addr=[::1]:", await redis.CommandAsync("CLIENT", "LIST"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_restart_of_Redis_throws_no_null_reference()
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await using var node = await StartAsync(redis);
+        await using var client = await node.JoinAsync("calls");
+        for (var i = 0; i < 3; i++)
+        {
+            await redis.KillAsync();
+            await node.BecomesAsync("degraded");
+            await redis.StartAsync();
+            await node.BecomesAsync("ready");
+        }
+
+        var metrics = await node.Http.GetStringAsync(new Uri(node.Url, "/metrics"));
+        Assert.Contains("dotnet_exceptions_total", metrics, StringComparison.Ordinal);
+        Assert.DoesNotContain("NullReferenceException", metrics, StringComparison.Ordinal);
     }
 
     [Theory]
