@@ -41,6 +41,6 @@ internal sealed partial class OtlpFailures(ILogger<OtlpFailures> logger) : Event
         return text.Split('\n', 2)[0].TrimEnd();
     }
 
-    [LoggerMessage(6001, LogLevel.Warning, "Telemetry is not exported; this is logged once, and tried again: {Why}")]
+    [LoggerMessage(8001, LogLevel.Warning, "Telemetry is not exported; this is logged once, and tried again: {Why}")]
     private static partial void LogFailure(ILogger logger, string why);
 }

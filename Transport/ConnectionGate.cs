@@ -137,6 +137,6 @@ internal sealed partial class ConnectionGate : IDisposable
         }
     }
 
-    [LoggerMessage(5002, LogLevel.Warning, "New connections are closed: {Why}. Open connections are kept.")]
+    [LoggerMessage(7002, LogLevel.Warning, "New connections are closed: {Why}. Open connections are kept.")]
     private partial void LogRefused(string why);
 }

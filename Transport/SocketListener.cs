@@ -237,7 +237,7 @@ internal sealed partial class SocketListener : IConnectionListener
     }
 
     [LoggerMessage(
-        5001,
+        7001,
         LogLevel.Warning,
         "No file descriptor for the next connection: raise the limit of open files (ulimit -n, LimitNOFILE=)."
     )]

@@ -62,6 +62,26 @@ public sealed partial class LayerTests
     }
 
     [Fact]
+    public void Each_log_line_has_an_event_id_of_its_own()
+    {
+        var twice = Layers
+            .SelectMany(layer =>
+                Directory.GetFiles(
+                    Path.Combine(Repository.Root, layer),
+                    "*.cs",
+                    layer.Length > 0 ? SearchOption.AllDirectories : SearchOption.TopDirectoryOnly
+                )
+            )
+            .SelectMany(file =>
+                LogId().Matches(File.ReadAllText(file)).Select(match => (Id: match.Groups[1].Value, file))
+            )
+            .GroupBy(line => line.Id, line => Path.GetFileName(line.file))
+            .Where(id => id.Count() > 1)
+            .Select(id => $"{id.Key}: {string.Join(", ", id)}");
+        Assert.Empty(twice);
+    }
+
+    [Fact]
     public void A_file_names_only_namespaces_of_the_layers_below_its_own()
     {
         var wrong = Layers
@@ -202,4 +222,7 @@ public sealed partial class LayerTests
 
     [GeneratedRegex(@"\bDmb(\.[A-Z][A-Za-z]+)+(?=[;.\s])")]
     private static partial Regex Namespace();
+
+    [GeneratedRegex(@"\[LoggerMessage\(\s*([0-9]+),")]
+    private static partial Regex LogId();
 }

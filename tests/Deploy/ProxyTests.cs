@@ -116,7 +116,7 @@ public sealed class ProxyTests
             Assert.Equal(HttpStatusCode.OK, stream.StatusCode);
             await free.UntilSessionsInAsync("support", 1);
             stream.Dispose();
-            await free.UntilSessionsInAsync("support", 0);
+            await free.UntilSessionsInAsync("support", 0, () => free.Time.Advance(TimeSpan.FromSeconds(1)));
         }
     }
 

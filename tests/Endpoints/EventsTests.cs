@@ -107,7 +107,7 @@ public sealed class EventsTests : IAsyncLifetime
             Assert.Equal(0, await _node.SessionsInAsync("public"));
         }
 
-        await _node.UntilSessionsInAsync("calls", 0);
+        await _node.UntilSessionsInAsync("calls", 0, () => _node.Time.Advance(TimeSpan.FromSeconds(1)));
         Assert.Equal(0, await _node.SessionsInAsync("traces"));
     }
 
@@ -258,7 +258,7 @@ public sealed class EventsTests : IAsyncLifetime
             Assert.Matches("^[0-9]+$", refused.Headers["Retry-After"]);
         }
 
-        await node.UntilSessionsInAsync("calls", 0);
+        await node.UntilSessionsInAsync("calls", 0, () => node.Time.Advance(TimeSpan.FromSeconds(1)));
         using var next = await EventReader.OpenAsync(node, "calls");
     }
 }
