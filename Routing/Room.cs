@@ -122,7 +122,7 @@ internal sealed class Room(string name)
     {
         lock (_lock)
         {
-            return message.Epoch != _last.Epoch || message.Seq > membership.After;
+            return message.Epoch != _last.Epoch || (membership.After >= 0 && message.Seq > membership.After);
         }
     }
 
@@ -146,7 +146,9 @@ internal sealed class Room(string name)
 
     /// <summary>
     /// Copies the subscribers to <paramref name="target"/>, which grows as needed, and returns their number. For a
-    /// message with a position: only those that it has not reached; none if it was delivered before.
+    /// message with a position: only those that it has not reached; none if it was delivered before. A member whose start
+    /// is not known yet is left out: its start will be at this message or behind it, and until the copy is used its
+    /// replay may be over.
     /// </summary>
     public int CopyTo(ref Subscriber[] target, StreamPosition position = default)
     {
@@ -166,7 +168,7 @@ internal sealed class Room(string name)
             var copied = 0;
             for (var i = 0; i < _count; i++)
             {
-                if (_members[i].After < seq)
+                if (_members[i].After < seq && (position.IsNone || _members[i].After >= 0))
                 {
                     target[copied++] = _members[i].Subscriber;
                 }

@@ -116,12 +116,15 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
             unread.RemoveAll(i => !positions[i].IsAfter(histories[i].Position));
         }
 
+        // All starts are known before any room is judged: a message of several rooms reaches the subscriber by one.
         for (var i = 0; i < histories.Length; i++)
         {
-            var position = policy.Keeps(requests[i].Room)
-                ? memberships[i].Room.Start(memberships[i], default, default)
-                : default;
-            join.Add(requests[i], position, histories[i]);
+            positions[i] = memberships[i].Room.Start(memberships[i], default, default);
+        }
+
+        for (var i = 0; i < histories.Length; i++)
+        {
+            join.Add(requests[i], policy.Keeps(requests[i].Room) ? positions[i] : default, histories[i]);
         }
     }
 

@@ -225,7 +225,10 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
             .ToArray();
         foreach (var read in await Task.WhenAll(clients))
         {
-            Assert.Equal(Enumerable.Range(1, Messages), read);
+            Assert.True(
+                read.SequenceEqual(Enumerable.Range(1, Messages)),
+                $"{string.Join(' ', read)}\n{string.Join('\n', nodes.SelectMany(node => node.Log))}"
+            );
         }
 
         await publishing;

@@ -313,6 +313,13 @@ public sealed class SocketIoProtocolTests(NodeFixture fixture) : IClassFixture<N
         }
 
         await client.DisposeAsync();
+        while (!stopping.IsCompleted)
+        {
+            // A closed session whose client does not poll again is given up after a time.
+            node.Time.Advance(TimeSpan.FromSeconds(1));
+            await Task.Yield();
+        }
+
         await stopping;
         Assert.DoesNotContain("41", packets);
         Assert.Equal(
