@@ -178,7 +178,7 @@ internal sealed partial class AuthorizeUrl : IDisposable
         }
     }
 
-    [LoggerMessage(1010, LogLevel.Warning, "DMB_AUTHORIZE_URL gave no answer, so that a caller is refused: {Why}")]
+    [LoggerMessage(1020, LogLevel.Warning, "DMB_AUTHORIZE_URL gave no answer, so that a caller is refused: {Why}")]
     private static partial void LogUnanswered(ILogger logger, string why);
 
     /// <summary>What is known: the user, or that the answer is no.</summary>

@@ -330,7 +330,7 @@ internal sealed partial class RedisWebhookStore(
     }
 
     [LoggerMessage(
-        3040,
+        3050,
         LogLevel.Error,
         "Redis is away, and no more messages to webhooks can be kept: {Id} to {Webhook} is lost."
     )]
