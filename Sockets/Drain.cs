@@ -10,6 +10,7 @@ namespace Dmb.Sockets;
 /// </summary>
 internal sealed partial class Drain(
     SessionTable sessions,
+    EngineIoSessions engines,
     SocketOptions options,
     TimeProvider time,
     IHostApplicationLifetime lifetime,
@@ -48,12 +49,14 @@ internal sealed partial class Drain(
     }
 
     /// <summary>
-    /// Completes when all sessions have been told to close. The host calls it before it stops any service.
+    /// Completes when all sessions have been told to close, and those that poll have ended: they need the server for it.
+    /// The host calls it before it stops any service.
     /// </summary>
-    public Task StoppingAsync(CancellationToken cancellationToken)
+    public async Task StoppingAsync(CancellationToken cancellationToken)
     {
         Begin();
-        return _done.Task.WaitAsync(cancellationToken);
+        await _done.Task.WaitAsync(cancellationToken);
+        await engines.WhenPolledAsync().WaitAsync(cancellationToken);
     }
 
     public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;

@@ -79,6 +79,13 @@ internal sealed class EngineIoSessions(SocketSessions sessions, SessionTable tab
         return engine;
     }
 
+    /// <summary>
+    /// Completes when the sessions that poll now have ended; one whose client does not come back is cut after
+    /// <see cref="SocketOptions.CloseTimeout"/>.
+    /// </summary>
+    public Task WhenPolledAsync() =>
+        Task.WhenAll(_sessions.Values.Where(engine => engine.Polling is not null).Select(engine => engine.Running));
+
     /// <summary>Forgets a session that has ended.</summary>
     public void Remove(EngineIoSession engine) => _sessions.TryRemove(engine.Sid, out _);
 

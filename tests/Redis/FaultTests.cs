@@ -41,15 +41,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task Redis_killed_and_back_at_once()
     {
         await using var cluster = await Cluster.StartAsync(Kept);
-        await ProveAsync("Redis killed (SIGKILL) and started again at once, three times", cluster, async scene =>
-        {
-            for (var i = 0; i < 3; i++)
-            {
-                await scene.Cluster.Redis.KillAsync();
-                await scene.Cluster.Redis.StartAsync();
-                await scene.Load.MoreAsync(Second);
-            }
-        });
+        await ProveAsync("Redis killed (SIGKILL) and started again at once, three times", cluster, KillThreeTimesAsync);
     }
 
     [Fact]
@@ -59,15 +51,7 @@ public sealed class FaultTests(FaultTable table)
         await ProveAsync(
             "The same, with no session in the message's first room",
             cluster,
-            async scene =>
-            {
-                for (var i = 0; i < 3; i++)
-                {
-                    await scene.Cluster.Redis.KillAsync();
-                    await scene.Cluster.Redis.StartAsync();
-                    await scene.Load.MoreAsync(Second);
-                }
-            },
+            KillThreeTimesAsync,
             hasFirstRoom: false
         );
     }
@@ -377,6 +361,16 @@ public sealed class FaultTests(FaultTable table)
         await scene.Cluster.Redis.StartAsync();
         scene.Load.Mark("back");
         await scene.Listeners.BackplaneAsync("up");
+    }
+
+    private static async Task KillThreeTimesAsync(Scene scene)
+    {
+        for (var i = 0; i < 3; i++)
+        {
+            await scene.Cluster.Redis.KillAsync();
+            await scene.Cluster.Redis.StartAsync();
+            await scene.Load.MoreAsync(Second);
+        }
     }
 
     private static async Task KillClientsAsync(Scene scene, params string[] types)
