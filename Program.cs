@@ -64,7 +64,6 @@ builder.AddSockets(options.Sockets);
 builder.AddHttp(options.Http);
 
 await using var app = builder.Build();
-app.UseRequestSpans();
 app.UseHostCheck();
 app.UseTrustedProxies();
 app.UseBrokerPaths();

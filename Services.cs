@@ -129,7 +129,6 @@ internal static partial class Services
             .Services.AddSingleton(TimeProvider.System)
             .AddSingleton<BrokerTelemetry>()
             .AddSingleton<MetricsPage>()
-            .AddHostedService<OtlpExport>()
             .AddSingleton<EventTable>()
             .AddSingleton<RoomTable>()
             .AddSingleton<RoomJoins>()
@@ -150,6 +149,10 @@ internal static partial class Services
             .AddHostedService<WebhookDelivery>()
             .AddHostedService<WebhookFile>()
             .AddHostedService(services => services.GetRequiredService<FanOut>());
+        if (TelemetryExport.IsOn)
+        {
+            builder.Services.AddHostedService<TelemetryExport>();
+        }
     }
 
     /// <summary>Registers the backplane and backend store: on Redis, or in memory for a single node.</summary>

@@ -76,7 +76,16 @@ internal sealed class RequestTelemetry(IMeterFactory meters)
 
         if (request.Span is { } span)
         {
-            RequestSpans.Describe(span, Method, NotifyEndpoints.Route, status);
+            if (span.IsAllDataRequested)
+            {
+                span.DisplayName = $"{Method} {NotifyEndpoints.Route}";
+                span.SetTag("http.route", NotifyEndpoints.Route).SetTag("http.response.status_code", status);
+                if (status >= StatusCodes.Status500InternalServerError)
+                {
+                    span.SetTag("error.type", $"{status}").SetStatus(ActivityStatusCode.Error);
+                }
+            }
+
             span.Stop();
         }
     }
@@ -125,6 +134,7 @@ internal sealed class RequestTelemetry(IMeterFactory meters)
             span.SetTag("user_agent.original", FastPathMiddleware.Text(head.UserAgent));
         }
 
+        span.SetTag("network.protocol.version", "1.1");
         span.SetTag("url.scheme", "http").SetTag("url.path", "/_notify/" + FastPathMiddleware.Text(head.Event));
     }
 }

@@ -37,6 +37,9 @@ internal static partial class TraceRun
                 using var other = new HttpClient { BaseAddress = secondUrl };
                 await ReadyAsync(other);
 
+                await receiver.LogAsync("Exported over OTLP from now on", "first");
+                await receiver.LogAsync("Exported over OTLP from now on", "second");
+
                 // The first time everything is compiled; the second is the one to see.
                 await TraceAsync(http, receiver);
                 Print(await TraceAsync(http, receiver));

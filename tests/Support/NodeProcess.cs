@@ -45,6 +45,9 @@ public sealed partial class NodeProcess : IAsyncDisposable
     /// <summary>Bytes of memory that it holds now.</summary>
     public long MemoryBytes => _process.MemoryBytes;
 
+    /// <summary>Whether it has mapped a file of that name, such as a library.</summary>
+    public bool HasMapped(string file) => _process.HasMapped(file);
+
     /// <summary>
     /// The published program that is tested, such as a native one; null: the one that the tests were built with.
     /// </summary>
@@ -107,6 +110,22 @@ public sealed partial class NodeProcess : IAsyncDisposable
         try
         {
             await node.BecomesAsync("ready");
+            return node;
+        }
+        catch
+        {
+            await node.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>Starts a node that sends to a collector, and waits until it does.</summary>
+    public static async Task<NodeProcess> StartExportingAsync(params (string Name, string Value)[] environment)
+    {
+        var node = await StartAsync(environment);
+        try
+        {
+            await node.LogAsync("Exported over OTLP from now on");
             return node;
         }
         catch

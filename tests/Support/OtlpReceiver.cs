@@ -95,14 +95,14 @@ public sealed class OtlpReceiver : IAsyncDisposable
         return _spans.First(span => span.Name == name);
     }
 
-    /// <summary>The first log record with this in its text.</summary>
-    public async Task<OtlpLog> LogAsync(string part)
+    /// <summary>The first log record with this in its text, of one service or of any.</summary>
+    public async Task<OtlpLog> LogAsync(string part, string? service = null)
     {
-        await UntilAsync(
-            () => _logs.Any(log => log.Text.Contains(part, StringComparison.Ordinal)),
-            () => string.Join('\n', _logs)
-        );
-        return _logs.First(log => log.Text.Contains(part, StringComparison.Ordinal));
+        bool IsMeant(OtlpLog log) =>
+            log.Text.Contains(part, StringComparison.Ordinal) && (service ?? log.Service) == log.Service;
+
+        await UntilAsync(() => _logs.Any(IsMeant), () => string.Join('\n', _logs));
+        return _logs.First(IsMeant);
     }
 
     /// <summary>Completes when a metric of that name came.</summary>

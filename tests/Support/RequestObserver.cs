@@ -1,13 +1,20 @@
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using System.Globalization;
+using Dmb.Telemetry;
+using OpenTelemetry;
+using OpenTelemetry.Trace;
 
 namespace Dmb.Tests.Support;
 
-/// <summary>Listens for the span and the metrics of one request to a node of this process.</summary>
+/// <summary>
+/// Listens for the span, as the product has OpenTelemetry make it, and the metrics of one request to a node of this
+/// process.
+/// </summary>
 public sealed class RequestObserver : IDisposable
 {
-    private readonly ActivityListener _spans;
+    private readonly TracerProvider _spans;
+    private readonly EndedSpans _ended = new();
     private readonly MeterListener _metrics = new();
     private readonly SortedSet<string> _seen = new(StringComparer.Ordinal);
     private readonly TaskCompletionSource _span = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -17,32 +24,24 @@ public sealed class RequestObserver : IDisposable
     /// <param name="port">The node's, which its spans have.</param>
     public RequestObserver(IMeterFactory meters, int port)
     {
-        bool IsOurs(Activity span)
+        _ended.Ended = span =>
         {
-            return span.GetTagItem("server.port") is int other && other == port;
-        }
-
-        _spans = new ActivityListener
-        {
-            ShouldListenTo = source => source.Name == "Microsoft.AspNetCore",
-            Sample = static (ref _) => ActivitySamplingResult.AllDataAndRecorded,
-            ActivityStopped = span =>
+            if (span.GetTagItem("server.port") is int other && other == port)
             {
-                if (IsOurs(span))
-                {
-                    var tags = span
-                        .TagObjects.Where(tag => tag.Key != "server.port" && tag.Value is not null)
-                        .Select(Text)
-                        .Order(StringComparer.Ordinal);
-                    See(
-                        $"span {span.OperationName} {span.DisplayName} {span.Kind} {span.Status} {span.ParentId} "
-                            + $"{span.TraceStateString} {string.Join(' ', tags)}"
-                    );
-                    _span.TrySetResult();
-                }
-            },
+                var tags = span
+                    .TagObjects.Where(tag => tag.Key != "server.port" && tag.Value is not null)
+                    .Select(Text)
+                    .Order(StringComparer.Ordinal);
+                See(
+                    $"span {span.OperationName} {span.DisplayName} {span.Kind} {span.Status} {span.ParentId} "
+                        + $"{span.TraceStateString} {string.Join(' ', tags)}"
+                );
+                _span.TrySetResult();
+            }
         };
-        ActivitySource.AddActivityListener(_spans);
+        var spans = Sdk.CreateTracerProviderBuilder();
+        TelemetryExport.Trace(spans);
+        _spans = spans.AddProcessor(_ended).Build();
         _metrics.InstrumentPublished = (instrument, listener) =>
         {
             if (instrument.Meter.Scope == meters && instrument.Meter.Name == "Microsoft.AspNetCore.Hosting")
@@ -97,4 +96,11 @@ public sealed class RequestObserver : IDisposable
 
     private static string Text(KeyValuePair<string, object?> tag) =>
         string.Create(CultureInfo.InvariantCulture, $"{tag.Key}={tag.Value}");
+
+    private sealed class EndedSpans : BaseProcessor<Activity>
+    {
+        public Action<Activity> Ended { get; set; } = static _ => { };
+
+        public override void OnEnd(Activity data) => Ended(data);
+    }
 }

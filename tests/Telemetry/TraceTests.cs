@@ -56,7 +56,7 @@ public sealed class TraceTests
     {
         using var collector = new TcpListener(IPAddress.Loopback, 0);
         collector.Start();
-        await using var node = await NodeProcess.StartAsync(
+        await using var node = await NodeProcess.StartExportingAsync(
             ("REDIS_HOST", "none"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", $"http://{collector.LocalEndpoint}"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
@@ -181,7 +181,10 @@ public sealed class TraceTests
     public async Task A_message_of_a_socket_starts_a_new_trace_also_without_Redis()
     {
         await using var receiver = await OtlpReceiver.StartAsync();
-        await using var node = await NodeProcess.StartAsync([("REDIS_HOST", "none"), .. receiver.Settings("alone")]);
+        await using var node = await NodeProcess.StartExportingAsync([
+            ("REDIS_HOST", "none"),
+            .. receiver.Settings("alone"),
+        ]);
         await using var client = await JoinTracedAsync(node);
         await client.AckAsync("report_csr", "{}");
         var publish = await receiver.SpanAsync("publish support");
@@ -234,10 +237,29 @@ public sealed class TraceTests
     }
 
     [Fact]
+    public async Task OpenTelemetry_is_loaded_only_with_an_endpoint()
+    {
+        await using var receiver = await OtlpReceiver.StartAsync();
+        await using var without = await NodeProcess.StartAsync(("REDIS_HOST", "none"));
+        await using var with = await NodeProcess.StartExportingAsync([
+            ("REDIS_HOST", "none"),
+            .. receiver.Settings("loaded"),
+        ]);
+        await PushAsync(without, $"00-{NewTrace()}-00f067aa0ba902b7-01");
+        Assert.False(without.HasMapped("OpenTelemetry"));
+
+        // A native program has it within itself.
+        Assert.Equal(
+            File.Exists(Path.Combine(NodeProcess.AppDirectory, "OpenTelemetry.dll")),
+            with.HasMapped("OpenTelemetry")
+        );
+    }
+
+    [Fact]
     public async Task Pending_telemetry_is_exported_at_the_stop()
     {
         await using var receiver = await OtlpReceiver.StartAsync();
-        await using var node = await NodeProcess.StartAsync([
+        await using var node = await NodeProcess.StartExportingAsync([
             ("REDIS_HOST", "none"),
             .. receiver.Settings("ending"),
             ("OTEL_BSP_SCHEDULE_DELAY", "600000"),
@@ -246,6 +268,35 @@ public sealed class TraceTests
         await PushAsync(node, $"00-{trace}-00f067aa0ba902b7-01");
         Assert.Equal(0, await node.TerminateAsync());
         Assert.Contains(receiver.Spans, span => span.Trace == trace);
+    }
+
+    [Fact]
+    public async Task A_request_has_a_span_without_its_query_and_a_probe_has_none()
+    {
+        await using var receiver = await OtlpReceiver.StartAsync();
+        await using var node = await NodeProcess.StartExportingAsync([
+            ("REDIS_HOST", "none"),
+            .. receiver.Settings("asked"),
+        ]);
+        foreach (var probe in (string[])["/healthz", "/readyz", "/metrics"])
+        {
+            await node.Http.GetStringAsync(new Uri(node.Url, probe));
+        }
+
+        using var response = await node.Http.GetAsync(new Uri(node.Url, $"/rooms?limit={Secret}"));
+        var span = await receiver.SpanAsync("GET /rooms");
+        Assert.Equal(
+            ("", 2, "/rooms", $"{(int)response.StatusCode}", "/rooms"),
+            (
+                span.Parent,
+                span.Kind,
+                span.Attributes["http.route"],
+                span.Attributes["http.response.status_code"],
+                span.Attributes["url.path"]
+            )
+        );
+        Assert.DoesNotContain("url.query", span.Attributes.Keys);
+        Assert.Single(receiver.Spans);
     }
 
     private static void Messaging(OtlpSpan span, string operation, string type)
@@ -306,14 +357,16 @@ public sealed class TraceTests
                 ("REDIS_PORT", $"{traced.Redis.Port}"),
                 .. NodeProcess.Patient,
             ];
-            traced.First = await NodeProcess.StartReadyAsync([
+            traced.First = await NodeProcess.StartExportingAsync([
                 .. address,
                 .. traced.Receiver.Settings("first", protocol),
             ]);
-            traced.Second = await NodeProcess.StartReadyAsync([
+            traced.Second = await NodeProcess.StartExportingAsync([
                 .. address,
                 .. traced.Receiver.Settings("second", protocol),
             ]);
+            await traced.First.BecomesAsync("ready");
+            await traced.Second.BecomesAsync("ready");
             return traced;
         }
 
