@@ -107,9 +107,15 @@ internal sealed class BrokerClient : IDisposable
                 yield return item;
             }
 
-            foreach (var node in answer.GetProperty("missing").EnumerateArray())
+            // A list that no node is asked for has no such member.
+            if (answer.TryGetProperty("missing", out var missing))
             {
-                await Console.Error.WriteLineAsync($"Node {node.GetString()} did not answer; what it has is missing.");
+                foreach (var node in missing.EnumerateArray())
+                {
+                    await Console.Error.WriteLineAsync(
+                        $"Node {node.GetString()} did not answer; what it has is missing."
+                    );
+                }
             }
 
             after = answer.GetProperty("next").GetString();

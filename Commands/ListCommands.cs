@@ -85,9 +85,10 @@ internal static class ListCommands
         return command;
     }
 
-    private static Option<bool> Json() => new("--json") { Description = "Print each as JSON, one a line." };
+    public static Option<bool> Json() => new("--json") { Description = "Print each as JSON, one a line." };
 
-    private static async Task<int> ListAsync(
+    /// <summary>Prints a list of the broker, an item a line; returns the exit code.</summary>
+    public static async Task<int> ListAsync(
         string path,
         (string, string?)[] query,
         string[] columns,
