@@ -174,7 +174,12 @@ internal sealed partial class Comparison : IDisposable
                 var tally = generator.Publish(PublishesMax(work), work.Rate > 0 ? rated : closed);
                 var usage = Usage.Now(running) - before;
                 generator.Drain(tally);
-                Keep(new Sample(round, work.Name, server.Name).With(work.Unit, tally, usage));
+                Keep(
+                    new Sample(round, work.Name, server.Name).With(work.Unit, tally, usage) with
+                    {
+                        Bytes = running.Rss(),
+                    }
+                );
             }
         }
 

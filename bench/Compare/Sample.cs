@@ -9,11 +9,11 @@ namespace Dmb.Bench.Compare;
 internal sealed record Sample(int Round, string Work, string Server)
 {
     public const string Header =
-        "round work           server              cpu_us  redis_us    gen_us     p50_us     p99_us     max_us"
+        "round work           server              cpu_us beside_us    gen_us     p50_us     p99_us     max_us"
         + "   per_sec publishes deliveries lost doubled misrouted disorder      bytes       ms load";
 
     public double CpuUs { get; init; }
-    public double RedisUs { get; init; }
+    public double BesideUs { get; init; }
     public double GeneratorUs { get; init; }
     public double P50Us { get; init; }
     public double P99Us { get; init; }
@@ -26,7 +26,7 @@ internal sealed record Sample(int Round, string Work, string Server)
     public long Misrouted { get; init; }
     public long OutOfOrder { get; init; }
 
-    /// <summary>Of an idle connection; of the whole server before there are any, in the work "start".</summary>
+    /// <summary>RSS: of an idle connection; of the whole server at "start", and after "rooms".</summary>
     public double Bytes { get; init; }
 
     /// <summary>From exec to the first answered publish.</summary>
@@ -58,7 +58,7 @@ internal sealed record Sample(int Round, string Work, string Server)
         this with
         {
             CpuUs = usage.Server.TotalMicroseconds / count,
-            RedisUs = usage.Redis.TotalMicroseconds / count,
+            BesideUs = usage.Beside.TotalMicroseconds / count,
             GeneratorUs = usage.Generator.TotalMicroseconds / count,
             PerSecond = count / usage.Elapsed.TotalSeconds,
         };
@@ -66,7 +66,7 @@ internal sealed record Sample(int Round, string Work, string Server)
     public string ToLine() =>
         string.Create(
             CultureInfo.InvariantCulture,
-            $"{Round, 5} {Work, -14} {Server, -16} {CpuUs, 9:F2} {RedisUs, 9:F2} {GeneratorUs, 9:F2} {P50Us, 10:F0} "
+            $"{Round, 5} {Work, -14} {Server, -16} {CpuUs, 9:F2} {BesideUs, 9:F2} {GeneratorUs, 9:F2} {P50Us, 10:F0} "
                 + $"{P99Us, 10:F0} {MaxUs, 10:F0}"
                 + $" {PerSecond, 9:F0} {Publishes, 9} {Deliveries, 10} {Lost, 4} {Doubled, 7} {Misrouted, 9} "
                 + $"{OutOfOrder, 8} {Bytes, 10:F0} {StartMs, 8:F1} {LoadAverage}"
@@ -84,7 +84,7 @@ internal sealed record Sample(int Round, string Work, string Server)
         return samples.First() with
         {
             CpuUs = Of(s => s.CpuUs),
-            RedisUs = Of(s => s.RedisUs),
+            BesideUs = Of(s => s.BesideUs),
             GeneratorUs = Of(s => s.GeneratorUs),
             P50Us = Of(s => s.P50Us),
             P99Us = Of(s => s.P99Us),

@@ -28,32 +28,86 @@ internal sealed class Tables(CompareOptions options, IReadOnlyList<Server> serve
         bool AtLeast = false
     );
 
+    /// <summary>Servers side by side in a table of all; others are only in the table of targets.</summary>
+    private static readonly (string Title, string[] Servers)[] Groups =
+    [
+        ("As deployed", ["limit", "nchan", "dmb", "dmb-aot", "dmb-otlp", "dmb-otlp-100", "dmb-nginx", "dmb-kestrel"]),
+        (
+            "Beside its peers",
+            ["dmb", "dmb-bare", "limit", "limit-batch", "nchan", "ws", "naive", "signalr", "socketio"]
+        ),
+        ("Over Redis", ["dmb-redis", "dmb-aot-redis", "dmb-2", "nchan-redis", "socketio-redis"]),
+        (
+            "Clients of Socket.IO",
+            [
+                "dmb",
+                "dmb-socketio",
+                "dmb-recovery",
+                "socketio",
+                "dmb-polling",
+                "socketio-polling",
+                "dmb-socketio-redis",
+                "socketio-redis",
+                "dmb-polling-redis",
+                "socketio-polling-redis",
+            ]
+        ),
+    ];
+
     private static readonly Target[] Targets =
     [
-        new("1,000 subscribers, one in flight: at most 1.25 × limit", "fanout1000", Cpu, 1.25, "limit"),
-        new("the same: below nchan", "fanout1000", Cpu, 1, "nchan"),
-        new("5,000 subscribers, one in flight: at most 1.25 × limit", "fanout5000", Cpu, 1.25, "limit"),
-        new("the same: below nchan", "fanout5000", Cpu, 1, "nchan"),
-        new("1,000 subscribers, 8 in flight: at most 1.6 × limit, batch", "fanout1000x8", Cpu, 1.6, "limit-batch"),
-        new("5,000 subscribers, 8 in flight: at most 1.6 × limit, batch", "fanout5000x8", Cpu, 1.6, "limit-batch"),
-        new("rooms of one: at most 1.5 × limit", "rooms", Cpu, 1.5, "limit"),
-        new("the same: below nchan", "rooms", Cpu, 1, "nchan"),
+        new("first answer, AOT: at most 35 ms", "start", s => s.StartMs, 35, Ours: "dmb-aot"),
+        new("the same: at most 0.25 × a bare ASP.NET Core app", "start", s => s.StartMs, 0.25, "bare", "dmb-aot"),
+        new("the same with Redis: at most 60 ms", "start", s => s.StartMs, 60, Ours: "dmb-aot-redis"),
+        new("RSS then, AOT: at most 32 MB", "start", s => s.Bytes / 1e6, 32, Ours: "dmb-aot"),
+        new("nobody listening: at most 1.0 × nchan", "nobody", Cpu, 1, "nchan"),
+        new("rooms of one: at most 1.15 × nchan", "rooms", Cpu, 1.15, "nchan"),
+        new("nobody listening, OTLP, all sampled: at most 1.5 × without", "nobody", Cpu, 1.5, "dmb", "dmb-otlp"),
+        new("nobody listening, OTLP, 1 in 100: at most 1.1 × without", "nobody", Cpu, 1.1, "dmb", "dmb-otlp-100"),
         new(
-            "rooms of one over Redis: at most nchan + Redis, Redis included",
-            "rooms",
-            Cpu,
-            1,
-            "nchan-redis",
-            "dmb-redis"
+            "nobody listening, behind nginx: our part at most 1.1 × direct",
+            "nobody",
+            s => s.CpuUs,
+            1.1,
+            "dmb",
+            "dmb-nginx"
         ),
-        new("nobody listening: at most 2 × limit", "nobody", Cpu, 2, "limit"),
-        new("500/s, CPU: at most 2 × limit", "rate500", Cpu, 2, "limit"),
-        new("500/s, p99: at most 1.3 × limit", "rate500", s => s.P99Us, 1.3, "limit"),
-        new("idle connection: at most 12 KB", "idle", s => s.Bytes / 1_000, 12),
-        new("before there are any: at most 60 MB", "start", s => s.Bytes / 1_000_000, 60),
-        new("handshakes a second: at least 0.5 × limit", "storm", s => s.PerSecond, 0.5, "limit", AtLeast: true),
-        new("first answer: at most 1.3 × a bare ASP.NET Core app", "start", s => s.StartMs, 1.3, "bare"),
-        new("first answer: at most 190 ms", "start", s => s.StartMs, 190),
+        new("rooms of one, OTLP, all sampled: at most 1.5 × without", "rooms", Cpu, 1.5, "dmb", "dmb-otlp"),
+        new("rooms of one, OTLP, 1 in 100: at most 1.1 × without", "rooms", Cpu, 1.1, "dmb", "dmb-otlp-100"),
+        new(
+            "rooms of one, behind nginx: our part at most 1.1 × direct",
+            "rooms",
+            s => s.CpuUs,
+            1.1,
+            "dmb",
+            "dmb-nginx"
+        ),
+        new("500/s, OTLP, all sampled: at most 1.5 × without", "rate500", Cpu, 1.5, "dmb", "dmb-otlp"),
+        new("500/s, OTLP, 1 in 100: at most 1.1 × without", "rate500", Cpu, 1.1, "dmb", "dmb-otlp-100"),
+        new("500/s, behind nginx: our part at most 1.1 × direct", "rate500", s => s.CpuUs, 1.1, "dmb", "dmb-nginx"),
+        new("rooms of one, p99: at most 1.3 × limit", "rooms", s => s.P99Us, 1.3, "limit"),
+        new("rooms of one, maximum: at most 10 ms", "rooms", s => s.MaxUs / 1e3, 10),
+        new("rooms of one, RSS after it: at most 90 MB", "rooms", s => s.Bytes / 1e6, 90),
+        new("1,000 subscribers, one in flight: at most 1.2 × limit", "fanout1000", Cpu, 1.2, "limit"),
+        new("the same: below nchan", "fanout1000", Cpu, 1, "nchan"),
+        new("1,000 subscribers, 8 in flight: at most 1.1 × limit, batch", "fanout1000x8", Cpu, 1.1, "limit-batch"),
+        new("5,000 subscribers, one in flight: at most 1.2 × limit", "fanout5000", Cpu, 1.2, "limit"),
+        new("the same: below nchan", "fanout5000", Cpu, 1, "nchan"),
+        new("5,000 subscribers, 8 in flight: at most 1.1 × limit, batch", "fanout5000x8", Cpu, 1.1, "limit-batch"),
+        new("500/s, CPU: at most 1.0 × nchan", "rate500", Cpu, 1, "nchan"),
+        new("500/s, p99: at most 1.2 × limit", "rate500", s => s.P99Us, 1.2, "limit"),
+        new("handshakes a second: at least 0.6 × limit", "storm", s => s.PerSecond, 0.6, "limit", AtLeast: true),
+        new("idle connection: at most 5 KB", "idle", s => s.Bytes / 1e3, 5),
+        new("nobody listening over Redis: at most 0.9 × nchan + Redis", "nobody", Cpu, 0.9, "nchan-redis", "dmb-redis"),
+        new("the same, p99: at most 1.5 ×", "nobody", s => s.P99Us, 1.5, "nchan-redis", "dmb-redis"),
+        new("rooms of one over Redis: at most 0.9 × nchan + Redis", "rooms", Cpu, 0.9, "nchan-redis", "dmb-redis"),
+        new("the same, p99: at most 1.5 ×", "rooms", s => s.P99Us, 1.5, "nchan-redis", "dmb-redis"),
+        new("500/s over Redis: at most 0.9 × nchan + Redis", "rate500", Cpu, 0.9, "nchan-redis", "dmb-redis"),
+        new("the same, p99: at most 1.5 ×", "rate500", s => s.P99Us, 1.5, "nchan-redis", "dmb-redis"),
+        new("Socket.IO clients, 1,000 subscribers: at most 1.05 × /ws", "fanout1000", Cpu, 1.05, "dmb", "dmb-socketio"),
+        new("the same: at most 0.5 × Socket.IO", "fanout1000", Cpu, 0.5, "socketio", "dmb-socketio"),
+        new("with recovery: at most 1.5 × /ws", "fanout1000", Cpu, 1.5, "dmb", "dmb-recovery"),
+        new("polling clients, rooms of one: at most Socket.IO", "rooms", Cpu, 1, "socketio-polling", "dmb-polling"),
     ];
 
     public string ToMarkdown(string machine)
@@ -63,26 +117,11 @@ internal sealed class Tables(CompareOptions options, IReadOnlyList<Server> serve
             CultureInfo.InvariantCulture,
             $"Measured {machine} at the end; medians of {options.Rounds}. {Build.Ours}"
         );
-        text.AppendLine().AppendLine("### CPU, and the rest").AppendLine();
-        Table(text, Rows());
-        text.AppendLine().AppendLine("### Latency: p50 / p99 / max").AppendLine();
-        Table(
-            text,
-            options
-                .Works.Where(work => work.Unit is Unit.Publish or Unit.Delivery)
-                .Select(work => (work.Title, (Func<Server, string>)(server => Cell(work.Name, server, Latency))))
-        );
-        text.AppendLine().AppendLine("### What went wrong, in all rounds").AppendLine();
-        Table(
-            text,
-            [
-                ("deliveries", server => Sum(server, s => s.Deliveries)),
-                ("lost", server => Sum(server, s => s.Lost)),
-                ("doubled", server => Sum(server, s => s.Doubled)),
-                ("to the wrong subscriber", server => Sum(server, s => s.Misrouted)),
-                ("out of order", server => Sum(server, s => s.OutOfOrder)),
-            ]
-        );
+        foreach (var (title, group) in Compared())
+        {
+            Compared(text, title, group);
+        }
+
         text.AppendLine().AppendLine("### Targets").AppendLine();
         text.AppendLine("| target | DMB | the other | ratio | met |").AppendLine("|---|---|---|---|---|");
         foreach (var target in Targets)
@@ -91,6 +130,40 @@ internal sealed class Tables(CompareOptions options, IReadOnlyList<Server> serve
         }
 
         return text.ToString();
+    }
+
+    /// <summary>All of the groups; or, of servers that were named, one table.</summary>
+    private IEnumerable<(string Title, Server[] Servers)> Compared() =>
+        options.Full
+            ? Groups.Select(group =>
+                (group.Title, group.Servers.SelectMany(name => servers.Where(server => server.Name == name)).ToArray())
+            )
+            : [("Side by side", [.. servers])];
+
+    private void Compared(StringBuilder text, string title, Server[] group)
+    {
+        text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"### {title}").AppendLine();
+        Table(text, group, Rows());
+        text.AppendLine().AppendLine("Latency, p50 / p99 / max:").AppendLine();
+        Table(
+            text,
+            group,
+            options
+                .Works.Where(work => work.Unit is Unit.Publish or Unit.Delivery)
+                .Select(work => (work.Title, (Func<Server, string>)(server => Cell(work.Name, server, Latency))))
+        );
+        text.AppendLine().AppendLine("What went wrong, in all rounds:").AppendLine();
+        Table(
+            text,
+            group,
+            [
+                ("deliveries", server => Sum(server, s => s.Deliveries)),
+                ("lost", server => Sum(server, s => s.Lost)),
+                ("doubled", server => Sum(server, s => s.Doubled)),
+                ("to the wrong subscriber", server => Sum(server, s => s.Misrouted)),
+                ("out of order", server => Sum(server, s => s.OutOfOrder)),
+            ]
+        );
     }
 
     /// <summary>Puts the tables between the markers of a document.</summary>
@@ -117,8 +190,13 @@ internal sealed class Tables(CompareOptions options, IReadOnlyList<Server> serve
                     yield return Of(
                         work,
                         $"µs of CPU per {(work.Unit == Unit.Publish ? "publish" : "delivery")}",
-                        CpuWithRedis
+                        CpuWithBeside
                     );
+                    if (work.Name == "rooms")
+                    {
+                        yield return Of(work, "MB of RSS after it", s => Number(s.Bytes / 1e6));
+                    }
+
                     break;
                 case Unit.Handshake:
                     yield return Of(work, "a second", s => Number(s.PerSecond));
@@ -138,16 +216,25 @@ internal sealed class Tables(CompareOptions options, IReadOnlyList<Server> serve
             ($"{work.Title}: {unit}", server => Cell(work.Name, server, cell));
     }
 
-    private void Table(StringBuilder text, IEnumerable<(string Title, Func<Server, string> Cell)> rows)
+    /// <summary>A row is left out where none of the servers has a figure.</summary>
+    private static void Table(
+        StringBuilder text,
+        Server[] group,
+        IEnumerable<(string Title, Func<Server, string> Cell)> rows
+    )
     {
         text.AppendLine(
             CultureInfo.InvariantCulture,
-            $"| | {string.Join(" | ", servers.Select(server => server.Title))} |"
+            $"| | {string.Join(" | ", group.Select(server => server.Title))} |"
         );
-        text.AppendLine(CultureInfo.InvariantCulture, $"|---|{string.Concat(servers.Select(_ => "---|"))}");
+        text.AppendLine(CultureInfo.InvariantCulture, $"|---|{string.Concat(group.Select(_ => "---|"))}");
         foreach (var (title, cell) in rows)
         {
-            text.AppendLine(CultureInfo.InvariantCulture, $"| {title} | {string.Join(" | ", servers.Select(cell))} |");
+            var cells = group.Select(cell).ToArray();
+            if (Array.Exists(cells, text => text != None))
+            {
+                text.AppendLine(CultureInfo.InvariantCulture, $"| {title} | {string.Join(" | ", cells)} |");
+            }
         }
     }
 
@@ -181,11 +268,11 @@ internal sealed class Tables(CompareOptions options, IReadOnlyList<Server> serve
     private string Sum(Server server, Func<Sample, long> count) =>
         samples.Where(sample => sample.Server == server.Name).Sum(count).ToString("N0", CultureInfo.InvariantCulture);
 
-    /// <summary>The server's and its Redis's.</summary>
-    private static double Cpu(Sample sample) => sample.CpuUs + sample.RedisUs;
+    /// <summary>The server's and what runs beside it: its Redis, or the proxy in front of it.</summary>
+    private static double Cpu(Sample sample) => sample.CpuUs + sample.BesideUs;
 
-    private static string CpuWithRedis(Sample sample) =>
-        sample.RedisUs > 0 ? $"{Number(Cpu(sample))} ({Number(sample.RedisUs)})" : Number(sample.CpuUs);
+    private static string CpuWithBeside(Sample sample) =>
+        sample.BesideUs > 0 ? $"{Number(Cpu(sample))} ({Number(sample.BesideUs)})" : Number(sample.CpuUs);
 
     private static string Latency(Sample s) => $"{Time(s.P50Us)} / {Time(s.P99Us)} / {Time(s.MaxUs)}";
 

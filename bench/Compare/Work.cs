@@ -40,12 +40,12 @@ internal sealed record Work(string Name, string Title, Unit Unit, Crowd Crowd, i
         Name is "start" or "idle" or "nobody" or "rooms" or "rate500" or "fanout1000" or "fanout1000x8";
 
     /// <summary>
-    /// Whether it is asked of a server: not what a bare one can't do, nor what Redis has little part in.
+    /// Whether it is asked of a server: what its row lists, else not what Redis has little part in.
     /// </summary>
     public bool IsFor(Server server)
     {
-        return server.Bare
-            ? Unit == Unit.Start
+        return server.Bare ? Unit == Unit.Start
+            : server.Works is { } works ? works.Contains(Name)
             : !server.Redis || Crowd.RoomsOfOne || Crowd.Subscribers is 0 or >= 1_000;
     }
 

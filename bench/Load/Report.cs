@@ -48,8 +48,8 @@ internal sealed class Report(LoadOptions options, string loadAverage, Tally tall
 
     public double ServerUsPerPublish => Per(publishing.Server, tally.Answered);
     public double ServerUsPerDelivery => Per(publishing.Server, tally.Delivered);
-    public double? RedisUsPerPublish => options.Server.Redis ? Per(publishing.Redis, tally.Answered) : null;
-    public double? RedisUsPerDelivery => options.Server.Redis ? Per(publishing.Redis, tally.Delivered) : null;
+    public double? RedisUsPerPublish => options.Server.Redis ? Per(publishing.Beside, tally.Answered) : null;
+    public double? RedisUsPerDelivery => options.Server.Redis ? Per(publishing.Beside, tally.Delivered) : null;
     public double GeneratorUsPerPublish => Per(publishing.Generator, tally.Answered);
     public double GeneratorUsPerDelivery => Per(publishing.Generator, tally.Delivered);
 

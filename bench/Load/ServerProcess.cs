@@ -20,6 +20,8 @@ internal sealed class ServerProcess : IDisposable
     private readonly List<IPEndPoint> _addresses = [];
     private readonly Server _server;
     private int[] _ids = [];
+    private Process? _proxy;
+    private int[] _proxyIds = [];
 
     private ServerProcess(Server server, RedisProcess? redis)
     {
@@ -52,6 +54,7 @@ internal sealed class ServerProcess : IDisposable
             }
 
             running._ids = [.. running._nodes.SelectMany(node => Linux.ProcessTree(node.Id))];
+            running._proxyIds = running._proxy is { } proxy ? [.. Linux.ProcessTree(proxy.Id)] : [];
             return running;
         }
         catch
@@ -72,6 +75,10 @@ internal sealed class ServerProcess : IDisposable
     }
 
     public TimeSpan CpuTime() => _ids.Aggregate(TimeSpan.Zero, (sum, id) => sum + Linux.CpuTime(id));
+
+    /// <summary>The CPU time of its Redis, or of the proxy in front of it.</summary>
+    public TimeSpan CpuTimeBeside() =>
+        Redis?.CpuTime() ?? _proxyIds.Aggregate(TimeSpan.Zero, (sum, id) => sum + Linux.CpuTime(id));
 
     /// <summary>
     /// Memory that was in RAM when the first publish was answered, on each node by that node, in bytes.
@@ -123,7 +130,14 @@ internal sealed class ServerProcess : IDisposable
     private void StartNode()
     {
         var port = FreePort();
-        var start = _server.Command(port, Redis?.Port ?? 0);
+        var behind = _server.Proxy is null ? port : FreePort();
+        if (_server.Proxy is { } proxy)
+        {
+            _proxy = Process.Start(proxy(port, behind))!;
+            Child.EndWithThis(_proxy);
+        }
+
+        var start = _server.Command(behind, Redis?.Port ?? 0);
         start.RedirectStandardOutput = true;
         start.RedirectStandardError = true;
         var lastLine = "";
@@ -189,7 +203,7 @@ internal sealed class ServerProcess : IDisposable
     public void Dispose()
     {
         _http.Dispose();
-        foreach (var node in _nodes)
+        foreach (var node in _proxy is null ? _nodes : [.. _nodes, _proxy])
         {
             node.Kill(entireProcessTree: true);
             node.WaitForExit();

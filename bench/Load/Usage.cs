@@ -2,15 +2,15 @@ using System.Diagnostics;
 
 namespace Dmb.Bench.Load;
 
-/// <summary>Time that passed, and CPU time that the server, its Redis and this generator spent meanwhile.</summary>
-internal readonly record struct Usage(TimeSpan Elapsed, TimeSpan Server, TimeSpan Redis, TimeSpan Generator)
+/// <summary>Time that passed, and CPU time that the server, what runs beside it (its Redis, or the proxy in front of it) and this generator spent meanwhile.</summary>
+internal readonly record struct Usage(TimeSpan Elapsed, TimeSpan Server, TimeSpan Beside, TimeSpan Generator)
 {
     public static Usage Now(ServerProcess server)
     {
         return new Usage(
             Stopwatch.GetElapsedTime(0),
             server.CpuTime(),
-            server.Redis?.CpuTime() ?? TimeSpan.Zero,
+            server.CpuTimeBeside(),
             Linux.CpuTime(Environment.ProcessId)
         );
     }
@@ -19,7 +19,7 @@ internal readonly record struct Usage(TimeSpan Elapsed, TimeSpan Server, TimeSpa
         new Usage(
             end.Elapsed - start.Elapsed,
             end.Server - start.Server,
-            end.Redis - start.Redis,
+            end.Beside - start.Beside,
             end.Generator - start.Generator
         );
 }

@@ -11,6 +11,8 @@ internal static class Build
 {
     private const string NchanModule = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 
+    private static readonly string[] ReadyToRun = ["--no-self-contained", "-p:PublishReadyToRun=true"];
+
     private static readonly string Sources = typeof(Build)
         .Assembly.GetCustomAttributes<AssemblyMetadataAttribute>()
         .Single(data => data.Key == "BenchFolder")
@@ -57,7 +59,7 @@ internal static class Build
 
         try
         {
-            Publish(Path.Combine(Repository, "Dmb.csproj"), "dmb");
+            Publish(Path.Combine(Repository, "Dmb.csproj"), "dmb", ReadyToRun);
             Ours = "DMB is published with ReadyToRun.";
         }
         catch (IOException e)
@@ -68,11 +70,32 @@ internal static class Build
         }
     }
 
+    /// <summary>Published with Native AOT.</summary>
+    public static void Native()
+    {
+        if (!File.Exists("/usr/bin/clang"))
+        {
+            throw new IOException("Native AOT: apt-get install clang lld zlib1g-dev");
+        }
+
+        Publish(Path.Combine(Repository, "Dmb.csproj"), "dmb-aot", "-p:PublishProfile=linux-x64-aot");
+    }
+
+    public static void Nginx()
+    {
+        if (!File.Exists("/usr/sbin/nginx"))
+        {
+            throw new IOException("nginx: apt-get install nginx");
+        }
+
+        Dmb();
+    }
+
     public static void AspNet()
     {
         if (IsOld("aspnet", "aspnet"))
         {
-            Publish(Path.Combine(Sources, "Peers/aspnet/aspnet.csproj"), "aspnet");
+            Publish(Path.Combine(Sources, "Peers/aspnet/aspnet.csproj"), "aspnet", ReadyToRun);
         }
     }
 
@@ -102,9 +125,17 @@ internal static class Build
         }
     }
 
+    /// <summary>nginx as a proxy on one port in front of another.</summary>
+    public static ProcessStartInfo NginxCommand(int port, int behind)
+    {
+        var configuration = File.ReadAllText(Path.Combine(Sources, "Peers/nginx/nginx.conf"))
+            .Replace("PORT", $"{port}", StringComparison.Ordinal)
+            .Replace("BEHIND", $"{behind}", StringComparison.Ordinal);
+        return NginxCommand("nginx", port, configuration);
+    }
+
     public static ProcessStartInfo NchanCommand(int port, int redis)
     {
-        var folder = Directory.CreateDirectory(Folder("nchan", $"{port}")).FullName;
         var configuration = File.ReadAllText(Path.Combine(Sources, "Peers/nchan/nginx.conf"))
             .Replace("MODULE", NchanModule, StringComparison.Ordinal)
             .Replace("PORT", $"{port}", StringComparison.Ordinal)
@@ -116,6 +147,12 @@ internal static class Build
                     '\n',
                     configuration.Split('\n').Where(line => !line.Contains("redis", StringComparison.Ordinal))
                 );
+        return NginxCommand("nchan", port, configuration);
+    }
+
+    private static ProcessStartInfo NginxCommand(string server, int port, string configuration)
+    {
+        var folder = Directory.CreateDirectory(Folder(server, $"{port}")).FullName;
         File.WriteAllText(Path.Combine(folder, "nginx.conf"), configuration);
         return new ProcessStartInfo("nginx", ["-p", folder, "-c", "nginx.conf", "-e", "stderr"]);
     }
@@ -142,27 +179,28 @@ internal static class Build
             .Any(source => File.GetLastWriteTimeUtc(source) > made);
     }
 
-    private static void Publish(string project, string server)
+    private static void Publish(string project, string server, params string[] kind)
     {
         // In folders of its own: what is built in the tree stays as it is.
         Run(
             "dotnet",
             "the .NET SDK",
             Repository,
-            "publish",
-            project,
-            "-c",
-            "Release",
-            "-r",
-            "linux-x64",
-            "--no-self-contained",
-            "-p:PublishReadyToRun=true",
-            "-p:UseSharedCompilation=false",
-            "-nodeReuse:false",
-            "--artifacts-path",
-            Path.Combine(Cache, "build", server),
-            "-o",
-            Path.Combine(Cache, server)
+            [
+                "publish",
+                project,
+                "-c",
+                "Release",
+                "-r",
+                "linux-x64",
+                .. kind,
+                "-p:UseSharedCompilation=false",
+                "-nodeReuse:false",
+                "--artifacts-path",
+                Path.Combine(Cache, "build", server),
+                "-o",
+                Path.Combine(Cache, server),
+            ]
         );
     }
 

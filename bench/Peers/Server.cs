@@ -15,6 +15,14 @@ internal sealed record Server(string Name, string Title, Dialect Dialect)
 
     public bool Redis { get; init; }
 
+    /// <summary>
+    /// The command of a proxy in front of it, which listens on the first port and passes on to the second; null without.
+    /// </summary>
+    public Func<int, int, ProcessStartInfo>? Proxy { get; init; }
+
+    /// <summary>The names of the works that it is asked; null for all.</summary>
+    public IReadOnlyList<string>? Works { get; init; }
+
     /// <summary>With two, publishes go to the first and subscribers to the second.</summary>
     public int Nodes { get; init; } = 1;
 

@@ -6,14 +6,41 @@ namespace Dmb.Bench.Peers;
 /// <summary>All servers that can be measured: ours, the peers, and the limit that none of them can pass.</summary>
 internal static class Servers
 {
-    /// <summary>
-    /// As most of the peers: what history costs is measured by itself (<see cref="Redis.HistoryBench"/>).
-    /// </summary>
-    private const string WithoutHistory = "0";
+    private static readonly string[] Deployed = ["nobody", "rooms", "rate500", "fanout1000"];
+    private static readonly string[] Native = ["start", "idle", .. Deployed, "fanout1000x8", "fanout5000", "storm"];
+    private static readonly string[] SocketIo = ["idle", "rooms", "rate500", "fanout1000", "fanout1000x8", "storm"];
+    private static readonly string[] Polling = ["rooms", "rate500", "fanout1000"];
 
     public static IReadOnlyList<Server> All { get; } =
     [
-        Ours("dmb", "DMB", Build.Folder("dmb", "Dmb"), WithoutHistory),
+        Ours("dmb", "DMB"),
+        Ours("dmb-aot", "DMB, AOT", Build.Folder("dmb-aot", "Dmb")) with
+        {
+            Prepare = Build.Native,
+            Works = Native,
+        },
+        Ours("dmb-otlp", "DMB, OTLP", settings: Otlp("always_on")) with
+        {
+            Works = Deployed,
+        },
+        Ours("dmb-otlp-100", "DMB, OTLP 1 in 100", settings: Otlp("traceidratio")) with
+        {
+            Works = Deployed,
+        },
+        Ours("dmb-nginx", "DMB behind nginx", settings: [("DMB_TRUSTED_PROXIES", "127.0.0.1")]) with
+        {
+            Prepare = Build.Nginx,
+            Proxy = Build.NginxCommand,
+            Works = Deployed,
+        },
+        Ours("dmb-kestrel", "DMB, Kestrel alone", settings: [("DMB_FAST_PATH", "off")]) with
+        {
+            Works = Deployed,
+        },
+        Ours("dmb-bare", "DMB without history", settings: [("DMB_HISTORY_SIZE", "0")]) with
+        {
+            Works = Native,
+        },
         Limit("limit", "limit"),
         Limit("limit-batch", "limit, batch", "--batch"),
         Nchan("nchan", "nchan", Dialect.Plain),
@@ -25,14 +52,20 @@ internal static class Servers
         {
             Bare = true,
         },
-        Ours("dmb-redis", "DMB + Redis", Build.Folder("dmb", "Dmb"), WithoutHistory) with
+        Ours("dmb-redis", "DMB + Redis") with
         {
             Redis = true,
         },
-        Ours("dmb-2", "DMB, two nodes + Redis", Build.Folder("dmb", "Dmb"), WithoutHistory) with
+        Ours("dmb-2", "DMB, two nodes + Redis") with
         {
             Redis = true,
             Nodes = 2,
+        },
+        Ours("dmb-aot-redis", "DMB, AOT + Redis", Build.Folder("dmb-aot", "Dmb")) with
+        {
+            Prepare = Build.Native,
+            Redis = true,
+            Works = ["start", .. Deployed],
         },
         Nchan("nchan-redis", "nchan + Redis", Dialect.Plain) with
         {
@@ -42,38 +75,47 @@ internal static class Servers
         {
             Redis = true,
         },
-        Ours("built", "DMB, as built", Path.Combine(AppContext.BaseDirectory, "Dmb.dll")) with
+        DmbSocketIo("dmb-socketio", "DMB, Socket.IO", Dialect.SocketIo) with
         {
-            Prepare = () => { },
-            ByDefault = false,
+            Works = SocketIo,
         },
-        DmbSocketIo("dmb-socketio", "DMB, Socket.IO", Dialect.SocketIo),
-        DmbSocketIo("dmb-recovery", "DMB, Socket.IO with recovery", Dialect.SocketIo, historySize: null) with
+        DmbSocketIo("dmb-recovery", "DMB, Socket.IO with recovery", Dialect.SocketIo) with
         {
             Dialect = Dialect.SocketIo.ToDmb() with
             {
                 Subscribe = _ => "/socket.io/?EIO=4&transport=websocket&recovery=1",
             },
+            Works = SocketIo,
         },
-        DmbSocketIo("dmb-polling", "DMB, Socket.IO polling", Dialect.SocketIoPolling),
+        DmbSocketIo("dmb-polling", "DMB, Socket.IO polling", Dialect.SocketIoPolling) with
+        {
+            Works = Polling,
+        },
+        Node("socketio-polling", "Socket.IO, polling", Dialect.SocketIoPolling) with
+        {
+            Works = Polling,
+        },
         DmbSocketIo("dmb-socketio-redis", "DMB, Socket.IO + Redis", Dialect.SocketIo) with
         {
             Redis = true,
+            Works = Polling,
         },
         DmbSocketIo("dmb-polling-redis", "DMB, Socket.IO polling + Redis", Dialect.SocketIoPolling) with
         {
             Redis = true,
-        },
-        Node("socketio-polling", "Socket.IO, polling", Dialect.SocketIoPolling) with
-        {
-            ByDefault = false,
+            Works = Polling,
         },
         Node("socketio-polling-redis", "Socket.IO, polling + Redis", Dialect.SocketIoPolling) with
         {
             Redis = true,
+            Works = Polling,
+        },
+        Ours("built", "DMB, as built", Path.Combine(AppContext.BaseDirectory, "Dmb.dll")) with
+        {
+            Prepare = () => { },
             ByDefault = false,
         },
-        Ours("dmb-sse", "DMB, events", Build.Folder("dmb", "Dmb")) with
+        Ours("dmb-sse", "DMB, events") with
         {
             Dialect = Dialect.DmbEvents,
             ByDefault = false,
@@ -105,38 +147,47 @@ internal static class Servers
                 );
     }
 
-    private static Server Ours(string name, string title, string program, string? historySize = null) =>
+    /// <summary>Ours, with its default settings but for those given.</summary>
+    private static Server Ours(
+        string name,
+        string title,
+        string? program = null,
+        params (string Name, string Value)[] settings
+    ) =>
         new(name, title, Dialect.Dmb)
         {
             Prepare = Build.Dmb,
             SaysReady = true,
             Command = (port, redis) =>
-                Run(
-                    Build.Program(program),
-                    new()
-                    {
-                        ["DMB_HISTORY_SIZE"] = historySize
-                            ?? Environment.GetEnvironmentVariable("DMB_HISTORY_SIZE")
-                            ?? "100",
-                        ["DMB_HOST"] = "127.0.0.1",
-                        ["DMB_PORT"] = $"{port}",
-                        ["REDIS_HOST"] = redis == 0 ? "none" : "127.0.0.1",
-                        ["REDIS_PORT"] = $"{(redis == 0 ? 6379 : redis)}",
-                    }
-                ),
+            {
+                var start = Build.Program(program ?? Build.Folder("dmb", "Dmb"));
+                start.Environment["DMB_HOST"] = "127.0.0.1";
+                start.Environment["DMB_PORT"] = $"{port}";
+                start.Environment["REDIS_HOST"] = redis == 0 ? "none" : "127.0.0.1";
+                start.Environment["REDIS_PORT"] = $"{(redis == 0 ? 6379 : redis)}";
+                foreach (var (setting, value) in settings)
+                {
+                    start.Environment[setting] = value.Replace("OTLP", $"{OtlpSink.Port}", StringComparison.Ordinal);
+                }
+
+                return start;
+            },
         };
 
+    /// <summary>Settings that export to <see cref="OtlpSink"/>.</summary>
+    private static (string Name, string Value)[] Otlp(string sampler) =>
+        [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:OTLP"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ("OTEL_TRACES_SAMPLER", sampler),
+            ("OTEL_TRACES_SAMPLER_ARG", "0.01"),
+        ];
+
     /// <summary>Ours, heard by clients of Socket.IO.</summary>
-    private static Server DmbSocketIo(
-        string name,
-        string title,
-        Dialect dialect,
-        string? historySize = WithoutHistory
-    ) =>
-        Ours(name, title, Build.Folder("dmb", "Dmb"), historySize) with
+    private static Server DmbSocketIo(string name, string title, Dialect dialect) =>
+        Ours(name, title) with
         {
             Dialect = dialect.ToDmb(),
-            ByDefault = false,
         };
 
     private static Server Limit(string name, string title, params string[] options) =>
@@ -166,14 +217,4 @@ internal static class Servers
             Prepare = Build.AspNet,
             Command = (port, _) => new ProcessStartInfo(Build.Folder("aspnet", "aspnet"), [name, $"{port}"]),
         };
-
-    private static ProcessStartInfo Run(ProcessStartInfo start, Dictionary<string, string> environment)
-    {
-        foreach (var (name, value) in environment)
-        {
-            start.Environment[name] = value;
-        }
-
-        return start;
-    }
 }

@@ -93,7 +93,7 @@ internal static class HistoryResume
             $"{Messages:N0} messages of {HistoryRooms.Count:N0} rooms, {(server.Redis is null ? "embedded" : "over Redis")}: "
                 + $"resumed in {usage.Elapsed.TotalSeconds:N2} s ({usage.Server.TotalSeconds:N2} s of the server's "
                 + "CPU, "
-                + $"{usage.Redis.TotalSeconds:N2} s of Redis's); RSS before and after: {serverRss >> 20:N0} and "
+                + $"{usage.Beside.TotalSeconds:N2} s of Redis's); RSS before and after: {serverRss >> 20:N0} and "
                 + $"{serverRssAfter >> 20:N0} MiB of the server, {redisRss >> 20:N0} and {redisRssAfter >> 20:N0} "
                 + "MiB of Redis; "
                 + $"{missing:N0} missing, {wrong:N0} doubled or out of order, {recovered:N0} rooms recovered, "

@@ -74,13 +74,13 @@ internal static class HistoryReturn
         var wrong = clients.Sum(client => client.Wrong);
         Console.WriteLine(
             $"{Clients:N0} clients in {HistoryRooms.Count:N0} rooms joined in {joining.Elapsed.TotalSeconds:N2} s "
-                + $"({joining.Server.TotalSeconds:N2} s of the servers' CPU, {joining.Redis.TotalSeconds:N2} s of "
+                + $"({joining.Server.TotalSeconds:N2} s of the servers' CPU, {joining.Beside.TotalSeconds:N2} s of "
                 + "Redis's); "
                 + "after the death of their node all connected to the other within "
                 + $"{connected.Elapsed.TotalSeconds:N2} s, "
                 + $"live within {usage.Elapsed.TotalSeconds:N2} s ({usage.Server.TotalSeconds:N2} s of the server's "
                 + "CPU, "
-                + $"{usage.Redis.TotalSeconds:N2} s of Redis's, {usage.Generator.TotalSeconds:N2} s of the "
+                + $"{usage.Beside.TotalSeconds:N2} s of Redis's, {usage.Generator.TotalSeconds:N2} s of the "
                 + "clients'); RSS before and "
                 + $"after: {serverRss >> 20:N0} and {serverRssAfter >> 20:N0} MiB of the server, "
                 + $"{redisRss >> 20:N0} and "

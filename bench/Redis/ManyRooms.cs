@@ -46,7 +46,7 @@ internal static class ManyRooms
                 + $"{(server.Rss() - serverRss) / Rooms:N0} bytes of the server each, "
                 + $"{((server.Redis?.Rss() ?? 0) - redisRss) / Rooms:N0} of Redis; joined in "
                 + $"{joining.Elapsed.TotalSeconds:N2} s ({joining.Server.TotalSeconds:N2} s of the server's CPU, "
-                + $"{joining.Redis.TotalSeconds:N2} s of Redis's)";
+                + $"{joining.Beside.TotalSeconds:N2} s of Redis's)";
             return server.Redis is { } redis ? line + Recover(server, redis) : line;
         }
         finally
@@ -64,7 +64,7 @@ internal static class ManyRooms
         server.Await(ready: true);
         var usage = Usage.Now(server) - start;
         return $"; ready again {usage.Elapsed.TotalSeconds:N2} s after its connections were killed "
-            + $"({usage.Server.TotalSeconds:N2} s of its CPU, {usage.Redis.TotalSeconds:N2} s of Redis's), with "
+            + $"({usage.Server.TotalSeconds:N2} s of its CPU, {usage.Beside.TotalSeconds:N2} s of Redis's), with "
             + $"{Subscribed(redis):N0} of {before:N0} channels";
     }
 
