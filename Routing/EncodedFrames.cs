@@ -4,9 +4,13 @@ namespace Dmb.Routing;
 /// Caches the encoded frames of one envelope by wire format and room. Threads that encode the same frame concurrently
 /// each get a correct one, and one of them is kept.
 /// </summary>
-internal struct EncodedFrames
+internal sealed class EncodedFrames
 {
     private static int _slots;
+
+    /// <summary>The frame that was asked for first, and its index plus one: most messages need no other.</summary>
+    private byte[]? _first;
+    private int _firstIndex;
     private byte[]?[]? _frames;
 
     /// <summary>Reserves a wire format's slot in all envelopes; called once per format.</summary>
@@ -19,6 +23,14 @@ internal struct EncodedFrames
     public ref byte[]? At(int slot, int room, int rooms)
     {
         var index = (slot * rooms) + room;
+        if (
+            _firstIndex == index + 1
+            || (_firstIndex == 0 && Interlocked.CompareExchange(ref _firstIndex, index + 1, 0) == 0)
+        )
+        {
+            return ref _first;
+        }
+
         var frames = _frames;
         if (frames is null || index >= frames.Length)
         {

@@ -4,7 +4,7 @@ namespace Dmb.Routing;
 internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnlyMemory<byte> data, bool isKept = false)
 {
     private bool _isKept = isKept;
-    private EncodedFrames _frames;
+    private EncodedFrames? _frames;
 
     /// <summary>The event's name, of the form <see cref="Names.IsEvent"/>.</summary>
     public string Event { get; } = @event;
@@ -14,8 +14,10 @@ internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnl
     /// </summary>
     public string Id { get; } = id;
 
-    /// <summary>The rooms it is addressed to, each once.</summary>
-    public string[] Rooms { get; } = rooms;
+    /// <summary>
+    /// The rooms it is addressed to, each once. A history replaces an array by an equal one, which messages share.
+    /// </summary>
+    public string[] Rooms { get; set; } = rooms;
 
     /// <summary>
     /// Its position in the history of each of <see cref="Rooms"/>, none for rooms without history; null if no room has
@@ -51,7 +53,17 @@ internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnl
     /// <param name="slot">The format's slot, from <see cref="EncodedFrames.ReserveSlot"/>.</param>
     /// <param name="room">Index in <see cref="Rooms"/>.</param>
     public ref byte[]? Frame(int slot, int room) =>
-        ref _frames.At(slot, Positions is null ? 0 : room, Positions is null ? 1 : Rooms.Length);
+        ref (_frames ??= new EncodedFrames()).At(
+            slot,
+            Positions is null ? 0 : room,
+            Positions is null ? 1 : Rooms.Length
+        );
+
+    /// <summary>
+    /// Drops the encoded frames once they are queued at all subscribers: a kept message then holds its data only, and a
+    /// replay encodes it again, once for all.
+    /// </summary>
+    public void ReleaseFrames() => _frames = null;
 
     /// <summary>Its position in one of its rooms; none if that keeps no history.</summary>
     public StreamPosition PositionIn(string room) =>

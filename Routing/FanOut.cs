@@ -185,6 +185,7 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, Tail tail,
             }
 
             _reached.Clear();
+            envelope.ReleaseFrames();
             deliver?.SetTag("dmb.sessions", delivered);
             if (delivered > 0)
             {

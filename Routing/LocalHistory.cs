@@ -15,17 +15,29 @@ internal sealed class LocalHistory(
     /// <summary>Maximum rooms with a position; past it the least recently used ones are removed.</summary>
     private const int RoomsMax = 1_000_000;
 
-    /// <summary>Estimated bytes of a message besides its data.</summary>
-    private const int OverheadBytes = 512;
+    /// <summary>
+    /// Estimated bytes of a kept message besides its data: the envelope, its id and positions, and its places in the
+    /// queues.
+    /// </summary>
+    private const int OverheadBytes = 320;
+
+    /// <summary>Number of dropped messages in <see cref="_order"/> that are tolerated without compaction.</summary>
+    private const int DroppedMax = 1_024;
+
+    [ThreadStatic]
+    private static Turn? _turn;
 
     private readonly Lock _lock = new();
     private readonly Dictionary<string, Entry> _rooms = [];
 
-    /// <summary>All kept messages, the oldest first, which is dropped first at the limit of bytes.</summary>
-    private readonly LinkedList<Kept> _kept = [];
+    /// <summary>
+    /// The rooms of all kept messages, the oldest first, which is dropped first at the limit of bytes. A message that
+    /// its room dropped before is still in it, and counted in <see cref="Entry.Dropped"/>.
+    /// </summary>
+    private readonly Queue<Entry> _order = [];
+    private int _keptMessages;
     private long _keptBytes;
     private long _published;
-    private long _entries;
 
     /// <summary>The epoch of rooms that are added; a new one after any room was removed.</summary>
     private string _epoch = StreamPosition.NewEpoch();
@@ -39,18 +51,21 @@ internal sealed class LocalHistory(
         }
 
         envelope.Keep();
-        var locked = AssignPositions(envelope);
+
+        // Delivery can re-enter on this thread; a nested call allocates its own turn.
+        var turn = _turn ?? new Turn();
+        _turn = null;
         try
         {
+            AssignPositions(envelope, turn);
+
             // DeliverAsync determines the order synchronously, before it returns.
             return fanOut.DeliverAsync(envelope);
         }
         finally
         {
-            foreach (var turn in locked)
-            {
-                turn.Publishing.Exit();
-            }
+            turn.End();
+            _turn = turn;
         }
     }
 
@@ -78,7 +93,7 @@ internal sealed class LocalHistory(
                 return 0;
             }
 
-            Expire(entry, policy.Of(room));
+            Expire(entry, time.GetTimestamp());
             return entry.Messages.Count;
         }
     }
@@ -114,8 +129,7 @@ internal sealed class LocalHistory(
 
     private RoomHistory Read(RoomRequest request)
     {
-        var limits = policy.Of(request.Room);
-        if (limits.Size == 0)
+        if (!policy.Keeps(request.Room))
         {
             return RoomHistory.None;
         }
@@ -130,9 +144,9 @@ internal sealed class LocalHistory(
             return new RoomHistory(entry.Position, [], IsExpired: false);
         }
 
-        Expire(entry, limits);
+        Expire(entry, time.GetTimestamp());
         var messages = entry
-            .Messages.Select(node => node.Value.Envelope)
+            .Messages.Select(kept => kept.Envelope)
             .Where(envelope =>
                 envelope.PositionIn(request.Room) is var position
                 && (position.Epoch != since.Epoch || position.Seq > since.Seq)
@@ -145,72 +159,61 @@ internal sealed class LocalHistory(
     /// subscribers get them in the order of positions. Rooms without members are not locked: a later join reads the
     /// position afterwards.
     /// </summary>
-    private Entry[] AssignPositions(Envelope envelope)
+    private void AssignPositions(Envelope envelope, Turn turn)
     {
-        Entry[] locked = [];
         while (true)
         {
-            Entry[] needed;
+            Entry? busy;
             lock (_lock)
             {
-                var entries = Entries(envelope.Rooms);
-                needed = Occupied(envelope.Rooms, entries);
-                if (needed.AsSpan().SequenceEqual(locked))
+                busy = TryBegin(envelope.Rooms, turn);
+                if (busy is null)
                 {
-                    Keep(envelope, entries);
-                    return locked;
+                    Keep(envelope, turn.Entries);
+                    return;
                 }
             }
 
-            foreach (var turn in locked)
-            {
-                turn.Publishing.Exit();
-            }
-
-            locked = needed;
-            foreach (var turn in locked)
-            {
-                turn.Publishing.Enter();
-            }
+            // Another publish to the room is under way; the rooms may have changed when it is over.
+            busy.Publishing.Enter();
+            busy.Publishing.Exit();
         }
     }
 
-    private Entry?[] Entries(string[] rooms)
+    /// <summary>
+    /// Looks up the rooms, and locks those with members; returns the first one that another publish holds, with none
+    /// locked.
+    /// </summary>
+    private Entry? TryBegin(string[] rooms, Turn turn)
     {
-        var entries = new Entry?[rooms.Length];
-        for (var i = 0; i < rooms.Length; i++)
+        turn.Entries.Clear();
+        foreach (var room in rooms)
         {
-            entries[i] = policy.Of(rooms[i]).Size > 0 ? Get(rooms[i]) : null;
-        }
-
-        return entries;
-    }
-
-    /// <summary>The rooms with members, in a fixed order, in which they are locked.</summary>
-    private Entry[] Occupied(string[] rooms, Entry?[] entries)
-    {
-        List<Entry>? occupied = null;
-        for (var i = 0; i < rooms.Length; i++)
-        {
-            if (entries[i] is { } entry && present.Find(rooms[i]) is not null)
+            var entry = policy.Keeps(room) ? Get(room) : null;
+            turn.Entries.Add(entry);
+            if (entry is null || present.Find(room) is null)
             {
-                (occupied ??= []).Add(entry);
+                continue;
             }
+
+            if (!entry.Publishing.TryEnter())
+            {
+                turn.End();
+                return entry;
+            }
+
+            turn.Locked.Add(entry);
         }
 
-        occupied?.Sort(static (one, other) => one.Number.CompareTo(other.Number));
-        return occupied is null ? [] : [.. occupied];
+        return null;
     }
 
     /// <summary>Keeps a message; called under the lock.</summary>
-    private void Keep(Envelope envelope, Entry?[] entries)
+    private void Keep(Envelope envelope, List<Entry?> entries)
     {
-        var positions = new StreamPosition[entries.Length];
-
-        // Its data, and one encoded frame of about the same size.
-        var bytes = OverheadBytes + (2 * envelope.Data.Length);
+        var positions = new StreamPosition[entries.Count];
         var now = time.GetTimestamp();
-        for (var i = 0; i < entries.Length; i++)
+        for (var i = 0; i < entries.Count; i++)
         {
             if (entries[i] is not { } entry)
             {
@@ -218,21 +221,57 @@ internal sealed class LocalHistory(
             }
 
             positions[i] = entry.Position = entry.Position with { Seq = entry.Position.Seq + 1 };
-            var kept = new LinkedListNode<Kept>(new Kept(entry, envelope, bytes, now));
-            _kept.AddLast(kept);
-            entry.Messages.Enqueue(kept);
+            entry.Messages.Enqueue(new Kept(envelope, now));
             entry.Used = now;
-            _keptBytes += bytes;
-            Expire(entry, policy.Of(envelope.Rooms[i]));
+            _order.Enqueue(entry);
+            _keptMessages++;
+            _keptBytes += Bytes(envelope);
+            Expire(entry, now);
+        }
+
+        if (entries is [{ } only])
+        {
+            envelope.Rooms = only.Rooms;
         }
 
         envelope.Positions = positions;
         envelope.Number = ++_published;
-        while (_keptBytes > options.HistoryBytes && _kept.First is { } oldest)
+        SkipDropped();
+        while (_keptBytes > options.HistoryBytes && _order.TryPeek(out var oldest))
         {
-            DropOldest(oldest.Value.Entry);
+            DropOldest(oldest);
+            SkipDropped();
         }
     }
+
+    /// <summary>Removes what was dropped from the head of the order, and from all of it when that is most.</summary>
+    private void SkipDropped()
+    {
+        while (_order.TryPeek(out var entry) && entry.Dropped > 0)
+        {
+            entry.Dropped--;
+            _order.Dequeue();
+        }
+
+        if (_order.Count > (2 * _keptMessages) + DroppedMax)
+        {
+            for (var left = _order.Count; left > 0; left--)
+            {
+                var entry = _order.Dequeue();
+                if (entry.Dropped > 0)
+                {
+                    entry.Dropped--;
+                }
+                else
+                {
+                    _order.Enqueue(entry);
+                }
+            }
+        }
+    }
+
+    /// <summary>Its data, one encoded frame of about the same size, which a replay adds, and the rest.</summary>
+    private static int Bytes(Envelope envelope) => OverheadBytes + (2 * envelope.Data.Length);
 
     private Entry Get(string room)
     {
@@ -243,18 +282,18 @@ internal sealed class LocalHistory(
                 RemoveIdle();
             }
 
-            entry = _rooms[room] = new Entry(_entries++, _epoch);
+            entry = _rooms[room] = new Entry(room, policy.Of(room), _epoch);
         }
 
         return entry;
     }
 
-    private void Expire(Entry entry, HistoryLimits limits)
+    private void Expire(Entry entry, long now)
     {
         while (entry.Messages.TryPeek(out var oldest))
         {
-            var isExpired = time.GetElapsedTime(oldest.Value.Since) >= limits.Ttl;
-            if (!isExpired && entry.Messages.Count <= limits.Size)
+            var isExpired = time.GetElapsedTime(oldest.Since, now) >= entry.Limits.Ttl;
+            if (!isExpired && entry.Messages.Count <= entry.Limits.Size)
             {
                 return;
             }
@@ -266,9 +305,9 @@ internal sealed class LocalHistory(
     private void DropOldest(Entry entry, bool isExpired = false)
     {
         entry.IsLastExpired = isExpired;
-        var node = entry.Messages.Dequeue();
-        _kept.Remove(node);
-        _keptBytes -= node.Value.Bytes;
+        entry.Dropped++;
+        _keptMessages--;
+        _keptBytes -= Bytes(entry.Messages.Dequeue().Envelope);
     }
 
     /// <summary>Removes the rooms that are past their TTL, and the least recently used ones at the limit.</summary>
@@ -297,20 +336,46 @@ internal sealed class LocalHistory(
         _rooms.Remove(room);
     }
 
-    /// <summary>One message in the history of one room.</summary>
-    private readonly record struct Kept(Entry Entry, Envelope Envelope, int Bytes, long Since);
+    /// <summary>One message in the history of one room, and since when, as a timestamp.</summary>
+    private readonly record struct Kept(Envelope Envelope, long Since);
+
+    /// <summary>The rooms of one publish, and those of them that it has locked; reused by the thread.</summary>
+    private sealed class Turn
+    {
+        /// <summary>For each room its entry; null without history.</summary>
+        public List<Entry?> Entries { get; } = [];
+
+        public List<Entry> Locked { get; } = [];
+
+        public void End()
+        {
+            foreach (var entry in Locked)
+            {
+                entry.Publishing.Exit();
+            }
+
+            Locked.Clear();
+            Entries.Clear();
+        }
+    }
 
     /// <summary>One room's position and messages.</summary>
-    private sealed class Entry(long number, string epoch)
+    private sealed class Entry(string room, HistoryLimits limits, string epoch)
     {
         /// <summary>Held while a message gets its position and is handed to the fan-out.</summary>
         public Lock Publishing { get; } = new();
 
-        public long Number { get; } = number;
+        /// <summary>The room alone, shared by the messages that have no other.</summary>
+        public string[] Rooms { get; } = [room];
+
+        public HistoryLimits Limits { get; } = limits;
 
         public StreamPosition Position { get; set; } = new(epoch, 0);
 
-        public Queue<LinkedListNode<Kept>> Messages { get; } = new();
+        public Queue<Kept> Messages { get; } = new();
+
+        /// <summary>Number of dropped messages that are still in the order.</summary>
+        public int Dropped { get; set; }
 
         public long Used { get; set; }
 

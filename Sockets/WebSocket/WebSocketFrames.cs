@@ -40,7 +40,8 @@ internal static class WebSocketFrames
         var members = PositionMembers(envelope, room);
         if (traceparent is not null)
         {
-            members = [.. members, .. ",\"traceparent\":\""u8, .. Encoding.ASCII.GetBytes(traceparent), .. "\""u8];
+            members = (byte[])
+                [.. members, .. ",\"traceparent\":\""u8, .. Encoding.ASCII.GetBytes(traceparent), .. "\""u8];
         }
 
         var frame = Header(Final | TextOpcode, MessageLength(envelope, members), out var start);
@@ -74,9 +75,9 @@ internal static class WebSocketFrames
 
     /// <summary>
     /// The members after <c>id</c> of a message with positions: the room and its position there, and the positions in
-    /// the other rooms.
+    /// the other rooms. Valid until this thread's next call.
     /// </summary>
-    private static byte[] PositionMembers(Envelope envelope, int room)
+    private static ReadOnlySpan<byte> PositionMembers(Envelope envelope, int room)
     {
         if (envelope.Positions is not { } positions || envelope.Id.Length == 0)
         {
@@ -105,7 +106,7 @@ internal static class WebSocketFrames
             }
         }
 
-        return (others == 0 ? members : members.Append("}"u8)).WrittenSpan.ToArray();
+        return (others == 0 ? members : members.Append("}"u8)).WrittenSpan;
     }
 
     private static void Put(ArrayBufferWriter<byte> target, string text) =>
@@ -131,14 +132,14 @@ internal static class WebSocketFrames
         return frame;
     }
 
-    private static int MessageLength(Envelope envelope, byte[] members) =>
+    private static int MessageLength(Envelope envelope, ReadOnlySpan<byte> members) =>
         "{'event':'','data':}".Length
         + envelope.Event.Length
         + envelope.Data.Length
         + members.Length
         + (envelope.Id.Length > 0 ? ",'id':".Length + JsonText.QuotedLength(envelope.Id) : 0);
 
-    private static void WriteMessage(Envelope envelope, byte[] members, Span<byte> target)
+    private static void WriteMessage(Envelope envelope, ReadOnlySpan<byte> members, Span<byte> target)
     {
         JsonText.Put("{\"event\":\""u8, ref target);
         target = target[Encoding.ASCII.GetBytes(envelope.Event, target)..];

@@ -536,7 +536,7 @@ public sealed class EmbeddedHistoryTests(EmbeddedHistoryTests.Alone alone)
         await using var node = await NodeProcess.StartAsync([
             ("REDIS_HOST", "none"),
             .. HistoryCluster.Settings,
-            ("DMB_HISTORY_BYTES", "10000"),
+            ("DMB_HISTORY_BYTES", "8000"),
         ]);
         await using var client = await node.ConnectAsync();
         var start = Place.Of(JsonElement.Parse(await client.AckAsync("subscribe", "\"bytes:1\"")).GetProperty("data"));
@@ -545,7 +545,7 @@ public sealed class EmbeddedHistoryTests(EmbeddedHistoryTests.Alone alone)
             await node.NotifyAsync("any", $$"""{"n":{{i}},"_in":"bytes:1","pad":"{{new string('x', 1_000)}}"}""");
         }
 
-        // Each takes 2,000 bytes and some more: three of them have room.
+        // Each takes 2,400 bytes: three of them have room.
         await using var late = await node.ConnectAsync();
         Assert.Contains(
             "\"lost\":2}",
