@@ -12,7 +12,6 @@ using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
-using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Logging.Console;
 
@@ -294,7 +293,7 @@ internal static partial class Services
             {
                 if (sessions.IsDraining)
                 {
-                    context.Features.GetRequiredFeature<IConnectionLifetimeNotificationFeature>().RequestClose();
+                    context.Features.Get<IConnectionLifetimeNotificationFeature>()?.RequestClose();
                 }
 
                 return next(context);
@@ -324,17 +323,16 @@ internal static partial class Services
     {
         app.Lifetime.ApplicationStarted.Register(() =>
         {
+            // A server without addresses listens nowhere: it is called within its process.
             var address = app
                 .Services.GetRequiredService<IServer>()
-                .Features.Get<IServerAddressesFeature>()!
-                .Addresses.First();
-            var here = new UriBuilder(address);
-            if (!options.Http.IsLoopback)
+                .Features.Get<IServerAddressesFeature>()
+                ?.Addresses.FirstOrDefault();
+            if (address is not null)
             {
-                here.Host = "localhost";
+                LogListening(app.Logger, BuildInfo.Version, address);
             }
 
-            LogListening(app.Logger, BuildInfo.Version, address);
             if (redis is null)
             {
                 LogEmbedded(app.Logger);
@@ -344,7 +342,13 @@ internal static partial class Services
                 LogRedis(app.Logger, redis.Host, redis.Port, options.Redis.Prefix);
             }
 
-            LogNext(app.Logger, here.Uri.Authority, options.Access.HasCredentials ? "-H \"X-Api-Key: $KEY\" " : "");
+            if (address is not null)
+            {
+                var here = new UriBuilder(address);
+                here.Host = options.Http.IsLoopback ? here.Host : "localhost";
+                LogNext(app.Logger, here.Uri.Authority, options.Access.HasCredentials ? "-H \"X-Api-Key: $KEY\" " : "");
+            }
+
             if (options.Access.Auth == "none" && !options.Http.IsLoopback)
             {
                 LogOpen(app.Logger);

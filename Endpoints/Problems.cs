@@ -75,7 +75,7 @@ internal static partial class Problems
                 {
                     // Kestrel's exceptions while a body is read: invalid chunks, too slow, disconnected. Caught here,
                     // they do not end the connection, and Kestrel would parse the rest of the body as the next request.
-                    context.Features.GetRequiredFeature<IConnectionLifetimeNotificationFeature>().RequestClose();
+                    context.Features.Get<IConnectionLifetimeNotificationFeature>()?.RequestClose();
                     await WriteAsync(context, bad.StatusCode, CodeOf(bad.StatusCode), bad.Message);
                 }
                 catch (Exception e)

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Mime;
 using System.Text;
+using Alba;
 using Dmb.Webhooks;
 using Microsoft.Extensions.DependencyInjection;
 using Newtonsoft.Json;
@@ -36,10 +37,8 @@ public sealed class OpenApiTests
         foreach (var (path, method, operation) in Operations())
         {
             Assert.False(string.IsNullOrEmpty((string?)operation["summary"]), $"{method} {path} has no summary.");
-            await using var client = await node.ConnectAsync();
-            var session = JObject
-                .Parse(await node.Http.GetStringAsync(new Uri(node.Url, "/sessions?limit=1")))
-                .SelectToken("items[0].session");
+            await using var client = await TestClient.ConnectAsync(new Uri(node.Url, "/ws"));
+            var session = JObject.Parse(await client.ReadAsync()).SelectToken("data.id");
             var letter = "";
             if (path.Contains("{letter}", StringComparison.Ordinal))
             {
@@ -51,7 +50,7 @@ public sealed class OpenApiTests
             }
 
             using var request = Paste(
-                node,
+                node.Url,
                 path.Replace("{id}", $"{session}", StringComparison.Ordinal)
                     .Replace("{webhook}", webhook, StringComparison.Ordinal)
                     .Replace("{letter}", letter, StringComparison.Ordinal),
@@ -84,34 +83,32 @@ public sealed class OpenApiTests
     [Fact]
     public async Task Each_route_of_an_unregistered_backend_is_answered_with_a_problem()
     {
-        await using var node = await Node.StartAsync();
+        await using var node = await AlbaNode.StartAsync();
         foreach (
             var (path, method, operation) in Operations()
                 .Where(route => route.Path.Contains("{bkid}", StringComparison.Ordinal))
         )
         {
-            using var request = Paste(node, path, method, operation);
-            await IsUnknownAsync(await node.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead));
+            using var request = Paste(node.Http.BaseAddress!, path, method, operation);
+            await node.Scenario(scenario =>
+            {
+                scenario.FromHttpRequestMessage(request);
+                IsUnknown(scenario);
+            });
         }
 
-        var stream = new Uri(node.Url, "/events?room=support&service=0123456789abcdef0123456789abcdef&user=user-42");
-        await IsUnknownAsync(await node.Http.GetAsync(stream, HttpCompletionOption.ResponseHeadersRead));
+        await node.Scenario(scenario =>
+        {
+            scenario.Get.Url("/events?room=support&service=0123456789abcdef0123456789abcdef&user=user-42");
+            IsUnknown(scenario);
+        });
     }
 
-    private static async Task IsUnknownAsync(HttpResponseMessage response)
+    private static void IsUnknown(Scenario scenario)
     {
-        using (response)
-        {
-            Assert.Equal(
-                ("application/problem+json", HttpStatusCode.NotFound),
-                (response.Content.Headers.ContentType?.MediaType, response.StatusCode)
-            );
-            Assert.Contains(
-                "\"unknown_backend\"",
-                await response.Content.ReadAsStringAsync(),
-                StringComparison.Ordinal
-            );
-        }
+        scenario.StatusCodeShouldBe(HttpStatusCode.NotFound);
+        scenario.ContentTypeShouldBe("application/problem+json");
+        scenario.ContentShouldContain("\"unknown_backend\"");
     }
 
     /// <summary>
@@ -127,7 +124,7 @@ public sealed class OpenApiTests
         select (path.Name, method.Name, (JObject)method.Value);
 
     private static HttpRequestMessage Paste(
-        Node node,
+        Uri node,
         string path,
         string method,
         JObject operation,
@@ -165,7 +162,7 @@ public sealed class OpenApiTests
 
         var request = new HttpRequestMessage(
             new HttpMethod(method),
-            new Uri(node.Url, $"{path}?{string.Join('&', query)}")
+            new Uri(node, $"{path}?{string.Join('&', query)}")
         );
         if (operation.SelectToken("requestBody.content['application/json'].example") is { } body)
         {

@@ -204,21 +204,6 @@ public sealed class HttpEdgesTests
         Assert.Equal(200, (await AskAsync(node, Push(GuardedNode.SecretOf("admin")))).Status);
     }
 
-    [Fact]
-    public async Task A_registration_counts_as_a_publish()
-    {
-        await using var node = await Node.StartAsync(("PublishRate", "2"));
-        var statuses = new List<int>();
-        for (var i = 0; i < 3; i++)
-        {
-            using var body = new StringContent($$"""{"event":"event-{{i}}"}""");
-            using var answer = await node.Http.PostAsync("/register", body);
-            statuses.Add((int)answer.StatusCode);
-        }
-
-        Assert.Equal([201, 201, 429], statuses);
-    }
-
     private static async Task<RawAnswer> AskAsync(Node node, string head)
     {
         using var http = await RawHttp.ConnectAsync(node);

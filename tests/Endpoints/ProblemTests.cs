@@ -1,9 +1,9 @@
 namespace Dmb.Tests.Endpoints;
 
 /// <summary>Errors, of whatever kind, are problem documents (RFC 9457) with a code.</summary>
-public sealed class ProblemTests(NodeFixture fixture) : IClassFixture<NodeFixture>
+public sealed class ProblemTests(AlbaFixture fixture) : IClassFixture<AlbaFixture>
 {
-    private readonly Node _node = fixture.Node;
+    private readonly AlbaNode _node = fixture.Node;
 
     [Theory]
     [InlineData("POST /_notify/call", 400, "bad_json")]
@@ -25,7 +25,7 @@ public sealed class ProblemTests(NodeFixture fixture) : IClassFixture<NodeFixtur
     [InlineData("BREW /register", 405, "bad_method")]
     public async Task Each_error_has_its_status_and_code(string request, int status, string code)
     {
-        var answer = await RawHttp.AskAsync(_node, request, "{");
+        var answer = await _node.AskAsync(request, "{");
         answer.IsProblem(status, code);
         if (status == 405)
         {
@@ -36,7 +36,7 @@ public sealed class ProblemTests(NodeFixture fixture) : IClassFixture<NodeFixtur
     [Fact]
     public async Task A_problem_has_these_members_in_this_order()
     {
-        var answer = await RawHttp.AskAsync(_node, "GET /nowhere");
+        var answer = await _node.AskAsync("GET /nowhere");
         var members = answer.Json.EnumerateObject().Select(member => member.Name);
         Assert.Equal(["type", "title", "status", "detail", "code"], members);
     }

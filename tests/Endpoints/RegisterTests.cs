@@ -1,3 +1,5 @@
+using Alba;
+
 namespace Dmb.Tests.Endpoints;
 
 /// <summary>/register: the event table, read and changed.</summary>
@@ -6,7 +8,7 @@ public sealed class RegisterTests
     [Fact]
     public async Task A_new_event_is_created_and_a_known_one_reported_as_registered()
     {
-        await using var node = await Node.StartAsync();
+        await using var node = await AlbaNode.StartAsync();
         var created = await RegisterAsync(node, """{"event":"e-1","default_room":"calls"}""");
         Assert.Equal(201, created.Status);
         Assert.Equal("""{"ok":true,"event":"e-1","default_room":"calls","already_registered":false}""", created.Body);
@@ -19,21 +21,21 @@ public sealed class RegisterTests
     [Fact]
     public async Task Registering_again_replaces_the_default_room()
     {
-        await using var node = await Node.StartAsync();
-        await using var client = await node.JoinAsync("calls", "support", "public");
+        await using var node = await AlbaNode.StartAsync();
+        using var calls = await node.JoinAsync("calls");
+        using var support = await node.JoinAsync("support");
         await RegisterAsync(node, """{"event":"news","default_room":"calls"}""");
-        await node.ReachesAsync(client, "news", "1");
+        await GetsAsync(calls, "1", await node.NotifyAsync("news", "1"));
 
-        await client.AckAsync("leave", "\"calls\"");
-        Assert.Contains("left", await client.ReadAsync(), StringComparison.Ordinal);
-        await node.NotifyAsync("news", "2");
         await RegisterAsync(node, """{"event":"news","default_room":"support"}""");
-        await node.ReachesAsync(client, "news", "3");
+        await GetsAsync(support, "2", await node.NotifyAsync("news", "2"));
 
         await RegisterAsync(node, """{"event":"news"}""");
-        await node.NotifyAsync("news", "4");
-        await RegisterAsync(node, """{"event":"news","default_room":"public"}""");
-        await node.ReachesAsync(client, "news", "5");
+        await node.NotifyAsync("news", "3");
+        await RegisterAsync(node, """{"event":"news","default_room":"calls"}""");
+        await GetsAsync(calls, "4", await node.NotifyAsync("news", "4"));
+        await RegisterAsync(node, """{"event":"news","default_room":"support"}""");
+        await GetsAsync(support, "5", await node.NotifyAsync("news", "5"));
     }
 
     [Theory]
@@ -50,12 +52,15 @@ public sealed class RegisterTests
     [InlineData(",\"default_room\":\"calls\",\"default_room\":{\"a\":1}")]
     public async Task A_default_room_that_is_not_a_bus_is_ignored(string member)
     {
-        await using var node = await Node.StartAsync();
+        await using var node = await AlbaNode.StartAsync();
         var answer = await RegisterAsync(node, $$"""{"event":"e"{{member}}}""");
         Assert.Equal(201, answer.Status);
         Assert.Equal("""{"ok":true,"event":"e","default_room":null,"already_registered":false}""", answer.Body);
-        var table = await node.Http.GetStringAsync("/register");
-        Assert.Contains("""{"event":"e","default_room":null}""", table, StringComparison.Ordinal);
+        await node.Scenario(scenario =>
+        {
+            scenario.Get.Url("/register");
+            scenario.ContentShouldContain("""{"event":"e","default_room":null}""");
+        });
     }
 
     [Theory]
@@ -72,7 +77,7 @@ public sealed class RegisterTests
     [InlineData("{\"event\":\"e\"} x")]
     public async Task A_registration_that_is_not_an_object_with_an_event_is_refused(string body)
     {
-        await using var node = await Node.StartAsync();
+        await using var node = await AlbaNode.StartAsync();
         (await RegisterAsync(node, body)).IsProblem(400, "bad_json");
         (await RegisterAsync(node, $$"""{"event":"{{new string('e', 262_144)}}"}""")).IsProblem(413, "too_big");
     }
@@ -88,14 +93,14 @@ public sealed class RegisterTests
     [InlineData("a\\n")]
     public async Task A_name_that_is_not_an_event_s_is_refused(string name)
     {
-        await using var node = await Node.StartAsync();
+        await using var node = await AlbaNode.StartAsync();
         (await RegisterAsync(node, $$"""{"event":"{{name}}"}""")).IsProblem(400, "bad_name");
     }
 
     [Fact]
     public async Task A_name_may_have_128_characters_and_no_more()
     {
-        await using var node = await Node.StartAsync();
+        await using var node = await AlbaNode.StartAsync();
         Assert.Equal(201, (await RegisterAsync(node, $$"""{"event":"{{new string('a', 128)}}"}""")).Status);
         (await RegisterAsync(node, $$"""{"event":"{{new string('a', 129)}}"}""")).IsProblem(400, "bad_name");
     }
@@ -103,11 +108,11 @@ public sealed class RegisterTests
     [Fact]
     public async Task The_table_is_sorted_by_event()
     {
-        await using var node = await Node.StartAsync();
+        await using var node = await AlbaNode.StartAsync();
         await RegisterAsync(node, """{"event":"Zebra"}""");
         await RegisterAsync(node, """{"event":"abc","default_room":"traces"}""");
 
-        var answer = await RawHttp.AskAsync(node, "GET /register");
+        var answer = await node.AskAsync("GET /register");
         Assert.Equal(200, answer.Status);
         var events = answer.Json.EnumerateArray().Select(entry => entry.GetProperty("event").GetString()).ToArray();
         Assert.Equal(26, events.Length);
@@ -120,40 +125,53 @@ public sealed class RegisterTests
     [Fact]
     public async Task A_deleted_event_is_unknown()
     {
-        await using var node = await Node.StartAsync();
+        await using var node = await AlbaNode.StartAsync();
         await RegisterAsync(node, """{"event":"a:b"}""");
         await node.NotifyAsync("a:b", "{}");
 
-        var deleted = await RawHttp.AskAsync(node, "DELETE /register/a%3Ab");
+        var deleted = await node.AskAsync("DELETE /register/a%3Ab");
         Assert.Equal((204, ""), (deleted.Status, deleted.Body));
-        (await RawHttp.AskAsync(node, "DELETE /register/a:b")).IsProblem(404, "unknown_event");
-        Assert.Contains("ignore", (await RawHttp.AskAsync(node, "POST /_notify/a:b")).Body, StringComparison.Ordinal);
+        (await node.AskAsync("DELETE /register/a:b")).IsProblem(404, "unknown_event");
+        Assert.Contains("ignore", (await node.AskAsync("POST /_notify/a:b")).Body, StringComparison.Ordinal);
         Assert.Equal(201, (await RegisterAsync(node, """{"event":"a:b"}""")).Status);
     }
 
     [Fact]
     public async Task A_deleted_event_of_the_default_table_is_reset_to_its_default()
     {
-        await using var node = await Node.StartAsync();
-        await using var client = await node.JoinAsync("calls");
+        await using var node = await AlbaNode.StartAsync();
+        using var calls = await node.JoinAsync("calls");
         await RegisterAsync(node, """{"event":"call","default_room":"support"}""");
         await node.NotifyAsync("call", "1");
 
-        Assert.Equal(204, (await RawHttp.AskAsync(node, "DELETE /register/call")).Status);
-        await node.ReachesAsync(client, "call", "2");
-        Assert.Equal(204, (await RawHttp.AskAsync(node, "DELETE /register/call")).Status);
+        Assert.Equal(204, (await node.AskAsync("DELETE /register/call")).Status);
+        Assert.Equal($"event: call\ndata: 2\nid: {await node.NotifyAsync("call", "2")}", await calls.ReadAsync());
+        Assert.Equal(204, (await node.AskAsync("DELETE /register/call")).Status);
     }
 
     [Fact]
     public async Task The_table_is_limited_to_its_maximum_number_of_events()
     {
-        await using var node = await Node.StartAsync(("MaxEvents", "25"));
+        await using var node = await AlbaNode.StartAsync(("MaxEvents", "25"));
         Assert.Equal(201, (await RegisterAsync(node, """{"event":"a"}""")).Status);
         (await RegisterAsync(node, """{"event":"b"}""")).IsProblem(409, "too_many_events");
         Assert.Equal(200, (await RegisterAsync(node, """{"event":"a","default_room":"calls"}""")).Status);
 
-        await RawHttp.AskAsync(node, "DELETE /register/a");
+        await node.AskAsync("DELETE /register/a");
         Assert.Equal(201, (await RegisterAsync(node, """{"event":"b"}""")).Status);
+    }
+
+    [Fact]
+    public async Task A_registration_counts_as_a_publish()
+    {
+        await using var node = await AlbaNode.StartAsync(("PublishRate", "2"));
+        var statuses = new List<int>();
+        for (var i = 0; i < 3; i++)
+        {
+            statuses.Add((await RegisterAsync(node, $$"""{"event":"event-{{i}}"}""")).Status);
+        }
+
+        Assert.Equal([201, 201, 429], statuses);
     }
 
     [Theory]
@@ -161,12 +179,15 @@ public sealed class RegisterTests
     [InlineData("X-Content-Type: none")]
     public async Task Any_content_type_is_accepted(string header)
     {
-        await using var node = await Node.StartAsync();
-        Assert.Equal(201, (await RawHttp.AskAsync(node, "POST //register", "\uFEFF{\"event\":\"e\"}", header)).Status);
+        await using var node = await AlbaNode.StartAsync();
+        Assert.Equal(201, (await node.AskAsync("POST //register", "\uFEFF{\"event\":\"e\"}", header)).Status);
     }
 
-    private static Task<RawAnswer> RegisterAsync(Node node, string body)
+    private static async Task GetsAsync(EventReader stream, string data, string id) =>
+        Assert.Equal($"event: news\ndata: {data}\nid: {id}", await stream.ReadAsync());
+
+    private static Task<RawAnswer> RegisterAsync(AlbaNode node, string body)
     {
-        return RawHttp.AskAsync(node, "POST /register", body, "Content-Type: application/json");
+        return node.AskAsync("POST /register", body, "Content-Type: application/json");
     }
 }

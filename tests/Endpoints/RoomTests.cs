@@ -1,29 +1,33 @@
-using Dmb.Tests.Sockets;
+using System.Text.RegularExpressions;
 
 namespace Dmb.Tests.Endpoints;
 
 /// <summary>GET /rooms/{room}: how many sessions are in it.</summary>
-public sealed class RoomTests(NodeFixture fixture) : IClassFixture<NodeFixture>
+public sealed class RoomTests(AlbaFixture fixture) : IClassFixture<AlbaFixture>
 {
-    private readonly Node _node = fixture.Node;
+    private readonly AlbaNode _node = fixture.Node;
 
     [Fact]
     public async Task The_sessions_of_a_room_are_counted()
     {
-        var empty = await RawHttp.AskAsync(_node, "GET /rooms/traces");
-        Assert.Equal((200, """{"room":"traces","sessions":0,"pos":null}"""), (empty.Status, empty.Body));
-
-        using var stream = await EventReader.OpenAsync(_node, "traces", "locations");
-        await using var first = await _node.JoinAsync("traces");
-        await using (var second = await _node.JoinAsync("traces"))
+        await _node.Scenario(scenario =>
         {
-            Assert.Equal(3, await _node.SessionsInAsync("traces"));
-            await first.AckAsync("leave", "\"traces\"");
-            Assert.Equal(2, await _node.SessionsInAsync("traces"));
-            Assert.Equal(1, await _node.SessionsInAsync("locations"));
+            scenario.Get.Url("/rooms/traces");
+            scenario.ShouldBeJson("""{"room":"traces","sessions":0,"pos":null}""");
+        });
+
+        using var first = await _node.JoinAsync("traces", "locations");
+        using (var second = await _node.JoinAsync("traces"))
+        {
+            Assert.Equal(2, await SessionsInAsync("traces"));
+            Assert.Equal(1, await SessionsInAsync("locations"));
         }
 
-        await _node.UntilSessionsInAsync("traces", 1);
+        using var patience = new CancellationTokenSource(Node.Patience);
+        while (await SessionsInAsync("traces") != 1)
+        {
+            patience.Token.ThrowIfCancellationRequested();
+        }
     }
 
     [Theory]
@@ -37,10 +41,10 @@ public sealed class RoomTests(NodeFixture fixture) : IClassFixture<NodeFixture>
     [InlineData("/rooms/plus:+", "plus:+")]
     public async Task A_room_is_found_by_its_escaped_name(string path, string quoted)
     {
-        await using var client = await _node.ConnectAsync();
-        Assert.Contains("\"ok\":true", await client.AckAsync("join", $"\"{quoted}\""), StringComparison.Ordinal);
-        var answer = (await RawHttp.AskAsync(_node, "GET " + path)).Json;
-        Assert.Equal(System.Text.RegularExpressions.Regex.Unescape(quoted), answer.GetProperty("room").GetString());
+        var room = Regex.Unescape(quoted);
+        using var stream = await _node.JoinAsync(room);
+        var answer = (await _node.AskAsync("GET " + path)).Json;
+        Assert.Equal(room, answer.GetProperty("room").GetString());
         Assert.Equal(1, answer.GetProperty("sessions").GetInt32());
     }
 
@@ -51,14 +55,17 @@ public sealed class RoomTests(NodeFixture fixture) : IClassFixture<NodeFixture>
     [InlineData("%E3%80%80")]
     public async Task A_name_that_is_not_a_room_s_is_refused(string name)
     {
-        (await RawHttp.AskAsync(_node, "GET /rooms/" + name)).IsProblem(400, "bad_name");
+        (await _node.AskAsync("GET /rooms/" + name)).IsProblem(400, "bad_name");
     }
 
     [Fact]
     public async Task A_name_may_have_200_bytes_and_no_more()
     {
         var longest = string.Concat(Enumerable.Repeat("%C3%A9", 100));
-        Assert.Equal(200, (await RawHttp.AskAsync(_node, "GET /rooms/" + longest)).Status);
-        (await RawHttp.AskAsync(_node, $"GET /rooms/{longest}a")).IsProblem(400, "bad_name");
+        Assert.Equal(200, (await _node.AskAsync("GET /rooms/" + longest)).Status);
+        (await _node.AskAsync($"GET /rooms/{longest}a")).IsProblem(400, "bad_name");
     }
+
+    private async Task<int> SessionsInAsync(string room) =>
+        (await _node.AskAsync("GET /rooms/" + room)).Json.GetProperty("sessions").GetInt32();
 }

@@ -93,6 +93,36 @@ public sealed class Node : IAsyncDisposable
         await _factory.DisposeAsync();
     }
 
+    /// <summary>What each node in this process has set, its clock, and what it logs.</summary>
+    internal static void Configure(
+        IWebHostBuilder builder,
+        (string Key, string Value)[] settings,
+        ManualTime time,
+        NodeLog log
+    )
+    {
+        builder.UseSetting("Dmb:Port", "0");
+        builder.UseSetting("Dmb:RedisHost", "none");
+
+        // The clock stands still, so that a node that is disposed of would wait for the window to end.
+        builder.UseSetting("Dmb:DrainWindow", "0");
+
+        // The frames of rooms without history, except where a test is about that.
+        builder.UseSetting("Dmb:HistorySize", "0");
+        foreach (var (key, value) in settings)
+        {
+            builder.UseSetting("Dmb:" + key, value);
+        }
+
+        builder.ConfigureLogging(logging => logging.SetMinimumLevel(LogLevel.Warning).AddProvider(log));
+        // The host's patience is of the real clock, which goes on while the test holds the other one.
+        builder.ConfigureTestServices(services =>
+            services
+                .PostConfigure<HostOptions>(host => host.ShutdownTimeout += Patience)
+                .Replace(ServiceDescriptor.Singleton<TimeProvider>(time))
+        );
+    }
+
     private sealed class Factory : WebApplicationFactory<Program>
     {
         private readonly (string Key, string Value)[] _settings;
@@ -109,29 +139,7 @@ public sealed class Node : IAsyncDisposable
 
         public NodeLog Log { get; } = new();
 
-        protected override void ConfigureWebHost(IWebHostBuilder builder)
-        {
-            builder.UseSetting("Dmb:Port", "0");
-            builder.UseSetting("Dmb:RedisHost", "none");
-
-            // The clock stands still, so that a node that is disposed of would wait for the window to end.
-            builder.UseSetting("Dmb:DrainWindow", "0");
-
-            // The frames of rooms without history, except where a test is about that.
-            builder.UseSetting("Dmb:HistorySize", "0");
-            foreach (var (key, value) in _settings)
-            {
-                builder.UseSetting("Dmb:" + key, value);
-            }
-
-            builder.ConfigureLogging(logging => logging.SetMinimumLevel(LogLevel.Warning).AddProvider(Log));
-            // The host's patience is of the real clock, which goes on while the test holds the other one.
-            builder.ConfigureTestServices(services =>
-                services
-                    .PostConfigure<HostOptions>(host => host.ShutdownTimeout += Patience)
-                    .Replace(ServiceDescriptor.Singleton<TimeProvider>(Time))
-            );
-        }
+        protected override void ConfigureWebHost(IWebHostBuilder builder) => Configure(builder, _settings, Time, Log);
     }
 }
 
