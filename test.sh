@@ -5,14 +5,18 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 # Debian packages.
-needed=(apache2 chromium clang curl jq lld nginx nodejs npm openssl prometheus redis-server python3-redis python3-websockets systemd zlib1g-dev)
+needed=(apache2 chromium clang curl jq kamailio kamailio-extra-modules kamailio-utils-modules lld nginx nodejs npm openssl
+  prometheus redis-server python3-redis python3-websockets sip-tester systemd zlib1g-dev)
 
 # Whether a package is there: most are named like the command that they bring.
 is_there() {
   case $1 in
+    kamailio-extra-modules) compgen -G '/usr/lib/*/kamailio/modules/acc_json.so' ;;
+    kamailio-utils-modules) compgen -G '/usr/lib/*/kamailio/modules/http_client.so' ;;
     lld) command -v ld.lld ;;
     nodejs) command -v node ;;
     zlib1g-dev) [[ -e /usr/include/zlib.h ]] ;;
+    sip-tester) command -v sipp ;;
     systemd) command -v systemd-analyze ;;
     python3-*) /usr/bin/python3 -c "import ${1#python3-}" ;;
     *) command -v "$1" ;;

@@ -26,8 +26,8 @@ internal static class ConfigCommand
             Console.Write(
                 parsed.GetValue(what) switch
                 {
-                    "opensips" => OfSip("## OpenSIPS"),
-                    "kamailio" => OfSip("## Kamailio"),
+                    "opensips" => OfSip("opensips.cfg"),
+                    "kamailio" => OfSip("kamailio.cfg"),
                     "nginx" => Read("nginx.conf")
                         .Replace(DefaultAddress, BrokerClient.Url.Authority, StringComparison.Ordinal),
                     _ => OfSystemd(),
@@ -38,13 +38,10 @@ internal static class ConfigCommand
         return command;
     }
 
-    /// <summary>The script of a section of docs/sip.md.</summary>
-    private static string OfSip(string section)
+    /// <summary>A script of deploy/.</summary>
+    private static string OfSip(string file)
     {
-        const string Start = "```text\n";
-        var page = Read("sip.md").ReplaceLineEndings("\n");
-        var from = page.IndexOf(Start, page.IndexOf(section, StringComparison.Ordinal), StringComparison.Ordinal);
-        var script = page[(from + Start.Length)..page.IndexOf("```", from + Start.Length, StringComparison.Ordinal)]
+        var script = Read(file)
             .Replace($"http://{DefaultAddress}/", BrokerClient.Url.ToString(), StringComparison.Ordinal);
         if (BrokerClient.Key is not { } key)
         {

@@ -174,7 +174,7 @@ public sealed class CommandTests(CommandTests.Broker broker) : IClassFixture<Com
 
     [Theory]
     [InlineData("opensips", "rest_post(\"http://dmb.example:81/_notify/")]
-    [InlineData("kamailio", "http_async_query(\"http://dmb.example:81/_notify/")]
+    [InlineData("kamailio", "#!define DMB_URL \"http://dmb.example:81/_notify/\"")]
     [InlineData("nginx", "server dmb.example:81;")]
     [InlineData("systemd", "[Service]")]
     public async Task A_configuration_has_the_address_and_the_key(string what, string part)
