@@ -17,7 +17,7 @@ public sealed class SipPageTests : IAsyncLifetime
         var commands = page.Commands(_node.Url.Port);
         Assert.Equal(5, commands.Length);
         var needed = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "test.sh"));
-        Assert.All(commands[0].Split(' ')[3..], name => Assert.Contains(name, needed, StringComparison.Ordinal));
+        Assert.All(commands[0].Split(' ')[4..], name => Assert.Contains(name, needed, StringComparison.Ordinal));
 
         var folder = Directory.CreateDirectory(_terminals.PathOf("etc")).FullName;
         var copy = commands[1].Split(" && ");
@@ -25,7 +25,7 @@ public sealed class SipPageTests : IAsyncLifetime
         await _terminals.RunAsync(
             copy[0]
                 .Replace("/etc/kamailio", folder, StringComparison.Ordinal)
-                .Replace("deploy/", Path.Combine(Repository.Root, "deploy") + "/", StringComparison.Ordinal)
+                .Replace("/usr/share/dmb", Path.Combine(Repository.Root, "deploy"), StringComparison.Ordinal)
         );
         await using var kamailio = await Kamailio.StartAsync(folder, _node.Url.Port);
 
