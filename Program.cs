@@ -44,6 +44,7 @@ try
     }
 
     redis = await RedisEndpoint.FindAsync(options.Redis);
+    SettingsCheck.CheckRole(options.Routing, redis);
 }
 catch (Exception) when (signals.Stopping.IsCancellationRequested)
 {
@@ -58,7 +59,7 @@ catch (Settings.BadSettingException bad)
 builder.ListenAs(options);
 builder.AddOptions(options);
 builder.AddBroker();
-builder.AddBackplane(redis);
+builder.AddBackplane(redis, options.Routing);
 builder.AddAccess(options.Access);
 builder.AddSockets(options.Sockets);
 builder.AddHttp(options.Http);
@@ -81,20 +82,23 @@ app.UseRules();
 
 app.MapNotify();
 app.MapRegister();
-app.MapRooms();
-app.MapOperator();
-app.MapOperatorCommands();
-app.MapTail();
 app.MapBackends();
 app.MapWebhooks();
 app.MapDeadLetters();
-app.MapEventStream();
-app.MapSockets();
-app.MapSocketIo();
 app.MapHealth();
 app.MapMetrics();
-app.MapConsole();
 app.MapContract();
+
+var listening = app.MapListening(options.Routing);
+listening.MapRooms();
+listening.MapOperator();
+listening.MapOperatorCommands();
+listening.MapTail();
+listening.MapUplinks();
+listening.MapEventStream();
+listening.MapSockets();
+listening.MapSocketIo();
+listening.MapConsole();
 
 app.LogStartup(options, redis);
 try

@@ -155,7 +155,7 @@ internal static partial class Services
     }
 
     /// <summary>Registers the backplane and backend store: on Redis, or in memory for a single node.</summary>
-    public static void AddBackplane(this WebApplicationBuilder builder, RedisEndpoint? redis)
+    public static void AddBackplane(this WebApplicationBuilder builder, RedisEndpoint? redis, RoutingOptions options)
     {
         if (redis is null)
         {
@@ -196,10 +196,17 @@ internal static partial class Services
             .AddSingleton<RedisBackendStore>()
             .AddSingleton<IBackendStore>(services => services.GetRequiredService<RedisBackendStore>())
             .AddSingleton<IBackplane, RedisBackplane>()
-            .AddHostedService(services => services.GetRequiredService<RedisReceiver>())
-            .AddHostedService(services => services.GetRequiredService<RedisInputs>())
-            .AddHostedService<RedisSupervisor>()
-            .AddHostedService<RedisWebhooks>();
+            .AddHostedService(services => services.GetRequiredService<RedisReceiver>());
+        if (!options.IsPublishOnly)
+        {
+            builder.Services.AddHostedService(services => services.GetRequiredService<RedisInputs>());
+        }
+
+        builder.Services.AddHostedService<RedisSupervisor>();
+        if (!options.IsPublishOnly)
+        {
+            builder.Services.AddHostedService<RedisWebhooks>();
+        }
     }
 
     /// <summary>Registers authentication, authorization and rate limits.</summary>
@@ -346,7 +353,15 @@ internal static partial class Services
             {
                 var here = new UriBuilder(address);
                 here.Host = options.Http.IsLoopback ? here.Host : "localhost";
-                LogNext(app.Logger, here.Uri.Authority, options.Access.HasCredentials ? "-H \"X-Api-Key: $KEY\" " : "");
+                var key = options.Access.HasCredentials ? "-H \"X-Api-Key: $KEY\" " : "";
+                if (options.Routing.IsPublishOnly)
+                {
+                    LogPublishOnly(app.Logger, key, here.Uri.Authority);
+                }
+                else
+                {
+                    LogNext(app.Logger, here.Uri.Authority, key);
+                }
             }
 
             if (options.Access.Auth == "none" && !options.Http.IsLoopback)
@@ -390,6 +405,14 @@ internal static partial class Services
             + "curl {Key}-d '{{}}' http://{Host}/_notify/report_csr"
     )]
     private static partial void LogNext(ILogger logger, string host, string key);
+
+    [LoggerMessage(
+        8,
+        LogLevel.Information,
+        "Role publish: pushes and registrations only; sockets and streams are on nodes with DMB_ROLE=all. Next: "
+            + "curl {Key}-d '{{}}' http://{Host}/_notify/report_csr"
+    )]
+    private static partial void LogPublishOnly(ILogger logger, string key, string host);
 
     [LoggerMessage(
         6,

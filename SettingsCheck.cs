@@ -13,6 +13,18 @@ internal static class SettingsCheck
     /// <summary>Replaces a secret in error texts.</summary>
     private const string Hidden = "…";
 
+    /// <exception cref="Settings.BadSettingException">The node only publishes, and has no Redis.</exception>
+    public static void CheckRole(RoutingOptions options, RedisEndpoint? redis)
+    {
+        if (options.IsPublishOnly && redis is null)
+        {
+            throw new Settings.BadSettingException(
+                "DMB_ROLE: publish needs Redis, which takes messages to the nodes that have sessions: "
+                    + "set REDIS_HOST or REDIS_URL."
+            );
+        }
+    }
+
     /// <exception cref="Settings.BadValueException">A value is not accepted.</exception>
     public static void Check(NodeOptions options)
     {

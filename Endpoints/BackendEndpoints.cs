@@ -102,22 +102,6 @@ internal static class BackendEndpoints
             .Requires(Operation.Publish);
 
         group
-            .MapGet("/uplink", StreamAsync)
-            .WithName("streamUplink")
-            .WithSummary("Stream a backend's uplinks.")
-            .WithDescription("Server-sent events named `dmb:uplink`: users' messages and presence.")
-            .WithMetadata(EventStreamEndpoints.Heartbeat)
-            .WithMetadata(new RouteExample("bkid", BkidExample))
-            .Produces<string>(StatusCodes.Status200OK, "text/event-stream")
-            .ProducesProblems(401, 403, 404, 503)
-            .Requires(Operation.Register);
-
-        group
-            .MapMethods("/uplink", [HttpMethods.Head], (Delegate)StreamAsync)
-            .ExcludeFromDescription()
-            .Requires(Operation.Register);
-
-        group
             .MapGet("/uplink/stored", ReadAsync)
             .WithName("readUplink")
             .WithSummary("Read a backend's stored uplinks.")
@@ -132,6 +116,29 @@ internal static class BackendEndpoints
             )
             .Produces<UplinkAnswer[]>()
             .ProducesProblems(400, 401, 403, 404, 503)
+            .Requires(Operation.Register);
+    }
+
+    /// <summary>Maps the stream of a backend's uplinks.</summary>
+    public static void MapUplinks(this IEndpointRouteBuilder routes)
+    {
+        const string Path = "/backend/{bkid}/uplink";
+
+        routes
+            .MapGet(Path, StreamAsync)
+            .WithTags("Backends")
+            .WithName("streamUplink")
+            .WithSummary("Stream a backend's uplinks.")
+            .WithDescription("Server-sent events named `dmb:uplink`: users' messages and presence.")
+            .WithMetadata(EventStreamEndpoints.Heartbeat)
+            .WithMetadata(new RouteExample("bkid", BkidExample))
+            .Produces<string>(StatusCodes.Status200OK, "text/event-stream")
+            .ProducesProblems(401, 403, 404, 503)
+            .Requires(Operation.Register);
+
+        routes
+            .MapMethods(Path, [HttpMethods.Head], (Delegate)StreamAsync)
+            .ExcludeFromDescription()
             .Requires(Operation.Register);
     }
 

@@ -37,8 +37,14 @@ internal sealed class BatchHandler(
         {
             limits.Publish(caller, context.Connection.RemoteIpAddress);
             item.Check(options.MaxMessageBytes);
+            var registration = events.Find(item.Event!);
+            if (events.Resolver is { } resolver)
+            {
+                registration = await resolver(item.Event!, registration);
+            }
+
             var published = await publisher.PublishAsync(
-                events.Find(item.Event!),
+                registration,
                 item.Data,
                 item.Address,
                 caller.Scoped(item.Id),

@@ -148,7 +148,8 @@ internal static partial class Problems
             ErrorCode.Unauthenticated or ErrorCode.TokenExpired => StatusCodes.Status401Unauthorized,
             ErrorCode.ForbiddenOrigin or ErrorCode.ForbiddenPublish or ErrorCode.ForbiddenRoom =>
                 StatusCodes.Status403Forbidden,
-            ErrorCode.UnknownEvent
+            ErrorCode.PublishOnly
+            or ErrorCode.UnknownEvent
             or ErrorCode.UnknownBackend
             or ErrorCode.UnknownSession
             or ErrorCode.UnknownWebhook

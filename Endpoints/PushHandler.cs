@@ -11,7 +11,9 @@ namespace Dmb.Endpoints;
 /// <param name="Key"><c>Idempotency-Key</c>, or null.</param>
 /// <param name="TraceParent"><c>traceparent</c>, or null.</param>
 /// <param name="Caller">The caller, admitted by <see cref="PushHandler.Admit"/>.</param>
-/// <param name="Event">The event's name; needed only where it has no registration.</param>
+/// <param name="Event">
+/// The event's name; needed only where it has no registration, and <see cref="PushHandler.NeedsName"/>.
+/// </param>
 /// <param name="IsStrict">Whether an event that is not registered is an error (<c>Prefer: handling=strict</c>).</param>
 internal readonly record struct PushRequest(
     EventRegistration? Registration,
@@ -55,6 +57,9 @@ internal sealed class PushHandler(
     /// <summary>Records the outcome of pushes while a tail is open.</summary>
     public Tail Tail => publisher.Tail;
 
+    /// <summary>Whether a push of an event without a registration has to name the event.</summary>
+    public bool NeedsName => Tail.IsOpen || events.Resolver is not null;
+
     /// <summary>Maximum bytes of a body.</summary>
     public int BodyBytesMax => options.MaxMessageBytes;
 
@@ -93,8 +98,14 @@ internal sealed class PushHandler(
             throw new RefusedException(ErrorCode.TooBig, $"The body is larger than {options.MaxMessageBytes} bytes.");
         }
 
+        var registration = push.Registration;
+        if (events.Resolver is { } resolver)
+        {
+            registration = await resolver(registration?.Event ?? push.Event!, registration);
+        }
+
         var published = await publisher.PublishAsync(
-            push.Registration,
+            registration,
             json,
             publisher.ReadAddress(json.Span),
             push.Caller.Scoped(key),

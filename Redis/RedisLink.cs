@@ -8,9 +8,9 @@ namespace Dmb.Redis;
 
 /// <summary>
 /// The two connections to Redis, the client library's for commands and publishes, and one for subscriptions
-/// (<see cref="RedisSubscriber"/>). They are made together and given up together at the first sign of trouble; that a
-/// peer hangs is noticed by the probe of <see cref="RedisSupervisor"/> alone. What the library throws leaves this class
-/// as <see cref="RedisUnavailableException"/>.
+/// (<see cref="RedisSubscriber"/>), which a node that only publishes does without. They are made together and given up
+/// together at the first sign of trouble; that a peer hangs is noticed by the probe of <see cref="RedisSupervisor"/>
+/// alone. What the library throws leaves this class as <see cref="RedisUnavailableException"/>.
 /// </summary>
 internal sealed class RedisLink : IDisposable
 {
@@ -18,7 +18,7 @@ internal sealed class RedisLink : IDisposable
 
     private readonly ConnectionMultiplexer _commands;
     private readonly IDatabase _database;
-    private readonly RedisSubscriber _subscriber;
+    private readonly RedisSubscriber? _subscriber;
     private readonly TaskCompletionSource<string> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly CancellationTokenSource _gone = new();
     private readonly CircuitBreakerManualControl _circuit = new();
@@ -26,7 +26,7 @@ internal sealed class RedisLink : IDisposable
 
     private readonly PoisonedKeys _poisoned;
 
-    private RedisLink(ConnectionMultiplexer commands, Stream subscriptions, TimeSpan timeout, PoisonedKeys poisoned)
+    private RedisLink(ConnectionMultiplexer commands, Stream? subscriptions, TimeSpan timeout, PoisonedKeys poisoned)
     {
         (_commands, _database, _poisoned) = (commands, commands.GetDatabase(), poisoned);
         _pipeline = new ResiliencePipelineBuilder { TimeProvider = TimeProvider.System }
@@ -46,16 +46,22 @@ internal sealed class RedisLink : IDisposable
             .Build();
         commands.ConnectionFailed += (_, e) => Lose($"the connection for commands failed: {e.FailureType}");
         commands.InternalError += (_, e) => Lose($"the connection for commands had an error: {e.Exception?.Message}");
-        _subscriber = new RedisSubscriber(subscriptions, why =>
-            Lose($"the connection for subscriptions was cut: {why}")
-        );
+        if (subscriptions is not null)
+        {
+            _subscriber = new RedisSubscriber(subscriptions, why =>
+                Lose($"the connection for subscriptions was cut: {why}")
+            );
+        }
     }
 
     /// <summary>Takes the messages of rooms that this link receives: the channel and the body.</summary>
     public Action<string, byte[]> OnMessage
     {
-        set => _subscriber.OnMessage = value;
+        set => Subscriber.OnMessage = value;
     }
+
+    private RedisSubscriber Subscriber =>
+        _subscriber ?? throw new InvalidOperationException("This link has no connection for subscriptions.");
 
     /// <summary>Whether no gap is before what was received by now.</summary>
     public bool IsWhole => !_lost.Task.IsCompleted;
@@ -68,6 +74,7 @@ internal sealed class RedisLink : IDisposable
 
     /// <summary>Connects both, and has an answer of each.</summary>
     /// <param name="redis">Where.</param>
+    /// <param name="isSubscribing">Whether to keep the connection for subscriptions.</param>
     /// <param name="timeout">How long a command may take.</param>
     /// <param name="poisoned">Told of keys that hold something else.</param>
     /// <param name="cancellationToken">Gives up connecting.</param>
@@ -76,6 +83,7 @@ internal sealed class RedisLink : IDisposable
     /// </exception>
     public static async Task<RedisLink> ConnectAsync(
         RedisEndpoint redis,
+        bool isSubscribing,
         TimeSpan timeout,
         PoisonedKeys poisoned,
         CancellationToken cancellationToken
@@ -91,7 +99,12 @@ internal sealed class RedisLink : IDisposable
             (subscriptions, var address) = await RedisGreeting.AskAsync(redis, password, patience.Token);
             connecting = ConnectionMultiplexer.ConnectAsync(redis.ToOptions(address, password));
             var commands = await connecting.WaitAsync(ConnectTimeout, TimeProvider.System, cancellationToken);
-            return new RedisLink(commands, subscriptions, timeout, poisoned);
+            if (!isSubscribing)
+            {
+                await subscriptions.DisposeAsync();
+            }
+
+            return new RedisLink(commands, isSubscribing ? subscriptions : null, timeout, poisoned);
         }
         catch (Exception e)
         {
@@ -206,14 +219,14 @@ internal sealed class RedisLink : IDisposable
         Action<string, byte[]> receive,
         TimeSpan within,
         bool isPattern = false
-    ) => WithinAsync(within, _subscriber.SubscribeAsync(channel, isPattern, receive));
+    ) => WithinAsync(within, Subscriber.SubscribeAsync(channel, isPattern, receive));
 
     /// <summary>Subscribes a room's channel; to be waited for by <see cref="WithinAsync"/>.</summary>
-    public Task SubscribeRoomAsync(string channel) => _subscriber.SubscribeAsync(channel);
+    public Task SubscribeRoomAsync(string channel) => Subscriber.SubscribeAsync(channel);
 
     /// <summary>Unsubscribes a room's channel. No session is in the room.</summary>
     public void UnsubscribeRoom(string channel) =>
-        _ = _subscriber
+        _ = Subscriber
             .UnsubscribeAsync(channel)
             .ContinueWith(
                 static (task, link) =>
@@ -233,7 +246,7 @@ internal sealed class RedisLink : IDisposable
     {
         Lose("it is not used any more");
         _ = DisposeAsync(Task.FromResult(_commands));
-        _ = _subscriber.DisposeAsync().AsTask();
+        _ = _subscriber?.DisposeAsync().AsTask();
     }
 
     private static bool IsUnavailable(Exception e) =>

@@ -13,6 +13,7 @@ namespace Dmb.Redis;
 internal sealed partial class RedisSupervisor(
     RedisEndpoint redis,
     RedisOptions options,
+    RoutingOptions routing,
     RedisNode node,
     RedisHistory history,
     RedisRooms rooms,
@@ -24,6 +25,7 @@ internal sealed partial class RedisSupervisor(
     RedisBackendUsers backendUsers,
     RedisCluster cluster,
     RedisWebhookStore webhooks,
+    EventTable events,
     PoisonedKeys poisoned,
     BackplaneState state,
     TimeProvider time,
@@ -74,6 +76,17 @@ internal sealed partial class RedisSupervisor(
     private long _sent;
     private long _received;
 
+    /// <summary>Lets lookups of events wait for Redis on a node that only publishes; no server listens yet.</summary>
+    public override Task StartAsync(CancellationToken cancellationToken)
+    {
+        if (routing.IsPublishOnly)
+        {
+            events.Resolver = sharedEvents.ResolveAsync;
+        }
+
+        return base.StartAsync(cancellationToken);
+    }
+
     /// <summary>
     /// Sends the spooled messages if Redis returns in time; the server has stopped and publishes no more.
     /// </summary>
@@ -104,7 +117,13 @@ internal sealed partial class RedisSupervisor(
         RedisLink? link = null;
         try
         {
-            link = await RedisLink.ConnectAsync(redis, options.PublishTimeout, poisoned, cancellationToken);
+            link = await RedisLink.ConnectAsync(
+                redis,
+                isSubscribing: !routing.IsPublishOnly,
+                options.PublishTimeout,
+                poisoned,
+                cancellationToken
+            );
             using var stopping = cancellationToken.Register(() => link.Lose("the node stops"));
             await AttachAsync(link);
             return link;
@@ -129,6 +148,12 @@ internal sealed partial class RedisSupervisor(
     {
         // First, since the others depend on whether the server lost data.
         var mark = await history.AttachAsync(link);
+        if (routing.IsPublishOnly)
+        {
+            await RefreshAsync(link);
+            await publisher.ResumeAsync(link);
+            return;
+        }
 
         // From here on received messages are held.
         await receiver.AttachAsync(link, _patience);
@@ -213,13 +238,34 @@ internal sealed partial class RedisSupervisor(
             }
 
             // Not awaited: success is seen when the probe is received.
-            _ = ProbeAsync(link).ContinueWith(static task => _ = task.Exception, TaskScheduler.Default);
-            rooms.Sweep();
-            _ = backendUsers.SweepAsync();
+            var probe = routing.IsPublishOnly ? RefreshAsync(link) : ProbeAsync(link);
+            _ = probe.ContinueWith(static task => _ = task.Exception, TaskScheduler.Default);
+            if (!routing.IsPublishOnly)
+            {
+                rooms.Sweep();
+                _ = backendUsers.SweepAsync();
+            }
+
             tick = timer.WaitForNextTickAsync(cancellationToken).AsTask();
         }
 
         return await link.Lost;
+    }
+
+    /// <summary>
+    /// Reads, on a node that only publishes, what other nodes are told of. That Redis answers is its probe.
+    /// </summary>
+    private async Task RefreshAsync(RedisLink link)
+    {
+        var number = ++_sent;
+        await sharedEvents.RefreshAsync(link, _patience);
+        await webhooks.RefreshAsync(link, _patience);
+        if (connection.Link == link)
+        {
+            await webhooks.SendSpooledAsync();
+        }
+
+        Volatile.Write(ref _received, number);
     }
 
     private Task<RedisResult> ProbeAsync(RedisLink link)

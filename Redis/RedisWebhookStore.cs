@@ -35,6 +35,7 @@ internal sealed partial class RedisWebhookStore(
         new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite }
     );
     private readonly RedisChannels _channels = node.Channels;
+    private long _writes;
 
     public event Action<WebhookMessage>? Received;
 
@@ -67,22 +68,25 @@ internal sealed partial class RedisWebhookStore(
             },
             patience
         );
-        var all = await link.RunAsync(patience, redis => redis.HashGetAllAsync(_channels.Webhooks));
-        var stored = all.Select(entry => Parse(entry.Value)).OfType<Webhook>().ToDictionary(webhook => webhook.Id);
-        foreach (var known in table.All.Where(known => !stored.ContainsKey(known.Id)).ToArray())
-        {
-            table.Remove(known.Id);
-        }
-
-        foreach (var webhook in stored.Values)
-        {
-            table.Put(webhook);
-        }
-
+        Apply(await ReadAllAsync(link, patience));
         Volatile.Write(ref isRead, true);
         while (early.TryDequeue(out var id))
         {
             await ReadAsync(link, id);
+        }
+    }
+
+    /// <summary>
+    /// Takes over all webhooks, on a node that is told of no changes. What was written meanwhile is not undone.
+    /// </summary>
+    /// <exception cref="RedisUnavailableException">Redis did not do it in time.</exception>
+    public async Task RefreshAsync(RedisLink link, TimeSpan patience)
+    {
+        var writes = Volatile.Read(ref _writes);
+        var all = await ReadAllAsync(link, patience);
+        if (Volatile.Read(ref _writes) == writes)
+        {
+            Apply(all);
         }
     }
 
@@ -91,6 +95,7 @@ internal sealed partial class RedisWebhookStore(
 
     public async ValueTask PutAsync(Webhook webhook)
     {
+        Interlocked.Increment(ref _writes);
         var json = JsonSerializer.SerializeToUtf8Bytes(webhook, WebhookJson.Wire.Webhook);
         await connection.RunAsync(redis => redis.HashSetAsync(_channels.Webhooks, webhook.Id, json));
         if (webhook.Backend is { } bkid)
@@ -100,11 +105,13 @@ internal sealed partial class RedisWebhookStore(
         }
 
         table.Put(webhook);
+        Interlocked.Increment(ref _writes);
         await connection.RunAsync(redis => redis.PublishAsync(RedisChannel.Literal(_channels.Webhooks), webhook.Id));
     }
 
     public async ValueTask<bool> RemoveAsync(string id)
     {
+        Interlocked.Increment(ref _writes);
         if (table.Find(id) is { Backend: { } bkid })
         {
             await connection.RunAsync(redis => redis.HashDeleteAsync(_channels.Backend(bkid), "webhook"));
@@ -112,6 +119,7 @@ internal sealed partial class RedisWebhookStore(
 
         var isRemoved = await connection.RunAsync(redis => redis.HashDeleteAsync(_channels.Webhooks, id));
         table.Remove(id);
+        Interlocked.Increment(ref _writes);
         await connection.RunAsync(redis => redis.PublishAsync(RedisChannel.Literal(_channels.Webhooks), id));
         return isRemoved;
     }
@@ -257,6 +265,23 @@ internal sealed partial class RedisWebhookStore(
 
     /// <summary>Other nodes may deliver to the webhooks of these lanes from now on.</summary>
     public void Leave(IReadOnlyCollection<int> lanes) => Left?.Invoke(webhook => lanes.Contains(LaneOf(webhook)));
+
+    private async Task<HashEntry[]> ReadAllAsync(RedisLink link, TimeSpan patience) =>
+        await link.RunAsync(patience, redis => redis.HashGetAllAsync(_channels.Webhooks));
+
+    private void Apply(HashEntry[] all)
+    {
+        var stored = all.Select(entry => Parse(entry.Value)).OfType<Webhook>().ToDictionary(webhook => webhook.Id);
+        foreach (var known in table.All.Where(known => !stored.ContainsKey(known.Id)).ToArray())
+        {
+            table.Remove(known.Id);
+        }
+
+        foreach (var webhook in stored.Values)
+        {
+            table.Put(webhook);
+        }
+    }
 
     private async Task AddAsync(WebhookMessage message) =>
         await connection.RunAsync(redis =>

@@ -13,6 +13,8 @@ internal sealed class SharedEvents(EventTable events, RedisNode node, RedisConne
 {
     private readonly ConcurrentDictionary<string, bool> _unwritten = [];
     private readonly RedisChannels _channels = node.Channels;
+    private long _writes;
+    private volatile bool _isRefreshed;
 
     /// <summary>
     /// Writes an event that was registered or removed on this node. Completes when Redis has it, or is away.
@@ -20,6 +22,7 @@ internal sealed class SharedEvents(EventTable events, RedisNode node, RedisConne
     public async ValueTask WriteAsync(string name)
     {
         _unwritten[name] = true;
+        Interlocked.Increment(ref _writes);
         try
         {
             await WriteAsync(await connection.RequiredAsync(), name);
@@ -58,18 +61,7 @@ internal sealed class SharedEvents(EventTable events, RedisNode node, RedisConne
             await WriteAsync(link, name);
         }
 
-        var all = await link.RunAsync(patience, redis => redis.HashGetAllAsync(_channels.Events));
-        var stored = all.ToDictionary(entry => (string)entry.Name!, entry => (string?)entry.Value);
-        foreach (var known in events.All().Where(known => !stored.ContainsKey(known.Event)).ToArray())
-        {
-            events.Apply(known.Event, isRegistered: false, null);
-        }
-
-        foreach (var (name, bus) in stored)
-        {
-            events.Apply(name, isRegistered: true, bus);
-        }
-
+        Apply(await ReadAllAsync(link, patience));
         List<string> changed;
         lock (changing)
         {
@@ -79,6 +71,77 @@ internal sealed class SharedEvents(EventTable events, RedisNode node, RedisConne
         foreach (var name in changed)
         {
             await ReadAsync(link, name);
+        }
+    }
+
+    /// <summary>
+    /// Writes this node's own changes, and takes over all there are, on a node that is told of none. What was written
+    /// meanwhile is not undone by what was read before.
+    /// </summary>
+    /// <exception cref="RedisUnavailableException">Redis did not do it in time.</exception>
+    public async Task RefreshAsync(RedisLink link, TimeSpan patience)
+    {
+        foreach (var name in _unwritten.Keys)
+        {
+            await WriteAsync(link, name);
+        }
+
+        var writes = Volatile.Read(ref _writes);
+        var all = await ReadAllAsync(link, patience);
+        if (_unwritten.IsEmpty && Volatile.Read(ref _writes) == writes)
+        {
+            Apply(all);
+        }
+
+        _isRefreshed = true;
+    }
+
+    /// <summary>
+    /// Completes a lookup on a node that is told of no changes: an event is known when all have been read once, and one
+    /// that is not known is asked for.
+    /// </summary>
+    public async ValueTask<EventRegistration?> ResolveAsync(string name, EventRegistration? found)
+    {
+        if (found is not null && _isRefreshed)
+        {
+            return found;
+        }
+
+        try
+        {
+            var link = await connection.RequiredAsync();
+            if (events.Find(name) is null && Names.IsEvent(name))
+            {
+                await ReadAsync(link, name);
+            }
+        }
+        catch (RedisUnavailableException)
+        {
+            // What this node knows is what there is.
+        }
+
+        return events.Find(name);
+    }
+
+    private async Task<HashEntry[]> ReadAllAsync(RedisLink link, TimeSpan patience) =>
+        await link.RunAsync(patience, redis => redis.HashGetAllAsync(_channels.Events));
+
+    private void Apply(HashEntry[] all)
+    {
+        var stored = all.ToDictionary(entry => (string)entry.Name!, entry => (string?)entry.Value);
+        foreach (
+            var known in events
+                .All()
+                .Where(known => !stored.ContainsKey(known.Event) && !_unwritten.ContainsKey(known.Event))
+                .ToArray()
+        )
+        {
+            events.Apply(known.Event, isRegistered: false, null);
+        }
+
+        foreach (var (name, bus) in stored)
+        {
+            events.Apply(name, isRegistered: true, bus);
         }
     }
 

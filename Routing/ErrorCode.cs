@@ -8,6 +8,7 @@ internal static class ErrorCode
     public const string BadFrame = "bad_frame";
     public const string BadMethod = "bad_method";
     public const string NotFound = "not_found";
+    public const string PublishOnly = "publish_only";
     public const string TooBig = "too_big";
     public const string Unauthenticated = "unauthenticated";
     public const string TokenExpired = "token_expired";

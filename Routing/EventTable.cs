@@ -40,6 +40,12 @@ internal sealed class EventTable
         return equals < 0 ? (entry, "") : (entry[..equals], entry[(equals + 1)..]);
     }
 
+    /// <summary>
+    /// Completes a lookup on a node that is not told of other nodes' registrations: takes the event and what was found
+    /// here, and gives its registration or null. Null on a node that is told.
+    /// </summary>
+    public Func<string, EventRegistration?, ValueTask<EventRegistration?>>? Resolver { get; set; }
+
     /// <summary>All registrations, by the event's name.</summary>
     public IEnumerable<EventRegistration> All() => _events.Values.OrderBy(e => e.Event, StringComparer.Ordinal);
 

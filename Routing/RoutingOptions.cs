@@ -6,6 +6,16 @@ namespace Dmb.Routing;
 /// <summary>Settings of routing: buses, events, and the limits of messages, queues and idempotency keys.</summary>
 internal sealed class RoutingOptions
 {
+    [Description(
+        "`publish` takes pushes and registrations and nothing else: no sockets, no streams, no subscription of Redis, "
+            + "which it needs."
+    )]
+    [AllowedValues("all", "publish")]
+    public string Role { get; set; } = "all";
+
+    /// <summary>Whether the node only publishes: it holds no sessions, and is told nothing by other nodes.</summary>
+    public bool IsPublishOnly => Role == "publish";
+
     [Description("Buses that anyone may join; sessions join `public` automatically.")]
     public string[] PublicBuses { get; set; } = ["public", "everyone"];
 

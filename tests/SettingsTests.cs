@@ -35,6 +35,7 @@ public sealed class SettingsTests
     [InlineData("REDIS_PORT", "0", "1 to 65535")]
     [InlineData("REDIS_URL", "http://localhost", "redis://")]
     [InlineData("DMB_OUTAGE", "panic", "`spool` or `local` or `reject`")]
+    [InlineData("DMB_ROLE", "socket", "`all` or `publish`")]
     [InlineData("DMB_PREFIX", "a*", "1 to 64 characters")]
     [InlineData("DMB_TRUSTED_PROXIES", "proxy.example", "10.0.0.0/8")]
     [InlineData("DMB_DRAIN_DELAY", "-1", "0 to 300 seconds")]
@@ -45,6 +46,17 @@ public sealed class SettingsTests
         var error = await OnlyErrorAsync(broker, exitCode: 2);
         Assert.StartsWith($"{name}: '{value}' is not accepted; it takes ", error, StringComparison.Ordinal);
         Assert.Contains(accepted, error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_node_that_only_publishes_does_not_start_without_Redis()
+    {
+        await using var broker = Start([], ("DMB_ROLE", "publish"), ("REDIS_HOST", "none"));
+        Assert.Equal(
+            "DMB_ROLE: publish needs Redis, which takes messages to the nodes that have sessions: set REDIS_HOST or "
+                + "REDIS_URL.",
+            await OnlyErrorAsync(broker, exitCode: 2)
+        );
     }
 
     [Theory]

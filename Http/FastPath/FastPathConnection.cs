@@ -221,7 +221,7 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
                 TextOrNull(_head.IdempotencyKey),
                 TextOrNull(_head.TraceParent),
                 caller,
-                registration is null && fastPath.Pushes.Tail.IsOpen ? FastPathMiddleware.Text(_head.Event) : null
+                registration is null && fastPath.Pushes.NeedsName ? FastPathMiddleware.Text(_head.Event) : null
             );
             status = fastPath.Responses.Write(_output, await fastPath.Pushes.PublishAsync(push), isLast);
         }

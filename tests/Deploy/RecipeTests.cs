@@ -35,6 +35,8 @@ public sealed partial class RecipeTests
     [Theory]
     [InlineData("kubernetes.yaml", "Deployment Service PodDisruptionBudget")]
     [InlineData("cloud-run.yaml", "Service")]
+    [InlineData("cloud-run-publish.yaml", "Service")]
+    [InlineData("knative.yaml", "Service Service")]
     public void Manifests_are_yaml(string file, string kinds)
     {
         Assert.Equal(kinds, string.Join(' ', Documents(file).Select(document => (string)document["kind"]!)));

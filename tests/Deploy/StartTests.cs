@@ -27,8 +27,16 @@ public sealed class StartTests
         await StartsAsync(environment, Variables(pod), redis.Port, ("/etc/dmb/keys", file.Path));
     }
 
-    [Fact]
-    public async Task Cloud_Run_starts_an_instance_on_the_port_that_it_assigns()
+    [Theory]
+    [InlineData("cloud-run.yaml", 0, "latest")]
+    [InlineData("cloud-run-publish.yaml", 0, "latest")]
+    [InlineData("knative.yaml", 0, "keys")]
+    [InlineData("knative.yaml", 1, "keys")]
+    public async Task Cloud_Run_and_Knative_start_an_instance_on_the_port_that_they_assign(
+        string file,
+        int document,
+        string secret
+    )
     {
         await using var redis = await RedisServer.StartAsync();
         var port = RedisServer.FreePort();
@@ -36,7 +44,8 @@ public sealed class StartTests
         environment["PORT"] = $"{port}";
         environment["K_SERVICE"] = environment["K_CONFIGURATION"] = "dmb";
         environment["K_REVISION"] = "dmb-00001";
-        var url = await StartsAsync(environment, Variables(Manifest("cloud-run.yaml")), redis.Port, ("latest", Keys));
+        var recipe = Variables(Manifest(file, document));
+        var url = await StartsAsync(environment, recipe, redis.Port, (secret, Keys));
         Assert.Equal(port, url.Port);
     }
 
@@ -122,13 +131,13 @@ public sealed class StartTests
         environment[$"{name}_PORT_{port}_TCP_ADDR"] = "10.96.0.11";
     }
 
-    /// <summary>The pod of a recipe's first document.</summary>
-    private static YamlMappingNode Manifest(string file)
+    /// <summary>The pod of a document of a recipe.</summary>
+    private static YamlMappingNode Manifest(string file, int document = 0)
     {
         using var reader = new StreamReader(Path.Combine(Repository.Root, "deploy", file));
         var yaml = new YamlStream();
         yaml.Load(reader);
-        return (YamlMappingNode)yaml.Documents[0].RootNode["spec"]["template"]["spec"];
+        return (YamlMappingNode)yaml.Documents[document].RootNode["spec"]["template"]["spec"];
     }
 
     /// <summary>The variables of its container; of a secret's the key's name.</summary>
