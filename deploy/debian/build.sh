@@ -47,10 +47,10 @@ if [[ -e ${program%/*}/dmb.cdx.json ]]; then
 fi
 # Outside of /usr/share/doc, which images of containers leave out.
 install -d "$root/usr/share/dmb"
-for preset in kamailio opensips; do
+for preset in kamailio opensips freeswitch asterisk; do
   cp -r "deploy/$preset" "$root/usr/share/dmb/"
 done
-cp deploy/nginx.conf deploy/apache.conf deploy/alerts.yaml deploy/grafana.json "$root/usr/share/dmb/"
+cp deploy/dmb_publisher.py deploy/nginx.conf deploy/apache.conf deploy/alerts.yaml deploy/grafana.json "$root/usr/share/dmb/"
 find "$root/usr/share" -name __pycache__ -prune -exec rm -r {} +
 chmod -R u=rwX,go=rX "$root/usr/share"
 

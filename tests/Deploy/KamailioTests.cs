@@ -1,5 +1,3 @@
-using System.Text.Json;
-
 namespace Dmb.Tests.Deploy;
 
 /// <summary>deploy/kamailio, with Debian's Kamailio, telephones that speak SIP over UDP, and a broker.</summary>
@@ -21,45 +19,50 @@ public sealed class KamailioTests
         using var bob = new SipPhone("bob", kamailio.Port);
 
         await bob.RegisterAsync();
-        Assert.Equal("location registered", State(await NextAsync(locations)));
-        Assert.Equal("location registered", State(await NextAsync(called)));
+        Assert.Equal("location registered", $"{await SipEvent.NextAsync(locations)}");
+        Assert.Equal("location registered", $"{await SipEvent.NextAsync(called)}");
 
         ann.Send("INVITE", "bob", "a call", 1);
         var invite = await bob.ReceiveAsync();
         Assert.StartsWith("INVITE ", invite, StringComparison.Ordinal);
-        var calling = await NextAsync(calls);
-        Assert.Equal("call calling", State(calling));
+        var calling = await SipEvent.NextAsync(calls);
+        Assert.Equal("call calling", $"{calling}");
         Assert.Equal(("ann", "bob"), (calling.Text("from"), calling.Text("to")));
 
         bob.Answer(invite, "180 Ringing");
         Assert.StartsWith("SIP/2.0 180", await ann.ReceiveAsync(), StringComparison.Ordinal);
-        Assert.Equal("call ringing", State(await NextAsync(calls)));
+        Assert.Equal("call ringing", $"{await SipEvent.NextAsync(calls)}");
 
         bob.Answer(invite, "200 OK");
         var answered = await ann.ReceiveAsync();
         Assert.StartsWith("SIP/2.0 200", answered, StringComparison.Ordinal);
         ann.SendWithin(answered, "ACK", "bob", "a call", 1);
         Assert.StartsWith("ACK ", await bob.ReceiveAsync(), StringComparison.Ordinal);
-        Assert.Equal("call answered", State(await NextAsync(calls)));
+        Assert.Equal("call answered", $"{await SipEvent.NextAsync(calls)}");
 
         ann.SendWithin(answered, "BYE", "bob", "a call", 2);
         bob.Answer(await bob.ReceiveAsync(), "200 OK");
-        var end = await NextAsync(calls);
-        var record = await NextAsync(calls);
+        var end = await SipEvent.NextAsync(calls);
+        var record = await SipEvent.NextAsync(calls);
         if (end.Event == "statistics:add")
         {
             // Records have a queue of their own.
             (end, record) = (record, end);
         }
 
-        Assert.Equal(("call ended", "statistics:add"), (State(end), record.Event));
+        Assert.Equal(("call ended", "statistics:add"), ($"{end}", record.Event));
         Assert.Equal(calling.Text("call_id"), record.Text("call_id"));
         Assert.NotEmpty(record.Text("duration"));
         foreach (var room in new[] { called, caller, number })
         {
             Assert.Equal(
                 ["calling", "ringing", "answered", "ended"],
-                [await StateAsync(room), await StateAsync(room), await StateAsync(room), await StateAsync(room)]
+                [
+                    await SipEvent.StateAsync(room),
+                    await SipEvent.StateAsync(room),
+                    await SipEvent.StateAsync(room),
+                    await SipEvent.StateAsync(room),
+                ]
             );
         }
 
@@ -76,9 +79,9 @@ public sealed class KamailioTests
         ann.Send("INVITE", "none", "in vain", 1);
         ann.Send("INVITE", "none", "in vain", 1);
         Assert.StartsWith("SIP/2.0 404", await ann.ReceiveAsync(), StringComparison.Ordinal);
-        Assert.Equal(["calling", "failed"], [await StateAsync(calls), await StateAsync(calls)]);
+        Assert.Equal(["calling", "failed"], [await SipEvent.StateAsync(calls), await SipEvent.StateAsync(calls)]);
         ann.Send("INVITE", "none", "again", 1);
-        Assert.Equal("calling", await StateAsync(calls));
+        Assert.Equal("calling", await SipEvent.StateAsync(calls));
     }
 
     [Theory]
@@ -92,7 +95,7 @@ public sealed class KamailioTests
         using var calls = await EventReader.OpenAsync(node, "endpoint:bob");
         using var ann = new SipPhone(user, kamailio.Port, name + " ");
         ann.Send("INVITE", "bob", "odd names", 1);
-        var calling = await NextAsync(calls);
+        var calling = await SipEvent.NextAsync(calls);
         Assert.Equal((user, name), (calling.Text("from"), calling.Text("from_name")));
         Assert.Equal("number:bob", calling.Data.GetProperty("_in")[0].GetString());
         Assert.Equal($"endpoint:{user}", calling.Data.GetProperty("_in")[1].GetString());
@@ -106,13 +109,13 @@ public sealed class KamailioTests
         using var bobs = await EventReader.OpenAsync(node, "endpoint:bob");
         using var bob = new SipPhone("bob", kamailio.Port);
         await bob.RegisterAsync();
-        Assert.Equal("registered", await StateAsync(bobs));
+        Assert.Equal("registered", await SipEvent.StateAsync(bobs));
         await bob.RegisterAsync(0);
-        Assert.Equal("removed", await StateAsync(bobs));
+        Assert.Equal("removed", await SipEvent.StateAsync(bobs));
         await bob.RegisterAsync(1);
-        var registered = await NextAsync(bobs);
-        var expired = await NextAsync(bobs);
-        Assert.Equal(("location registered", "location expired"), (State(registered), State(expired)));
+        var registered = await SipEvent.NextAsync(bobs);
+        var expired = await SipEvent.NextAsync(bobs);
+        Assert.Equal(("location registered", "location expired"), ($"{registered}", $"{expired}"));
         Assert.Equal(registered.Text("contact"), expired.Text("contact"));
     }
 
@@ -148,7 +151,7 @@ public sealed class KamailioTests
         flooding.Send("REGISTER", "bob", "dropped", 1, "Expires: 77");
         using var other = new SipPhone("bob", kamailio.Port, address: "127.0.0.2");
         await other.RegisterAsync();
-        Assert.Contains("@127.0.0.2:", (await NextAsync(bobs)).Text("contact"), StringComparison.Ordinal);
+        Assert.Contains("@127.0.0.2:", (await SipEvent.NextAsync(bobs)).Text("contact"), StringComparison.Ordinal);
     }
 
     private static bool IsBlocked(Kamailio kamailio) =>
@@ -167,37 +170,7 @@ public sealed class KamailioTests
 
     private static async Task<(string Event, string Package, string Expires)> PresenceAsync(EventReader events)
     {
-        var next = await NextAsync(events);
+        var next = await SipEvent.NextAsync(events);
         return (next.Event, next.Text("package"), next.Text("expires"));
-    }
-
-    private static string State(SipEvent one) => $"{one.Event} {one.Text("state")}";
-
-    /// <summary>The state of the next event, read past records of calls.</summary>
-    private static async Task<string> StateAsync(EventReader events)
-    {
-        SipEvent next;
-        do
-        {
-            next = await NextAsync(events);
-        } while (next.Event == "statistics:add");
-
-        return next.Text("state");
-    }
-
-    private static async Task<SipEvent> NextAsync(EventReader events)
-    {
-        string[] lines;
-        do
-        {
-            lines = (await events.ReadAsync()).Split('\n');
-        } while (!lines[0].StartsWith("event: ", StringComparison.Ordinal));
-
-        return new SipEvent(lines[0]["event: ".Length..], JsonElement.Parse(lines[1]["data: ".Length..]));
-    }
-
-    private sealed record SipEvent(string Event, JsonElement Data)
-    {
-        public string Text(string name) => Data.GetProperty(name).GetString()!;
     }
 }
