@@ -9,7 +9,14 @@ public sealed partial class RecipeTests
     private static readonly string Deploy = Path.Combine(Repository.Root, "deploy");
 
     /// <summary>Files of deploy/ that start no node, and have no settings.</summary>
-    private static readonly string[] Others = ["alerts.yaml", "dmb_publisher.py", "grafana.json", "sbom.sh"];
+    private static readonly string[] Others =
+    [
+        "alerts.yaml",
+        "dmb_publisher.py",
+        "grafana.json",
+        "release.sh",
+        "sbom.sh",
+    ];
 
     public static TheoryData<string> Recipes =>
         [
