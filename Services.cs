@@ -346,7 +346,7 @@ internal static partial class Services
             }
             else
             {
-                LogRedis(app.Logger, redis.Host, redis.Port, options.Redis.Prefix);
+                LogRedis(app.Logger, redis.ToString(), options.Redis.Prefix);
             }
 
             if (address is not null)
@@ -395,8 +395,8 @@ internal static partial class Services
     [LoggerMessage(2, LogLevel.Information, "Backplane: embedded, one node, nothing installed beside it.")]
     private static partial void LogEmbedded(ILogger logger);
 
-    [LoggerMessage(5, LogLevel.Information, "Backplane: Redis at {Host}:{Port}, channels and keys {Prefix}*.")]
-    private static partial void LogRedis(ILogger logger, string host, int port, string prefix);
+    [LoggerMessage(5, LogLevel.Information, "Backplane: Redis at {Redis}, channels and keys {Prefix}*.")]
+    private static partial void LogRedis(ILogger logger, string redis, string prefix);
 
     [LoggerMessage(
         3,

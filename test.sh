@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 # Debian packages.
-needed=(apache2 chromium clang curl jq kamailio kamailio-extra-modules kamailio-utils-modules lld nginx nodejs npm openssl
-  prometheus redis-server python3-redis python3-websockets sip-tester systemd zlib1g-dev)
+needed=(apache2 chromium clang curl jq kamailio kamailio-extra-modules kamailio-utils-modules lld nginx nodejs npm
+  openssl prometheus redis-sentinel redis-server python3-redis python3-websockets sip-tester systemd zlib1g-dev)
 
 # Whether a package is there: most are named like the command that they bring.
 is_there() {

@@ -92,6 +92,7 @@ internal static class CheckCommand
             ("DMB_KEYS_FILE", options.Access.KeysFile),
             ("DMB_JWT_SECRET_FILE", options.Access.JwtSecretFile),
             ("REDIS_PASSWORD_FILE", options.Redis.RedisPasswordFile),
+            ("REDIS_SENTINEL_PASSWORD_FILE", options.Redis.RedisSentinelPasswordFile),
         ];
         foreach (var (setting, path) in files.Where(file => file.Path.Length > 0))
         {
@@ -175,7 +176,7 @@ internal static class CheckCommand
 
         if (faults.Count == 0)
         {
-            report.Ok($"Redis at {redis.Host}:{redis.Port} allows what a node needs");
+            report.Ok($"Redis at {redis} allows what a node needs");
         }
     }
 

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using System.Text.RegularExpressions;
 using StackExchange.Redis;
 
 namespace Dmb.Redis;
@@ -15,16 +16,22 @@ namespace Dmb.Redis;
 /// <param name="IsTls">Whether to use TLS.</param>
 /// <param name="User">The ACL user; null for <c>default</c>.</param>
 /// <param name="PasswordFile">A file with the password, read at each attempt to connect; null for none.</param>
-internal sealed record RedisEndpoint(
+/// <param name="Sentinels">
+/// Who says where the server is, at each attempt to connect; then it has no host and no port. Null: it is always there.
+/// </param>
+internal sealed partial record RedisEndpoint(
     string Host,
     int Port,
     string? Password = null,
     int Database = 0,
     bool IsTls = false,
     string? User = null,
-    string? PasswordFile = null
+    string? PasswordFile = null,
+    RedisSentinels? Sentinels = null
 )
 {
+    private const int DefaultPort = 6379;
+    private const int SentinelPort = 26379;
     private static readonly TimeSpan Detection = TimeSpan.FromMilliseconds(300);
 
     /// <summary>
@@ -36,7 +43,7 @@ internal sealed record RedisEndpoint(
         var file = options.RedisPasswordFile is { Length: > 0 } name ? name : null;
         if (options.RedisUrl.Length > 0)
         {
-            return Read(options.RedisUrl) with { PasswordFile = file };
+            return Read(options.RedisUrl).WithPasswordFiles(file, options.RedisSentinelPasswordFile);
         }
 
         return options.RedisHost switch
@@ -49,39 +56,91 @@ internal sealed record RedisEndpoint(
         };
     }
 
-    /// <summary>Parses <c>redis[s]://[[user]:password@]host[:port][/database]</c>.</summary>
+    /// <summary>
+    /// Parses <c>redis[s]://[[user]:password@]host[:port][/database]</c>, or the same with several hosts, the sentinels,
+    /// and <c>?sentinel=master[&amp;sentinel_user=…][&amp;sentinel_password=…]</c> at the end.
+    /// </summary>
     /// <exception cref="FormatException">It does not have that form; the message has the accepted form.</exception>
     internal static RedisEndpoint Read(string url)
     {
-        const string Form = "redis://[[user]:password@]host[:port][/database], or rediss:// for TLS";
+        const string Form =
+            "redis://[[user]:password@]host[:port][/database], or rediss:// for TLS; or with sentinels "
+            + "redis://[[user]:password@]host[:port],host[:port][/database]?sentinel=master";
+        var parts = Parts().Match(url);
+        var number = parts.Groups["database"].Value;
         if (
-            !Uri.TryCreate(url, UriKind.Absolute, out var uri)
-            || uri.Scheme is not ("redis" or "rediss")
-            || uri.Host.Length == 0
+            !parts.Success
+            || !int.TryParse("0" + number, NumberStyles.None, CultureInfo.InvariantCulture, out var database)
+            || ReadQuery(parts.Groups["query"].Value) is not { } query
         )
         {
             throw new FormatException(Form);
         }
 
-        var database = 0;
-        var path = uri.AbsolutePath.Trim('/');
-        if (path.Length > 0 && !int.TryParse(path, NumberStyles.None, CultureInfo.InvariantCulture, out database))
+        var (user, password) = ReadLogin(parts.Groups["login"].Value);
+        var endpoint = new RedisEndpoint(
+            "",
+            0,
+            password,
+            database,
+            parts.Groups["scheme"].Value.Equals("rediss", StringComparison.OrdinalIgnoreCase),
+            user
+        );
+        var hosts = parts.Groups["hosts"].Value.Split(',');
+        var addresses = new List<RedisEndpoint>();
+        foreach (var host in hosts)
         {
-            throw new FormatException(Form);
+            if (
+                !Uri.TryCreate($"redis://{host}", UriKind.Absolute, out var uri)
+                || uri.Host.Length == 0
+                || uri.AbsolutePath.Trim('/').Length > 0
+            )
+            {
+                throw new FormatException(Form);
+            }
+
+            addresses.Add(endpoint with { Host = WithoutBrackets(uri.Host), Port = uri.Port });
         }
 
-        var (user, password) = uri.UserInfo.Split(':', 2) is [var name, var secret]
-            ? (name, secret)
-            : (uri.UserInfo, "");
-        return new RedisEndpoint(
-            WithoutBrackets(uri.Host),
-            uri.Port > 0 ? uri.Port : 6379,
-            password.Length > 0 ? Uri.UnescapeDataString(password) : null,
-            database,
-            uri.Scheme == "rediss",
-            user is "" or "default" ? null : Uri.UnescapeDataString(user)
-        );
+        if (!query.TryGetValue("sentinel", out var master))
+        {
+            return hosts.Length == 1 && query.Count == 0
+                ? addresses[0] with
+                {
+                    Port = addresses[0].Port > 0 ? addresses[0].Port : DefaultPort,
+                }
+                : throw new FormatException(Form);
+        }
+
+        // Sentinels have a password of their own, or that of the servers.
+        var hasOwn = query.ContainsKey("sentinel_user") || query.ContainsKey("sentinel_password");
+        return endpoint with
+        {
+            Sentinels = new RedisSentinels(
+                master,
+                [
+                    .. addresses.Select(address =>
+                        address with
+                        {
+                            Port = address.Port > 0 ? address.Port : SentinelPort,
+                            Database = 0,
+                            User = hasOwn ? query.GetValueOrDefault("sentinel_user") : user,
+                            Password = hasOwn ? query.GetValueOrDefault("sentinel_password") : password,
+                        }
+                    ),
+                ]
+            ),
+        };
     }
+
+    /// <summary>As the log names it.</summary>
+    public override string ToString() => Sentinels?.ToString() ?? $"{Host}:{Port}";
+
+    /// <summary>The words of AUTH; none without a password.</summary>
+    public string[] Login(string? password) =>
+        User is not null ? ["AUTH", User, password ?? ""]
+        : password is not null ? ["AUTH", password]
+        : [];
 
     /// <summary>Reads the password, from its file if there is one; null for none.</summary>
     /// <exception cref="IOException">The file cannot be read.</exception>
@@ -121,12 +180,75 @@ internal sealed record RedisEndpoint(
         };
 
     /// <summary>
-    /// The URL without its credentials: everything before the last <c>@</c>; the whole text if it is not a URL.
+    /// The URL without its credentials: everything before the last <c>@</c> and the values behind <c>?</c>; the whole
+    /// text if it is not a URL.
     /// </summary>
-    internal static string Masked(string url) =>
-        url.LastIndexOf('@') is >= 0 and var at ? "…" + url[at..]
-        : Uri.TryCreate(url, UriKind.Absolute, out _) ? url
-        : "…";
+    internal static string Masked(string url)
+    {
+        var shown = QueryValues().Replace(url, "=…");
+        return shown.LastIndexOf('@') is >= 0 and var at ? "…" + shown[at..]
+            : Uri.TryCreate(url, UriKind.Absolute, out _) ? shown
+            : "…";
+    }
+
+    private RedisEndpoint WithPasswordFiles(string? file, string sentinelFile) =>
+        this with
+        {
+            PasswordFile = file,
+            Sentinels = Sentinels is null
+                ? null
+                : Sentinels with
+                {
+                    Addresses =
+                    [
+                        .. Sentinels.Addresses.Select(address =>
+                            address with
+                            {
+                                PasswordFile =
+                                    sentinelFile.Length > 0 ? sentinelFile
+                                    : address.Password == Password && address.User == User ? file
+                                    : null,
+                            }
+                        ),
+                    ],
+                },
+        };
+
+    private static (string? User, string? Password) ReadLogin(string login)
+    {
+        var (user, password) = login.Split(':', 2) is [var name, var secret] ? (name, secret) : (login, "");
+        return (
+            user is "" or "default" ? null : Uri.UnescapeDataString(user),
+            password.Length > 0 ? Uri.UnescapeDataString(password) : null
+        );
+    }
+
+    /// <summary>The names and values behind the <c>?</c>; null if one is unknown, twice there or empty.</summary>
+    private static Dictionary<string, string>? ReadQuery(string text)
+    {
+        var query = new Dictionary<string, string>();
+        foreach (var item in text.Split('&', StringSplitOptions.RemoveEmptyEntries))
+        {
+            if (
+                item.Split('=', 2) is not [("sentinel" or "sentinel_user" or "sentinel_password") and var name, not ""]
+                || !query.TryAdd(name, Uri.UnescapeDataString(item[(name.Length + 1)..]))
+            )
+            {
+                return null;
+            }
+        }
+
+        return query;
+    }
+
+    [GeneratedRegex(
+        @"^(?<scheme>rediss?)://(?:(?<login>[^/?#]*)@)?(?<hosts>[^/?#@]+)(?:/(?<database>\d*)/?)?(?:\?(?<query>.*))?$",
+        RegexOptions.IgnoreCase | RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture
+    )]
+    private static partial Regex Parts();
+
+    [GeneratedRegex("(?<=[?].*)=[^&]*")]
+    private static partial Regex QueryValues();
 
     private static string WithoutBrackets(string host) => host is ['[', .. var address, ']'] ? address : host;
 

@@ -81,10 +81,7 @@ internal static class RedisGreeting
 
         return;
 
-        string Login() =>
-            redis.User is { } user ? Command("AUTH", user, password ?? "")
-            : password is null ? ""
-            : Command("AUTH", password);
+        string Login() => redis.Login(password) is { Length: > 0 } words ? Command(words) : "";
 
         // A user that may not ask has none.
         async Task<List<string>> SectionAsync()

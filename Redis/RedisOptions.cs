@@ -18,7 +18,10 @@ internal sealed class RedisOptions
     public int RedisPort { get; set; } = 6379;
 
     [ConfigurationKeyName("REDIS_URL")]
-    [Description("Redis as a URL instead: redis://[[user]:password@]host[:port][/database], or rediss:// for TLS.")]
+    [Description(
+        "Redis as a URL instead: redis://[[user]:password@]host[:port][/database], or rediss:// for TLS; or its "
+            + "sentinels: redis://[[user]:password@]host[:port],host[:port][/database]?sentinel=master."
+    )]
     public string RedisUrl { get; set; } = "";
 
     [ConfigurationKeyName("REDIS_PASSWORD_FILE")]
@@ -26,6 +29,10 @@ internal sealed class RedisOptions
         "File that has the password of Redis, read again at each attempt to connect; instead of one in REDIS_URL."
     )]
     public string RedisPasswordFile { get; set; } = "";
+
+    [ConfigurationKeyName("REDIS_SENTINEL_PASSWORD_FILE")]
+    [Description("File that has the password of the sentinels, where that is another one than Redis's.")]
+    public string RedisSentinelPasswordFile { get; set; } = "";
 
     [Description("What all channels and keys in Redis begin with; brokers with different prefixes don't meet.")]
     public string Prefix { get; set; } = "dmb:";

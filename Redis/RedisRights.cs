@@ -1,7 +1,5 @@
 using System.Globalization;
-using System.Net.Security;
 using System.Net.Sockets;
-using System.Text;
 
 namespace Dmb.Redis;
 
@@ -55,31 +53,19 @@ internal static class RedisRights
         using var patience = new CancellationTokenSource(Patience, TimeProvider.System);
         try
         {
-            var password = redis.ReadPassword();
-            await RedisGreeting.AskAsync(redis, password, patience.Token);
-            using var socket = await RedisGreeting.ConnectAsync(redis, patience.Token);
-            await using Stream stream = redis.IsTls
-                ? new SslStream(new NetworkStream(socket))
-                : new NetworkStream(socket);
-            if (stream is SslStream tls)
+            if (redis.Sentinels is not { } sentinels)
             {
-                await tls.AuthenticateAsClientAsync(
-                    new SslClientAuthenticationOptions { TargetHost = redis.Host },
-                    patience.Token
-                );
+                return await FindFaultsAsync(redis, options, patience.Token);
             }
 
-            using var reader = new StreamReader(stream, Encoding.UTF8, leaveOpen: true);
-            return await FindFaultsAsync(
-                new Conversation(stream, reader, patience.Token),
-                password,
-                redis.Database,
-                options
-            );
+            var (masters, warning) = await sentinels.FindAsync(redis, patience.Token);
+            var faults = await FindFaultsAsync(masters[0], options, patience.Token);
+            return warning is null ? faults : [warning, .. faults];
         }
         catch (Exception e)
             when (e
                     is RedisAnswerException
+                        or RedisUnavailableException
                         or SocketException
                         or IOException
                         or OperationCanceledException
@@ -87,29 +73,36 @@ internal static class RedisRights
                         or System.Security.Authentication.AuthenticationException
             )
         {
-            return [$"Redis at {redis.Host}:{redis.Port} can't be used: {RedisReason.Of(e)}"];
+            return [$"Redis at {redis} can't be used: {RedisReason.Of(e)}"];
         }
     }
 
     private static async Task<IReadOnlyList<string>> FindFaultsAsync(
-        Conversation conversation,
-        string? password,
-        int database,
-        RedisOptions options
+        RedisEndpoint redis,
+        RedisOptions options,
+        CancellationToken cancellationToken
     )
     {
+        var password = redis.ReadPassword();
+        var (greeted, _) = await RedisGreeting.AskAsync(redis, password, cancellationToken);
+        await greeted.DisposeAsync();
+        await using var conversation = await RedisConversation.ConnectAsync(redis, cancellationToken);
         var faults = new List<string>();
-        if (password is not null)
+        if (redis.Login(password) is { Length: > 0 } login)
         {
-            await conversation.AskAsync("AUTH", password);
+            await conversation.AskAsync(login);
         }
 
-        if (database != 0)
+        if (redis.Database != 0)
         {
-            await FindAsync($"database {database}", "SELECT", database.ToString(CultureInfo.InvariantCulture));
+            await FindAsync(
+                $"database {redis.Database}",
+                "SELECT",
+                redis.Database.ToString(CultureInfo.InvariantCulture)
+            );
         }
 
-        var policy = (await conversation.AskAsync("INFO", "memory"))
+        var policy = (await conversation.AskAsync("INFO", "memory"))[0]
             .Split("\r\n")
             .FirstOrDefault(line => line.StartsWith("maxmemory_policy:", StringComparison.Ordinal));
         if (policy is not null && !policy.EndsWith(":noeviction", StringComparison.Ordinal))
@@ -152,44 +145,9 @@ internal static class RedisRights
         async Task FindAsync(string what, params string[] words)
         {
             var answer = await conversation.AskAsync(words);
-            if (answer is ['-', .. var error] && !error.StartsWith("NOSCRIPT", StringComparison.Ordinal))
+            if (answer is [['-', .. var error], ..] && !error.StartsWith("NOSCRIPT", StringComparison.Ordinal))
             {
                 faults.Add($"Redis does not allow {what}: {error}");
-            }
-        }
-    }
-
-    /// <summary>Commands and answers, one after the other (RESP2).</summary>
-    private sealed class Conversation(Stream stream, StreamReader reader, CancellationToken cancellationToken)
-    {
-        /// <summary>The answer: the first line of one that is not a string, with its type.</summary>
-        public async Task<string> AskAsync(params string[] words)
-        {
-            await stream.WriteAsync(Encoding.UTF8.GetBytes(RedisGreeting.Command(words)), cancellationToken);
-            return await ReadAsync();
-        }
-
-        private async Task<string> ReadAsync()
-        {
-            var line = await reader.ReadLineAsync(cancellationToken)
-                ?? throw new EndOfStreamException("the connection was closed");
-            switch (line)
-            {
-                case ['*', .. var count]:
-                    for (var left = int.Parse(count, CultureInfo.InvariantCulture); left > 0; left--)
-                    {
-                        await ReadAsync();
-                    }
-
-                    return line;
-                case ['$', '-', ..]:
-                    return line;
-                case ['$', .. var length]:
-                    var text = new char[int.Parse(length, CultureInfo.InvariantCulture) + 2];
-                    await reader.ReadBlockAsync(text, cancellationToken);
-                    return new string(text);
-                default:
-                    return line;
             }
         }
     }

@@ -40,6 +40,9 @@ internal sealed partial class RedisSupervisor(
     private static readonly TimeSpan WarningInterval = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan PatienceMax = TimeSpan.FromSeconds(5);
 
+    /// <summary>How long a server that sentinels name may take until the link to it is made.</summary>
+    private static readonly TimeSpan MasterPatience = TimeSpan.FromSeconds(3);
+
     /// <summary>How long the log outlives a missing probe.</summary>
     private static readonly TimeSpan LogLife = TimeSpan.FromMinutes(1);
 
@@ -117,13 +120,7 @@ internal sealed partial class RedisSupervisor(
         RedisLink? link = null;
         try
         {
-            link = await RedisLink.ConnectAsync(
-                redis,
-                isSubscribing: !routing.IsPublishOnly,
-                options.PublishTimeout,
-                poisoned,
-                cancellationToken
-            );
+            link = await LinkAsync(cancellationToken);
             using var stopping = cancellationToken.Register(() => link.Lose("the node stops"));
             await AttachAsync(link);
             return link;
@@ -142,6 +139,48 @@ internal sealed partial class RedisSupervisor(
             throw;
         }
     }
+
+    /// <summary>Connects to the server, or to the one that the sentinels name and that is a master.</summary>
+    private async Task<RedisLink> LinkAsync(CancellationToken cancellationToken)
+    {
+        if (redis.Sentinels is not { } sentinels)
+        {
+            return await LinkAsync(redis, cancellationToken);
+        }
+
+        var (masters, warning) = await sentinels.FindAsync(redis, cancellationToken);
+        if (warning is not null && IsNews(warning))
+        {
+            LogSentinels(logger, warning);
+        }
+
+        var faults = new List<string>();
+        foreach (var master in masters)
+        {
+            // A master that hangs is asked for again soon: by then there may be another.
+            using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            patience.CancelAfter(MasterPatience);
+            try
+            {
+                return await LinkAsync(master, patience.Token);
+            }
+            catch (RedisUnavailableException e) when (!cancellationToken.IsCancellationRequested)
+            {
+                faults.Add($"{master}: {e.Why}");
+            }
+        }
+
+        throw new RedisUnavailableException("the sentinels name " + string.Join("; ", faults));
+    }
+
+    private Task<RedisLink> LinkAsync(RedisEndpoint server, CancellationToken cancellationToken) =>
+        RedisLink.ConnectAsync(
+            server,
+            isSubscribing: !routing.IsPublishOnly,
+            options.PublishTimeout,
+            poisoned,
+            cancellationToken
+        );
 
     /// <summary>Attaches the participants to a new link, in this order.</summary>
     private async Task AttachAsync(RedisLink link)
@@ -173,31 +212,39 @@ internal sealed partial class RedisSupervisor(
 
     /// <summary>
     /// Logs a reason that differs from the previous one, each at most once a minute. After the loss of a link, which is
-    /// logged already, only Redis's own answers are.
+    /// logged already, only Redis's own answers are, and what sentinels say.
     /// </summary>
     private void WarnOnce(string why)
     {
-        if (_hadLink && !why.Contains(RedisReason.Answered, StringComparison.Ordinal))
+        if (_hadLink && redis.Sentinels is null && !why.Contains(RedisReason.Answered, StringComparison.Ordinal))
         {
             return;
         }
 
-        if (
-            why != _reason
-            && (!_warned.TryGetValue(why, out var warned) || time.GetElapsedTime(warned) >= WarningInterval)
-        )
+        if (why != _reason && IsNews(why))
         {
-            // Bounded, since some reasons contain Redis's text.
-            if (_warned.Count >= ReasonsMax)
-            {
-                _warned.Clear();
-            }
-
-            _warned[why] = time.GetTimestamp();
-            LogNotConnected(logger, redis.Host, redis.Port, why);
+            LogNotConnected(logger, redis.ToString(), why);
         }
 
         _reason = why;
+    }
+
+    /// <summary>Whether it was not logged within the last minute.</summary>
+    private bool IsNews(string text)
+    {
+        if (_warned.TryGetValue(text, out var warned) && time.GetElapsedTime(warned) < WarningInterval)
+        {
+            return false;
+        }
+
+        // Bounded, since some texts contain Redis's.
+        if (_warned.Count >= ReasonsMax)
+        {
+            _warned.Clear();
+        }
+
+        _warned[text] = time.GetTimestamp();
+        return true;
     }
 
     /// <summary>Sends a probe and receives it.</summary>
@@ -283,6 +330,9 @@ internal sealed partial class RedisSupervisor(
         );
     }
 
-    [LoggerMessage(3020, LogLevel.Warning, "Redis at {Host}:{Port} can't be used: {Why}. Trying on.")]
-    private static partial void LogNotConnected(ILogger logger, string host, int port, string why);
+    [LoggerMessage(3020, LogLevel.Warning, "Redis at {Redis} can't be used: {Why}. Trying on.")]
+    private static partial void LogNotConnected(ILogger logger, string redis, string why);
+
+    [LoggerMessage(3021, LogLevel.Warning, "Of the sentinels of Redis: {Why}.")]
+    private static partial void LogSentinels(ILogger logger, string why);
 }

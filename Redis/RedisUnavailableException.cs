@@ -4,8 +4,7 @@ namespace Dmb.Redis;
 
 /// <summary>
 /// Redis is unavailable: there is no link, it was lost, or Redis did not answer in time or answered with an error.
-/// Whether a command was executed is unknown. Answered 503 <c>backplane_down</c>. Created by <see cref="RedisLink"/>
-/// only.
+/// Whether a command was executed is unknown. Answered 503 <c>backplane_down</c>. Created where links are made or used.
 /// </summary>
 /// <param name="why">The reason, for the log and <c>/readyz</c>.</param>
 /// <param name="cause">The client library's exception; null without a link.</param>

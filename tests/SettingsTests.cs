@@ -63,6 +63,8 @@ public sealed class SettingsTests
     [InlineData("redis://user:secret@localhost:6379/x")]
     [InlineData("redis://:secret@secret@h/x")]
     [InlineData("redis://:secret")]
+    [InlineData("redis://h?sentinel=m&sentinel_password=secret&x=1")]
+    [InlineData("redis://:secret@h?sentinel_password=p@secret")]
     public async Task An_address_of_Redis_is_refused_without_repeating_its_password(string url)
     {
         await using var broker = Start([], ("REDIS_URL", url));

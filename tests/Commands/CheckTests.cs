@@ -82,6 +82,18 @@ public sealed class CheckTests
             await CheckAsync(("DMB_PORT", FreePort()), ("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", FreePort()))
         );
 
+    [Fact]
+    public async Task The_master_of_sentinels_is_checked_and_they_are()
+    {
+        await using var sentinels = await Sentinels.StartAsync();
+        var good = await CheckAsync(("DMB_PORT", FreePort()), ("REDIS_URL", sentinels.Url));
+        Assert.True(good.Code == 0, string.Join('\n', good.Output));
+
+        await sentinels.KillAsync(1);
+        await sentinels.KillAsync(2);
+        FindsOne("2 of 3 sentinels are gone", await CheckAsync(("DMB_PORT", FreePort()), ("REDIS_URL", sentinels.Url)));
+    }
+
     [Theory]
     [InlineData("CONFIG SET requirepass another-password", "no password: Redis answered NOAUTH")]
     [InlineData("ACL SETUSER default -evalsha", "Redis does not allow the command evalsha: NOPERM")]

@@ -1,6 +1,3 @@
-using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
-
 namespace Dmb.Tests.Redis;
 
 /// <summary>Which Redis a node is on, how it gets in, and that brokers can share one.</summary>
@@ -66,7 +63,7 @@ public sealed class ConnectionTests
         var directory = Directory.CreateTempSubdirectory("dmb-tls");
         try
         {
-            var (authority, certificate, key) = WriteCertificates(directory.FullName);
+            var (authority, certificate, key) = Certificates.Write(directory.FullName);
             var port = RedisServer.FreePort();
             await using var redis = await RedisServer.StartAsync(
                 "--tls-port",
@@ -198,6 +195,9 @@ public sealed class ConnectionTests
     [InlineData("REDIS_URL", "redis://localhost:99999")]
     [InlineData("REDIS_URL", "redis://localhost/x")]
     [InlineData("REDIS_URL", "redis://")]
+    [InlineData("REDIS_URL", "redis://one,two")]
+    [InlineData("REDIS_URL", "redis://one?sentinal=mymaster")]
+    [InlineData("REDIS_URL", "redis://one?cluster=true")]
     [InlineData("REDIS_PORT", "0")]
     [InlineData("REDIS_PORT", "abc")]
     [InlineData("DMB_OUTAGE", "wait")]
@@ -258,44 +258,4 @@ public sealed class ConnectionTests
             .. NodeProcess.Patient,
             .. settings,
         ]);
-
-    /// <summary>An authority of our own, and a certificate by it for localhost, as PEM files.</summary>
-    private static (string Authority, string Certificate, string Key) WriteCertificates(string directory)
-    {
-        var (from, until) = (TimeProvider.System.GetUtcNow().AddDays(-1), TimeProvider.System.GetUtcNow().AddDays(1));
-        using var authorityKey = RSA.Create(2048);
-        var authority = new CertificateRequest(
-            "CN=test authority",
-            authorityKey,
-            HashAlgorithmName.SHA256,
-            RSASignaturePadding.Pkcs1
-        );
-        authority.CertificateExtensions.Add(
-            new X509BasicConstraintsExtension(certificateAuthority: true, false, 0, critical: true)
-        );
-        authority.CertificateExtensions.Add(
-            new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign | X509KeyUsageFlags.CrlSign, critical: true)
-        );
-        using var signer = authority.CreateSelfSigned(from, until);
-
-        using var key = RSA.Create(2048);
-        var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
-        var names = new SubjectAlternativeNameBuilder();
-        names.AddDnsName("localhost");
-        request.CertificateExtensions.Add(names.Build());
-        using var certificate = request.Create(signer, from, until, [1, 2, 3, 4]);
-
-        return (
-            Write("ca.pem", signer.ExportCertificatePem()),
-            Write("redis.pem", certificate.ExportCertificatePem()),
-            Write("redis.key", key.ExportPkcs8PrivateKeyPem())
-        );
-
-        string Write(string name, string pem)
-        {
-            var path = Path.Combine(directory, name);
-            File.WriteAllText(path, pem);
-            return path;
-        }
-    }
 }

@@ -1,6 +1,3 @@
-using System.Globalization;
-using System.Runtime.CompilerServices;
-
 namespace Dmb.Tests.Redis;
 
 /// <summary>
@@ -10,7 +7,7 @@ namespace Dmb.Tests.Redis;
 [Collection(FaultLane.Name)]
 public sealed class FaultTests(FaultTable table)
 {
-    private const int Second = 300;
+    private const int Second = FaultProof.Second;
 
     /// <summary>Rooms keep a history, as they do by default.</summary>
     private static readonly (string, string) Kept = ("DMB_HISTORY_SIZE", "100");
@@ -19,7 +16,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task Redis_is_killed_and_restarted_without_its_data()
     {
         await using var cluster = await Cluster.StartAsync(Kept);
-        await ProveAsync(
+        await table.ProveAsync(
             "Redis killed (SIGKILL), started again 2 s later, nothing saved",
             cluster,
             KillAndRestartAsync
@@ -30,7 +27,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task Redis_killed_and_back_with_its_data()
     {
         await using var cluster = await StartAsync("--appendonly", "yes");
-        await ProveAsync(
+        await table.ProveAsync(
             "Redis killed (SIGKILL), started again 2 s later from its append-only file",
             cluster,
             KillAndRestartAsync
@@ -41,14 +38,18 @@ public sealed class FaultTests(FaultTable table)
     public async Task Redis_killed_and_back_at_once()
     {
         await using var cluster = await Cluster.StartAsync(Kept);
-        await ProveAsync("Redis killed (SIGKILL) and started again at once, three times", cluster, KillThreeTimesAsync);
+        await table.ProveAsync(
+            "Redis killed (SIGKILL) and started again at once, three times",
+            cluster,
+            KillThreeTimesAsync
+        );
     }
 
     [Fact]
     public async Task Redis_killed_and_back_at_once_without_a_session_in_the_first_room()
     {
         await using var cluster = await Cluster.StartAsync(Kept);
-        await ProveAsync(
+        await table.ProveAsync(
             "The same, with no session in the message's first room",
             cluster,
             KillThreeTimesAsync,
@@ -60,7 +61,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task Redis_killed_twice_with_its_data_lost()
     {
         await using var cluster = await Cluster.StartAsync(Kept);
-        await ProveAsync(
+        await table.ProveAsync(
             "Redis killed (SIGKILL), started again 2 s later, nothing saved, twice",
             cluster,
             async scene =>
@@ -75,7 +76,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task Redis_stopped_for_ten_seconds()
     {
         await using var cluster = await Cluster.StartAsync(Kept);
-        await ProveAsync("Redis stopped (SIGSTOP) for 10 s", cluster, async scene =>
+        await table.ProveAsync("Redis stopped (SIGSTOP) for 10 s", cluster, async scene =>
         {
             cluster.Redis.Stop();
             var ten = Load.GoOnAsync(TimeSpan.FromSeconds(10));
@@ -90,7 +91,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task Redis_stopped_for_less_than_anybody_notices()
     {
         await using var cluster = await Cluster.StartAsync(Kept);
-        await ProveAsync("Redis stopped (SIGSTOP) for 0.8 s, three times", cluster, async scene =>
+        await table.ProveAsync("Redis stopped (SIGSTOP) for 0.8 s, three times", cluster, async scene =>
         {
             for (var i = 0; i < 3; i++)
             {
@@ -106,7 +107,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task Redis_stopped_for_about_as_long_as_a_publish_may_take()
     {
         await using var cluster = await Cluster.StartAsync(Kept);
-        await ProveAsync("Redis stopped (SIGSTOP) for 1.2 s, three times", cluster, async scene =>
+        await table.ProveAsync("Redis stopped (SIGSTOP) for 1.2 s, three times", cluster, async scene =>
         {
             for (var i = 0; i < 3; i++)
             {
@@ -122,21 +123,25 @@ public sealed class FaultTests(FaultTable table)
     public async Task Subscribers_killed_by_Redis()
     {
         await using var cluster = await Cluster.StartAsync(Kept);
-        await ProveAsync("`CLIENT KILL TYPE pubsub`, five times", cluster, scene => KillClientsAsync(scene, "pubsub"));
+        await table.ProveAsync("`CLIENT KILL TYPE pubsub`, five times", cluster, scene =>
+            KillClientsAsync(scene, "pubsub")
+        );
     }
 
     [Fact]
     public async Task Publishers_killed_by_Redis()
     {
         await using var cluster = await Cluster.StartAsync(Kept);
-        await ProveAsync("`CLIENT KILL TYPE normal`, five times", cluster, scene => KillClientsAsync(scene, "normal"));
+        await table.ProveAsync("`CLIENT KILL TYPE normal`, five times", cluster, scene =>
+            KillClientsAsync(scene, "normal")
+        );
     }
 
     [Fact]
     public async Task All_clients_killed_by_Redis()
     {
         await using var cluster = await Cluster.StartAsync(Kept);
-        await ProveAsync("`CLIENT KILL` of both types, five times", cluster, scene =>
+        await table.ProveAsync("`CLIENT KILL` of both types, five times", cluster, scene =>
             KillClientsAsync(scene, "normal", "pubsub")
         );
     }
@@ -145,7 +150,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task Redis_started_after_the_nodes()
     {
         await using var cluster = await Cluster.StartAsync(new RedisServer(), withProxy: false, Kept);
-        await ProveAsync("Redis started 2 s after the nodes", cluster, async scene =>
+        await table.ProveAsync("Redis started 2 s after the nodes", cluster, async scene =>
         {
             await scene.Load.MoreAsync(Second);
             await cluster.Redis.StartAsync();
@@ -158,7 +163,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task Password_changed_and_changed_back()
     {
         await using var cluster = await StartAsync("--requirepass", "first");
-        await ProveAsync("Password changed, changed back 2 s later", cluster, async scene =>
+        await table.ProveAsync("Password changed, changed back 2 s later", cluster, async scene =>
         {
             await cluster.Redis.CommandAsync("CONFIG", "SET", "requirepass", "second");
             cluster.Redis.Password = "second";
@@ -176,7 +181,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task Memory_of_Redis_full()
     {
         await using var cluster = await StartAsync("--maxmemory-policy", "noeviction");
-        await ProveAsync("`maxmemory` reached, by other data, for 3 s", cluster, async scene =>
+        await table.ProveAsync("`maxmemory` reached, by other data, for 3 s", cluster, async scene =>
         {
             await cluster.Redis.CommandAsync("SET", "other", new string('x', 4_000_000));
             await cluster.Redis.CommandAsync("CONFIG", "SET", "maxmemory", "3000000");
@@ -192,7 +197,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task Memory_of_Redis_full_and_the_subscribers_cut()
     {
         await using var cluster = await StartAsync("--maxmemory-policy", "noeviction");
-        await ProveAsync(
+        await table.ProveAsync(
             "`maxmemory` reached, and `CLIENT KILL TYPE pubsub` meanwhile",
             cluster,
             async scene =>
@@ -216,7 +221,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task Data_of_Redis_flushed()
     {
         await using var cluster = await Cluster.StartAsync(Kept);
-        await ProveAsync("`FLUSHALL` and `SCRIPT FLUSH`, then `CLIENT KILL TYPE pubsub`", cluster, async scene =>
+        await table.ProveAsync("`FLUSHALL` and `SCRIPT FLUSH`, then `CLIENT KILL TYPE pubsub`", cluster, async scene =>
         {
             await cluster.Redis.CommandAsync("FLUSHALL");
             await cluster.Redis.CommandAsync("SCRIPT", "FLUSH");
@@ -229,7 +234,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task A_node_killed()
     {
         await using var cluster = await Cluster.StartAsync(Kept);
-        await ProveAsync(
+        await table.ProveAsync(
             "A node killed (SIGKILL); unanswered: its own publishers",
             cluster,
             async scene =>
@@ -245,7 +250,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task A_node_stopped_for_five_seconds()
     {
         await using var cluster = await Cluster.StartAsync(Kept);
-        await ProveAsync("A node stopped (SIGSTOP) for 5 s; slowest: its own publishers", cluster, async scene =>
+        await table.ProveAsync("A node stopped (SIGSTOP) for 5 s; slowest: its own publishers", cluster, async scene =>
         {
             cluster.Nodes[2].Stop();
             await Load.GoOnAsync(TimeSpan.FromSeconds(5));
@@ -258,7 +263,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task A_node_that_reads_too_slowly_is_disconnected_by_Redis()
     {
         await using var cluster = await StartAsync("--client-output-buffer-limit", "pubsub 65536 0 0");
-        await ProveAsync(
+        await table.ProveAsync(
             "A node stopped for 5 s, and cut by Redis for the 64 KiB that waited for it",
             cluster,
             async scene =>
@@ -280,7 +285,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task One_node_s_connections_cut()
     {
         await using var cluster = await StartWithProxyAsync();
-        await ProveAsync("One node's connections cut, five times", cluster, async scene =>
+        await table.ProveAsync("One node's connections cut, five times", cluster, async scene =>
         {
             for (var i = 0; i < 5; i++)
             {
@@ -294,7 +299,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task One_node_s_connections_refused()
     {
         await using var cluster = await StartWithProxyAsync();
-        await ProveAsync("One node's connections cut and refused for 3 s", cluster, scene =>
+        await table.ProveAsync("One node's connections cut and refused for 3 s", cluster, scene =>
             BreakAsync(scene, proxy => proxy.Refuse())
         );
     }
@@ -303,7 +308,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task One_node_s_connections_stalled()
     {
         await using var cluster = await StartWithProxyAsync();
-        await ProveAsync("One node's connections stalled, both ways", cluster, scene =>
+        await table.ProveAsync("One node's connections stalled, both ways", cluster, scene =>
             BreakAsync(scene, proxy => proxy.Stall(Way.Both))
         );
     }
@@ -312,7 +317,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task One_node_s_way_to_Redis_stalled()
     {
         await using var cluster = await StartWithProxyAsync();
-        await ProveAsync("One node's connections stalled, towards Redis only", cluster, scene =>
+        await table.ProveAsync("One node's connections stalled, towards Redis only", cluster, scene =>
             BreakAsync(scene, proxy => proxy.Stall(Way.ToRedis))
         );
     }
@@ -321,7 +326,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task One_node_s_way_from_Redis_stalled()
     {
         await using var cluster = await StartWithProxyAsync();
-        await ProveAsync("One node's connections stalled, from Redis only", cluster, scene =>
+        await table.ProveAsync("One node's connections stalled, from Redis only", cluster, scene =>
             BreakAsync(scene, proxy => proxy.Stall(Way.FromRedis))
         );
     }
@@ -330,7 +335,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task One_node_s_way_to_Redis_half_open()
     {
         await using var cluster = await StartWithProxyAsync();
-        await ProveAsync("One node's connections half open: what goes to Redis vanishes", cluster, scene =>
+        await table.ProveAsync("One node's connections half open: what goes to Redis vanishes", cluster, scene =>
             BreakAsync(scene, proxy => proxy.Swallow(Way.ToRedis))
         );
     }
@@ -339,7 +344,7 @@ public sealed class FaultTests(FaultTable table)
     public async Task One_node_s_way_from_Redis_half_open()
     {
         await using var cluster = await StartWithProxyAsync();
-        await ProveAsync("One node's connections half open: what comes from Redis vanishes", cluster, scene =>
+        await table.ProveAsync("One node's connections half open: what comes from Redis vanishes", cluster, scene =>
             BreakAsync(scene, proxy => proxy.Swallow(Way.FromRedis))
         );
     }
@@ -353,7 +358,7 @@ public sealed class FaultTests(FaultTable table)
         return await Cluster.StartReadyAsync(await RedisServer.StartAsync(redisOptions), withProxy, Kept);
     }
 
-    private static async Task KillAndRestartAsync(Scene scene)
+    private static async Task KillAndRestartAsync(FaultScene scene)
     {
         await scene.Cluster.Redis.KillAsync();
         await scene.Listeners.BackplaneAsync("down");
@@ -363,7 +368,7 @@ public sealed class FaultTests(FaultTable table)
         await scene.Listeners.BackplaneAsync("up");
     }
 
-    private static async Task KillThreeTimesAsync(Scene scene)
+    private static async Task KillThreeTimesAsync(FaultScene scene)
     {
         for (var i = 0; i < 3; i++)
         {
@@ -373,7 +378,7 @@ public sealed class FaultTests(FaultTable table)
         }
     }
 
-    private static async Task KillClientsAsync(Scene scene, params string[] types)
+    private static async Task KillClientsAsync(FaultScene scene, params string[] types)
     {
         for (var i = 0; i < 5; i++)
         {
@@ -386,7 +391,7 @@ public sealed class FaultTests(FaultTable table)
         }
     }
 
-    private static async Task BreakAsync(Scene scene, Action<FaultProxy> fault)
+    private static async Task BreakAsync(FaultScene scene, Action<FaultProxy> fault)
     {
         var here = scene.Listeners.On(scene.Cluster.Nodes[0]).ToArray();
         fault(scene.Cluster.FirstProxy!);
@@ -395,93 +400,4 @@ public sealed class FaultTests(FaultTable table)
         scene.Cluster.FirstProxy!.Heal();
         await Task.WhenAll(here.Select(listener => listener.BackplaneAsync("up")));
     }
-
-    private async Task ProveAsync(
-        string fault,
-        Cluster cluster,
-        Func<Scene, Task> happenAsync,
-        int? dead = null,
-        bool mayLose = false,
-        int padding = 0,
-        bool hasFirstRoom = true,
-        [CallerLineNumber] int order = 0
-    )
-    {
-        string[][] joined = hasFirstRoom
-            ?
-            [
-                ["calls"],
-                ["number:1"],
-                ["calls", "number:1", "domain:a"],
-            ]
-            :
-            [
-                ["number:1"],
-                ["domain:a"],
-                ["number:1", "domain:a"],
-            ];
-        await using var listeners = await Listeners.JoinAsync(cluster.Nodes, joined);
-        foreach (var node in cluster.Nodes)
-        {
-            await node.WarmUpAsync();
-        }
-
-        await using var load = Load.Start(cluster.Nodes, Second, padding, "number:1", "domain:a");
-        await load.MoreAsync(Second / 2);
-        load.Mark("fault");
-        await happenAsync(new Scene(cluster, listeners, load));
-        load.Mark("over");
-        await load.MoreAsync(Second / 2);
-        await load.StopAsync();
-
-        var deadNode = dead is { } index ? cluster.Nodes[index] : null;
-        if (deadNode is null)
-        {
-            await cluster.ReadyAsync();
-        }
-
-        var tally = await Tally.CountAsync(load, [.. listeners.All.Where(listener => listener.Node != deadNode)]);
-        var keptTwice = await KeptTwiceAsync(cluster.Redis);
-        table.Add(order, fault, tally, keptTwice);
-        var logs = cluster.Nodes.Select(node => $"{node.Url}\n{string.Join('\n', node.Log)}");
-        TestContext.Current.TestOutputHelper?.WriteLine(
-            $"{FaultTable.Columns}\n{tally.Cells}\n{tally.Evidence}\n{string.Join('\n', logs)}"
-        );
-        var isSaid =
-            mayLose
-            && cluster.Nodes.Any(node => node.Log.Any(line => line.Contains("may be lost", StringComparison.Ordinal)));
-        Assert.True(
-            tally is { Doubled: 0, Refused: 0 }
-                && (tally is { Lost: 0, OutOfOrder: 0 } || isSaid)
-                && (tally.Unanswered == 0 || deadNode is not null),
-            $"{FaultTable.Columns}\n{tally.Cells}\n{tally.Evidence}"
-        );
-        Assert.Equal(0, keptTwice);
-    }
-
-    /// <summary>Entries of the rooms' histories whose message has an entry there already.</summary>
-    private static async Task<int> KeptTwiceAsync(RedisServer redis)
-    {
-        const string Script = """
-            local ids, twice = {}, 0
-            for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+')) do
-              local id = entry[2][4]
-              twice = twice + (ids[id] and 1 or 0)
-              ids[id] = true
-            end
-            return tostring(#redis.call('XRANGE', KEYS[1], '-', '+')) .. ' ' .. twice
-            """;
-        var sum = 0;
-        foreach (var room in (string[])["calls", "number:1", "domain:a"])
-        {
-            var counted = (await redis.CommandAsync("EVAL", Script, "1", $"dmb:history:{room}")).Split(' ');
-            Assert.NotEqual("0", counted[0]);
-            sum += int.Parse(counted[1], CultureInfo.InvariantCulture);
-        }
-
-        return sum;
-    }
-
-    /// <summary>What a fault happens to.</summary>
-    private sealed record Scene(Cluster Cluster, Listeners Listeners, Load Load);
 }

@@ -96,6 +96,9 @@ public sealed class RedisServer : IAsyncDisposable
         await _process.LineAsync("Ready to accept connections");
     }
 
+    /// <summary>Its first line that has this in it, printed already or to come.</summary>
+    public Task<string> LineAsync(string part) => _process!.LineAsync(part);
+
     /// <summary>Kills it: what isn't on disk is gone.</summary>
     public Task KillAsync() => _process!.KillAsync();
 
