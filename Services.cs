@@ -145,7 +145,8 @@ internal static partial class Services
             .AddSingleton<WebhookAnswers>()
             .AddSingleton<WebhookTelemetry>()
             .AddSingleton<DeadLetterReplay>()
-            .AddHostedService<WebhookDelivery>()
+            .AddSingleton<WebhookDelivery>()
+            .AddHostedService(services => services.GetRequiredService<WebhookDelivery>())
             .AddHostedService<WebhookFile>()
             .AddHostedService(services => services.GetRequiredService<FanOut>());
         if (TelemetryExport.IsOn)

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Dmb.Routing;
+using Dmb.Webhooks;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Http.Features;
@@ -216,6 +217,7 @@ internal static partial class Problems
 [JsonSerializable(typeof(HistoryAnswer))]
 [JsonSerializable(typeof(WebhookAnswer))]
 [JsonSerializable(typeof(WebhooksAnswer))]
+[JsonSerializable(typeof(WebhookState[]))]
 [JsonSerializable(typeof(DeadLettersAnswer))]
 [JsonSerializable(typeof(ReplayedAnswer))]
 [JsonSerializable(typeof(DeletedAnswer))]

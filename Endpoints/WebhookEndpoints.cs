@@ -1,3 +1,4 @@
+using System.Text.Json;
 using System.Text.Json.Serialization;
 using Dmb.Access;
 using Dmb.Routing;
@@ -14,6 +15,9 @@ namespace Dmb.Endpoints;
 /// <param name="Backend">The bkid of the backend whose uplink it gets, or null.</param>
 /// <param name="Created">When it was registered.</param>
 /// <param name="Secret">What deliveries are signed with: only in the answer that tells a new one.</param>
+/// <param name="Delivery">
+/// How the delivery is: only where webhooks are shown, and a node has delivered to it since it took it over.
+/// </param>
 internal sealed record WebhookAnswer(
     string Id,
     string Url,
@@ -21,17 +25,19 @@ internal sealed record WebhookAnswer(
     IReadOnlyList<string> Rooms,
     string? Backend,
     DateTimeOffset Created,
-    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Secret = null
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Secret = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] WebhookState? Delivery = null
 )
 {
-    public static WebhookAnswer Of(Webhook webhook, string? secret = null) =>
-        new(webhook.Id, webhook.Url, webhook.Events, webhook.Rooms, webhook.Backend, webhook.Created, secret);
+    public static WebhookAnswer Of(Webhook webhook, string? secret = null, WebhookState? delivery = null) =>
+        new(webhook.Id, webhook.Url, webhook.Events, webhook.Rooms, webhook.Backend, webhook.Created, secret, delivery);
 }
 
 /// <summary>Webhooks, the newest first.</summary>
 /// <param name="Items">The webhooks.</param>
 /// <param name="Next">What `after` takes for more, or null.</param>
-internal sealed record WebhooksAnswer(IReadOnlyList<WebhookAnswer> Items, string? Next);
+/// <param name="Missing">Ids of nodes that did not answer in time.</param>
+internal sealed record WebhooksAnswer(IReadOnlyList<WebhookAnswer> Items, string? Next, IReadOnlyList<string> Missing);
 
 /// <summary>/webhooks: URLs that get messages.</summary>
 internal static partial class WebhookEndpoints
@@ -39,8 +45,27 @@ internal static partial class WebhookEndpoints
     private const string IdExample = "0123456789abcdef0123456789abcdef";
     private const string Tag = "Webhooks";
 
+    /// <summary>Name of the question for deliveries; its argument are ids of webhooks, by commas.</summary>
+    private const string Deliveries = "webhooks";
+
     public static void MapWebhooks(this IEndpointRouteBuilder routes)
     {
+        var services = routes.ServiceProvider;
+        var (delivery, cluster) = (
+            services.GetRequiredService<WebhookDelivery>(),
+            services.GetRequiredService<ICluster>()
+        );
+        services
+            .GetRequiredService<ClusterQuestions>()
+            .Add(Deliveries, ids =>
+                ValueTask.FromResult(
+                    JsonSerializer.SerializeToUtf8Bytes(
+                        delivery.Show(ids.Split(','), cluster.NodeId),
+                        ApiJson.Wire.WebhookStateArray
+                    )
+                )
+            );
+
         routes
             .MapPost("/webhooks", RegisterAsync)
             .WithTags(Tag)
@@ -58,17 +83,18 @@ internal static partial class WebhookEndpoints
             .Requires(Operation.Register);
 
         routes
-            .MapGet("/webhooks", List)
+            .MapGet("/webhooks", ListAsync)
             .WithTags(Tag)
             .WithName("listWebhooks")
             .WithSummary("List the webhooks, the newest first.")
+            .WithDescription("Each with its `delivery`: what waits, since when, and what failed last.")
             .WithMetadata(OperatorEndpoints.Limit, OperatorEndpoints.After)
             .Produces<WebhooksAnswer>()
             .ProducesProblems(401, 403)
             .Requires(Operation.Register);
 
         routes
-            .MapGet("/webhooks/{webhook}", Show)
+            .MapGet("/webhooks/{webhook}", ShowAsync)
             .WithTags(Tag)
             .WithName("showWebhook")
             .WithSummary("Show a webhook.")
@@ -124,7 +150,12 @@ internal static partial class WebhookEndpoints
         );
     }
 
-    private static IResult List(WebhookTable table, int? limit = null, string? after = null)
+    private static async Task<IResult> ListAsync(
+        WebhookTable table,
+        ICluster cluster,
+        int? limit = null,
+        string? after = null
+    )
     {
         var max = OperatorEndpoints.LimitOf(limit);
         var found = table
@@ -134,20 +165,41 @@ internal static partial class WebhookEndpoints
             .Take(max + 1)
             .ToArray();
         var items = found[..Math.Min(max, found.Length)];
+        var (shown, missing) = await WithDeliveryAsync([.. items.Select(entry => entry.Webhook)], cluster);
         return Results.Json(
-            new WebhooksAnswer(
-                [.. items.Select(entry => WebhookAnswer.Of(entry.Webhook))],
-                found.Length > max ? items[^1].Cursor : null
-            ),
+            new WebhooksAnswer(shown, found.Length > max ? items[^1].Cursor : null, missing),
             ApiJson.Wire.WebhooksAnswer
         );
     }
 
-    private static IResult Show(string webhook, WebhookTable table) =>
-        Results.Json(
-            WebhookAnswer.Of(table.Find(webhook) ?? throw Webhook.Unknown(webhook)),
-            ApiJson.Wire.WebhookAnswer
+    private static async Task<IResult> ShowAsync(string webhook, WebhookTable table, ICluster cluster)
+    {
+        var (shown, _) = await WithDeliveryAsync([table.Find(webhook) ?? throw Webhook.Unknown(webhook)], cluster);
+        return Results.Json(shown[0], ApiJson.Wire.WebhookAnswer);
+    }
+
+    /// <summary>Adds how the delivery to webhooks is, on whatever node that happens.</summary>
+    private static async Task<(WebhookAnswer[] Items, IReadOnlyList<string> Missing)> WithDeliveryAsync(
+        Webhook[] webhooks,
+        ICluster cluster
+    )
+    {
+        if (webhooks.Length == 0)
+        {
+            return ([], []);
+        }
+
+        var asked = await cluster.AskAsync(Deliveries, string.Join(',', webhooks.Select(webhook => webhook.Id)));
+        // A node that has just lost a webhook to another may still have its queue.
+        var states = asked
+            .Answers.SelectMany(answer => JsonSerializer.Deserialize(answer, ApiJson.Wire.WebhookStateArray)!)
+            .GroupBy(state => state.Webhook)
+            .ToDictionary(states => states.Key, states => states.MaxBy(state => state.Messages));
+        return (
+            [.. webhooks.Select(webhook => WebhookAnswer.Of(webhook, delivery: states.GetValueOrDefault(webhook.Id)))],
+            asked.Missing
         );
+    }
 
     private static async Task<IResult> RotateAsync(
         HttpContext context,

@@ -64,6 +64,10 @@ internal sealed partial class WebhookDelivery : IHostedService, IDisposable
 
     public void Dispose() => _underWay.Dispose();
 
+    /// <summary>Shows the deliveries of this node to webhooks, those of these ids that it delivers to.</summary>
+    public WebhookState[] Show(IEnumerable<string> ids, string node) =>
+        [.. ids.Select(_queues.GetValueOrDefault).OfType<WebhookQueue>().Select(queue => queue.Show(node))];
+
     /// <summary>Without webhooks of events or rooms, publishing has no additional cost.</summary>
     private void OnChanged()
     {

@@ -15,6 +15,11 @@ internal sealed class WebhookQueue : IDisposable
 {
     private static readonly TimeSpan FirstDelay = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan DelayMax = TimeSpan.FromMinutes(1);
+
+    /// <summary>Attempts that open the breaker: with the growing pauses between them a minute has nine.</summary>
+    private const int BreakerFailures = 5;
+    private static readonly TimeSpan BreakerSampling = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan BreakDuration = TimeSpan.FromSeconds(10);
     private static readonly ResiliencePropertyKey<Delivery> Current = new("dmb.delivery");
 
     private readonly Channel<WebhookMessage> _waiting;
@@ -27,7 +32,10 @@ internal sealed class WebhookQueue : IDisposable
     private readonly SemaphoreSlim _underWay;
     private readonly Func<WebhookMessage, Attempt, int, Task> _finish;
     private readonly Action<WebhookMessage> _letGo;
+    private readonly CircuitBreakerStateProvider _breaker = new();
+    private readonly TimeProvider _time;
     private WebhookMessage? _current;
+    private WebhookFailure? _failure;
 
     public WebhookQueue(
         string id,
@@ -42,7 +50,7 @@ internal sealed class WebhookQueue : IDisposable
     )
     {
         (_id, _table, _client, _telemetry) = (id, table, client, telemetry);
-        (_underWay, _finish, _letGo) = (underWay, finish, letGo);
+        (_underWay, _finish, _letGo, _time) = (underWay, finish, letGo, time);
         _waiting = Channel.CreateBounded<WebhookMessage>(
             new BoundedChannelOptions(options.WebhookQueue) { SingleReader = true }
         );
@@ -68,9 +76,10 @@ internal sealed class WebhookQueue : IDisposable
                 {
                     ShouldHandle = static attempt => ValueTask.FromResult(IsFailure(attempt.Outcome)),
                     FailureRatio = 0.9,
-                    MinimumThroughput = 10,
-                    SamplingDuration = TimeSpan.FromMinutes(1),
-                    BreakDuration = TimeSpan.FromSeconds(10),
+                    MinimumThroughput = BreakerFailures,
+                    SamplingDuration = BreakerSampling,
+                    BreakDuration = BreakDuration,
+                    StateProvider = _breaker,
                 }
             )
             .Build();
@@ -89,6 +98,18 @@ internal sealed class WebhookQueue : IDisposable
     /// <summary>When the current message was published; null for none.</summary>
     public DateTimeOffset? Oldest => _current?.Time;
 
+    /// <summary>Shows how the delivery to the webhook is.</summary>
+    /// <param name="node">The id of this node.</param>
+    public WebhookState Show(string node) =>
+        new(
+            _id,
+            node,
+            Count,
+            Oldest is { } oldest ? Math.Max(0, Math.Round((_time.GetUtcNow() - oldest).TotalSeconds, 3)) : 0,
+            _breaker.CircuitState != CircuitState.Closed ? "open" : "closed",
+            _failure
+        );
+
     /// <summary>Enqueues a message; false if the queue is full.</summary>
     public bool TryAdd(WebhookMessage message) => _waiting.Writer.TryWrite(message);
 
@@ -104,6 +125,12 @@ internal sealed class WebhookQueue : IDisposable
             {
                 _current = message;
                 var delivery = new Delivery(message);
+                if (_failure is { } failure)
+                {
+                    // What ends a message that no attempt is made with, for the breaker is open until its time is over.
+                    delivery.Last = new Attempt(AttemptKind.Failed, failure.Reason, failure.Detail);
+                }
+
                 var attempt = await DeliverAsync(delivery);
                 _current = null;
                 await _finish(message, attempt, delivery.Attempts);
@@ -160,6 +187,16 @@ internal sealed class WebhookQueue : IDisposable
             var trace = span is { Recorded: true } ? span.Id : delivery.Message.Traceparent;
             delivery.Last = await _client.SendAsync(webhook, delivery.Message, trace, context.CancellationToken);
             _telemetry.Attempted(delivery.Last.Kind);
+            _failure =
+                delivery.Last.Kind == AttemptKind.Delivered
+                    ? null
+                    : new WebhookFailure(
+                        _time.GetUtcNow(),
+                        delivery.Message.Id,
+                        delivery.Attempts,
+                        delivery.Last.Reason,
+                        delivery.Last.Detail
+                    );
             if (delivery.Last.Kind != AttemptKind.Delivered)
             {
                 span?.SetStatus(ActivityStatusCode.Error, delivery.Last.Reason);

@@ -1,6 +1,9 @@
 using System.Net.WebSockets;
 using System.Text.Json;
 using Dmb.Tests.Access;
+using Dmb.Tests.Webhooks;
+using Dmb.Webhooks;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Playwright;
 using static Microsoft.Playwright.Assertions;
 
@@ -169,9 +172,12 @@ public sealed class ConsoleViewsTests(Browser browser, NodeFixture fixture) : IC
     [InlineData("sessions")]
     [InlineData("tail")]
     [InlineData("watch")]
+    [InlineData("webhooks")]
+    [InlineData("dead")]
     public async Task Each_view_fits_a_narrow_window_in_light_and_dark(string view)
     {
         await using var client = await _node.JoinAsync("support", "endpoint:" + new string('x', 150));
+        await FillAsync();
         await using var visit = await browser.OpenAsync(_node, "/#/" + view);
         foreach (
             var (scheme, width) in (IEnumerable<(ColorScheme, int)>)
@@ -231,6 +237,34 @@ public sealed class ConsoleViewsTests(Browser browser, NodeFixture fixture) : IC
         }
 
         clients.ForEach(client => client.Dispose());
+    }
+
+    /// <summary>A webhook that is tried again, with long names, and a dead letter with long data.</summary>
+    private async Task FillAsync()
+    {
+        await using var receiver = await Receiver.StartAsync();
+        var hook = await TestHook.RegisterAsync(
+            _node.Http,
+            new Uri(receiver.Url, "?" + new string('q', 300)),
+            $"\"events\":[\"call\"],\"rooms\":[\"endpoint:{new string('x', 150)}\"]"
+        );
+        await _node
+            .Services.GetRequiredService<IDeadLetters>()
+            .AddAsync(
+                new DeadLetter(
+                    "",
+                    _node.Time.GetUtcNow(),
+                    hook.Id,
+                    null,
+                    "call",
+                    "m",
+                    "endpoint:" + new string('x', 150),
+                    "status",
+                    "503 ServiceUnavailable",
+                    12,
+                    System.Text.Encoding.UTF8.GetBytes($$"""{"text":"{{new string('d', 300)}}"}""")
+                )
+            );
     }
 
     private static ILocator Traces(Visit visit) =>

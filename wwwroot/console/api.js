@@ -35,10 +35,14 @@ async function send(path, { method = 'GET', body, headers = {}, signal } = {}) {
   return answer;
 }
 
+// With `isExact` a number that would be rounded stays as it came, for JSON.stringify.
 export const call = async (path, options) => {
   const answer = await send(path, options);
-  return answer.status === 204 ? null : answer.json();
+  return answer.status === 204 ? null : JSON.parse(await answer.text(), options?.isExact ? asItCame : undefined);
 };
+
+const asItCame = (_, value, { source } = {}) =>
+  typeof value === 'number' && source && String(value) !== source && JSON.rawJSON ? JSON.rawJSON(source) : value;
 
 // A path with a query; parameters without a value are left out.
 export function withQuery(path, parameters) {

@@ -1,14 +1,16 @@
 // The console's frame: which view is shown, the key, the state of the node, and the theme.
 
 import { ApiError, hasKey, setKey, url } from './api.js';
+import * as dead from './dead.js';
 import { h } from './dom.js';
 import * as overview from './overview.js';
 import * as rooms from './rooms.js';
 import * as sessions from './sessions.js';
 import * as tail from './tail.js';
 import * as watch from './watch.js';
+import * as webhooks from './webhooks.js';
 
-const views = { overview, rooms, sessions, tail, watch };
+const views = { overview, rooms, sessions, tail, watch, webhooks, dead };
 const first = 'watch';
 const $ = id => document.getElementById(id);
 const readyMs = 5000;

@@ -37,9 +37,14 @@ export function address(view, parameters = {}) {
 
 export const number = value => value === null || value === undefined ? '–' : Number(value).toLocaleString('en');
 
+// Names in a row.
+export const chips = names => h('ul', { class: 'chips' }, names.map(name => h('li', {}, name)));
+
 // "3 min" since a time, as a person says it.
-export function since(time, now = Date.now()) {
-  const seconds = Math.max(0, Math.round((now - new Date(time)) / 1000));
+export const since = (time, now = Date.now()) => span((now - new Date(time)) / 1000);
+
+export function span(exact) {
+  const seconds = Math.max(0, Math.round(exact));
   if (seconds < 90) { return `${seconds} s`; }
   if (seconds < 5400) { return `${Math.round(seconds / 60)} min`; }
   return seconds < 129600 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86400)} d`;

@@ -38,7 +38,7 @@ function showRoom(main, room) {
   main.replaceChildren(h('p', {}, link('rooms', {}, '← All rooms')), h('h2', { class: 'name' }, room), list);
   return refresh(list, 5000, async signal => {
     const [sessions, history] = await Promise.all([
-      call(path(room, 'sessions?limit=100'), { signal }), call(path(room, 'history?limit=50'), { signal })]);
+      call(path(room, 'sessions?limit=100'), { signal }), call(path(room, 'history?limit=50'), { signal, isExact: true })]);
     return [
       h('p', { class: 'row' }, link('watch', { room }, 'Watch it live')),
       h('section', {}, h('h3', {}, `Who is in it (${number(sessions.items.length)}${sessions.next ? ' and more' : ''})`),
@@ -55,7 +55,7 @@ function showRoom(main, room) {
       table(`History of ${room}`, ['Position', 'Event', 'Data', 'Id'],
         history.items.toReversed().map(item => h('tr', {},
           h('td', { class: 'mono' }, item.pos), h('td', {}, item.event),
-          h('td', {}, h('details', {}, h('summary', { class: 'mono cut' }, JSON.stringify(item.data)),
+          h('td', {}, h('details', { 'data-key': item.pos }, h('summary', { class: 'mono cut' }, JSON.stringify(item.data)),
             h('pre', {}, pretty(JSON.stringify(item.data))))),
           h('td', { class: 'mono' }, item.id))), 'The room keeps no message now.')),
     ];
