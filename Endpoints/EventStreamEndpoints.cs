@@ -39,7 +39,12 @@ internal static class EventStreamEndpoints
                     + "`retry:` instead of a 429 or 503, after which it would not reconnect."
             )
             .WithMetadata(
-                new QueryParameter("room", "A room; repeatable. Required without `service`.", "support", IsList: true)
+                new QueryParameter(
+                    "room",
+                    "A room, or a pattern of rooms such as `endpoint:*`; repeatable. Required without `service`.",
+                    "support",
+                    IsList: true
+                )
             )
             .WithMetadata(
                 new RequestHeader(
@@ -136,8 +141,8 @@ internal static class EventStreamEndpoints
             );
         }
 
-        return Array.TrueForAll(names, name => Names.IsRoom(name))
+        return Array.TrueForAll(names, name => Names.IsRoom(name) || Names.IsPattern(name))
             ? names
-            : throw new RefusedException(ErrorCode.BadName, Names.RoomForm);
+            : throw new RefusedException(ErrorCode.BadName, Names.SubscriptionForm);
     }
 }

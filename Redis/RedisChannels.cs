@@ -57,6 +57,9 @@ internal sealed class RedisChannels(string prefix, string node)
     /// <summary>Hash: a room's `seq`, its `epoch`, and the `mark` under which that began; expires.</summary>
     public string Position(string room) => prefix + "pos:" + room;
 
+    /// <summary>Pattern: the messages to all rooms.</summary>
+    public string AllRooms => _room + "*";
+
     /// <summary>The room of a channel.</summary>
     public string RoomOf(string channel) => channel[_room.Length..];
 

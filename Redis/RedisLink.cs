@@ -60,6 +60,12 @@ internal sealed class RedisLink : IDisposable
         set => Subscriber.OnMessage = value;
     }
 
+    /// <summary>Takes the messages of all rooms, once they are subscribed: the channel and the body.</summary>
+    public Action<string, byte[]> OnPatternMessage
+    {
+        set => Subscriber.OnPatternMessage = value;
+    }
+
     private RedisSubscriber Subscriber =>
         _subscriber ?? throw new InvalidOperationException("This link has no connection for subscriptions.");
 
@@ -221,13 +227,15 @@ internal sealed class RedisLink : IDisposable
         bool isPattern = false
     ) => WithinAsync(within, Subscriber.SubscribeAsync(channel, isPattern, receive));
 
-    /// <summary>Subscribes a room's channel; to be waited for by <see cref="WithinAsync"/>.</summary>
-    public Task SubscribeRoomAsync(string channel) => Subscriber.SubscribeAsync(channel);
+    /// <summary>
+    /// Subscribes a room's channel, or the pattern of all; to be waited for by <see cref="WithinAsync"/>.
+    /// </summary>
+    public Task SubscribeRoomAsync(string channel, bool isPattern) => Subscriber.SubscribeAsync(channel, isPattern);
 
-    /// <summary>Unsubscribes a room's channel. No session is in the room.</summary>
-    public void UnsubscribeRoom(string channel) =>
+    /// <summary>Unsubscribes a room's channel, or the pattern of all. No session is in the room.</summary>
+    public void UnsubscribeRoom(string channel, bool isPattern) =>
         _ = Subscriber
-            .UnsubscribeAsync(channel)
+            .UnsubscribeAsync(channel, isPattern)
             .ContinueWith(
                 static (task, link) =>
                     ((RedisLink)link!).Lose($"an unsubscribe failed: {task.Exception!.InnerException!.Message}"),

@@ -55,6 +55,14 @@ internal sealed partial class RedisReceiver(
     {
         await _inbound.Writer.WriteAsync(new Hold(), link.Gone);
         link.OnMessage = (channel, body) => Take(new ReceivedMessage(link, _channels.RoomOf(channel), body));
+        link.OnPatternMessage = (channel, body) =>
+        {
+            var room = _channels.RoomOf(channel);
+            if (rooms.IsNeededByPattern(link, room))
+            {
+                Take(new ReceivedMessage(link, room, body));
+            }
+        };
         foreach (var channel in (string[])[_channels.Node, _channels.Nodes])
         {
             await link.SubscribeAsync(channel, (_, line) => Take(new ReceivedLine(link, line)), patience);

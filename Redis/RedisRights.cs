@@ -132,6 +132,7 @@ internal static class RedisRights
         string[] patterns =
         [
             prefix + "notify:*",
+            prefix + "room:*",
             new RedisChannels(prefix, "check").BackendPattern,
             .. options.NotifyChannels,
         ];

@@ -21,6 +21,12 @@ internal sealed partial class RedisRooms(
     ILogger<RedisRooms> logger
 )
 {
+    /// <summary>
+    /// Stands among the rooms for the subscription of all: a node that has a session with a pattern receives the messages
+    /// of all rooms, so that Redis has one pattern a node, however many the sessions have.
+    /// </summary>
+    private const string All = "*";
+
     private const int SubscribeBatch = 1_000;
     private const int CatchUpBatch = 100;
 
@@ -38,6 +44,7 @@ internal sealed partial class RedisRooms(
     /// </summary>
     public async ValueTask SubscribeAsync(string room)
     {
+        room = Names.IsPattern(room) ? All : room;
         var subscription = _rooms.GetOrAdd(room, static _ => new RoomSubscription());
         while (!subscription.TryUse(time))
         {
@@ -48,7 +55,16 @@ internal sealed partial class RedisRooms(
         {
             try
             {
-                await link.WithinAsync(_patience, subscription.EnsureAsync(link, _channels.Room(room)));
+                await link.WithinAsync(_patience, EnsureAsync(link, room, subscription));
+            }
+            catch (RedisUnavailableException e) when (room == All && e.InnerException is RedisAnswerException)
+            {
+                // The link is well; Redis' rights are those of a version without patterns.
+                _rooms.TryRemove(KeyValuePair.Create(room, subscription));
+                throw new RefusedException(
+                    ErrorCode.BackplaneDown,
+                    $"Redis does not let this node subscribe the pattern {_channels.AllRooms}: {e.Why}."
+                );
             }
             catch (RedisUnavailableException e)
             {
@@ -112,7 +128,7 @@ internal sealed partial class RedisRooms(
         {
             await link.WithinAsync(
                 patience * 2,
-                Task.WhenAll(batch.Select(room => room.Value.EnsureAsync(link, _channels.Room(room.Key))))
+                Task.WhenAll(batch.Select(room => EnsureAsync(link, room.Key, room.Value)))
             );
         }
     }
@@ -125,13 +141,24 @@ internal sealed partial class RedisRooms(
     {
         foreach (var (room, subscription) in _rooms)
         {
-            if (local.Find(room) is null && subscription.TryRetire(time, options.RoomLinger))
+            var isEmpty = room == All ? !local.HasPatterns : local.Find(room) is null;
+            if (isEmpty && subscription.TryRetire(time, options.RoomLinger))
             {
                 _rooms.TryRemove(KeyValuePair.Create(room, subscription));
-                Link?.UnsubscribeRoom(_channels.Room(room));
+                Link?.UnsubscribeRoom(_channels.Room(room), room == All);
             }
         }
     }
+
+    /// <summary>
+    /// Whether a message that came by the pattern of all rooms is needed: a session's pattern matches its room, and the
+    /// room's own subscription does not bring it.
+    /// </summary>
+    public bool IsNeededByPattern(RedisLink link, string room) =>
+        local.HasPatternOf(room) && !(_rooms.TryGetValue(room, out var own) && own.IsReceivedBy(link));
+
+    private Task EnsureAsync(RedisLink link, string room, RoomSubscription subscription) =>
+        subscription.EnsureAsync(link, _channels.Room(room), isPattern: room == All);
 
     /// <summary>Delivers a message without positions, once. The delivering methods are not thread-safe.</summary>
     public async ValueTask DeliverAsync(Envelope envelope)
@@ -235,6 +262,15 @@ internal sealed partial class RedisRooms(
             await HandOverAsync(
                 _seen.Add(envelope.Id, envelope.IsAgain) ? envelope : Silent(envelope.Rooms, envelope.Positions!)
             );
+        }
+        else if (
+            local.HasPatterns
+            && Array.Exists(envelope.Rooms, local.HasPatternOf)
+            && _seen.Add(envelope.Id, isAgain: true)
+        )
+        {
+            // No room of it is subscribed here: sessions have it by a pattern.
+            await HandOverAsync(envelope);
         }
     }
 

@@ -39,6 +39,9 @@ internal sealed class RedisSubscriber : IAsyncDisposable
     /// <summary>Takes what comes on channels that have no receiver of their own: the messages of rooms.</summary>
     public Action<string, byte[]> OnMessage { get; set; } = static (_, _) => { };
 
+    /// <summary>Takes what comes by patterns that have no receiver of their own: the messages of all rooms.</summary>
+    public Action<string, byte[]> OnPatternMessage { get; set; } = static (_, _) => { };
+
     /// <summary>Subscribes a channel or a pattern. Completes when Redis has done it.</summary>
     /// <param name="name">The channel, or the pattern.</param>
     /// <param name="isPattern">Whether it is a pattern.</param>
@@ -55,8 +58,9 @@ internal sealed class RedisSubscriber : IAsyncDisposable
         return AskAsync(isPattern ? "PSUBSCRIBE" : "SUBSCRIBE", name);
     }
 
-    /// <summary>Unsubscribes a channel. Completes when Redis has done it.</summary>
-    public Task UnsubscribeAsync(string channel) => AskAsync("UNSUBSCRIBE", channel);
+    /// <summary>Unsubscribes a channel or a pattern. Completes when Redis has done it.</summary>
+    public Task UnsubscribeAsync(string name, bool isPattern = false) =>
+        AskAsync(isPattern ? "PUNSUBSCRIBE" : "UNSUBSCRIBE", name);
 
     public ValueTask DisposeAsync()
     {
@@ -194,10 +198,10 @@ internal sealed class RedisSubscriber : IAsyncDisposable
         }
         else if (Is(kind, "pmessage"u8))
         {
-            if (_patterns.TryGetValue(Encoding.UTF8.GetString(first), out var receive))
-            {
-                receive(Encoding.UTF8.GetString(second), third.ToArray());
-            }
+            (_patterns.TryGetValue(Encoding.UTF8.GetString(first), out var receive) ? receive : OnPatternMessage)(
+                Encoding.UTF8.GetString(second),
+                third.ToArray()
+            );
         }
         else
         {

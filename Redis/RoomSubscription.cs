@@ -52,15 +52,24 @@ internal sealed class RoomSubscription
         }
     }
 
+    /// <summary>Whether messages that Redis publishes now are received by this subscription.</summary>
+    public bool IsReceivedBy(RedisLink link)
+    {
+        lock (_lock)
+        {
+            return _link == link && _ready.IsCompletedSuccessfully;
+        }
+    }
+
     /// <summary>Subscribes once per link; later callers await the same operation.</summary>
-    public Task EnsureAsync(RedisLink link, string channel)
+    public Task EnsureAsync(RedisLink link, string channel, bool isPattern)
     {
         lock (_lock)
         {
             if (_link != link)
             {
                 _link = link;
-                _ready = link.SubscribeRoomAsync(channel);
+                _ready = link.SubscribeRoomAsync(channel, isPattern);
             }
 
             return _ready;

@@ -103,19 +103,39 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, Tail tail,
     private Span<Room> Find(string[] names, Round round, out int members, out bool mustQueue)
     {
         (members, mustQueue) = (0, false);
-        var found = round.Found(names.Length);
-        var count = 0;
         foreach (var name in names)
         {
             if (rooms.Find(name) is { } room)
             {
-                found[count++] = room;
-                members += room.Count;
-                mustQueue |= room.HasQueued;
+                round.Add(room);
+            }
+
+            if (rooms.HasPatterns)
+            {
+                AddPatterns(name, round);
             }
         }
 
-        return found[..count];
+        var found = round.TakeFound();
+        foreach (var room in found)
+        {
+            members += room.Count;
+            mustQueue |= room.HasQueued;
+        }
+
+        return found;
+    }
+
+    /// <summary>Adds the patterns that match a room: one lookup for each of its colons, however many there are.</summary>
+    private void AddPatterns(string name, Round round)
+    {
+        for (var colon = name.IndexOf(':'); colon >= 0; colon = name.IndexOf(':', colon + 1))
+        {
+            if (rooms.FindPattern(name.AsSpan(0, colon + 1)) is { } pattern && !round.HasFound(pattern))
+            {
+                round.Add(pattern);
+            }
+        }
     }
 
     private static void AddQueued(Room[] rooms, int messages)
@@ -136,16 +156,28 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, Tail tail,
         private readonly List<Subscriber> _toFlush = [];
         private Subscriber[] _members = new Subscriber[InlineMax];
         private Room[] _found = new Room[4];
+        private int _foundCount;
 
-        /// <summary>A reused buffer for rooms; the caller clears it.</summary>
-        public Span<Room> Found(int rooms)
+        /// <summary>Adds a room to those that were found.</summary>
+        public void Add(Room room)
         {
-            if (_found.Length < rooms)
+            if (_foundCount == _found.Length)
             {
-                _found = new Room[rooms];
+                Array.Resize(ref _found, _foundCount * 2);
             }
 
-            return _found;
+            _found[_foundCount++] = room;
+        }
+
+        /// <summary>Whether a room was found already.</summary>
+        public bool HasFound(Room room) => Array.IndexOf(_found, room, 0, _foundCount) >= 0;
+
+        /// <summary>The rooms that were found, in a reused buffer, which the caller clears.</summary>
+        public Span<Room> TakeFound()
+        {
+            var found = _found.AsSpan(0, _foundCount);
+            _foundCount = 0;
+            return found;
         }
 
         /// <param name="envelope">The envelope to deliver.</param>
@@ -161,8 +193,9 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, Tail tail,
             for (var r = 0; r < rooms.Length; r++)
             {
                 var isLast = r == rooms.Length - 1;
-                var room = envelope.Positions is null ? 0 : Array.IndexOf(envelope.Rooms, rooms[r].Name);
-                var count = rooms[r].CopyTo(ref _members, envelope.Positions?[room] ?? default);
+                var room = envelope.Positions is null ? 0 : rooms[r].IndexIn(envelope.Rooms);
+                var position = rooms[r].IsPattern ? null : envelope.Positions?[room];
+                var count = rooms[r].CopyTo(ref _members, position ?? default);
                 foreach (var subscriber in envelope.Data.IsEmpty ? [] : _members.AsSpan(0, count))
                 {
                     if (rooms.Length > 1 && (isLast ? _reached.Contains(subscriber) : !_reached.Add(subscriber)))

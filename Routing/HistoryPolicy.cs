@@ -39,10 +39,12 @@ internal sealed class HistoryPolicy
     /// </summary>
     public static bool IsPattern(string entry) => Read(entry, TimeSpan.Zero) is not null;
 
-    /// <summary>The limits of a room. Messages to backends are stored in their mailbox and have none.</summary>
+    /// <summary>
+    /// The limits of a room. Messages to backends are stored in their mailbox and have none, and patterns have none.
+    /// </summary>
     public HistoryLimits Of(string room)
     {
-        if (room.StartsWith("uplink ", StringComparison.Ordinal))
+        if (room.StartsWith("uplink ", StringComparison.Ordinal) || room.EndsWith('*'))
         {
             return default;
         }

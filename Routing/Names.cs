@@ -22,6 +22,9 @@ internal static class Names
     /// <summary>Describes the form of a room's name in error texts.</summary>
     public const string RoomForm = "A room's name is 1 to 200 bytes of UTF-8 without control characters, spaces or *.";
 
+    /// <summary>Describes the form of what a client can subscribe to in error texts.</summary>
+    public const string SubscriptionForm = RoomForm + " A pattern is type:*, with * only behind a colon at its end.";
+
     /// <summary>Describes the form of a backend's user in error texts.</summary>
     public const string UserForm = "A user is 1 to 200 bytes of UTF-8 without control characters.";
 
@@ -74,6 +77,12 @@ internal static class Names
         var colon = name.IndexOf(':');
         return colon > 0 && !name[..colon].ContainsAnyExcept(Word) && IsRoom(name);
     }
+
+    /// <summary>
+    /// A pattern of rooms: <c>type:*</c>, or <c>*</c> behind a later colon. It matches all rooms that begin with what is
+    /// before its <c>*</c>.
+    /// </summary>
+    public static bool IsPattern(ReadOnlySpan<char> name) => name is [.., ':', '*'] && IsNotificationRoom(name[..^1]);
 
     /// <summary>A publisher's message id or idempotency key: 1 to 64 characters without control characters.</summary>
     public static bool IsId(ReadOnlySpan<char> id) => id.Length is > 0 and <= MaxIdLength && !HasControl(id);

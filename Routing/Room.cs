@@ -14,6 +14,26 @@ internal sealed class Room(string name)
 
     public string Name { get; } = name;
 
+    /// <summary>Whether its name is a pattern: its subscribers get the messages of all rooms that match.</summary>
+    public bool IsPattern { get; } = Names.IsPattern(name);
+
+    /// <summary>The index of this room among a message's; for a pattern, of the first that matches.</summary>
+    public int IndexIn(string[] rooms)
+    {
+        if (!IsPattern)
+        {
+            return Array.IndexOf(rooms, Name);
+        }
+
+        var index = 0;
+        while (!rooms[index].AsSpan().StartsWith(Name.AsSpan(0, Name.Length - 1), StringComparison.Ordinal))
+        {
+            index++;
+        }
+
+        return index;
+    }
+
     /// <summary>Number of subscribers.</summary>
     public int Count => Volatile.Read(ref _count);
 

@@ -8,19 +8,51 @@ internal sealed class RoomTable
 {
     private readonly ConcurrentDictionary<string, Room> _rooms = [];
 
-    public RoomTable(BrokerTelemetry telemetry) =>
+    /// <summary>The patterns that have members, by what is before their <c>*</c>.</summary>
+    private readonly ConcurrentDictionary<string, Room> _patterns = [];
+    private readonly ConcurrentDictionary<string, Room>.AlternateLookup<ReadOnlySpan<char>> _patternsBySpan;
+    private volatile int _patternCount;
+
+    public RoomTable(BrokerTelemetry telemetry)
+    {
+        _patternsBySpan = _patterns.GetAlternateLookup<ReadOnlySpan<char>>();
         telemetry.Meter.CreateObservableUpDownCounter(
             "dmb.rooms",
             () => (long)Count,
             "{room}",
             "Rooms that have subscribers on this node."
         );
+    }
 
     /// <summary>Number of rooms.</summary>
     public int Count => _rooms.Count;
 
     /// <summary>The rooms, in no order.</summary>
     public IEnumerable<Room> All => _rooms.Values;
+
+    /// <summary>Whether a pattern has members.</summary>
+    public bool HasPatterns => _patternCount > 0;
+
+    /// <summary>The pattern of what is before its <c>*</c>; null if it has no members.</summary>
+    public Room? FindPattern(ReadOnlySpan<char> prefix) =>
+        _patternsBySpan.TryGetValue(prefix, out var room) ? room : null;
+
+    /// <summary>Whether a pattern that has members matches a room.</summary>
+    public bool HasPatternOf(string name)
+    {
+        if (HasPatterns)
+        {
+            for (var colon = name.IndexOf(':'); colon >= 0; colon = name.IndexOf(':', colon + 1))
+            {
+                if (FindPattern(name.AsSpan(0, colon + 1)) is not null)
+                {
+                    return true;
+                }
+            }
+        }
+
+        return false;
+    }
 
     /// <summary>The room of a name; null if it has no members.</summary>
     public Room? Find(string name) => _rooms.GetValueOrDefault(name);
@@ -38,7 +70,7 @@ internal sealed class RoomTable
             for (var room = Get(name); !room.TryJoin(subscriber, out membership); room = Get(name))
             {
                 // The room's last member is leaving concurrently, which closes the room.
-                _rooms.TryRemove(KeyValuePair.Create(name, room));
+                Remove(room);
             }
 
             return true;
@@ -81,13 +113,47 @@ internal sealed class RoomTable
         }
     }
 
-    private Room Get(string name) => _rooms.GetOrAdd(name, static n => new Room(n));
+    private Room Get(string name)
+    {
+        if (!Names.IsPattern(name))
+        {
+            return _rooms.GetOrAdd(name, static n => new Room(n));
+        }
+
+        var prefix = name[..^1];
+        while (true)
+        {
+            if (_patterns.TryGetValue(prefix, out var room))
+            {
+                return room;
+            }
+
+            room = new Room(name);
+            if (_patterns.TryAdd(prefix, room))
+            {
+                Interlocked.Increment(ref _patternCount);
+                return room;
+            }
+        }
+    }
+
+    private void Remove(Room room)
+    {
+        if (!room.IsPattern)
+        {
+            _rooms.TryRemove(KeyValuePair.Create(room.Name, room));
+        }
+        else if (_patterns.TryRemove(KeyValuePair.Create(room.Name[..^1], room)))
+        {
+            Interlocked.Decrement(ref _patternCount);
+        }
+    }
 
     private void Leave(Membership membership)
     {
         if (membership.Room.Leave(membership))
         {
-            _rooms.TryRemove(KeyValuePair.Create(membership.Room.Name, membership.Room));
+            Remove(membership.Room);
         }
     }
 }

@@ -99,7 +99,8 @@ internal sealed class RoomClient(Session session, SocketBroker broker, IPAddress
 
         FlushIf(mustFlush);
 
-        bool IsForbidden(string room) => Names.IsRoom(room) && !broker.Rules.May(caller, Operation.Join, room);
+        bool IsForbidden(string room) =>
+            (Names.IsRoom(room) || Names.IsPattern(room)) && !broker.Rules.May(caller, Operation.Join, room);
     }
 
     /// <summary>Refuses a join as a whole if one room is forbidden or the limits are exceeded.</summary>
@@ -132,9 +133,23 @@ internal sealed class RoomClient(Session session, SocketBroker broker, IPAddress
             );
         }
 
-        return rooms.TrueForAll(request => Names.IsRoom(request.Room))
-            ? rooms
-            : throw new RefusedException(ErrorCode.BadName, Names.RoomForm);
+        foreach (var (room, since) in rooms)
+        {
+            if (Names.IsPattern(room) && since is not null)
+            {
+                throw new RefusedException(
+                    ErrorCode.BadFrame,
+                    $"{room} is a pattern: it has no position and no history. Subscribe without since."
+                );
+            }
+
+            if (!Names.IsRoom(room) && !Names.IsPattern(room))
+            {
+                throw new RefusedException(ErrorCode.BadName, Names.SubscriptionForm);
+            }
+        }
+
+        return rooms;
     }
 
     private void FlushIf(bool mustFlush)

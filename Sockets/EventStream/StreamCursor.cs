@@ -62,7 +62,10 @@ internal sealed class StreamCursor
 
     /// <summary>True when the message's own id line equals the cursor's, so that streams share its bytes.</summary>
     public bool MatchesIdOf(Envelope envelope, int room) =>
-        _rooms.Length == 1 && envelope.Positions is { } positions && !positions[room].IsNone;
+        _rooms.Length == 1
+        && envelope.Positions is { } positions
+        && !positions[room].IsNone
+        && envelope.Rooms[room] == _rooms[0];
 
     /// <summary>The current id line, and the end of its event.</summary>
     public byte[] Line()

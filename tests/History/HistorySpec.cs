@@ -16,6 +16,57 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     private NodeProcess Last => nodes[^1];
 
     [Fact]
+    public async Task A_pattern_gets_messages_with_their_rooms_and_places_while_its_session_resumes_another_room()
+    {
+        var type = $"p{Guid.NewGuid():N}";
+        await using var client = await Last.ConnectAsync();
+        await client.AckAsync("subscribe", $"\"{type}:*\"");
+        await client.ReadAllAsync();
+        var id = await First.NotifyAsync("any", $$"""{"_in":"{{type}}:1"}""");
+        var frame = JsonElement.Parse(await client.ReadAsync());
+        Assert.Equal((id, $"{type}:1"), (frame.GetProperty("id").GetString(), frame.GetProperty("room").GetString()));
+        var place = frame.GetProperty("pos").GetString();
+        var missed = await First.NotifyAsync("any", $$"""{"_in":"{{type}}:1"}""");
+        Assert.Contains(missed, await client.ReadAsync(), StringComparison.Ordinal);
+
+        // While the session is held for the replay, the pattern's messages are neither lost nor sent twice.
+        var resuming = client.AckAsync("subscribe", $$"""{"room":"{{type}}:1","since":"{{place}}"}""");
+        List<string> ids = [];
+        for (var i = 0; i < 50; i++)
+        {
+            ids.Add(await First.NotifyAsync("any", $$"""{"_in":"{{type}}:2"}"""));
+        }
+
+        await resuming;
+        List<string> received = [];
+        while (received.Count < ids.Count + 1)
+        {
+            var next = JsonElement.Parse(await client.ReadAsync());
+            if (next.TryGetProperty("id", out var known))
+            {
+                received.Add(known.GetString()!);
+            }
+        }
+
+        Assert.Equal([missed], received.Except(ids));
+        Assert.Equal(ids, received.Where(ids.Contains));
+    }
+
+    [Fact]
+    public async Task A_stream_of_a_room_and_a_pattern_keeps_the_rooms_place()
+    {
+        var type = $"p{Guid.NewGuid():N}";
+        using var stream = await EventReader.OpenAsync(
+            Last.Http,
+            new Uri(Last.Url, $"/events?room={_room}&room={type}:*")
+        );
+        Assert.Equal(": connected", await stream.ReadAsync());
+        var start = await stream.ReadAsync();
+        await First.NotifyAsync("any", $$"""{"_in":"{{type}}:1"}""");
+        Assert.EndsWith(start, await stream.ReadAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_message_of_a_room_with_history_carries_the_room_and_a_place_that_counts_up_by_one()
     {
         await using var client = await Last.ConnectAsync();

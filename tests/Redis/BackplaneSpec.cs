@@ -74,6 +74,57 @@ public abstract class BackplaneSpec(IReadOnlyList<NodeProcess> nodes)
     }
 
     [Fact]
+    public async Task A_pattern_gets_the_messages_of_all_rooms_that_match_once_and_in_order()
+    {
+        var type = $"p{Guid.NewGuid():N}";
+        await using var client = await Last.JoinAsync($"{type}:*", $"{type}:1");
+        await using var only = await Last.JoinAsync($"{type}:deep:*");
+        for (var i = 0; i < 200; i++)
+        {
+            await First.NotifyAsync("call", $$"""{"n":{{i}},"_in":["{{type}}:{{i % 3}}","{{type}}:deep:{{i}}"]}""");
+            await First.NotifyAsync("report_csr", $$"""{"n":{{i}},"_in":"{{type}}:{{i % 3}}"}""");
+        }
+
+        for (var i = 0; i < 200; i++)
+        {
+            Assert.StartsWith(
+                $$"""{"event":"call","data":{"n":{{i}},""",
+                await client.ReadAsync(),
+                StringComparison.Ordinal
+            );
+            Assert.StartsWith(
+                $$"""{"event":"report_csr","data":{"n":{{i}},""",
+                await client.ReadAsync(),
+                StringComparison.Ordinal
+            );
+            Assert.StartsWith(
+                $$"""{"event":"call","data":{"n":{{i}},""",
+                await only.ReadAsync(),
+                StringComparison.Ordinal
+            );
+        }
+
+        Assert.Contains("\"ok\":true", await client.AckAsync("unsubscribe", $"\"{type}:*\""), StringComparison.Ordinal);
+        await client.ReadAllAsync();
+        await First.NotifyAsync("report_csr", $$"""{"_in":"{{type}}:2"}""");
+        var last = await First.NotifyAsync("report_csr", $$"""{"n":"last","_in":"{{type}}:1"}""");
+        Assert.Contains(last, await client.ReadAsync(), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("""{"room":"endpoint:*","since":"k3f9:1"}""", "bad_frame")]
+    [InlineData("\"endpoint:1*\"", "bad_name")]
+    [InlineData("\"*\"", "bad_name")]
+    public async Task A_pattern_with_a_place_and_what_is_no_pattern_are_refused(string data, string code)
+    {
+        await using var client = await Last.ConnectAsync();
+        var answer = await client.AckAsync("subscribe", data);
+        Assert.Contains($"\"code\":\"{code}\"", answer, StringComparison.Ordinal);
+        using var history = await Last.Http.GetAsync(new Uri(Last.Url, "/rooms/endpoint:*/history"));
+        Assert.Equal(System.Net.HttpStatusCode.BadRequest, history.StatusCode);
+    }
+
+    [Fact]
     public async Task A_room_is_counted_over_all_nodes()
     {
         await using var here = await First.JoinAsync("count:1");

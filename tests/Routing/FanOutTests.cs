@@ -91,6 +91,78 @@ public sealed class FanOutTests
     }
 
     [Fact]
+    public async Task A_pattern_gets_one_copy_of_what_matches_beside_rooms_and_other_patterns()
+    {
+        await using var broker = new Broker();
+        var all = Join(broker, "domain:*", 1)[0];
+        broker.Rooms.Join(all, "domain:example.com:*", out _);
+        broker.Rooms.Join(all, "domain:example.com:1", out _);
+        broker.Rooms.Join(all, "calls", out _);
+        var one = Join(broker, "domain:example.com:*", 1)[0];
+        var other = Join(broker, "domains:*", 1)[0];
+
+        var both = await broker.NotifyAsync(
+            "call",
+            """{"_in":["domain:example.com:1","domain:example.com:2","domain:other"]}"""
+        );
+        var far = await broker.NotifyAsync("call", """{"_in":"domain:other:1"}""");
+        broker.Rooms.LeaveAll(one);
+        broker.Rooms.Leave(all, "calls");
+        broker.Rooms.Leave(all, "domain:*");
+        await broker.NotifyAsync("call", """{"_in":"domain:other:1"}""");
+        var last = await broker.NotifyAsync("call", """{"_in":"domain:example.com:9"}""");
+
+        Assert.Equal([both.Id!, far.Id!, last.Id!], all.Ids);
+        Assert.Equal([both.Id!], one.Ids);
+        Assert.Empty(other.Ids);
+        broker.Rooms.LeaveAll(all);
+        broker.Rooms.LeaveAll(other);
+        Assert.False(broker.Rooms.HasPatterns);
+    }
+
+    [Fact]
+    public async Task A_pattern_with_many_members_gets_messages_of_many_rooms_in_order()
+    {
+        await using var broker = new Broker();
+        var members = Join(broker, "endpoint:*", Large);
+        List<string?> ids = [];
+        for (var i = 0; i < 100; i++)
+        {
+            ids.Add((await broker.NotifyAsync("call", $$"""{"endpoint":{{i % 7}}}""")).Id);
+            if (i == 50)
+            {
+                // From here on they are served at once, behind what is queued.
+                broker.Rooms.LeaveAll(members[^1]);
+            }
+        }
+
+        await broker.FanOut.StartAsync(CancellationToken.None);
+        await broker.DeliveredAsync();
+        Assert.All(members[..^1], member => Assert.Equal(ids, member.Ids));
+    }
+
+    [Fact]
+    public async Task Ten_thousand_patterns_allocate_nothing_at_a_publish()
+    {
+        await using var broker = new Broker();
+        Join(broker, "endpoint:1", 1);
+        var patterns = new Collector();
+        for (var i = 0; i < 10_000; i++)
+        {
+            broker.Rooms.Join(patterns, $"number:{i}:*", out _);
+        }
+
+        var envelope = new Envelope("call", "id", ["endpoint:1", "number:10000:1"], "{}"u8.ToArray(), isKept: true);
+        await DeliverAsync();
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        await DeliverAsync();
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 1_024);
+        Assert.Empty(patterns.Ids);
+
+        ValueTask DeliverAsync() => broker.FanOut.DeliverAsync(envelope);
+    }
+
+    [Fact]
     public async Task Members_that_come_and_go_while_messages_flow_get_them_in_order_and_once()
     {
         await using var broker = new Broker();

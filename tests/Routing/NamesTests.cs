@@ -29,6 +29,28 @@ public sealed class NamesTests
         Assert.False(Names.IsEvent(new string('a', 129)));
     }
 
+    [Theory]
+    [InlineData("endpoint:*")]
+    [InlineData("domain:example.com:*")]
+    public void A_pattern_is_a_star_behind_a_colon_and_no_room(string name)
+    {
+        Assert.True(Names.IsPattern(name));
+        Assert.False(Names.IsRoom(name));
+    }
+
+    [Theory]
+    [InlineData("*")]
+    [InlineData(":*")]
+    [InlineData("endpoint*")]
+    [InlineData("endpoint:1*")]
+    [InlineData("endpoint:*:*")]
+    [InlineData("endpoint:*:1")]
+    [InlineData("end point:*")]
+    [InlineData("endpoint:1 2:*")]
+    [InlineData("support")]
+    [InlineData("endpoint:1")]
+    public void Other_names_are_no_patterns(string name) => Assert.False(Names.IsPattern(name));
+
     [Fact]
     public void A_room_has_at_most_200_bytes_of_utf8()
     {
