@@ -35,7 +35,8 @@ export function show(main, _, frame) {
     client.on('state', state => mine === client && said(state));
     client.on('message', ({ event }) => note(event, true));
     client.on('event', heard);
-    client.on('resumed', report => note('resumed', false, JSON.stringify(report)));
+    client.on('resumed', ({ room, missed, got, lost, why }) => note('resumed', false,
+      `${room}: missed ${missed}, got ${got}${lost ? `, lost ${lost}` : ''}${why ? ` (${why})` : ''}`));
     client.on('gap', gap => note('gap', false, JSON.stringify(gap)));
     client.on('error', error => refused(error.code === 'bad_frame' ? '' : 'subscribe', error));
   }
@@ -57,12 +58,7 @@ export function show(main, _, frame) {
     switch (state) {
       case 'connecting': return frame.state('wait', 'connecting');
       case 'connected': return frame.state('good', `connected, session ${client.id}`);
-      case 'waiting': {
-        const at = performance.now() + inMs;
-        const tick = () => frame.state('wait', `${why}; again in ${Math.max(0, (at - performance.now()) / 1000).toFixed(1)} s`);
-        countdown = setInterval(tick, countdownMs);
-        return tick();
-      }
+      case 'waiting': return count(`${why}; again`, inMs);
       default:
         // A key that was refused is not held on to.
         if (/^closed (4000|4103)|not accepted|expired/.test(why)) {
@@ -73,6 +69,15 @@ export function show(main, _, frame) {
     }
   }
 
+  // Says how long until something happens.
+  function count(text, inMs) {
+    clearInterval(countdown);
+    const at = performance.now() + inMs;
+    const tick = () => frame.state('wait', `${text} in ${Math.max(0, (at - performance.now()) / 1000).toFixed(1)} s`);
+    countdown = setInterval(tick, countdownMs);
+    tick();
+  }
+
   function heard({ event, data }) {
     if (event === 'welcome') {
       joined.add('public');
@@ -80,6 +85,11 @@ export function show(main, _, frame) {
     }
     if (event === 'joined') { joined.add(data); }
     if (event === 'left') { joined.delete(data); }
+    if (event === 'backplane') {
+      if (data.state === 'down') { frame.state('wait', 'connected, but Redis is away: other nodes are not reached'); }
+      else { said({ state: 'connected' }); }
+    }
+    if (event === 'drain') { count('the node drains; this session moves', data.after_ms); }
     drawRooms();
     note(event, false);
   }
