@@ -119,7 +119,20 @@ internal static class SettingsCheck
         {
             try
             {
-                RedisEndpoint.Read(options.Redis.RedisUrl);
+                if (
+                    RedisEndpoint.Read(options.Redis.RedisUrl).Discovery is RedisSeeds
+                    && !(
+                        options.Redis.Prefix.Split('{', 2) is [_, var tag]
+                        && tag.IndexOf('}', StringComparison.Ordinal) > 0
+                    )
+                )
+                {
+                    throw new Settings.BadValueException(
+                        "DMB_PREFIX",
+                        options.Redis.Prefix,
+                        "with a Redis Cluster a hash tag in braces, such as {dmb}:, which keeps all keys on one server"
+                    );
+                }
             }
             catch (FormatException e)
             {

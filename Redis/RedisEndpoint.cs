@@ -16,9 +16,10 @@ namespace Dmb.Redis;
 /// <param name="IsTls">Whether to use TLS.</param>
 /// <param name="User">The ACL user; null for <c>default</c>.</param>
 /// <param name="PasswordFile">A file with the password, read at each attempt to connect; null for none.</param>
-/// <param name="Sentinels">
+/// <param name="Discovery">
 /// Who says where the server is, at each attempt to connect; then it has no host and no port. Null: it is always there.
 /// </param>
+/// <param name="IsClustered">Whether it is to be one of a Redis Cluster.</param>
 internal sealed partial record RedisEndpoint(
     string Host,
     int Port,
@@ -27,7 +28,8 @@ internal sealed partial record RedisEndpoint(
     bool IsTls = false,
     string? User = null,
     string? PasswordFile = null,
-    RedisSentinels? Sentinels = null
+    RedisDiscovery? Discovery = null,
+    bool IsClustered = false
 )
 {
     private const int DefaultPort = 6379;
@@ -58,14 +60,16 @@ internal sealed partial record RedisEndpoint(
 
     /// <summary>
     /// Parses <c>redis[s]://[[user]:password@]host[:port][/database]</c>, or the same with several hosts, the sentinels,
-    /// and <c>?sentinel=master[&amp;sentinel_user=…][&amp;sentinel_password=…]</c> at the end.
+    /// and <c>?sentinel=master[&amp;sentinel_user=…][&amp;sentinel_password=…]</c> at the end; or with servers of a
+    /// Redis Cluster and <c>?cluster=true</c>.
     /// </summary>
     /// <exception cref="FormatException">It does not have that form; the message has the accepted form.</exception>
     internal static RedisEndpoint Read(string url)
     {
         const string Form =
             "redis://[[user]:password@]host[:port][/database], or rediss:// for TLS; or with sentinels "
-            + "redis://[[user]:password@]host[:port],host[:port][/database]?sentinel=master";
+            + "redis://[[user]:password@]host[:port],host[:port][/database]?sentinel=master; or a cluster "
+            + "redis://[[user]:password@]host[:port],host[:port]?cluster=true";
         var parts = Parts().Match(url);
         var number = parts.Groups["database"].Value;
         if (
@@ -102,21 +106,26 @@ internal sealed partial record RedisEndpoint(
             addresses.Add(endpoint with { Host = WithoutBrackets(uri.Host), Port = uri.Port });
         }
 
-        if (!query.TryGetValue("sentinel", out var master))
+        if (query.Remove("cluster", out var isCluster))
         {
-            return hosts.Length == 1 && query.Count == 0
-                ? addresses[0] with
+            return isCluster == "true" && query.Count == 0 && database == 0
+                ? endpoint with
                 {
-                    Port = addresses[0].Port > 0 ? addresses[0].Port : DefaultPort,
+                    Discovery = new RedisSeeds([.. addresses.Select(WithPort)]),
                 }
                 : throw new FormatException(Form);
+        }
+
+        if (!query.TryGetValue("sentinel", out var master))
+        {
+            return hosts.Length == 1 && query.Count == 0 ? WithPort(addresses[0]) : throw new FormatException(Form);
         }
 
         // Sentinels have a password of their own, or that of the servers.
         var hasOwn = query.ContainsKey("sentinel_user") || query.ContainsKey("sentinel_password");
         return endpoint with
         {
-            Sentinels = new RedisSentinels(
+            Discovery = new RedisSentinels(
                 master,
                 [
                     .. addresses.Select(address =>
@@ -134,7 +143,7 @@ internal sealed partial record RedisEndpoint(
     }
 
     /// <summary>As the log names it.</summary>
-    public override string ToString() => Sentinels?.ToString() ?? $"{Host}:{Port}";
+    public override string ToString() => Discovery?.ToString() ?? $"{Host}:{Port}";
 
     /// <summary>The words of AUTH; none without a password.</summary>
     public string[] Login(string? password) =>
@@ -173,8 +182,18 @@ internal sealed partial record RedisEndpoint(
             SetClientLibrary = false,
             TieBreaker = "",
             ConfigurationChannel = "",
+            // Without INFO the library does not find out that it is a cluster, whose other servers it would use.
             CommandMap = CommandMap.Create(
-                ["SUBSCRIBE", "UNSUBSCRIBE", "PSUBSCRIBE", "PUNSUBSCRIBE", "CONFIG", "CLUSTER", "SENTINEL"],
+                [
+                    "SUBSCRIBE",
+                    "UNSUBSCRIBE",
+                    "PSUBSCRIBE",
+                    "PUNSUBSCRIBE",
+                    "CONFIG",
+                    "CLUSTER",
+                    "SENTINEL",
+                    .. IsClustered ? (string[])["INFO"] : [],
+                ],
                 available: false
             ),
         };
@@ -191,17 +210,20 @@ internal sealed partial record RedisEndpoint(
             : "…";
     }
 
+    private static RedisEndpoint WithPort(RedisEndpoint server) =>
+        server.Port > 0 ? server : server with { Port = DefaultPort };
+
     private RedisEndpoint WithPasswordFiles(string? file, string sentinelFile) =>
         this with
         {
             PasswordFile = file,
-            Sentinels = Sentinels is null
-                ? null
-                : Sentinels with
+            Discovery = Discovery switch
+            {
+                RedisSentinels sentinels => sentinels with
                 {
                     Addresses =
                     [
-                        .. Sentinels.Addresses.Select(address =>
+                        .. sentinels.Addresses.Select(address =>
                             address with
                             {
                                 PasswordFile =
@@ -212,6 +234,11 @@ internal sealed partial record RedisEndpoint(
                         ),
                     ],
                 },
+                RedisSeeds seeds => new RedisSeeds([
+                    .. seeds.Addresses.Select(address => address with { PasswordFile = file }),
+                ]),
+                _ => null,
+            },
         };
 
     private static (string? User, string? Password) ReadLogin(string login)
@@ -230,7 +257,8 @@ internal sealed partial record RedisEndpoint(
         foreach (var item in text.Split('&', StringSplitOptions.RemoveEmptyEntries))
         {
             if (
-                item.Split('=', 2) is not [("sentinel" or "sentinel_user" or "sentinel_password") and var name, not ""]
+                item.Split('=', 2)
+                    is not [("cluster" or "sentinel" or "sentinel_user" or "sentinel_password") and var name, not ""]
                 || !query.TryAdd(name, Uri.UnescapeDataString(item[(name.Length + 1)..]))
             )
             {

@@ -72,10 +72,10 @@ internal static class RedisGreeting
             throw new RedisAnswerException("READONLY role:slave, it is a replica");
         }
 
-        if ((await SectionAsync()).Contains("cluster_enabled:1"))
+        if ((await SectionAsync()).Contains("cluster_enabled:1") && !redis.IsClustered)
         {
             throw new RedisAnswerException(
-                "CLUSTER cluster_enabled:1, it is a node of a Redis Cluster, which this broker can't use"
+                "CLUSTER cluster_enabled:1, it is a server of a Redis Cluster: add ?cluster=true to REDIS_URL"
             );
         }
 

@@ -280,6 +280,12 @@ internal sealed class RedisLink : IDisposable
             return poisoned;
         }
 
+        if (e is RedisServerException && e.Message.StartsWith("MOVED", StringComparison.Ordinal))
+        {
+            // Another server of the cluster has the keys now.
+            Lose(RedisReason.Of(e));
+        }
+
         return new RedisUnavailableException(Lost.IsCompletedSuccessfully ? Lost.Result : RedisReason.Of(e), e);
     }
 

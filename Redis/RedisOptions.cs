@@ -20,7 +20,8 @@ internal sealed class RedisOptions
     [ConfigurationKeyName("REDIS_URL")]
     [Description(
         "Redis as a URL instead: redis://[[user]:password@]host[:port][/database], or rediss:// for TLS; or its "
-            + "sentinels: redis://[[user]:password@]host[:port],host[:port][/database]?sentinel=master."
+            + "sentinels: redis://[[user]:password@]host[:port],host[:port][/database]?sentinel=master; or a cluster: "
+            + "redis://[[user]:password@]host[:port],host[:port]?cluster=true."
     )]
     public string RedisUrl { get; set; } = "";
 
@@ -34,7 +35,10 @@ internal sealed class RedisOptions
     [Description("File that has the password of the sentinels, where that is another one than Redis's.")]
     public string RedisSentinelPasswordFile { get; set; } = "";
 
-    [Description("What all channels and keys in Redis begin with; brokers with different prefixes don't meet.")]
+    [Description(
+        "What all channels and keys in Redis begin with; brokers with different prefixes don't meet. With a cluster it "
+            + "has a hash tag: {dmb}:."
+    )]
     public string Prefix { get; set; } = "dmb:";
 
     [Description(

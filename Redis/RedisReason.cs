@@ -37,7 +37,9 @@ internal static class RedisReason
             "NOAUTH" => "no password: ",
             "NOPERM" => "no permission: ",
             "READONLY" => "read only: ",
-            "MOVED" or "ASK" or "CROSSSLOT" or "CLUSTERDOWN" or "CLUSTER" => "moved to a cluster: ",
+            "CROSSSLOT" or "CLUSTER" => "moved to a cluster: ",
+            "MOVED" or "ASK" or "TRYAGAIN" => "its keys move to another server: ",
+            "CLUSTERDOWN" => "the cluster is down: ",
             _ => "",
         };
         return kind + Answered + answer.TrimEnd('.');

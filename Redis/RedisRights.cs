@@ -53,12 +53,12 @@ internal static class RedisRights
         using var patience = new CancellationTokenSource(Patience, TimeProvider.System);
         try
         {
-            if (redis.Sentinels is not { } sentinels)
+            if (redis.Discovery is not { } discovery)
             {
                 return await FindFaultsAsync(redis, options, patience.Token);
             }
 
-            var (masters, warning) = await sentinels.FindAsync(redis, patience.Token);
+            var (masters, warning) = await discovery.FindAsync(redis, options.Prefix, patience.Token);
             var faults = await FindFaultsAsync(masters[0], options, patience.Token);
             return warning is null ? faults : [warning, .. faults];
         }

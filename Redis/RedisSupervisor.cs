@@ -40,7 +40,7 @@ internal sealed partial class RedisSupervisor(
     private static readonly TimeSpan WarningInterval = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan PatienceMax = TimeSpan.FromSeconds(5);
 
-    /// <summary>How long a server that sentinels name may take until the link to it is made.</summary>
+    /// <summary>How long a server that was named may take until the link to it is made.</summary>
     private static readonly TimeSpan MasterPatience = TimeSpan.FromSeconds(3);
 
     /// <summary>How long the log outlives a missing probe.</summary>
@@ -140,15 +140,15 @@ internal sealed partial class RedisSupervisor(
         }
     }
 
-    /// <summary>Connects to the server, or to the one that the sentinels name and that is a master.</summary>
+    /// <summary>Connects to the server, or to a named one that is a master.</summary>
     private async Task<RedisLink> LinkAsync(CancellationToken cancellationToken)
     {
-        if (redis.Sentinels is not { } sentinels)
+        if (redis.Discovery is not { } discovery)
         {
             return await LinkAsync(redis, cancellationToken);
         }
 
-        var (masters, warning) = await sentinels.FindAsync(redis, cancellationToken);
+        var (masters, warning) = await discovery.FindAsync(redis, options.Prefix, cancellationToken);
         if (warning is not null && IsNews(warning))
         {
             LogSentinels(logger, warning);
@@ -170,7 +170,7 @@ internal sealed partial class RedisSupervisor(
             }
         }
 
-        throw new RedisUnavailableException("the sentinels name " + string.Join("; ", faults));
+        throw new RedisUnavailableException($"{discovery.Says} {string.Join("; ", faults)}");
     }
 
     private Task<RedisLink> LinkAsync(RedisEndpoint server, CancellationToken cancellationToken) =>
@@ -212,11 +212,11 @@ internal sealed partial class RedisSupervisor(
 
     /// <summary>
     /// Logs a reason that differs from the previous one, each at most once a minute. After the loss of a link, which is
-    /// logged already, only Redis's own answers are, and what sentinels say.
+    /// logged already, only Redis's own answers are, and what names a server.
     /// </summary>
     private void WarnOnce(string why)
     {
-        if (_hadLink && redis.Sentinels is null && !why.Contains(RedisReason.Answered, StringComparison.Ordinal))
+        if (_hadLink && redis.Discovery is null && !why.Contains(RedisReason.Answered, StringComparison.Ordinal))
         {
             return;
         }

@@ -20,11 +20,12 @@ public static class FaultProof
         string fault,
         Cluster cluster,
         Func<FaultScene, Task> happenAsync,
-        Func<RedisServer>? endsOn = null,
+        Func<Task<RedisServer>>? endsOn = null,
         int? dead = null,
         bool mayLose = false,
         int padding = 0,
         bool hasFirstRoom = true,
+        string prefix = "dmb:",
         [CallerLineNumber] int order = 0
     )
     {
@@ -62,7 +63,7 @@ public static class FaultProof
         }
 
         var tally = await Tally.CountAsync(load, [.. listeners.All.Where(listener => listener.Node != deadNode)]);
-        var keptTwice = await KeptTwiceAsync(endsOn?.Invoke() ?? cluster.Redis);
+        var keptTwice = await KeptTwiceAsync(endsOn is null ? cluster.Redis : await endsOn(), prefix);
         table.Add(order, fault, tally, keptTwice);
         var logs = cluster.Nodes.Select(node => $"{node.Url}\n{string.Join('\n', node.Log)}");
         TestContext.Current.TestOutputHelper?.WriteLine(
@@ -81,7 +82,7 @@ public static class FaultProof
     }
 
     /// <summary>Entries of the rooms' histories whose message has an entry there already.</summary>
-    private static async Task<int> KeptTwiceAsync(RedisServer redis)
+    private static async Task<int> KeptTwiceAsync(RedisServer redis, string prefix)
     {
         const string Script = """
             local ids, twice = {}, 0
@@ -95,7 +96,7 @@ public static class FaultProof
         var sum = 0;
         foreach (var room in (string[])["calls", "number:1", "domain:a"])
         {
-            var counted = (await redis.CommandAsync("EVAL", Script, "1", $"dmb:history:{room}")).Split(' ');
+            var counted = (await redis.CommandAsync("EVAL", Script, "1", $"{prefix}history:{room}")).Split(' ');
             Assert.NotEqual("0", counted[0]);
             sum += int.Parse(counted[1], CultureInfo.InvariantCulture);
         }
