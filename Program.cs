@@ -57,6 +57,7 @@ catch (Settings.BadSettingException bad)
 }
 
 builder.ListenAs(options);
+builder.AddClosedServices();
 builder.AddOptions(options);
 builder.AddBroker();
 builder.AddBackplane(redis, options.Routing);
