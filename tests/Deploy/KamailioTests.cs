@@ -102,6 +102,41 @@ public sealed class KamailioTests
     }
 
     [Fact]
+    public async Task Events_are_kept_in_order_while_the_broker_is_away_and_published_once()
+    {
+        var port = RedisServer.FreePort();
+        await using var kamailio = await Kamailio.StartAsync(port);
+        using var bob = new SipPhone("bob", kamailio.Port);
+        using var ann = new SipPhone("ann", kamailio.Port);
+        await bob.RegisterAsync();
+        ann.Send("INVITE", "bob", "a call", 1);
+        bob.Answer(await bob.ReceiveAsync(), "486 Busy Here");
+        Assert.StartsWith("SIP/2.0 486", await ann.ReceiveAsync(), StringComparison.Ordinal);
+        await using var node = await NodeProcess.StartAsync(
+            ("DMB_PORT", $"{port}"),
+            ("REDIS_HOST", "none"),
+            ("DMB_HISTORY_SIZE", "100")
+        );
+        string[] states;
+        do
+        {
+            var history = await node.GetAsync("/rooms/endpoint:bob/history");
+            states =
+            [
+                .. history
+                    .GetProperty("items")
+                    .EnumerateArray()
+                    .Select(item => item.GetProperty("data"))
+                    .Select(data => data.GetProperty(data.TryGetProperty("state", out _) ? "state" : "duration"))
+                    .Select(text => text.GetString()!),
+            ];
+        } while (states.Length < 4);
+
+        // Two workers handle the registration and the call: each queues its events in order.
+        Assert.Equal(["calling", "failed", "0"], states.Where(state => state != "registered"));
+    }
+
+    [Fact]
     public async Task A_contact_that_is_removed_or_expires_is_an_event()
     {
         await using var node = await Node.StartAsync();
