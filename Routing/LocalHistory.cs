@@ -191,7 +191,7 @@ internal sealed class LocalHistory(
         {
             var entry = policy.Keeps(room) ? Get(room) : null;
             turn.Entries.Add(entry);
-            if (entry is null || present.Find(room) is null)
+            if (entry is null || (present.Find(room) is null && !present.HasPatternOf(room)))
             {
                 continue;
             }

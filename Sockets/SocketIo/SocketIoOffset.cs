@@ -59,7 +59,7 @@ internal sealed class SocketIoOffset(Session session)
         for (var i = 0; i < envelope.Positions?.Length; i++)
         {
             var (room, position) = (envelope.Rooms[i], envelope.Positions[i]);
-            if (!position.IsNone && !PositionIn(room).IsAfter(position))
+            if (!position.IsNone && IsIn(room) && !PositionIn(room).IsAfter(position))
             {
                 _positions[room] = position;
             }
@@ -100,6 +100,15 @@ internal sealed class SocketIoOffset(Session session)
         return rooms == 0 || text.Length > LengthMax
             ? NoneArgument
             : Encoding.ASCII.GetBytes(text.Append("\"]").ToString());
+    }
+
+    /// <summary>Whether the session is in a room, and does not just get its messages by a pattern.</summary>
+    private bool IsIn(string room)
+    {
+        lock (session.Memberships)
+        {
+            return session.Memberships.ContainsKey(room);
+        }
     }
 
     /// <summary>

@@ -22,19 +22,14 @@ internal sealed class TestBroker : IDisposable
         FanOut = new FanOut(Rooms, options, tail, _telemetry);
         var idempotency = new IdempotencyTable(options, TimeProvider.System);
         var history = new LocalHistory(new HistoryPolicy(kept), FanOut, Rooms, kept, TimeProvider.System);
-        Publisher = new Publisher(
-            new LocalBackplane(history, Rooms),
-            idempotency,
-            options,
-            TimeProvider.System,
-            tail,
-            _telemetry
-        );
+        Backplane = new LocalBackplane(history, Rooms);
+        Publisher = new Publisher(Backplane, idempotency, options, TimeProvider.System, tail, _telemetry);
     }
 
     public EventTable Events { get; }
     public RoomTable Rooms { get; }
     public FanOut FanOut { get; }
+    public IBackplane Backplane { get; }
     public Publisher Publisher { get; }
 
     /// <summary>Data of so many bytes: the given members, and one that fills it up.</summary>

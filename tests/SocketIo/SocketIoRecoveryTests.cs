@@ -33,6 +33,27 @@ public sealed class SocketIoRecoveryTests
     }
 
     [Fact]
+    public async Task A_session_in_a_pattern_gets_its_messages_and_is_not_recovered_while_it_is()
+    {
+        await using var node = await Node.StartAsync(("HistorySize", "100"));
+        await using var client = await ConnectAsync(node, Asked);
+        await client.SendAsync("""42["subscribe",["a:*","a:1"]]""");
+        Assert.Equal(("joined", "\"a:*\""), await client.NextAsync());
+        Assert.Equal("1", client.Offset);
+        await client.NextAsync();
+        foreach (var room in (string[])["a:1", "a:2"])
+        {
+            await node.NotifyAsync("call", $$"""{"_in":["{{room}}"]}""");
+            Assert.Equal(("call", $$"""{"_in":["{{room}}"]}"""), await client.NextAsync());
+            Assert.Equal("1", client.Offset);
+        }
+
+        await client.SendAsync("""42["leave","a:*"]""");
+        Assert.Equal(("left", "\"a:*\""), await client.NextAsync());
+        Assert.Matches(@"^1\?public=\w+:0&a:1=\w+:1$", client.Offset);
+    }
+
+    [Fact]
     public async Task A_client_comes_back_with_its_pid_and_gets_what_it_missed_once()
     {
         await using var node = await Node.StartAsync(("HistorySize", "100"));
