@@ -134,10 +134,35 @@ public sealed class ConnectionTests
         using var registering = new StringContent("""{"name":"billing"}""");
         using var registered = await node.Http.PostAsync(new Uri(node.Url, "/register/backend"), registering);
         Assert.True(registered.IsSuccessStatusCode, await registered.Content.ReadAsStringAsync());
+        await DeliverAsync(node);
         await node.BecomesAsync("ready");
         var clients = await redis.CommandAsync("CLIENT", "LIST");
         Assert.Equal(2, clients.Split('\n').Count(line => line.Contains("user=dmb ", StringComparison.Ordinal)));
         Assert.Equal("", await redis.CommandAsync("ACL", "LOG"));
+    }
+
+    /// <summary>A message of a webhook is refused, is a dead letter, and is delivered again.</summary>
+    private static async Task DeliverAsync(NodeProcess node)
+    {
+        await using var receiver = await Receiver.StartAsync(
+            (context, post) =>
+            {
+                context.Response.StatusCode = post == 1 ? 422 : 204;
+                return Task.CompletedTask;
+            }
+        );
+        await Webhooks.TestHook.RegisterAsync(node.Http, receiver.Url, "\"events\":[\"call\"]");
+        await node.NotifyAsync("call", "7");
+        Assert.Equal(["7"], await receiver.NextAsync(1));
+        using var patience = new CancellationTokenSource(Node.Patience);
+        while ((await node.GetAsync("/dead")).GetProperty("items").GetArrayLength() == 0)
+        {
+            Assert.False(patience.IsCancellationRequested);
+        }
+
+        using var replayed = await node.Http.PostAsync(new Uri(node.Url, "/dead/replay"), null);
+        Assert.True(replayed.IsSuccessStatusCode);
+        Assert.Equal(["7"], await receiver.NextAsync(1));
     }
 
     [Fact]
