@@ -7,8 +7,8 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// Questions to all nodes over Redis: published on one channel, answered on the asker's own. A node that does not
-/// answer within a second is named, if its key says that it lives.
+/// Sends questions to all nodes on one Redis channel and collects the answers on the asking node's own channel. A live
+/// node that does not answer within a second is named as missing.
 /// </summary>
 internal sealed class RedisCluster(RedisNode node, RedisConnection connection, ClusterQuestions questions) : ICluster
 {
@@ -20,8 +20,8 @@ internal sealed class RedisCluster(RedisNode node, RedisConnection connection, C
 
     public string NodeId => node.Id;
 
-    /// <summary>Answers questions and receives answers on a new link.</summary>
-    /// <exception cref="RedisUnavailableException">Redis did not do it in time.</exception>
+    /// <summary>Subscribes questions and answers on a new link.</summary>
+    /// <exception cref="RedisUnavailableException">Redis did not answer in time.</exception>
     public async Task AttachAsync(RedisLink link, TimeSpan patience)
     {
         await link.SubscribeAsync(_channels.Ask, (channel, line) => _ = AnswerAsync(link, line), patience);
@@ -47,7 +47,7 @@ internal sealed class RedisCluster(RedisNode node, RedisConnection connection, C
         }
         catch (Exception e) when (e is RedisUnavailableException or RedisKeyException or TimeoutException)
         {
-            // Those that answered are what there is.
+            // The nodes that answered are the result.
         }
         finally
         {
@@ -66,7 +66,7 @@ internal sealed class RedisCluster(RedisNode node, RedisConnection connection, C
     public void Tell(string other, string question, string argument) =>
         connection.Link?.PublishUnanswered(_channels.AskOf(other), $"{question} {argument}");
 
-    /// <summary>The nodes whose keys have not expired; the others are forgotten.</summary>
+    /// <summary>The nodes whose keys have not expired; removes the others from the set.</summary>
     private async Task<string[]> FindLivingAsync()
     {
         var members = await connection.RunAsync(redis => redis.SetMembersAsync(_channels.Members));
@@ -86,7 +86,7 @@ internal sealed class RedisCluster(RedisNode node, RedisConnection connection, C
         return [.. living];
     }
 
-    /// <summary>A line is <c>number asker question argument</c>.</summary>
+    /// <summary>Parses <c>number asker question argument</c>.</summary>
     private async Task AnswerAsync(RedisLink link, byte[] line)
     {
         if (
@@ -98,7 +98,7 @@ internal sealed class RedisCluster(RedisNode node, RedisConnection connection, C
         }
     }
 
-    /// <summary>A line is <c>question argument</c>.</summary>
+    /// <summary>Parses <c>question argument</c>.</summary>
     private async Task HearAsync(byte[] line)
     {
         if (Encoding.UTF8.GetString(line).Split(' ', 2) is [var question, var argument])
@@ -107,7 +107,7 @@ internal sealed class RedisCluster(RedisNode node, RedisConnection connection, C
         }
     }
 
-    /// <summary>A line is <c>number node answer</c>; one that is late is ignored.</summary>
+    /// <summary>Parses <c>number node answer</c>; late answers are ignored.</summary>
     private void Note(byte[] line)
     {
         if (
@@ -120,7 +120,7 @@ internal sealed class RedisCluster(RedisNode node, RedisConnection connection, C
         }
     }
 
-    /// <summary>The answers to one question, which may come before it is known how many there will be.</summary>
+    /// <summary>Collects the answers to one question; they can arrive before their number is known.</summary>
     private sealed class Question
     {
         private readonly TaskCompletionSource _done = new(TaskCreationOptions.RunContinuationsAsynchronously);

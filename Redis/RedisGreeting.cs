@@ -7,14 +7,14 @@ using System.Text;
 namespace Dmb.Redis;
 
 /// <summary>
-/// Connects to Redis before the client library does, and reads its answers to AUTH, PING and INFO: the library does not
-/// say what Redis answered. The connection is then the one for subscriptions (<see cref="RedisSubscriber"/>).
+/// Connects to Redis before the client library does, and reads the replies to AUTH, PING and INFO, which the library
+/// hides. The connection then serves the subscriptions (<see cref="RedisSubscriber"/>).
 /// </summary>
 internal static class RedisGreeting
 {
-    /// <summary>Gives the connection, on which nothing is under way, and the address that answered.</summary>
-    /// <exception cref="SocketException">There is no such host, or it refuses the connection.</exception>
-    /// <exception cref="RedisAnswerException">Redis does not let this node in, or is none that it can use.</exception>
+    /// <summary>Returns the idle connection and the address that answered.</summary>
+    /// <exception cref="SocketException">The host is unknown or refuses the connection.</exception>
+    /// <exception cref="RedisAnswerException">Redis denies access or has an unsupported role.</exception>
     public static async Task<(Stream Stream, IPEndPoint Address)> AskAsync(
         RedisEndpoint redis,
         string? password,
@@ -59,7 +59,7 @@ internal static class RedisGreeting
         );
         using var reader = new StreamReader(stream, Encoding.UTF8, leaveOpen: true);
 
-        // A password where none is needed does no harm. A user who is not let in would be the default one.
+        // A needless password is harmless. A rejected user would otherwise continue as the default user.
         var login = Login().Length == 0 ? "+OK" : await LineAsync();
         var answer = await LineAsync();
         if (answer is not ['+', ..] || (redis.User is not null && login is ['-', ..]))
@@ -83,7 +83,7 @@ internal static class RedisGreeting
 
         string Login() => redis.Login(password) is { Length: > 0 } words ? Command(words) : "";
 
-        // A user that may not ask has none.
+        // A user without permission for INFO gets no answer.
         async Task<List<string>> SectionAsync()
         {
             var lines = new List<string>();
@@ -107,7 +107,7 @@ internal static class RedisGreeting
             ?? throw new EndOfStreamException("the connection was closed");
     }
 
-    /// <summary>Tries the addresses of the host one after the other.</summary>
+    /// <summary>Tries the host's addresses in sequence.</summary>
     internal static async Task<Socket> ConnectAsync(RedisEndpoint redis, CancellationToken cancellationToken)
     {
         var addresses = await Dns.GetHostAddressesAsync(redis.Host, cancellationToken);
@@ -131,12 +131,12 @@ internal static class RedisGreeting
         }
     }
 
-    /// <summary>A command in the protocol of Redis (RESP2).</summary>
+    /// <summary>Encodes a command (RESP2).</summary>
     internal static string Command(params string[] words) =>
         string.Concat(
             words.Select(word => $"${Encoding.UTF8.GetByteCount(word)}\r\n{word}\r\n").Prepend($"*{words.Length}\r\n")
         );
 }
 
-/// <summary>Redis answered with an error.</summary>
+/// <summary>An error reply of Redis.</summary>
 internal sealed class RedisAnswerException(string answer) : Exception(answer);

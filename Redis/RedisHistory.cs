@@ -5,8 +5,8 @@ using StreamPosition = Dmb.Routing.StreamPosition;
 namespace Dmb.Redis;
 
 /// <summary>
-/// The histories of all rooms, in Redis: what a script that publishes is told of them, what is read of them, and
-/// whether the server still has all that this node has seen it count.
+/// The histories of all rooms in Redis: builds the keys and arguments of publishing scripts, reads histories, and
+/// detects that the server lost data which this node has seen.
 /// </summary>
 internal sealed class RedisHistory(
     RedisNode node,
@@ -21,10 +21,10 @@ internal sealed class RedisHistory(
     private string _run = "";
     private long _seen;
 
-    /// <summary>Whether a message is kept in one of its rooms.</summary>
+    /// <summary>Whether one of the message's rooms keeps a history.</summary>
     public bool Keeps(PendingPublish message) => policy.KeepsAny(message.Rooms);
 
-    /// <summary>Notes how far the server has counted.</summary>
+    /// <summary>Records the highest message number seen from the server.</summary>
     public void Saw(long number)
     {
         for (var seen = Volatile.Read(ref _seen); number > seen; seen = Volatile.Read(ref _seen))
@@ -34,8 +34,8 @@ internal sealed class RedisHistory(
     }
 
     /// <summary>
-    /// Gives the mark of the server's data: another one when it has lost them, or some of them that this node has seen.
-    /// With the mark all counts begin a new life.
+    /// Returns the mark of the server's data; a new one after a loss of data that this node has seen. A new mark starts
+    /// new epochs.
     /// </summary>
     public async Task<string> AttachAsync(RedisLink link)
     {
@@ -56,7 +56,7 @@ internal sealed class RedisHistory(
         return _mark;
     }
 
-    /// <summary>The keys with which a script publishes a message (kept.lua).</summary>
+    /// <summary>The keys of a script that publishes a message (kept.lua).</summary>
     public RedisKey[] Keys(PendingPublish message) =>
         [
             _channels.Log,
@@ -64,7 +64,7 @@ internal sealed class RedisHistory(
             .. message.Rooms.SelectMany(room => policy.Keeps(room) ? Keys(room) : [_channels.Epoch, _channels.Epoch]),
         ];
 
-    /// <summary>The arguments with which a script publishes a message.</summary>
+    /// <summary>The arguments of a script that publishes a message (kept.lua).</summary>
     public RedisValue[] Arguments(PendingPublish message, byte[] body) =>
         [
             PublishCalls.LogLength(body),
@@ -76,8 +76,8 @@ internal sealed class RedisHistory(
             .. message.Rooms.SelectMany(Arguments),
         ];
 
-    /// <summary>The positions of rooms, and what is kept of them behind the positions that are asked for.</summary>
-    /// <exception cref="RedisUnavailableException">Redis did not answer within that time.</exception>
+    /// <summary>Reads the rooms' positions, and the kept messages after the requested positions.</summary>
+    /// <exception cref="RedisUnavailableException">Redis did not answer in time.</exception>
     public async Task<IReadOnlyList<RoomHistory>> ReadAsync(
         RedisLink link,
         TimeSpan within,

@@ -6,8 +6,8 @@ using Dmb.Webhooks;
 namespace Dmb.Redis;
 
 /// <summary>
-/// Inputs from programs that have Redis and no HTTP: pushes, and what backends say. Every node receives each of them,
-/// and one processes it; invalid ones are counted, and logged once a minute.
+/// Receives inputs from programs that use Redis and not HTTP: pushes and backend messages. Every node receives each
+/// input, and one node processes it. Invalid inputs are counted, and logged once a minute.
 /// </summary>
 internal sealed partial class RedisInputs(
     NotifyInput notify,
@@ -26,7 +26,7 @@ internal sealed partial class RedisInputs(
 {
     private const int InputsMax = 16_384;
 
-    /// <summary>What a trace calls a backend's message that was refused, whose event is not known.</summary>
+    /// <summary>The event name that a trace shows for a refused backend message, whose event is unknown.</summary>
     private const string MessageEvent = "bk_message";
     private static readonly TimeSpan WarningInterval = TimeSpan.FromMinutes(1);
 
@@ -39,27 +39,27 @@ internal sealed partial class RedisInputs(
 
     private enum Kind
     {
-        /// <summary>A push; its name is the event.</summary>
+        /// <summary>A push, named by its event.</summary>
         Notify,
 
-        /// <summary>A backend that wants to be registered, or freed.</summary>
+        /// <summary>A request to register or free a backend.</summary>
         Register,
 
-        /// <summary>A backend's message; its name is the bkid.</summary>
+        /// <summary>A backend's message, named by its bkid.</summary>
         Message,
 
-        /// <summary>A message of a Socket.IO emitter; its name is the channel.</summary>
+        /// <summary>A message of a Socket.IO emitter, named by its channel.</summary>
         Emitter,
     }
 
-    /// <summary>Subscribes the inputs on a new link.</summary>
-    /// <exception cref="RedisUnavailableException">Redis did not do it in time.</exception>
+    /// <summary>Subscribes the input channels on a new link.</summary>
+    /// <exception cref="RedisUnavailableException">Redis did not answer in time.</exception>
     public async Task AttachAsync(RedisLink link, TimeSpan patience)
     {
         _counts.ListensSinceMs = await link.TimeAsync();
         foreach (var pattern in (string[])[node.Channels.NotifyPattern, .. options.NotifyChannels])
         {
-            // The event is what the * stands for.
+            // The event is the part matched by the *.
             var literal = pattern.IndexOf('*', StringComparison.Ordinal) is >= 0 and var star
                 ? star
                 : pattern.LastIndexOf(':') + 1;
@@ -131,7 +131,7 @@ internal sealed partial class RedisInputs(
             }
             catch (Exception e)
             {
-                // An input that fails must not stop the ones behind it.
+                // A failed input must not stop later ones.
                 telemetry.Dropped("not_understood", 1);
                 LogFailed(logger, input.Kind, input.Name, e);
             }
@@ -140,7 +140,7 @@ internal sealed partial class RedisInputs(
 
     private Task ActAsync(Kind kind, string name, ReadOnlyMemory<byte> json)
     {
-        // A backend is told of its message.
+        // The backend receives the refusal as its ack.
         if (kind != Kind.Message && json.Length > routing.MaxMessageBytes)
         {
             throw new RefusedException(ErrorCode.TooBig, $"it is larger than {routing.MaxMessageBytes} bytes");
@@ -163,7 +163,7 @@ internal sealed partial class RedisInputs(
         }
     }
 
-    /// <summary>Keeps what was refused as a dead letter, once for all nodes.</summary>
+    /// <summary>Stores a refused input as a dead letter, once for all nodes.</summary>
     private async Task BuryAsync(Input input, string why)
     {
         webhooks.Died(WebhookReason.RefusedInput);
@@ -194,7 +194,7 @@ internal sealed partial class RedisInputs(
         }
         catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)
         {
-            // It is counted and logged.
+            // The refusal is counted and logged regardless.
         }
     }
 

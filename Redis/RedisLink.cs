@@ -8,9 +8,9 @@ namespace Dmb.Redis;
 
 /// <summary>
 /// The two connections to Redis, the client library's for commands and publishes, and one for subscriptions
-/// (<see cref="RedisSubscriber"/>), which a node that only publishes does without. They are made together and given up
-/// together at the first sign of trouble; that a peer hangs is noticed by the probe of <see cref="RedisSupervisor"/>
-/// alone. What the library throws leaves this class as <see cref="RedisUnavailableException"/>.
+/// (<see cref="RedisSubscriber"/>), which a publishing node omits. Both are opened together and closed together at the
+/// first failure; only the probe of <see cref="RedisSupervisor"/> detects a hung peer. Exceptions of the library leave
+/// this class as <see cref="RedisUnavailableException"/>.
 /// </summary>
 internal sealed class RedisLink : IDisposable
 {
@@ -54,13 +54,15 @@ internal sealed class RedisLink : IDisposable
         }
     }
 
-    /// <summary>Takes the messages of rooms that this link receives: the channel and the body.</summary>
+    /// <summary>Receives the messages of subscribed rooms: the channel and the body.</summary>
     public Action<string, byte[]> OnMessage
     {
         set => Subscriber.OnMessage = value;
     }
 
-    /// <summary>Takes the messages of all rooms, once they are subscribed: the channel and the body.</summary>
+    /// <summary>
+    /// Receives the messages of all rooms while their pattern is subscribed: the channel and the body.
+    /// </summary>
     public Action<string, byte[]> OnPatternMessage
     {
         set => Subscriber.OnPatternMessage = value;
@@ -69,23 +71,23 @@ internal sealed class RedisLink : IDisposable
     private RedisSubscriber Subscriber =>
         _subscriber ?? throw new InvalidOperationException("This link has no connection for subscriptions.");
 
-    /// <summary>Whether no gap is before what was received by now.</summary>
+    /// <summary>Whether no message is missing before the latest received one.</summary>
     public bool IsWhole => !_lost.Task.IsCompleted;
 
-    /// <summary>Completes with the reason when one of the connections is in trouble.</summary>
+    /// <summary>Completes with the reason when one of the connections fails.</summary>
     public Task<string> Lost => _lost.Task;
 
-    /// <summary>Cancelled then.</summary>
+    /// <summary>Canceled when one of the connections fails.</summary>
     public CancellationToken Gone => _gone.Token;
 
-    /// <summary>Connects both, and has an answer of each.</summary>
-    /// <param name="redis">Where.</param>
-    /// <param name="isSubscribing">Whether to keep the connection for subscriptions.</param>
-    /// <param name="timeout">How long a command may take.</param>
-    /// <param name="poisoned">Told of keys that hold something else.</param>
-    /// <param name="cancellationToken">Gives up connecting.</param>
+    /// <summary>Opens both connections, and awaits a reply on each.</summary>
+    /// <param name="redis">The server's endpoint.</param>
+    /// <param name="isSubscribing">Whether to open the connection for subscriptions.</param>
+    /// <param name="timeout">Maximum time of a command.</param>
+    /// <param name="poisoned">Counts keys of a wrong type.</param>
+    /// <param name="cancellationToken">Cancels connecting.</param>
     /// <exception cref="RedisUnavailableException">
-    /// Redis can't be reached, doesn't answer, or doesn't let this node in.
+    /// Redis is unreachable, does not answer, or denies access.
     /// </exception>
     public static async Task<RedisLink> ConnectAsync(
         RedisEndpoint redis,
@@ -129,7 +131,7 @@ internal sealed class RedisLink : IDisposable
     }
 
     /// <summary>
-    /// Gives the link up; from here on each command fails at once, those that wait for their answer too.
+    /// Closes the link; pending and later commands fail at once.
     /// </summary>
     public void Lose(string why)
     {
@@ -141,7 +143,7 @@ internal sealed class RedisLink : IDisposable
     }
 
     /// <summary>Runs a command within the timeout of a publish.</summary>
-    /// <exception cref="RedisKeyException">A key holds something else.</exception>
+    /// <exception cref="RedisKeyException">A key has a wrong type.</exception>
     /// <exception cref="RedisUnavailableException">It is not known whether it was executed.</exception>
     public async Task<T> RunAsync<T>(Func<IDatabase, Task<T>> command)
     {
@@ -160,9 +162,9 @@ internal sealed class RedisLink : IDisposable
     }
 
     /// <summary>
-    /// Runs a command that may take longer than a publish: one that reads much, or that is part of making the link.
+    /// Runs a command that may take longer than a publish: a large read, or a step of attaching the link.
     /// </summary>
-    /// <exception cref="RedisKeyException">A key holds something else.</exception>
+    /// <exception cref="RedisKeyException">A key has a wrong type.</exception>
     /// <exception cref="RedisUnavailableException">It is not known whether it was executed.</exception>
     public async Task<T> RunAsync<T>(TimeSpan within, Func<IDatabase, Task<T>> command)
     {
@@ -176,8 +178,8 @@ internal sealed class RedisLink : IDisposable
         }
     }
 
-    /// <summary>Runs one of the scripts within the timeout of a publish.</summary>
-    /// <exception cref="RedisKeyException">A key holds something else.</exception>
+    /// <summary>Runs a script within the timeout of a publish.</summary>
+    /// <exception cref="RedisKeyException">A key has a wrong type.</exception>
     /// <exception cref="RedisUnavailableException">It is not known whether it was executed.</exception>
     public async Task<RedisResult> RunAsync(RedisScript script, RedisKey[] keys, RedisValue[] arguments)
     {
@@ -196,8 +198,8 @@ internal sealed class RedisLink : IDisposable
         }
     }
 
-    /// <summary>Waits for what was asked of a connection of this link.</summary>
-    /// <exception cref="RedisUnavailableException">It was not done within that time, or the link is gone.</exception>
+    /// <summary>Awaits an operation on a connection of this link.</summary>
+    /// <exception cref="RedisUnavailableException">It timed out, or the link is closed.</exception>
     public async Task WithinAsync(TimeSpan time, Task asked)
     {
         try
@@ -210,7 +212,7 @@ internal sealed class RedisLink : IDisposable
         }
     }
 
-    /// <summary>Redis's clock, in ms since 1970.</summary>
+    /// <summary>Redis's clock (TIME), in ms since 1970.</summary>
     /// <exception cref="RedisUnavailableException">It did not answer.</exception>
     public async Task<long> TimeAsync()
     {
@@ -228,11 +230,11 @@ internal sealed class RedisLink : IDisposable
     ) => WithinAsync(within, Subscriber.SubscribeAsync(channel, isPattern, receive));
 
     /// <summary>
-    /// Subscribes a room's channel, or the pattern of all; to be waited for by <see cref="WithinAsync"/>.
+    /// Subscribes a room's channel, or the pattern of all rooms; await it by <see cref="WithinAsync"/>.
     /// </summary>
     public Task SubscribeRoomAsync(string channel, bool isPattern) => Subscriber.SubscribeAsync(channel, isPattern);
 
-    /// <summary>Unsubscribes a room's channel, or the pattern of all. No session is in the room.</summary>
+    /// <summary>Unsubscribes the channel of a room without sessions, or the pattern of all rooms.</summary>
     public void UnsubscribeRoom(string channel, bool isPattern) =>
         _ = Subscriber
             .UnsubscribeAsync(channel, isPattern)
@@ -245,11 +247,11 @@ internal sealed class RedisLink : IDisposable
                 TaskScheduler.Default
             );
 
-    /// <summary>Publishes without waiting for Redis.</summary>
+    /// <summary>Publishes without awaiting a reply.</summary>
     public void PublishUnanswered(string channel, string line) =>
         _ = _database.PublishAsync(RedisChannel.Literal(channel), line, CommandFlags.FireAndForget);
 
-    /// <summary>Gives both up, elsewhere: the library waits for a hung peer.</summary>
+    /// <summary>Disposes both on the thread pool, since the library waits for a hung peer.</summary>
     public void Dispose()
     {
         Lose("it is not used any more");
@@ -269,8 +271,8 @@ internal sealed class RedisLink : IDisposable
                 or OperationCanceledException;
 
     /// <summary>
-    /// What callers of this class get: for a key that holds something else <see cref="RedisKeyException"/>, for all
-    /// else <see cref="RedisUnavailableException"/>.
+    /// Maps an exception of the library to <see cref="RedisKeyException"/> for a key of a wrong type, and to
+    /// <see cref="RedisUnavailableException"/> otherwise.
     /// </summary>
     private RefusedException Refused(Exception e, RedisKey[] keys)
     {
@@ -282,7 +284,7 @@ internal sealed class RedisLink : IDisposable
 
         if (e is RedisServerException && e.Message.StartsWith("MOVED", StringComparison.Ordinal))
         {
-            // Another server of the cluster has the keys now.
+            // The slot has moved to another server of the cluster.
             Lose(RedisReason.Of(e));
         }
 

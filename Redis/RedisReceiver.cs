@@ -7,8 +7,8 @@ using Dmb.Telemetry;
 namespace Dmb.Redis;
 
 /// <summary>
-/// Handles what is received from Redis, in its order. What Redis published while the connection was cut is read from
-/// the log before anything later is delivered.
+/// Processes received messages in order. Messages published while the connection was cut are read from the log before
+/// later ones are delivered.
 /// </summary>
 internal sealed partial class RedisReceiver(
     RoutingOptions options,
@@ -24,7 +24,7 @@ internal sealed partial class RedisReceiver(
     private const int InboundMax = 65_536;
     private const int BatchMax = 1_000;
 
-    /// <summary>Bytes that the broker may have put around a client's data, as in `shouted`.</summary>
+    /// <summary>Maximum bytes that the broker adds to a client's data, as in <c>shouted</c>.</summary>
     private const int WrappingMax = 1_024;
     private static readonly TimeSpan WarningInterval = TimeSpan.FromMinutes(1);
 
@@ -34,23 +34,22 @@ internal sealed partial class RedisReceiver(
     private readonly RedisChannels _channels = node.Channels;
 
     /// <summary>
-    /// Messages that were received after the connection was cut, until the log was read; null while there is no need to
-    /// wait.
+    /// Messages received after a cut, held until the log is read; null while nothing is held.
     /// </summary>
     private List<ReceivedMessage>? _held;
     private long? _lastWarned;
     private long _notUnderstood;
 
-    /// <summary>Raised when a backend was freed, on any node.</summary>
+    /// <summary>Raised when a backend was freed by any node.</summary>
     public event Action<string>? BackendFreed;
 
-    /// <summary>Raised for each probe that was received, with its number.</summary>
+    /// <summary>Raised for each received probe, with its number.</summary>
     public event Action<long>? ProbeReceived;
 
     /// <summary>
-    /// Subscribes all rooms on a new link. From here until <see cref="RecoverAsync"/> messages are held.
+    /// Subscribes all rooms on a new link, and holds messages until <see cref="RecoverAsync"/>.
     /// </summary>
-    /// <exception cref="RedisUnavailableException">Redis did not do it in time.</exception>
+    /// <exception cref="RedisUnavailableException">Redis did not answer in time.</exception>
     public async Task AttachAsync(RedisLink link, TimeSpan patience)
     {
         await _inbound.Writer.WriteAsync(new Hold(), link.Gone);
@@ -71,9 +70,9 @@ internal sealed partial class RedisReceiver(
         await rooms.AttachAsync(link, patience);
     }
 
-    /// <summary>Delivers what the log has since the last probe that was received, and then what was held.</summary>
+    /// <summary>Delivers the log's messages since the last received probe, then the held ones.</summary>
     /// <exception cref="RedisUnavailableException">
-    /// The log can't be read; what is held stays held for the next link.
+    /// The log cannot be read; held messages stay held for the next link.
     /// </exception>
     public async Task RecoverAsync(RedisLink link)
     {
@@ -82,10 +81,10 @@ internal sealed partial class RedisReceiver(
         await done.Task.WaitAsync(link.Gone);
     }
 
-    /// <summary>Delivers a message here that could not go through Redis, behind what was received before.</summary>
+    /// <summary>Delivers, on this node only, a message that did not go through Redis; after received ones.</summary>
     public ValueTask DeliverHereAsync(Envelope envelope) => _inbound.Writer.WriteAsync(new LocalMessage(envelope));
 
-    /// <summary>Delivers what this node published just now, should it not be received.</summary>
+    /// <summary>Delivers this node's latest publishes, unless they are received.</summary>
     public void DeliverOwn(IEnumerable<PendingPublish> messages)
     {
         foreach (var message in messages)
@@ -158,8 +157,8 @@ internal sealed partial class RedisReceiver(
     }
 
     /// <summary>
-    /// Delivers what was received. What can't be delivered on its link now is read from the log on the next, with all
-    /// before it.
+    /// Delivers received messages. Messages that cannot be delivered on this link are read from the log on the next
+    /// one, with all earlier ones.
     /// </summary>
     private async ValueTask DeliverAsync(ReceivedMessage message)
     {
@@ -186,8 +185,8 @@ internal sealed partial class RedisReceiver(
             var isMissingSome = await log.IsMissingSomeAsync(link);
             if (isMissingSome || !log.IsProven)
             {
-                // Read before the log, so that everything newer is in the log or is received; what only they have is
-                // older.
+                // Read before the log, so that all newer messages are in the log or are received; what only they have
+                // is older.
                 histories = await rooms.ReadAsync(link);
             }
 
@@ -221,7 +220,7 @@ internal sealed partial class RedisReceiver(
                 }
             }
 
-            // What is kept no more, and had nothing behind it.
+            // Messages that are not kept any more, and were the last ones.
             foreach (var (request, history) in histories)
             {
                 await rooms.TellGapAsync(request.Room, history.Position with { Seq = history.Position.Seq + 1 });
@@ -231,13 +230,13 @@ internal sealed partial class RedisReceiver(
         }
         catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)
         {
-            // What is still held stays held, and the log has the rest, behind the place that is known: there the next
+            // Held messages stay held, and the log has the rest after the known position: there the next
             // link begins.
             done.SetException(e);
         }
     }
 
-    /// <summary>Reads a message; null, counted and logged once a minute, when it is none or too large.</summary>
+    /// <summary>Parses a message; null if it is invalid or too large, counted and logged once a minute.</summary>
     private Envelope? Parse(byte[] body, string? room, bool isAgain = false)
     {
         if (RedisFormat.Read(body, room, time, out var why) is not { } envelope)
@@ -288,7 +287,7 @@ internal sealed partial class RedisReceiver(
     {
         if (!_inbound.Writer.TryWrite(inbound))
         {
-            // More is received than this node can deliver: start again from the log.
+            // The node receives more than it can deliver: the next link starts again from the log.
             rooms.Link?.Lose($"{InboundMax} messages are waiting to be delivered");
         }
     }

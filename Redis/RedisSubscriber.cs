@@ -8,9 +8,9 @@ using System.Threading.Channels;
 namespace Dmb.Redis;
 
 /// <summary>
-/// A connection for subscriptions. All that is received on it is handed over by one loop, in the order in which Redis
-/// published it, over all channels: the client library keeps that order within a channel only. Frames are those of
-/// RESP2 (Redis serialization protocol specification, "Pushed data types" and "Arrays").
+/// A connection for subscriptions. One loop hands over received messages in the order in which Redis published them,
+/// over all channels; the client library keeps that order within a channel only. Frames are those of RESP2
+/// (Redis serialization protocol specification, "Pushed data types" and "Arrays").
 /// </summary>
 internal sealed class RedisSubscriber : IAsyncDisposable
 {
@@ -20,15 +20,15 @@ internal sealed class RedisSubscriber : IAsyncDisposable
     private readonly ConcurrentDictionary<string, Action<string, byte[]>> _channels = [];
     private readonly ConcurrentDictionary<string, Action<string, byte[]>> _patterns = [];
 
-    /// <summary>Commands to be sent, and, in the same order, who waits for their answers.</summary>
+    /// <summary>Unsent commands and, in the same order, the awaited replies.</summary>
     private readonly Channel<byte[]> _commands = Channel.CreateUnbounded<byte[]>(
         new UnboundedChannelOptions { SingleReader = true }
     );
     private readonly ConcurrentQueue<TaskCompletionSource> _unanswered = [];
     private bool _isLost;
 
-    /// <param name="stream">A connection to Redis on which nothing is under way.</param>
-    /// <param name="lost">Told, with the reason, when the connection has ended.</param>
+    /// <param name="stream">An idle connection to Redis.</param>
+    /// <param name="lost">Called with the reason when the connection has ended.</param>
     public RedisSubscriber(Stream stream, Action<string> lost)
     {
         (_stream, _lost) = (stream, lost);
@@ -36,13 +36,13 @@ internal sealed class RedisSubscriber : IAsyncDisposable
         _ = RunAsync(ReceiveAsync);
     }
 
-    /// <summary>Takes what comes on channels that have no receiver of their own: the messages of rooms.</summary>
+    /// <summary>Receives messages of channels without a receiver: those of rooms.</summary>
     public Action<string, byte[]> OnMessage { get; set; } = static (_, _) => { };
 
-    /// <summary>Takes what comes by patterns that have no receiver of their own: the messages of all rooms.</summary>
+    /// <summary>Receives messages of patterns without a receiver: those of all rooms.</summary>
     public Action<string, byte[]> OnPatternMessage { get; set; } = static (_, _) => { };
 
-    /// <summary>Subscribes a channel or a pattern. Completes when Redis has done it.</summary>
+    /// <summary>Subscribes a channel or a pattern. Completes with the reply.</summary>
     /// <param name="name">The channel, or the pattern.</param>
     /// <param name="isPattern">Whether it is a pattern.</param>
     /// <param name="receive">Called with the channel and the body; null for <see cref="OnMessage"/>.</param>
@@ -58,7 +58,7 @@ internal sealed class RedisSubscriber : IAsyncDisposable
         return AskAsync(isPattern ? "PSUBSCRIBE" : "SUBSCRIBE", name);
     }
 
-    /// <summary>Unsubscribes a channel or a pattern. Completes when Redis has done it.</summary>
+    /// <summary>Unsubscribes a channel or a pattern. Completes with the reply.</summary>
     public Task UnsubscribeAsync(string name, bool isPattern = false) =>
         AskAsync(isPattern ? "PUNSUBSCRIBE" : "UNSUBSCRIBE", name);
 
@@ -147,7 +147,7 @@ internal sealed class RedisSubscriber : IAsyncDisposable
         }
     }
 
-    /// <summary>Handles all that is complete; gives where the rest begins.</summary>
+    /// <summary>Processes all complete frames; returns the start of the incomplete rest.</summary>
     private SequencePosition Read(in ReadOnlySequence<byte> buffer)
     {
         var reader = new SequenceReader<byte>(buffer);
@@ -160,7 +160,7 @@ internal sealed class RedisSubscriber : IAsyncDisposable
         return end;
     }
 
-    /// <summary>Handles an answer or a message; false if it is not complete.</summary>
+    /// <summary>Processes a reply or a message; false if it is incomplete.</summary>
     private bool TryRead(ref SequenceReader<byte> reader)
     {
         if (!TryReadLine(ref reader, out var type, out var line))

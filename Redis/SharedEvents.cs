@@ -6,8 +6,8 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// The registered events of all nodes: one hash in Redis, kept over restarts, and a channel that names an event when it
-/// changes there. What was changed while Redis was away is written when it is back.
+/// Shares the registered events of all nodes: one hash in Redis, which survives restarts, and a channel that announces
+/// changed events. Changes made while Redis is unavailable are written when it returns.
 /// </summary>
 internal sealed class SharedEvents(EventTable events, RedisNode node, RedisConnection connection)
 {
@@ -17,7 +17,7 @@ internal sealed class SharedEvents(EventTable events, RedisNode node, RedisConne
     private volatile bool _isRefreshed;
 
     /// <summary>
-    /// Writes an event that was registered or removed on this node. Completes when Redis has it, or is away.
+    /// Writes an event that was registered or removed on this node. Completes when Redis has it or is unavailable.
     /// </summary>
     public async ValueTask WriteAsync(string name)
     {
@@ -29,15 +29,15 @@ internal sealed class SharedEvents(EventTable events, RedisNode node, RedisConne
         }
         catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)
         {
-            // It stays in the list of what is to be written.
+            // The change stays in the list of pending writes.
         }
     }
 
-    /// <summary>Subscribes to changes on a new link, writes this node's own, and takes over all there are.</summary>
-    /// <exception cref="RedisUnavailableException">Redis did not do it in time.</exception>
+    /// <summary>Subscribes to changes on a new link, writes this node's own, and reads the whole table.</summary>
+    /// <exception cref="RedisUnavailableException">Redis did not answer in time.</exception>
     public async Task AttachAsync(RedisLink link, TimeSpan patience)
     {
-        // Events that change while the table is read are read again behind it.
+        // Events that change while the table is read are read again after it.
         List<string>? early = [];
         var changing = new Lock();
         void OnChanged(string channel, byte[] body)
@@ -75,10 +75,10 @@ internal sealed class SharedEvents(EventTable events, RedisNode node, RedisConne
     }
 
     /// <summary>
-    /// Writes this node's own changes, and takes over all there are, on a node that is told of none. What was written
-    /// meanwhile is not undone by what was read before.
+    /// Writes this node's own changes, and reads the whole table, on a node without subscriptions. An older read does
+    /// not undo a newer write.
     /// </summary>
-    /// <exception cref="RedisUnavailableException">Redis did not do it in time.</exception>
+    /// <exception cref="RedisUnavailableException">Redis did not answer in time.</exception>
     public async Task RefreshAsync(RedisLink link, TimeSpan patience)
     {
         foreach (var name in _unwritten.Keys)
@@ -97,8 +97,8 @@ internal sealed class SharedEvents(EventTable events, RedisNode node, RedisConne
     }
 
     /// <summary>
-    /// Completes a lookup on a node that is told of no changes: an event is known when all have been read once, and one
-    /// that is not known is asked for.
+    /// Completes a lookup on a node without subscriptions: waits for the first read of the table, and asks Redis for an
+    /// unknown event.
     /// </summary>
     public async ValueTask<EventRegistration?> ResolveAsync(string name, EventRegistration? found)
     {
@@ -117,7 +117,7 @@ internal sealed class SharedEvents(EventTable events, RedisNode node, RedisConne
         }
         catch (RedisUnavailableException)
         {
-            // What this node knows is what there is.
+            // The node continues with the events that it knows.
         }
 
         return events.Find(name);
@@ -170,7 +170,7 @@ internal sealed class SharedEvents(EventTable events, RedisNode node, RedisConne
         }
         catch (RedisUnavailableException e)
         {
-            // The next link takes over all there are.
+            // The next link reads the whole table.
             link.Lose($"an event could not be read: {e.Why}");
         }
     }

@@ -1,8 +1,8 @@
 -- Claims an input that every node receives, so that exactly one node processes it.
--- Equal inputs are told apart by their count: the n-th is claimed once, and each node counts those that it received.
--- The first one that a node receives follows those that were claimed before the node listened. An input with an id is
--- processed whenever no reply to its id is stored, so that a reply can be missed but never the input. A refusal is not
--- a reply: the same input is processed when it comes again.
+-- Equal inputs are distinguished by their count: the n-th is claimed once, and each node counts the inputs it receives.
+-- A node's first input follows those that were claimed before it subscribed. An input with an id is processed whenever
+-- no reply to its id is stored, so that a reply can be missed but never the input. A refusal is not a reply: the same
+-- input is processed when it is received again.
 -- KEYS: claim, refused count, replies of the current window, replies of the window before.
 -- ARGV: id or ''; count before this one, or 'id' (claimed by id alone), or 'all' (only this node has it); claim's life
 -- in ms; time in ms since when this node listens; life in ms of a reply stored now.

@@ -1,5 +1,5 @@
 -- include usermessage
--- Notes a user's new session and tells its backend, once.
+-- Records a user's new session and notifies its backend, once.
 -- KEYS from 4: backend's sessions, sessions of each user, this node's users, users' rooms.
 -- ARGV from 6: session, user, node's line for it, message without its end, message id, end of the body, the user's two
 -- rooms if they keep a history, else ''.

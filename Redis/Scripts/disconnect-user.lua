@@ -1,5 +1,5 @@
 -- include usermessage
--- Notes the end of a user's session and tells its backend, once. KEYS and ARGV: as for connect-user.lua.
+-- Records the end of a user's session and notifies its backend, once. KEYS and ARGV: as for connect-user.lua.
 -- Returns the number of the user's sessions, or -1 for an unknown session.
 local sessions, users, node_users = KEYS[4], KEYS[5], KEYS[6]
 local session, user, line, start, id, body_end = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]

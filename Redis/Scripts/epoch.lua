@@ -1,6 +1,5 @@
--- Tells whether the server still has what a node has seen. Each run of a server (run_id) begins where the one before
--- ended, or earlier if it lost data or is a replica that lagged: then there is a new mark. A key that holds something else
--- is removed.
+-- Detects a loss of data that a node has seen. Each run of a server (run_id) begins where the previous one ended, or
+-- earlier if it lost data or is a lagging replica: then the script creates a new mark. A key of a wrong type is removed.
 -- KEYS: epoch. ARGV: new mark, mark that the node knows, message number up to which it has seen the server count, run of
 -- the server in which it saw that.
 -- Returns {mark, run}.

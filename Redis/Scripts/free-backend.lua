@@ -1,7 +1,7 @@
 -- include claim
--- Frees a backend with all that is stored of it. The histories of its users' rooms are the only keys that are not
--- declared: which rooms these are is known in its set alone.
--- KEYS from 5: its users' rooms, backend, and what is stored of it.
+-- Frees a backend and deletes its data. The histories of its users' rooms are the only undeclared keys: only its set
+-- names these rooms.
+-- KEYS from 5: its users' rooms, backend, and its data.
 -- ARGV from 6: channel of all nodes, what is said there, channel for the ack or '', ack, ack for an unknown backend,
 -- what the keys of histories begin with, what the keys of positions begin with.
 -- Returns {1 if this node processed it, count, 1 if it was registered}.

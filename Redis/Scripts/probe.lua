@@ -1,4 +1,4 @@
--- Writes a probe into the log, sends its place in the log to the node, and renews the node's sign of life.
+-- Writes a probe into the log, sends its position in the log to the node, and renews the node's key.
 -- KEYS: log, node. ARGV: node's channel, probe's number, log's life in ms, node's life in ms.
 local log, node = KEYS[1], KEYS[2]
 local channel, number, log_ms, node_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]

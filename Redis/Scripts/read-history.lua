@@ -1,4 +1,4 @@
--- Reads the positions of rooms, and what is kept of them behind the positions that are asked for.
+-- Reads the positions of rooms, and the kept messages after the requested positions.
 -- KEYS: epoch, and for each room its history and its position.
 -- ARGV: epoch to use if a stream is created anew, life of positions in ms, and for each room the asked position: an epoch,
 -- or '' for no messages, and a sequence number.

@@ -1,4 +1,4 @@
--- Reads what is new in the webhooks' streams of a node; a stream that is not there yet is made.
+-- Reads new messages of a node's webhook streams, and creates missing streams.
 -- KEYS: streams. ARGV: node, entries of each stream at most.
 -- Returns for each stream its entries.
 local read = {}
