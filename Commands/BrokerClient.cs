@@ -13,7 +13,7 @@ internal sealed class BrokerClient : IDisposable
 {
     private const int PageSize = 500;
 
-    /// <summary>Longer than the time that a stream is silent.</summary>
+    /// <summary>Timeout; longer than a stream's heartbeat interval.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
 
     private readonly HttpClient _http = new() { Timeout = Timeout.InfiniteTimeSpan };
@@ -32,8 +32,8 @@ internal sealed class BrokerClient : IDisposable
     public static string? Key =>
         Environment.GetEnvironmentVariable("DMB_KEY")?.Trim() is { Length: > 0 } key ? key : null;
 
-    /// <summary>Where the broker is; it ends in a slash.</summary>
-    /// <exception cref="CommandException"><c>DMB_URL</c> is no URL.</exception>
+    /// <summary>The broker's base URL, which ends in a slash.</summary>
+    /// <exception cref="CommandException"><c>DMB_URL</c> is not a URL.</exception>
     public static Uri Url
     {
         get
@@ -49,7 +49,7 @@ internal sealed class BrokerClient : IDisposable
         }
     }
 
-    /// <summary>Asks, and gives the body of an answer that is no refusal.</summary>
+    /// <summary>Sends a request, and returns the body of a successful response.</summary>
     /// <exception cref="CommandException">The broker refuses, or does not answer.</exception>
     public async Task<string> AskAsync(
         HttpMethod method,
@@ -85,7 +85,7 @@ internal sealed class BrokerClient : IDisposable
         }
     }
 
-    /// <summary>The items of a list, over all its pages; what is missing is told on stderr.</summary>
+    /// <summary>Reads the items of a list over all pages; missing nodes are named on stderr.</summary>
     /// <exception cref="CommandException">The broker refuses, or does not answer.</exception>
     public async IAsyncEnumerable<JsonElement> ListAsync(
         string path,
@@ -107,7 +107,7 @@ internal sealed class BrokerClient : IDisposable
                 yield return item;
             }
 
-            // A list that no node is asked for has no such member.
+            // Lists that do not ask the nodes have no such member.
             if (answer.TryGetProperty("missing", out var missing))
             {
                 foreach (var node in missing.EnumerateArray())
@@ -153,7 +153,7 @@ internal sealed class BrokerClient : IDisposable
         }
     }
 
-    /// <summary>A query of the parameters that have a value.</summary>
+    /// <summary>Builds a query string of the parameters with a value.</summary>
     public static string Query(params (string Name, string? Value)[] parameters)
     {
         var query = new StringBuilder();
@@ -174,7 +174,7 @@ internal sealed class BrokerClient : IDisposable
 
     public void Dispose() => _http.Dispose();
 
-    /// <summary>Whether an exception says that there is no broker, or none that answers.</summary>
+    /// <summary>Whether an exception means that the broker is unreachable or does not answer.</summary>
     public static bool IsNoAnswer(Exception e, CancellationToken cancellationToken) =>
         e is HttpRequestException or IOException or TimeoutException
         || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested);
@@ -198,7 +198,7 @@ internal sealed class BrokerClient : IDisposable
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
         {
-            // A proxy's page, or what else is no problem document.
+            // A proxy's page, or another body that is not a problem document.
             detail = "it is no answer of DMB; is DMB_URL right?";
         }
 

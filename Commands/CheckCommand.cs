@@ -9,8 +9,8 @@ using Dmb.Transport;
 namespace Dmb.Commands;
 
 /// <summary>
-/// <c>dmb check</c>: whether a node can start and work with the settings of this environment, and, with
-/// <c>--through</c>, whether the proxy in front lets streams and sockets through.
+/// <c>dmb check</c>: checks that a node can start and work with the settings of this environment and, with
+/// <c>--through</c>, that the proxy in front passes streams and sockets.
 /// </summary>
 internal static class CheckCommand
 {
@@ -83,7 +83,7 @@ internal static class CheckCommand
     }
 
     /// <summary>
-    /// Secrets that others on this machine can read. What is in the files is checked with the settings.
+    /// Reports secrets that other users of this machine can read. The files' contents are checked with the settings.
     /// </summary>
     private static void CheckFiles(Report report, NodeOptions options)
     {
@@ -282,7 +282,7 @@ internal static class CheckCommand
     private static IPEndPoint Reached(IPAddress address, int port) =>
         new(address.Equals(IPAddress.Any) || address.Equals(IPAddress.IPv6Any) ? IPAddress.Loopback : address, port);
 
-    /// <summary>What was found, a line each on stdout.</summary>
+    /// <summary>Prints the findings, one per line on stdout.</summary>
     private sealed class Report
     {
         private readonly TextWriter _output = Console.Out;

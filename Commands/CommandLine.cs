@@ -4,14 +4,14 @@ namespace Dmb.Commands;
 
 /// <summary>
 /// The commands of the program, <c>dmb pub</c> and the others. Data goes to stdout, all else to stderr. Exit codes: 0,
-/// 1 for what is refused, fails or is found wrong, 2 for a command line that is none.
+/// 1 for a refusal, a failure or a finding, 2 for an invalid command line.
 /// </summary>
 internal static class CommandLine
 {
     public const int Failed = 1;
     private const int BadUsage = 2;
 
-    /// <summary>What a command line begins with; every other one starts the broker.</summary>
+    /// <summary>The names of commands; every other command line starts the broker.</summary>
     private static readonly string[] Names =
     [
         "pub",
@@ -27,10 +27,10 @@ internal static class CommandLine
         "config",
     ];
 
-    /// <summary>Whether a command line is a command, and no start of the broker.</summary>
+    /// <summary>Whether a command line is a command; otherwise it starts the broker.</summary>
     public static bool IsCommand(string[] args) => args.Length > 0 && Names.Contains(args[0]);
 
-    /// <summary>Runs a command; gives the exit code.</summary>
+    /// <summary>Runs a command; returns the exit code.</summary>
     public static async Task<int> RunAsync(string[] args)
     {
         var root = new RootCommand(
@@ -77,24 +77,24 @@ internal static class CommandLine
         }
         catch (IOException closed)
         {
-            // What reads the output has ended, such as `head`.
+            // The reader of the output has ended, as head does.
             await Console.Error.WriteLineAsync(closed.Message);
             return Failed;
         }
     }
 
-    /// <summary>Text from the network for a terminal: control characters could move its cursor.</summary>
+    /// <summary>Escapes text from the network for a terminal: control characters could move its cursor.</summary>
     public static string Printable(string? text) =>
         text is null ? "-"
         : text.Any(char.IsControl) ? string.Concat(text.Select(c => char.IsControl(c) ? '\uFFFD' : c))
         : text;
 }
 
-/// <summary>A command can't be done; the message is for stderr.</summary>
+/// <summary>A command failed; the message is for stderr.</summary>
 internal sealed class CommandException(string message, int exitCode = CommandLine.Failed) : Exception(message)
 {
     public int ExitCode { get; } = exitCode;
 
-    /// <summary>Whether the same may pass later.</summary>
+    /// <summary>Whether a retry can succeed.</summary>
     public bool MayPass { get; init; }
 }

@@ -3,7 +3,7 @@ using System.CommandLine;
 namespace Dmb.Commands;
 
 /// <summary>
-/// <c>dmb config</c>: the configuration of what stands beside the broker, with the broker's address and a key.
+/// <c>dmb config</c>: prints the configuration of a server beside the broker, with the broker's address and a key.
 /// </summary>
 internal static class ConfigCommand
 {

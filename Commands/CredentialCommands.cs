@@ -7,7 +7,7 @@ using Microsoft.IdentityModel.Tokens;
 
 namespace Dmb.Commands;
 
-/// <summary><c>dmb token</c> and <c>dmb key</c>: make credentials, without a broker.</summary>
+/// <summary><c>dmb token</c> and <c>dmb key</c>: create credentials, without a broker.</summary>
 internal static class CredentialCommands
 {
     private const int SecretBytes = 16;

@@ -2,7 +2,7 @@ using System.CommandLine;
 
 namespace Dmb.Commands;
 
-/// <summary><c>dmb dead</c>: lists what could not be delivered, delivers it again, or drops it.</summary>
+/// <summary><c>dmb dead</c>: lists dead letters, delivers them again, or drops them.</summary>
 internal static class DeadCommands
 {
     private static readonly string[] Columns =

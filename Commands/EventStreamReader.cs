@@ -12,16 +12,16 @@ internal readonly record struct StreamEvent(string Name, string Data, string? Id
 internal sealed class EventStreamReader(HttpResponseMessage answer, Stream body) : IDisposable
 {
     /// <summary>
-    /// Longer than the interval of the heartbeats that are asked for; then the network is taken for gone.
+    /// Timeout after which the connection counts as lost; longer than the requested heartbeat interval.
     /// </summary>
     private static readonly TimeSpan Silence = TimeSpan.FromSeconds(60);
 
     private readonly StreamReader _lines = new(body, Encoding.UTF8);
 
-    /// <summary>How long to wait before the stream is opened again, as it said; null if it said nothing.</summary>
+    /// <summary>The stream's reconnection time (<c>retry</c>); null if it sent none.</summary>
     public TimeSpan? Retry { get; private set; }
 
-    /// <summary>The next event but heartbeats; null at the end of the stream.</summary>
+    /// <summary>Reads the next event that is not a heartbeat; null at the end of the stream.</summary>
     public async Task<StreamEvent?> ReadAsync(CancellationToken cancellationToken)
     {
         var (name, data, id) = ("", "", (string?)null);
@@ -62,20 +62,20 @@ internal sealed class EventStreamReader(HttpResponseMessage answer, Stream body)
     }
 }
 
-/// <summary>Follows a stream over lost connections, from the last event that came.</summary>
+/// <summary>Follows a stream across lost connections, from the last received event.</summary>
 internal static class EventStreamFollower
 {
     private static readonly TimeSpan AgainMin = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan AgainMax = TimeSpan.FromSeconds(30);
 
-    /// <summary>Calls <paramref name="onEvent"/> for each event until it gives false.</summary>
+    /// <summary>Calls <paramref name="onEvent"/> for each event until it returns false.</summary>
     /// <param name="client">The broker.</param>
     /// <param name="path">The stream.</param>
-    /// <param name="what">What is waited for, for the line on stderr.</param>
-    /// <param name="onEvent">Takes an event; false ends it.</param>
-    /// <param name="cancellationToken">Ends it.</param>
+    /// <param name="what">The name of what is awaited, for the progress line on stderr.</param>
+    /// <param name="onEvent">Receives an event; returns false to end.</param>
+    /// <param name="cancellationToken">Ends the stream.</param>
     /// <exception cref="CommandException">
-    /// The stream can't be opened at all, or is refused for good when it is opened again.
+    /// The stream cannot be opened at first, or a reconnection is refused for good.
     /// </exception>
     public static async Task RunAsync(
         BrokerClient client,

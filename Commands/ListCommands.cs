@@ -4,7 +4,8 @@ using System.Text.Json;
 namespace Dmb.Commands;
 
 /// <summary>
-/// <c>dmb rooms</c>, <c>dmb sessions</c> and <c>dmb kick</c>: what is there on all nodes, and its end.
+/// <c>dmb rooms</c>, <c>dmb sessions</c> and <c>dmb kick</c>: lists the rooms and sessions of all nodes, and closes
+/// sessions.
 /// </summary>
 internal static class ListCommands
 {

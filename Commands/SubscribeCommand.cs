@@ -39,7 +39,7 @@ internal static class SubscribeCommand
             string.Join(", ", rooms.Select(CommandLine.Printable)),
             one =>
             {
-                // The broker's own events, which are no message of a room.
+                // The broker's own events, which are not messages of a room.
                 var isOwn = one.Name == "gap" || one is { Id: null, Name: "bye" or "drain" or "backplane" };
                 if (isOwn && (one.Name != "gap" || !isJson))
                 {

@@ -4,7 +4,7 @@ using System.Text.Json;
 
 namespace Dmb.Commands;
 
-/// <summary><c>dmb tail</c>: prints what becomes of each publish.</summary>
+/// <summary><c>dmb tail</c>: prints the outcome of each publish.</summary>
 internal static class TailCommand
 {
     public static Command Create()
@@ -79,7 +79,8 @@ internal static class TailCommand
         var line = string.Create(
             CultureInfo.InvariantCulture,
             $"{trace.GetProperty("time").GetDateTimeOffset().ToLocalTime():HH:mm:ss.fff} "
-                + $"{Text(trace.GetProperty("event").GetString())} {trace.GetProperty("from").GetString()} {Text(rooms)} "
+                + $"{Text(trace.GetProperty("event").GetString())} {trace.GetProperty("from").GetString()} "
+                    + "{Text(rooms)} "
                 + $"sessions={trace.GetProperty("sessions").GetInt32()} {why ?? "ok"}"
         );
         return hasWords && why is not null ? $"{line}: {Meaning(why, trace)}" : line;

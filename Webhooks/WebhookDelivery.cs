@@ -64,7 +64,7 @@ internal sealed partial class WebhookDelivery : IHostedService, IDisposable
 
     public void Dispose() => _underWay.Dispose();
 
-    /// <summary>Shows the deliveries of this node to webhooks, those of these ids that it delivers to.</summary>
+    /// <summary>Returns the states of those webhooks, by id, that this node delivers to.</summary>
     public WebhookState[] Show(IEnumerable<string> ids, string node) =>
         [.. ids.Select(_queues.GetValueOrDefault).OfType<WebhookQueue>().Select(queue => queue.Show(node))];
 

@@ -16,7 +16,7 @@ internal sealed class WebhookQueue : IDisposable
     private static readonly TimeSpan FirstDelay = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan DelayMax = TimeSpan.FromMinutes(1);
 
-    /// <summary>Attempts that open the breaker: with the growing pauses between them a minute has nine.</summary>
+    /// <summary>Number of failed attempts in a minute that open the breaker; the growing delays allow nine.</summary>
     private const int BreakerFailures = 5;
     private static readonly TimeSpan BreakerSampling = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan BreakDuration = TimeSpan.FromSeconds(10);
@@ -98,7 +98,7 @@ internal sealed class WebhookQueue : IDisposable
     /// <summary>When the current message was published; null for none.</summary>
     public DateTimeOffset? Oldest => _current?.Time;
 
-    /// <summary>Shows how the delivery to the webhook is.</summary>
+    /// <summary>Returns the state of the delivery.</summary>
     /// <param name="node">The id of this node.</param>
     public WebhookState Show(string node) =>
         new(
@@ -127,7 +127,7 @@ internal sealed class WebhookQueue : IDisposable
                 var delivery = new Delivery(message);
                 if (_failure is { } failure)
                 {
-                    // What ends a message that no attempt is made with, for the breaker is open until its time is over.
+                    // Ends a message without an attempt, since the breaker is open until the message expires.
                     delivery.Last = new Attempt(AttemptKind.Failed, failure.Reason, failure.Detail);
                 }
 
