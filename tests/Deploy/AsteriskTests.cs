@@ -74,6 +74,7 @@ public sealed class AsteriskTests
         await using var asterisk = await StartAsync();
         await using var bridge = Start(asterisk, node.Url, "dmb:secret");
         var first = await asterisk.Socket;
+        await bridge.LineAsync("Following Asterisk.");
         first.Abort();
         await bridge.LineAsync("Following Asterisk.", 2);
 
