@@ -79,8 +79,7 @@ internal static class TailCommand
         var line = string.Create(
             CultureInfo.InvariantCulture,
             $"{trace.GetProperty("time").GetDateTimeOffset().ToLocalTime():HH:mm:ss.fff} "
-                + $"{Text(trace.GetProperty("event").GetString())} {trace.GetProperty("from").GetString()} "
-                    + "{Text(rooms)} "
+                + $"{Text(trace.GetProperty("event").GetString())} {trace.GetProperty("from").GetString()} {Text(rooms)} "
                 + $"sessions={trace.GetProperty("sessions").GetInt32()} {why ?? "ok"}"
         );
         return hasWords && why is not null ? $"{line}: {Meaning(why, trace)}" : line;

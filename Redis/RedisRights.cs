@@ -50,6 +50,7 @@ internal static class RedisRights
         "SCRIPT LOAD return",
         "TIME",
         "PUBLISH K 1",
+        "PUBSUB NUMSUB K",
         "DEL K:s K:h K:m K:x K:z",
     ];
 
