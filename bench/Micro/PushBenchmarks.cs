@@ -89,10 +89,7 @@ public class PushBenchmarks : IDisposable
 
         // The subscribers send nothing after their subscribe, for longer than a client may be silent.
         string[] settings = [$"--Dmb:Port={port}", "--Dmb:RedisHost=none", "--Dmb:SilentTimeout=7200"];
-        new Thread(() => main.Invoke(null, [settings]))
-        {
-            IsBackground = true,
-        }.Start();
+        new Thread(() => main.Invoke(null, [settings])) { IsBackground = true }.Start();
         while (true)
         {
             try
