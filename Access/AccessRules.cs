@@ -77,7 +77,7 @@ internal sealed class AccessRules(AccessOptions options, RoutingOptions routing,
         caller.Scopes.HasFlag(Scopes.Read)
         || room == OpenBus
         || (!caller.IsAnonymous && Array.IndexOf(routing.PublicBuses, room) >= 0)
-        || (caller.HasRole(room) && Names.IsNotificationRoom(room));
+        || (caller.HasRole(room) && (Names.IsNotificationRoom(room) || Names.IsPattern(room)));
 
     private async Task AskAsync(AuthorizeUrl url, Caller caller, IEnumerable<string> rooms)
     {

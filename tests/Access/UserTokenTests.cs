@@ -263,6 +263,33 @@ public sealed class UserTokenTests(GuardedNode guarded, SigningKeys keys)
     }
 
     [Theory]
+    [InlineData("endpoint:*", true)]
+    [InlineData("domain:example.com:*", true)]
+    [InlineData("endpoint:12:*", false)]
+    [InlineData("domain:*", false)]
+    [InlineData("endpoint:1", false)]
+    [InlineData("support", false)]
+    public async Task A_role_that_is_a_pattern_grants_that_pattern_and_nothing_that_matches_it(string room, bool isMine)
+    {
+        var token = Token.Of("ann", Now.AddHours(1), "\"roles\":[\"endpoint:*\",\"domain:example.com:*\",\"*\"]");
+        await using var client = await Node.ConnectAsync(("Authorization", "Bearer " + token));
+        var answer = await client.AckAsync("subscribe", $"\"{room}\"");
+        Assert.Contains(isMine ? "\"ok\":true" : "\"forbidden_room\"", answer, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_pattern_is_left_when_the_next_token_has_no_role_of_its_name()
+    {
+        var token = Token.Of("ann", Now.AddHours(1), "\"roles\":[\"endpoint:*\"]");
+        await using var client = await Node.ConnectAsync(("Authorization", "Bearer " + token));
+        await client.AckAsync("subscribe", "\"endpoint:*\"");
+        await client.ReadAllAsync();
+        var next = Token.Of("ann", Now.AddHours(1), "\"roles\":[\"endpoint:1\"]");
+        await client.AckAsync("auth", $$"""{"token":"{{next}}"}""");
+        Assert.Equal("""{"event":"left","data":"endpoint:*"}""", await client.ReadAsync());
+    }
+
+    [Theory]
     [InlineData("true", true)]
     [InlineData("false", false)]
     [InlineData("null", false)]
