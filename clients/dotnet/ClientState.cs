@@ -9,7 +9,7 @@ internal sealed class ClientState
 {
     private readonly Lock _lock = new();
     private readonly Channel<DmbNotice> _notices = Channel.CreateUnbounded<DmbNotice>();
-    private readonly HashSet<string> _rooms;
+    private volatile HashSet<string> _rooms;
     private readonly Dictionary<string, string> _services;
     private readonly int _pendingMax;
     private TaskCompletionSource<Session> _connected = NewSignal();
@@ -22,7 +22,9 @@ internal sealed class ClientState
         _services = new Dictionary<string, string>(options.Services);
         _pendingMax = options.PendingMax;
         (Bkid, LastUplink) = (options.Backend?.Bkid, options.Backend?.After);
-        Positions = new Positions(options.Positions, Tell);
+        
+        // The rooms of a backend service have a space in their names.
+        Positions = new Positions(options.Positions, Tell, room => room.Contains(' ') || _rooms.Contains(room));
     }
 
     public Positions Positions { get; }
@@ -60,7 +62,8 @@ internal sealed class ClientState
     {
         lock (_lock)
         {
-            _rooms.UnionWith(rooms);
+            // Replaced as a whole: it is read for each message, without the lock.
+            _rooms = [.. _rooms, .. rooms];
         }
     }
 
@@ -83,7 +86,7 @@ internal sealed class ClientState
     {
         lock (_lock)
         {
-            _rooms.Remove(room);
+            _rooms = [.. _rooms.Where(other => other != room)];
         }
 
         Positions.Forget(room);

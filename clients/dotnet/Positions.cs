@@ -7,15 +7,24 @@ namespace Dmb.Client;
 /// Where each room stands, what a resumed one still waits for, and which messages came already (docs/protocol.md §7).
 /// Thread-safe.
 /// </summary>
-internal sealed class Positions(IReadOnlyDictionary<string, string>? known, Action<DmbNotice> tell)
+/// <param name="known">Where rooms stood before.</param>
+/// <param name="tell">Hands on what happens to a room.</param>
+/// <param name="isJoined">Whether messages of this room come for itself, not for a pattern alone.</param>
+internal sealed class Positions(
+    IReadOnlyDictionary<string, string>? known,
+    Action<DmbNotice> tell,
+    Func<string, bool> isJoined
+)
 {
-    private const int IdsMax = 2000;
+    private const int IdsMax = 1000;
 
     private readonly Lock _lock = new();
     private readonly Dictionary<string, string> _rooms = new(known ?? new Dictionary<string, string>());
     private readonly Dictionary<string, Report> _reports = [];
-    private readonly HashSet<string> _ids = [];
-    private readonly Queue<string> _idsInOrder = [];
+
+    // The ids of the last messages, in two generations: the older one is dropped as a whole.
+    private HashSet<string> _ids = [];
+    private HashSet<string> _older = [];
 
     public Dictionary<string, string> Copy()
     {
@@ -88,7 +97,11 @@ internal sealed class Positions(IReadOnlyDictionary<string, string>? known, Acti
                     Parse(position);
                 }
 
-                _rooms[room] = frame.Position!;
+                if (isJoined(room))
+                {
+                    _rooms[room] = frame.Position!;
+                }
+
                 Count(room, here, isLast: true);
                 foreach (var (other, position) in frame.Also)
                 {
@@ -162,15 +175,15 @@ internal sealed class Positions(IReadOnlyDictionary<string, string>? known, Acti
 
     private bool IsNew(string id)
     {
-        if (!_ids.Add(id))
+        if (_older.Contains(id) || !_ids.Add(id))
         {
             return false;
         }
 
-        _idsInOrder.Enqueue(id);
-        if (_idsInOrder.Count > IdsMax)
+        if (_ids.Count > IdsMax)
         {
-            _ids.Remove(_idsInOrder.Dequeue());
+            (_ids, _older) = (_older, _ids);
+            _ids.Clear();
         }
 
         return true;

@@ -62,8 +62,10 @@ export class Dmb {
     this.#urls = [urls].flat().map(url => `${url}`.replace(/^ws/, 'http').replace(/\/(ws)?$/, ''));
     this.#options = { timeoutMs: 10_000, ...options };
     this.#http = http(this.#node, fetch);
-    this.#positions = positions(options.positions, (type, value) => this.#emit(type, value));
     this.#rooms = new Set(rooms);
+    // The rooms of a backend service have a space in their names.
+    this.#positions = positions(options.positions, (type, value) => this.#emit(type, value),
+      room => room.includes(' ') || this.#rooms.has(room));
     this.bkid = backend?.bkid;
     if (service) { this.#services.set(service, `${user}`); }
     signal?.addEventListener('abort', () => this.close(), { once: true });

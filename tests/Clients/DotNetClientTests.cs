@@ -65,6 +65,20 @@ public sealed class DotNetClientTests
     }
 
     [Fact]
+    public async Task A_room_that_is_heard_by_a_pattern_alone_has_no_position()
+    {
+        await using var node = await LyingNode.StartAsync();
+        await using var client = new DmbClient(node.Options("a:1", "a:*"));
+        await client.ConnectedAsync().WaitAsync(Node.Patience);
+        await node.SendAsync("""{"event":"call","id":"1","room":"a:1","pos":"k:7","also":{"a:3":"k:1"}}""");
+        await node.SendAsync("""{"event":"call","id":"2","room":"a:2","pos":"k:9"}""");
+
+        // The answer comes behind them.
+        await client.SendAsync("call", null);
+        Assert.Equal([new("a:1", "k:7")], client.Positions);
+    }
+
+    [Fact]
     public async Task A_slow_reader_is_told_how_many_messages_it_lost()
     {
         await using var node = await LyingNode.StartAsync();

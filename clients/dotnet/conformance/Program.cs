@@ -65,6 +65,8 @@ async Task<JsonNode?> DoAsync(JsonObject command)
             return Node(await client!.BroadcastAsync(command["data"]?.DeepClone()));
         case "direct":
             return Node(await client!.DirectAsync((string)command["user"]!, command["data"]?.DeepClone()));
+        case "positions":
+            return new JsonObject(client!.Positions.Select(one => KeyValuePair.Create(one.Key, (JsonNode?)one.Value)));
         case "bkid":
             return client!.Bkid;
         case "close":

@@ -1,4 +1,4 @@
-const idsMax = 2000;
+const idsMax = 1000;
 
 /** @param {string} pos @returns {[string, number]} epoch and number */
 const parse = pos => {
@@ -10,19 +10,21 @@ const parse = pos => {
 /**
  * Where each room stands, what a resumed one still waits for, and which messages came already (docs/protocol.md §7).
  * @param {Record<string, string> | undefined} known @param {(type: 'gap' | 'resumed', value: any) => void} emit
+ * @param {(room: string) => boolean} isJoined whether messages of this room come for itself, not for a pattern alone
  */
-export const positions = (known, emit) => {
+export const positions = (known, emit, isJoined) => {
   /** @type {Map<string, string>} */
   const rooms = new Map(Object.entries(known ?? {}));
   /** @type {Map<string, any>} */
   const reports = new Map();
-  const ids = new Set();
+  // The ids of the last messages, in two generations: the older one is dropped as a whole.
+  let ids = new Set(), older = ids;
 
   const isNew = (/** @type {any} */ id) => {
     if (!id) { return true; }
-    if (ids.has(id)) { return false; }
+    if (ids.has(id) || older.has(id)) { return false; }
+    if (ids.size >= idsMax) { older = ids; ids = new Set(); }
     ids.add(id);
-    if (ids.size > idsMax) { ids.delete(ids.values().next().value); }
     return true;
   };
 
@@ -30,8 +32,9 @@ export const positions = (known, emit) => {
     if (isComplete && reports.delete(room)) { emit('resumed', { room, missed, got, lost, why }); }
   };
 
-  const count = (/** @type {string} */ room, /** @type {string} */ pos, /** @type {boolean} */ isLast) => {
-    const report = reports.get(room), [epoch, seq] = parse(pos);
+  /** @param {string} room @param {[string, number]} pos @param {boolean} isLast */
+  const count = (room, [epoch, seq], isLast) => {
+    const report = reports.get(room);
     if (epoch !== report?.epoch) { return; }
     if (seq <= report.to) { report.got++; }
     judge(report, report.got >= report.expected || isLast && seq >= report.to);
@@ -64,17 +67,16 @@ export const positions = (known, emit) => {
     },
 
     /** Notes a message of a WebSocket. @param {any} frame @returns {boolean} whether it is new */
-    take({ id, room, pos, also = {} }) {
+    take({ id, room, pos, also }) {
       if (room !== undefined) {
-        const others = Object.entries(also);
-        [[room, pos], ...others].forEach(([, place]) => parse(place));
-        rooms.set(room, pos);
-        count(room, pos, true);
-        for (const [other, place] of others) {
+        const here = parse(pos);
+        const others = Object.entries(also ?? {}).map(([other, place]) => ({ other, place, there: parse(place) }));
+        if (isJoined(room)) { rooms.set(room, pos); }
+        count(room, here, true);
+        for (const { other, place, there } of others) {
           // A position in another room counts only if all before it came.
-          const [epoch, seq] = parse(place);
-          if (rooms.get(other) === `${epoch}:${seq - 1}`) { rooms.set(other, place); }
-          count(other, place, false);
+          if (rooms.get(other) === `${there[0]}:${there[1] - 1}`) { rooms.set(other, place); }
+          count(other, there, false);
         }
       }
       return isNew(id);

@@ -90,6 +90,15 @@ test('what a lying node sends changes nothing: the next message arrives', async 
   assert.equal({}.x, undefined);
 });
 
+test('a room that is heard by a pattern alone has no position', async t => {
+  const node = await open(t), dmb = connect(t, node.url, { rooms: ['a:1', 'a:*'] });
+  await dmb.connected();
+  node.send({ event: 'call', id: '1', room: 'a:1', pos: 'k:7', also: { 'a:3': 'k:1' } });
+  node.send({ event: 'call', id: '2', room: 'a:2', pos: 'k:9' });
+  await next(dmb, 'message', ({ id }) => id === '2');
+  assert.deepEqual(dmb.positions, { 'a:1': 'k:7' });
+});
+
 test('limits that are none are not believed', async t => {
   const node = await open(t), frames = node.frames;
   const lie = { ...welcome, data: { id: 's2', limits: { ping_s: -1, silent_s: 'x', rooms_per_subscribe: 0 } } };
