@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using Dmb.Bench.Backends;
+using Dmb.Bench.Clients;
 using Dmb.Bench.Compare;
 using Dmb.Bench.Fuzz;
 using Dmb.Bench.Hostile;
@@ -20,6 +21,7 @@ internal static class Program
         bench trace                the trace of one push across two nodes and a Redis, as a tree
         bench history [--only publish|resume|return]   what history costs, and coming back to it; takes some minutes
         bench backends [--messages N] [--nodes 1|2]   between backends and browsers, beside a bare PUBLISH
+        bench clients              CPU time a message in our clients, beside socket.io-client; takes two minutes
         bench fuzz [options]       random requests and frames, which must hurt nobody else; `bench fuzz --help` lists the options
         bench hostile [--only NAME]    what an honest client notices of those who attack, for docs/hostile.md; takes some minutes
         """;
@@ -50,6 +52,11 @@ internal static class Program
                 return Try(() => HistoryBench.Run(part));
             case ["backends", .. var options]:
                 return Try(() => BackendBench.Run(options));
+            case ["clients"]:
+                return Try(ClientsBench.Run);
+            case ["clients", "receive", var url]:
+                Receiver.RunDotNetAsync(url).GetAwaiter().GetResult();
+                return 0;
             case ["fuzz", "--help", ..]:
                 Console.WriteLine(FuzzOptions.Usage);
                 return 0;

@@ -93,7 +93,7 @@ internal static class Build
 
     public static void AspNet()
     {
-        if (IsOld("aspnet", "aspnet"))
+        if (IsOld(Path.Combine(Sources, "Peers/aspnet"), Folder("aspnet", "aspnet")))
         {
             Publish(Path.Combine(Sources, "Peers/aspnet/aspnet.csproj"), "aspnet", ReadyToRun);
         }
@@ -101,7 +101,7 @@ internal static class Build
 
     public static void Limit()
     {
-        if (IsOld("limit", "limit"))
+        if (IsOld(Path.Combine(Sources, "Peers/limit"), Folder("limit", "limit")))
         {
             Directory.CreateDirectory(Path.Combine(Cache, "limit"));
             Run(
@@ -157,26 +157,30 @@ internal static class Build
         return new ProcessStartInfo("nginx", ["-p", folder, "-c", "nginx.conf", "-e", "stderr"]);
     }
 
-    public static void Node(string server)
+    public static void Node(string server) => NodeProgram(Path.Combine("Peers", server), "server.js");
+
+    /// <summary>A program of a folder of the benchmarks, with its packages installed; gives its path.</summary>
+    public static string NodeProgram(string sources, string program)
     {
-        if (!IsOld(server, "server.js"))
+        var (name, from) = (Path.GetFileName(sources), Path.Combine(Sources, sources));
+        var path = Folder(name, program);
+        if (!IsOld(from, path))
         {
-            return;
+            return path;
         }
 
-        var folder = Directory.CreateDirectory(Path.Combine(Cache, server)).FullName;
-        File.Copy(Path.Combine(Sources, $"Peers/{server}/package.json"), Path.Combine(folder, "package.json"), true);
+        var folder = Directory.CreateDirectory(Path.Combine(Cache, name)).FullName;
+        File.Copy(Path.Combine(from, "package.json"), Path.Combine(folder, "package.json"), true);
         Run("npm", "apt-get install nodejs npm", folder, "install", "--no-audit", "--no-fund", "--no-package-lock");
-        File.Copy(Path.Combine(Sources, $"Peers/{server}/server.js"), Path.Combine(folder, "server.js"), true);
-        File.SetLastWriteTimeUtc(Path.Combine(folder, "server.js"), TimeProvider.System.GetUtcNow().UtcDateTime);
+        File.Copy(Path.Combine(from, program), path, true);
+        File.SetLastWriteTimeUtc(path, TimeProvider.System.GetUtcNow().UtcDateTime);
+        return path;
     }
 
-    private static bool IsOld(string server, string program)
+    private static bool IsOld(string sources, string program)
     {
-        var made = File.GetLastWriteTimeUtc(Folder(server, program));
-        return Directory
-            .GetFiles(Path.Combine(Sources, "Peers", server))
-            .Any(source => File.GetLastWriteTimeUtc(source) > made);
+        var made = File.GetLastWriteTimeUtc(program);
+        return Directory.GetFiles(sources).Any(source => File.GetLastWriteTimeUtc(source) > made);
     }
 
     private static void Publish(string project, string server, params string[] kind)
