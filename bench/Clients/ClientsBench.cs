@@ -40,7 +40,10 @@ internal static class ClientsBench
         using var server = ServerProcess.Start(Servers.Find("built"));
         for (var round = 1; round <= Rounds; round++)
         {
-            foreach (var (name, way) in (ReadOnlySpan<(string, string)>)[("@dmb/client", "dmb"), ("socket.io-client", "socketio")])
+            foreach (
+                var (name, way) in (ReadOnlySpan<(string, string)>)
+                    [("@dmb/client", "dmb"), ("socket.io-client", "socketio")]
+            )
             {
                 using var client = Receiver.Start(
                     new ProcessStartInfo("node", [program, way, $"http://{server.SubscribeAt}", module])
@@ -107,7 +110,8 @@ internal static class ClientsBench
     private static long Publish(ServerProcess server, TimeSpan time)
     {
         using var connection = new HttpConnection(server.PublishAt);
-        var body = $"[{string.Join(',', Enumerable.Repeat($"{{\"event\":\"call\",\"data\":{MessageData.Json}}}", Batch))}]";
+        var body =
+            $"[{string.Join(',', Enumerable.Repeat($"{{\"event\":\"call\",\"data\":{MessageData.Json}}}", Batch))}]";
         var start = Stopwatch.GetTimestamp();
         long sent = 0;
         for (TimeSpan now; (now = Stopwatch.GetElapsedTime(start)) < time; )

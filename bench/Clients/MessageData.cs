@@ -8,7 +8,8 @@ internal static class MessageData
     public const string Room = "endpoint:1234";
 
     /// <summary>The data, of 200 bytes.</summary>
-    public static string Json { get; } = Padded("{\"state\":\"ringing\",\"from\":\"15005551234\",\"_in\":[\"endpoint:1234\"],\"pad\":\"");
+    public static string Json { get; } =
+        Padded("{\"state\":\"ringing\",\"from\":\"15005551234\",\"_in\":[\"endpoint:1234\"],\"pad\":\"");
 
     private static string Padded(string start) => start + new string('x', Bytes - start.Length - 2) + "\"}";
 }

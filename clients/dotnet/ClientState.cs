@@ -22,7 +22,7 @@ internal sealed class ClientState
         _services = new Dictionary<string, string>(options.Services);
         _pendingMax = options.PendingMax;
         (Bkid, LastUplink) = (options.Backend?.Bkid, options.Backend?.After);
-        
+
         // The rooms of a backend service have a space in their names.
         Positions = new Positions(options.Positions, Tell, room => room.Contains(' ') || _rooms.Contains(room));
     }
