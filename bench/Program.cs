@@ -7,6 +7,7 @@ using Dmb.Bench.Hostile;
 using Dmb.Bench.Load;
 using Dmb.Bench.Micro;
 using Dmb.Bench.Redis;
+using Dmb.Bench.Scale;
 using Dmb.Bench.Trace;
 
 namespace Dmb.Bench;
@@ -18,6 +19,7 @@ internal static class Program
         bench load  [options]      over real sockets; `bench load --help` lists the options
         bench compare [options]    ours beside its peers, for docs/performance.md; `bench compare --help` lists the options
         bench redis                what Redis costs, beside embedded and beside redis-benchmark; takes some minutes
+        bench simulate [options]   how many nodes, shards and groups a use needs, for docs/scale.md; `bench simulate --help`
         bench trace                the trace of one push across two nodes and a Redis, as a tree
         bench history [--only publish|resume|return]   what history costs, and coming back to it; takes some minutes
         bench backends [--messages N] [--nodes 1|2]   between backends and browsers, beside a bare PUBLISH
@@ -44,6 +46,11 @@ internal static class Program
                 return Try(() => Comparison.Run(CompareOptions.Parse(options)));
             case ["redis"]:
                 return Try(RedisBench.Run);
+            case ["simulate", "--help", ..]:
+                Console.WriteLine(Shape.Usage);
+                return 0;
+            case ["simulate", .. var options]:
+                return Try(() => Simulation.Run(options));
             case ["trace"]:
                 return Try(TraceRun.Run);
             case ["history"]:
