@@ -1,9 +1,13 @@
 -- Writes a probe into the log, sends its position in the log to the node, and renews the node's key.
+-- A server that refuses all writes, a replica or one without its replicas, refuses the probe.
 -- KEYS: log, node. ARGV: node's channel, probe's number, log's life in ms, node's life in ms.
 local log, node = KEYS[1], KEYS[2]
 local channel, number, log_ms, node_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local entry = redis.pcall('XADD', log, '*', 'p', number)
-if type(entry) ~= 'string' then entry = '' end
+if type(entry) ~= 'string' then
+  if string.find(entry.err, 'READONLY') or string.find(entry.err, 'NOREPLICAS') then return entry end
+  entry = ''
+end
 redis.pcall('PEXPIRE', log, log_ms)
 redis.pcall('SET', node, number, 'PX', node_ms)
 redis.call('PUBLISH', channel, 'probe ' .. number .. ' ' .. entry)

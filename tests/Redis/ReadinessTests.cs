@@ -42,6 +42,29 @@ public sealed class ReadinessTests
         );
     }
 
+    [Theory]
+    [InlineData("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", false)]
+    [InlineData("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", true)]
+    [InlineData("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0", false)]
+    [InlineData("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0", true)]
+    public async Task A_node_is_degraded_while_its_master_takes_no_writes(string fail, string heal, bool isPublishing)
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await using var node = await NodeProcess.StartAsync(("REDIS_URL", $"redis://127.0.0.1:{redis.Port}"));
+        await IsReadyAndDegradedAndReadyAsync(
+            node,
+            async () =>
+            {
+                await redis.CommandAsync(fail.Split(' '));
+                if (isPublishing)
+                {
+                    Assert.Equal(202, (await node.PushAsync("call", "1")).Status);
+                }
+            },
+            () => redis.CommandAsync(heal.Split(' '))
+        );
+    }
+
     [Fact]
     public async Task A_node_started_without_its_Redis_serves_and_is_degraded_until_Redis_is_up()
     {
