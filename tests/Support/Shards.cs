@@ -27,12 +27,13 @@ public sealed class Shards : IAsyncDisposable
         ];
 
     /// <summary>Starts it, and waits until every server says that it is up and every replica has its data.</summary>
-    public static async Task<Shards> StartAsync()
+    /// <param name="options">Gives each server further options, as on redis-server's command line.</param>
+    public static async Task<Shards> StartAsync(Func<string[]>? options = null)
     {
         var shards = new Shards();
         try
         {
-            shards._servers.AddRange(await Task.WhenAll(Enumerable.Range(0, 2 * Masters).Select(_ => StartOneAsync())));
+            shards._servers.AddRange(await Task.WhenAll(Enumerable.Range(0, 2 * Masters).Select(_ => StartOneAsync(options?.Invoke() ?? []))));
             await ManageAsync([
                 "create",
                 .. shards._servers.Select(Address),
@@ -118,8 +119,8 @@ public sealed class Shards : IAsyncDisposable
 
     private static string Address(RedisServer server) => $"127.0.0.1:{server.Port}";
 
-    private static Task<RedisServer> StartOneAsync() =>
-        RedisServer.StartAsync(
+    private static Task<RedisServer> StartOneAsync(params string[] options) =>
+        RedisServer.StartAsync([
             "--cluster-enabled",
             "yes",
             "--cluster-port",
@@ -127,8 +128,9 @@ public sealed class Shards : IAsyncDisposable
             "--cluster-node-timeout",
             "2000",
             "--repl-diskless-sync-delay",
-            "0"
-        );
+            "0",
+            .. options,
+        ]);
 
     private static async Task ManageAsync(string[] arguments)
     {

@@ -1,0 +1,247 @@
+using System.Net;
+using System.Text.Json;
+using Dmb.Tests.Backends;
+using Dmb.Tests.Webhooks;
+using Microsoft.AspNetCore.Http;
+
+namespace Dmb.Tests.Redis;
+
+/// <summary>What nodes on a Redis Cluster do besides publishing, how they log in, and what they make of a broken one.</summary>
+[Collection(RedisLane.Name)]
+public sealed class ShardUseTests
+{
+    [Fact]
+    public async Task A_webhook_gets_the_messages_of_all_nodes_once_each_and_in_order_though_the_slot_s_master_dies()
+    {
+        await using var shards = await Shards.StartAsync();
+        await using var cluster = await StartNodesAsync(shards);
+        await using var receiver = await Receiver.StartAsync();
+        await TestHook.RegisterAsync(cluster.Nodes[0].Http, receiver.Url, "\"events\":[\"call\"]");
+        foreach (var node in cluster.Nodes)
+        {
+            while ((await node.GetAsync("/webhooks")).GetProperty("items").GetArrayLength() == 0)
+            {
+                await Task.Yield();
+            }
+        }
+
+        for (var i = 0; i < 30; i++)
+        {
+            await cluster.Nodes[i % 3].NotifyAsync("call", $"{i}");
+        }
+
+        await shards.Servers[0].CommandAsync("PUBLISH", "{dmb}:notify:call", "30");
+        Assert.Equal(Enumerable.Range(0, 31).Select(i => $"{i}"), await receiver.NextAsync(31));
+
+        await (await shards.OwnerAsync()).KillAsync();
+        await cluster.Nodes[0].BecomesAsync("degraded");
+        Assert.Equal(202, (await cluster.Nodes[0].PushAsync("call", "31")).Status);
+        await cluster.ReadyAsync();
+        await cluster.Nodes[1].NotifyAsync("call", "32");
+        Assert.Equal(["31", "32"], await receiver.NextAsync(2));
+    }
+
+    [Fact]
+    public async Task A_function_hears_its_users_on_any_node_and_answers_them()
+    {
+        await using var shards = await Shards.StartAsync();
+        await using var cluster = await StartNodesAsync(shards);
+        await using var receiver = await Receiver.StartAsync(
+            async (context, _) =>
+            {
+                context.Response.StatusCode = 200;
+                await context.Response.WriteAsync("""{"messages":[{"to":"ann","data":1}]}""");
+            }
+        );
+        var (status, body) = await HttpBackend.PostAsync(
+            new Uri(cluster.Nodes[0].Url, "/register/backend"),
+            $$$"""{"name":"f","webhook":{"url":"{{{receiver.Url}}}"}}"""
+        );
+        Assert.True(status == HttpStatusCode.Created, body);
+        var bkid = JsonElement.Parse(body).GetProperty("bkid").GetString()!;
+        await using var ann = await TestUser.JoinAsync(cluster.Nodes[2].Url, bkid, "ann");
+        Assert.Equal("ann", (await receiver.NextAsync())["ce-subject"]);
+        await ann.GetsAsync("dmb:direct", "1");
+        await ann.SayAsync("\"hello\"");
+        Assert.Contains("\"data\":\"hello\"", (await receiver.NextAsync()).Body, StringComparison.Ordinal);
+        await ann.GetsAsync("dmb:direct", "1");
+    }
+
+    [Fact]
+    public async Task A_cluster_over_TLS_is_reached_by_the_names_that_its_servers_announce()
+    {
+        var directory = Directory.CreateTempSubdirectory("dmb-tls");
+        try
+        {
+            var (authority, certificate, key) = Certificates.Write(directory.FullName);
+            var ports = new List<int>();
+            await using var shards = await Shards.StartAsync(() =>
+            {
+                ports.Add(RedisServer.FreePort());
+                return
+                [
+                    "--tls-port",
+                    $"{ports[^1]}",
+                    "--tls-cert-file",
+                    certificate,
+                    "--tls-key-file",
+                    key,
+                    "--tls-ca-cert-file",
+                    authority,
+                    "--tls-auth-clients",
+                    "no",
+                    "--tls-cluster",
+                    "yes",
+                    "--tls-replication",
+                    "yes",
+                    "--cluster-announce-hostname",
+                    "localhost",
+                ];
+            });
+            (string, string)[] settings =
+            [
+                ("REDIS_URL", $"rediss://localhost:{ports[0]},localhost:{ports[1]}?cluster=true"),
+                ("DMB_PREFIX", Shards.Prefix),
+            ];
+            await using var one = await NodeProcess.StartReadyAsync([.. settings, ("SSL_CERT_FILE", authority)]);
+            await using var two = await NodeProcess.StartReadyAsync([.. settings, ("SSL_CERT_FILE", authority)]);
+            await using var client = await two.JoinAsync("calls");
+            await client.GetsAsync("call", "1", await one.NotifyAsync("call", "1"));
+
+            await using var stranger = await NodeProcess.StartAsync(settings);
+            await stranger.BecomesAsync("degraded", "no server of the cluster names a master: ");
+        }
+        finally
+        {
+            directory.Delete(recursive: true);
+        }
+    }
+
+    [Fact]
+    public async Task A_user_of_an_ACL_with_the_commands_of_the_docs_is_refused_nothing()
+    {
+        var page = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "docs/operations.md"));
+        var rule = page.Split("<!-- redis-acl -->")[1].Split('\n').Single(line => line.StartsWith("user dmb "));
+        string[] words =
+        [
+            .. rule.Replace("dmb:", Shards.Prefix, StringComparison.Ordinal).Split(' ')[1..],
+            "+cluster|nodes",
+            "+cluster|keyslot",
+        ];
+        await using var shards = await Shards.StartAsync();
+        foreach (var server in shards.Servers)
+        {
+            await server.CommandAsync(["ACL", "SETUSER", .. words]);
+        }
+
+        await using var node = await NodeProcess.StartReadyAsync([
+            ("REDIS_URL", shards.Settings[0].Value.Replace("redis://", "redis://dmb:password@")),
+            ("DMB_PREFIX", Shards.Prefix),
+            .. NodeProcess.Patient,
+        ]);
+        await using var client = await node.JoinAsync("n:1");
+        await node.NotifyAsync("call", """{"_in":["n:1","n:2"]}""");
+        await client.ReadAsync();
+        await shards.Servers[1].CommandAsync("PUBLISH", "{dmb}:notify:call", """{"_in":"n:1"}""");
+        await client.ReadAsync();
+        await client.AckAsync("subscribe", """{"room":"n:1","since":"a:1"}""");
+        using var registering = new StringContent("""{"name":"billing"}""");
+        using var registered = await node.Http.PostAsync(new Uri(node.Url, "/register/backend"), registering);
+        Assert.True(registered.IsSuccessStatusCode, await registered.Content.ReadAsStringAsync());
+        await node.BecomesAsync("ready");
+        foreach (var server in shards.Servers)
+        {
+            Assert.Equal("", await server.CommandAsync("ACL", "LOG"));
+        }
+    }
+
+    [Fact]
+    public async Task A_slot_that_two_servers_each_say_the_other_has_is_waited_for_without_a_storm()
+    {
+        await using var shards = await Shards.StartAsync();
+        var owner = await shards.OwnerAsync();
+        var other = (await shards.OthersAsync())[0];
+        var slot = await owner.CommandAsync("CLUSTER", "KEYSLOT", Shards.Prefix);
+        await owner.CommandAsync("CLUSTER", "SETSLOT", slot, "NODE", await other.CommandAsync("CLUSTER", "MYID"));
+        foreach (var server in (RedisServer[])[owner, other])
+        {
+            var moved = await Assert.ThrowsAsync<RedisErrorException>(() => server.CommandAsync("GET", Shards.Prefix));
+            Assert.StartsWith("MOVED ", moved.Message, StringComparison.Ordinal);
+        }
+
+        await using var node = await NodeProcess.StartAsync([.. shards.Settings]);
+        await node.BecomesAsync("degraded", "its keys move to another server: Redis answered MOVED");
+        await using var client = await node.JoinAsync("calls");
+        var before = await ConnectionsAsync();
+        for (var i = 0; i < 200; i++)
+        {
+            Assert.Equal(202, (await node.PushAsync("call", $"{i}")).Status);
+        }
+
+        // A connection is tried again after a pause, not for each publish.
+        Assert.InRange(await ConnectionsAsync() - before, 0, 100);
+
+        await owner.CommandAsync("CLUSTER", "SETSLOT", slot, "NODE", await owner.CommandAsync("CLUSTER", "MYID"));
+        await node.BecomesAsync("ready");
+        for (var i = 0; i < 200; i++)
+        {
+            Assert.Contains($"\"data\":{i},", await client.ReadAsync(), StringComparison.Ordinal);
+        }
+
+        async Task<int> ConnectionsAsync() =>
+            (await owner.CommandAsync("INFO", "stats"))
+                .Split('\n')
+                .Where(line => line.StartsWith("total_connections_received:", StringComparison.Ordinal))
+                .Select(line => int.Parse(line.Split(':')[1]))
+                .Single();
+    }
+
+    private static Task<Cluster> StartNodesAsync(Shards shards) =>
+        Cluster.StartReadyAsync(new RedisServer(), withProxy: false, shards.Settings);
+}
+
+/// <summary>Three nodes and a Redis Cluster for all tests of a class.</summary>
+public sealed class SharedShards : IAsyncLifetime
+{
+    private Shards _shards = null!;
+    private Cluster _cluster = null!;
+
+    public List<NodeProcess> Nodes => _cluster.Nodes;
+
+    public async ValueTask InitializeAsync()
+    {
+        _shards = await Shards.StartAsync();
+        _cluster = await Cluster.StartReadyAsync(
+            new RedisServer(),
+            withProxy: false,
+            [
+                .. History.HistoryCluster.Settings,
+                ("DMB_EVENTS", "call=calls,reference=calls,report_csr=support,any="),
+                .. _shards.Settings,
+                .. NodeProcess.Patient,
+            ]
+        );
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _cluster.DisposeAsync();
+        await _shards.DisposeAsync();
+    }
+}
+
+/// <summary>The promise of a backplane, kept by three nodes on a Redis Cluster.</summary>
+[Collection(RedisLane.Name)]
+public sealed class ShardBackplaneTests(SharedShards shared) : BackplaneSpec(shared.Nodes), IClassFixture<SharedShards>;
+
+/// <summary>What backends are promised, over a socket, by three nodes on a Redis Cluster.</summary>
+[Collection(RedisLane.Name)]
+public sealed class ShardBackendTests(SharedShards shared)
+    : BackendSpec(By.Socket, shared.Nodes, null),
+        IClassFixture<SharedShards>;
+
+/// <summary>What histories are promised, kept by three nodes on a Redis Cluster.</summary>
+[Collection(RedisLane.Name)]
+public sealed class ShardHistoryTests(SharedShards shared)
+    : History.HistorySpec(shared.Nodes),
+        IClassFixture<SharedShards>;
