@@ -134,6 +134,7 @@ internal sealed class Costs
             Of("from").GetValue<string>()
         );
 
-        JsonNode Of(string member) => entry.Value?[member] ?? throw new InvalidOperationException($"{entry.Key} has no {member}");
+        JsonNode Of(string member) =>
+            entry.Value?[member] ?? throw new InvalidOperationException($"{entry.Key} has no {member}");
     }
 }

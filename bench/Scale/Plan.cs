@@ -177,8 +177,7 @@ internal sealed class Plan
         }
     }
 
-    private double BitsOfRedis =>
-        (_shape.Publishes + CopiesTo(Nodes)) * (_shape.Bytes + _costs.FrameBytes) * 8;
+    private double BitsOfRedis => (_shape.Publishes + CopiesTo(Nodes)) * (_shape.Bytes + _costs.FrameBytes) * 8;
 
     /// <summary>Messages a second that all nodes together receive from Redis.</summary>
     private double CopiesTo(int nodes) => _shape.Publishes * _shape.RoomsEach * Spread(nodes, _shape.Members);

@@ -124,11 +124,17 @@ internal static class ScaleTables
     /// <summary>Publishes a second of one server, by how many nodes have a member of the message's room.</summary>
     private static string OneRedisOf(Costs costs)
     {
-        var text = new StringBuilder("| nodes that receive it | µs of Redis's CPU | publishes a second |\n|---|---|---|\n");
+        var text = new StringBuilder(
+            "| nodes that receive it | µs of Redis's CPU | publishes a second |\n|---|---|---|\n"
+        );
         foreach (var nodes in new[] { 1, 3, 10, 30, 100 })
         {
             var us = costs.Script + costs.ScriptRoom + ((nodes - 1) * costs.ScriptCopy);
-            Row(text, Whole(nodes), [Figure(us), Whole(Math.Round(Plan.Fill * 1e6 / us, MidpointRounding.AwayFromZero))]);
+            Row(
+                text,
+                Whole(nodes),
+                [Figure(us), Whole(Math.Round(Plan.Fill * 1e6 / us, MidpointRounding.AwayFromZero))]
+            );
         }
 
         return text.ToString();
@@ -154,5 +160,10 @@ internal static class ScaleTables
 
     /// <summary>Three digits, and no fewer than stand before the point.</summary>
     private static string Figure(double value) =>
-        value.ToString(value >= 100 ? "N0" : value >= 10 ? "F1" : "F2", CultureInfo.InvariantCulture);
+        value.ToString(
+            value >= 100 ? "N0"
+                : value >= 10 ? "F1"
+                : "F2",
+            CultureInfo.InvariantCulture
+        );
 }

@@ -89,8 +89,7 @@ internal sealed record Shape
             NumberStyles.AllowThousands | NumberStyles.AllowDecimalPoint,
             CultureInfo.InvariantCulture,
             out var number
-        )
-        && number is > 0 and <= 1e9
+        ) && number is > 0 and <= 1e9
             ? number
             : throw new FormatException($"{name}: '{value}' is not accepted; above 0, up to 1,000,000,000.");
 }

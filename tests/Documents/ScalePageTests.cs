@@ -50,7 +50,11 @@ public sealed class ScalePageTests
     {
         var refused = Assert.Throws<FormatException>(() => new Plan(Costs, new Shape { Rooms = 1, Publishes = 1e5 }));
 
-        Assert.StartsWith("1000 shards are not enough: CPU of a shard would be", refused.Message, StringComparison.Ordinal);
+        Assert.StartsWith(
+            "1000 shards are not enough: CPU of a shard would be",
+            refused.Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Theory]

@@ -33,7 +33,9 @@ public sealed class Shards : IAsyncDisposable
         var shards = new Shards();
         try
         {
-            shards._servers.AddRange(await Task.WhenAll(Enumerable.Range(0, 2 * Masters).Select(_ => StartOneAsync(options?.Invoke() ?? []))));
+            shards._servers.AddRange(
+                await Task.WhenAll(Enumerable.Range(0, 2 * Masters).Select(_ => StartOneAsync(options?.Invoke() ?? [])))
+            );
             await ManageAsync([
                 "create",
                 .. shards._servers.Select(Address),
