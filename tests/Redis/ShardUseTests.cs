@@ -201,10 +201,16 @@ public sealed class ShardUseTests
 }
 
 /// <summary>Three nodes and a Redis Cluster for all tests of a class.</summary>
-public sealed class SharedShards : IAsyncLifetime
+public class SharedShards : IAsyncLifetime
 {
+    private readonly (string, string)[] _settings;
     private Shards _shards = null!;
     private Cluster _cluster = null!;
+
+    public SharedShards()
+        : this([("DMB_EVENTS", "call=calls,reference=calls,report_csr=support,any=")]) { }
+
+    protected SharedShards((string, string)[] settings) => _settings = settings;
 
     public List<NodeProcess> Nodes => _cluster.Nodes;
 
@@ -214,12 +220,7 @@ public sealed class SharedShards : IAsyncLifetime
         _cluster = await Cluster.StartReadyAsync(
             new RedisServer(),
             withProxy: false,
-            [
-                .. History.HistoryCluster.Settings,
-                ("DMB_EVENTS", "call=calls,reference=calls,report_csr=support,any="),
-                .. _shards.Settings,
-                .. NodeProcess.Patient,
-            ]
+            [.. _shards.Settings, .. _settings, .. NodeProcess.Patient]
         );
     }
 
@@ -227,8 +228,12 @@ public sealed class SharedShards : IAsyncLifetime
     {
         await _cluster.DisposeAsync();
         await _shards.DisposeAsync();
+        GC.SuppressFinalize(this);
     }
 }
+
+/// <summary>The same, whose rooms keep a history.</summary>
+public sealed class HistoryShards() : SharedShards(History.HistoryCluster.Settings);
 
 /// <summary>The promise of a backplane, kept by three nodes on a Redis Cluster.</summary>
 [Collection(RedisLane.Name)]
@@ -242,6 +247,6 @@ public sealed class ShardBackendTests(SharedShards shared)
 
 /// <summary>What histories are promised, kept by three nodes on a Redis Cluster.</summary>
 [Collection(RedisLane.Name)]
-public sealed class ShardHistoryTests(SharedShards shared)
+public sealed class ShardHistoryTests(HistoryShards shared)
     : History.HistorySpec(shared.Nodes),
-        IClassFixture<SharedShards>;
+        IClassFixture<HistoryShards>;
