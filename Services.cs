@@ -327,8 +327,14 @@ internal static partial class Services
         );
 
     /// <summary>Logs the start: addresses, backplane, and first commands to try.</summary>
-    public static void LogStartup(this WebApplication app, NodeOptions options, RedisEndpoint? redis)
+    public static void LogStartup(
+        this WebApplication app,
+        NodeOptions options,
+        RedisEndpoint? redis,
+        WorkerThreads threads
+    )
     {
+        _ = threads.Exhausted.ContinueWith(_ => LogNoThread(app.Logger), TaskScheduler.Default);
         app.Lifetime.ApplicationStarted.Register(() =>
         {
             // A server without addresses listens nowhere: it is called within its process.
@@ -429,6 +435,13 @@ internal static partial class Services
             + "DMB_MAX_SESSIONS is {Sessions}."
     )]
     private static partial void LogFewFiles(ILogger logger, long files, long connections, int sessions);
+
+    [LoggerMessage(
+        9,
+        LogLevel.Warning,
+        "The system makes no further thread: raise ulimit -u, TasksMax= or pids.max, and restart the node."
+    )]
+    private static partial void LogNoThread(ILogger logger);
 
     [LoggerMessage(4, LogLevel.Warning, "Unknown setting {Name}; --help lists the settings.{Meant}")]
     private static partial void LogUnknownSetting(ILogger logger, string name, string meant);

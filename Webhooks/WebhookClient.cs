@@ -62,10 +62,14 @@ internal sealed class WebhookClient(WebhookOptions options, TimeProvider time) :
     private const int AnswerBytesMax = 4_194_304;
     private const int HeaderKilobytesMax = 16;
     private const int DrainedBytesMax = 65_536;
+
+    /// <summary>Name lookups under way: each blocks a thread of the pool.</summary>
+    private const int LookupsMax = 4;
     private static readonly TimeSpan DrainTimeout = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan ConnectionLife = TimeSpan.FromMinutes(2);
     private static readonly MediaTypeHeaderValue Json = new("application/json");
 
+    private readonly SemaphoreSlim _lookups = new(LookupsMax);
     private HttpMessageInvoker? _http;
 
     /// <summary>Resolves a name to addresses.</summary>
@@ -310,10 +314,25 @@ internal sealed class WebhookClient(WebhookOptions options, TimeProvider time) :
     /// <summary>The permitted addresses of a name.</summary>
     private async Task<IPAddress[]> FindAllowedAsync(string host, CancellationToken cancellationToken)
     {
-        var addresses = IPAddress.TryParse(host, out var address) ? [address] : await Resolve(host, cancellationToken);
+        var addresses = IPAddress.TryParse(host, out var address)
+            ? [address]
+            : await FindAsync(host, cancellationToken);
         return options.WebhookPrivate == WebhookOptions.Allowed ? addresses
             : Array.FindAll(addresses, PublicAddress.Is) is { Length: > 0 } allowed ? allowed
             : throw new ForbiddenAddressException();
+    }
+
+    private async Task<IPAddress[]> FindAsync(string host, CancellationToken cancellationToken)
+    {
+        await _lookups.WaitAsync(cancellationToken);
+        try
+        {
+            return await Resolve(host, cancellationToken);
+        }
+        finally
+        {
+            _lookups.Release();
+        }
     }
 
     /// <summary>A name has no permitted address.</summary>

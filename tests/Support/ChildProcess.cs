@@ -44,6 +44,8 @@ public sealed class ChildProcess : IAsyncDisposable
         }
     }
 
+    public int Id => _process.Id;
+
     /// <summary>Bytes of memory that it holds now.</summary>
     public long MemoryBytes
     {
