@@ -5,6 +5,7 @@ public sealed class ManualTime : TimeProvider
 {
     private readonly Lock _lock = new();
     private readonly List<Timer> _timers = [];
+    private TaskCompletionSource? _delayed;
     private DateTimeOffset _now = new(2026, 1, 2, 3, 4, 5, 678, TimeSpan.Zero);
 
     // Not the frequency of ticks, so that code that takes timestamps for ticks is wrong here.
@@ -30,7 +31,7 @@ public sealed class ManualTime : TimeProvider
 
     public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
     {
-        var timer = new Timer(this, () => callback(state));
+        var timer = new Timer(this, () => callback(state), isDelay: state is Task);
         timer.Change(dueTime, period);
         return timer;
     }
@@ -43,6 +44,33 @@ public sealed class ManualTime : TimeProvider
         while (NextDue(until) is { } timer)
         {
             timer.Fire();
+        }
+    }
+
+    /// <summary>Whether a component waits in <c>Task.Delay</c> on this clock.</summary>
+    public bool HasDelay
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _timers.Exists(timer => timer.IsDelay);
+            }
+        }
+    }
+
+    /// <summary>Completes when a component waits in <c>Task.Delay</c> on this clock.</summary>
+    public Task DelayAsync()
+    {
+        lock (_lock)
+        {
+            if (HasDelay)
+            {
+                return Task.CompletedTask;
+            }
+
+            _delayed ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            return _delayed.Task.WaitAsync(Node.Patience);
         }
     }
 
@@ -69,8 +97,9 @@ public sealed class ManualTime : TimeProvider
         }
     }
 
-    private sealed class Timer(ManualTime time, Action fire) : ITimer
+    private sealed class Timer(ManualTime time, Action fire, bool isDelay) : ITimer
     {
+        public bool IsDelay => isDelay;
         public DateTimeOffset Due { get; set; }
         public TimeSpan Period { get; private set; }
 
@@ -86,6 +115,11 @@ public sealed class ManualTime : TimeProvider
                 {
                     Due = time._now + dueTime;
                     time._timers.Add(this);
+                    if (isDelay)
+                    {
+                        time._delayed?.SetResult();
+                        time._delayed = null;
+                    }
                 }
 
                 return true;
