@@ -94,7 +94,8 @@ internal sealed class RedisCluster(RedisNode node, RedisConnection connection, C
             && await questions.AnswerAsync(question, argument) is { } answer
         )
         {
-            link.PublishUnanswered(_channels.AnswersTo(asker), $"{number} {node.Id} {Encoding.UTF8.GetString(answer)}");
+            byte[] reply = [.. Encoding.ASCII.GetBytes($"{number} {node.Id} "), .. answer];
+            link.PublishUnanswered(_channels.AnswersTo(asker), reply);
         }
     }
 
@@ -110,13 +111,20 @@ internal sealed class RedisCluster(RedisNode node, RedisConnection connection, C
     /// <summary>Parses <c>number node answer</c>; late answers are ignored.</summary>
     private void Note(byte[] line)
     {
+        var behindNumber = line.AsSpan().IndexOf((byte)' ') + 1;
+        var behindNode = behindNumber + line.AsSpan(behindNumber).IndexOf((byte)' ') + 1;
         if (
-            Encoding.UTF8.GetString(line).Split(' ', 3) is [var text, var other, var answer]
-            && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+            behindNode > behindNumber
+            && long.TryParse(
+                line.AsSpan(0, behindNumber - 1),
+                NumberStyles.None,
+                CultureInfo.InvariantCulture,
+                out var number
+            )
             && _questions.TryGetValue(number, out var question)
         )
         {
-            question.Add(other, Encoding.UTF8.GetBytes(answer));
+            question.Add(Encoding.UTF8.GetString(line[behindNumber..(behindNode - 1)]), line[behindNode..]);
         }
     }
 

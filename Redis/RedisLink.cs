@@ -248,7 +248,7 @@ internal sealed class RedisLink : IDisposable
             );
 
     /// <summary>Publishes without awaiting a reply.</summary>
-    public void PublishUnanswered(string channel, string line) =>
+    public void PublishUnanswered(string channel, RedisValue line) =>
         _ = _database.PublishAsync(RedisChannel.Literal(channel), line, CommandFlags.FireAndForget);
 
     /// <summary>Disposes both on the thread pool, since the library waits for a hung peer.</summary>

@@ -46,7 +46,7 @@ internal sealed partial class SessionTable(
     public int Count => _sessions.Count;
 
     /// <summary>The sessions, in no order.</summary>
-    public IEnumerable<Session> All => _sessions.Keys;
+    public IEnumerable<Session> All => _sessions.Select(static entry => entry.Key);
 
     /// <summary>Whether new sessions are refused (<see cref="Sockets.Drain"/>).</summary>
     public bool IsDraining => _draining;

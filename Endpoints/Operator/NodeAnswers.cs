@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using Dmb.Routing;
@@ -59,10 +58,6 @@ internal sealed class NodeAnswers(
         );
     }
 
-    /// <summary>The cursor after a session in a list, the newest first.</summary>
-    public static string CursorOf(SessionEntry entry) =>
-        string.Create(CultureInfo.InvariantCulture, $"{entry.Since.UtcTicks:x16}{entry.Session}");
-
     private NodeEntry Show(bool countsTransports)
     {
         var (publishes, deliveries) = stats.Rates();
@@ -86,31 +81,19 @@ internal sealed class NodeAnswers(
 
     private SessionEntry[] List(SessionQuery query)
     {
-        var found = new PriorityQueue<Session, string>(StringComparer.Ordinal);
-        foreach (var session in sessions.All.Where(session => Fits(session, query)))
+        var page = new Page<Session, SessionKey>(query.Limit, SessionKey.NewestFirst);
+        var after = SessionKey.Parse(query.After);
+        foreach (var session in sessions.All)
         {
-            var cursor = CursorOf(session);
-            if (query.After is null || string.CompareOrdinal(cursor, query.After) < 0)
+            var key = new SessionKey(session.Since.UtcTicks, session.Id);
+            if ((after is null || SessionKey.NewestFirst.Compare(key, after.Value) > 0) && Fits(session, query))
             {
-                found.Enqueue(session, cursor);
-                if (found.Count > query.Limit)
-                {
-                    found.Dequeue();
-                }
+                page.Add(session, key);
             }
         }
 
-        var items = new SessionEntry[found.Count];
-        for (var i = items.Length - 1; i >= 0; i--)
-        {
-            items[i] = Show(found.Dequeue());
-        }
-
-        return items;
+        return Array.ConvertAll(page.ToArray(), Show);
     }
-
-    private static string CursorOf(Session session) =>
-        string.Create(CultureInfo.InvariantCulture, $"{session.Since.UtcTicks:x16}{session.Id}");
 
     private static bool Fits(Session session, SessionQuery query)
     {
@@ -161,8 +144,7 @@ internal sealed class NodeAnswers(
     /// <summary>Lists rooms by name; rooms that clients cannot join are left out.</summary>
     private RoomEntry[] List(RoomQuery query)
     {
-        var last = Comparer<string>.Create(static (one, other) => string.CompareOrdinal(other, one));
-        var found = new PriorityQueue<Room, string>(last);
+        var page = new Page<Room, string>(query.Limit, StringComparer.Ordinal);
         foreach (var room in rooms.All)
         {
             if (
@@ -171,15 +153,11 @@ internal sealed class NodeAnswers(
                 && (query.After is null || string.CompareOrdinal(room.Name, query.After) > 0)
             )
             {
-                found.Enqueue(room, room.Name);
-                if (found.Count > query.Limit)
-                {
-                    found.Dequeue();
-                }
+                page.Add(room, room.Name);
             }
         }
 
-        return [.. found.UnorderedItems.Select(item => new RoomEntry(item.Element.Name, item.Element.Count))];
+        return Array.ConvertAll(page.ToArray(), static room => new RoomEntry(room.Name, room.Count));
     }
 
     private CommandAnswer Do(CloseCommand command)
