@@ -99,6 +99,7 @@ app.MapContract();
 var listening = app.MapListening(options.Routing);
 listening.MapRooms();
 listening.MapOperator();
+listening.MapBackendList();
 listening.MapOperatorCommands();
 listening.MapTail();
 listening.MapUplinks();

@@ -22,6 +22,9 @@ internal sealed record Backend(string Bkid, string Name)
     private const int BkidBytes = 16;
     private static readonly SearchValues<char> Hexadecimal = SearchValues.Create("0123456789abcdef");
 
+    /// <summary>Its place in lists, by name: the name, which has no spaces, and the bkid.</summary>
+    public string Cursor => $"{Name} {Bkid}";
+
     /// <summary>Creates an id: 128 random bits, in hexadecimal.</summary>
     public static string NewBkid() => RandomNumberGenerator.GetHexString(BkidBytes * 2, lowercase: true);
 

@@ -159,6 +159,13 @@ internal sealed class BackendServices
     public ValueTask<IReadOnlyList<StoredUplink>> ReadUplinkAsync(string bkid, string? after, int max) =>
         _store.ReadUplinkAsync(Checked(bkid), after, max);
 
+    /// <inheritdoc cref="IBackendStore.ListAsync"/>
+    public ValueTask<IReadOnlyList<BackendState>> ListAsync(string prefix, string? after, int max) =>
+        _store.ListAsync(prefix, after, max);
+
+    /// <inheritdoc cref="IBackendStore.FindAsync"/>
+    public ValueTask<BackendState?> FindAsync(string bkid) => _store.FindAsync(bkid);
+
     /// <summary>Joins rooms, and sends <c>dmb:connected</c> before any of their messages.</summary>
     private async ValueTask<JoinOperation> JoinAsync(
         Subscriber subscriber,

@@ -2,6 +2,14 @@ using Dmb.Routing;
 
 namespace Dmb.Backends;
 
+/// <summary>A registered backend, as operators see it.</summary>
+/// <param name="Backend">The backend.</param>
+/// <param name="Used">When it was last used.</param>
+/// <param name="Users">Its connected users.</param>
+/// <param name="Sessions">Their sessions.</param>
+/// <param name="Stored">Its stored uplinks.</param>
+internal readonly record struct BackendState(Backend Backend, DateTimeOffset Used, int Users, int Sessions, int Stored);
+
 /// <summary>
 /// Stores backends, their users and uplinks, shared by all nodes. Each method renews the backend's registration by
 /// <see cref="BackendOptions.BackendTtl"/>, and throws a <see cref="RefusedException"/> with
@@ -43,4 +51,17 @@ internal interface IBackendStore
     /// <summary>Reads the stored uplinks after an id, or from the oldest, in order.</summary>
     /// <exception cref="RefusedException">There is no such backend, or Redis is down.</exception>
     ValueTask<IReadOnlyList<StoredUplink>> ReadUplinkAsync(string bkid, string? after, int max);
+
+    /// <summary>
+    /// Lists registered backends in the order of <see cref="Backend.Cursor"/>. Does not renew registrations.
+    /// </summary>
+    /// <param name="prefix">Prefix of their names.</param>
+    /// <param name="after">The cursor of the last one listed before; null to begin.</param>
+    /// <param name="max">Maximum number of backends.</param>
+    /// <exception cref="RefusedException">Redis is down.</exception>
+    ValueTask<IReadOnlyList<BackendState>> ListAsync(string prefix, string? after, int max);
+
+    /// <summary>Finds a backend; null if it is not registered. Does not renew the registration.</summary>
+    /// <exception cref="RefusedException">Redis is down.</exception>
+    ValueTask<BackendState?> FindAsync(string bkid);
 }

@@ -160,6 +160,44 @@ internal sealed class LocalBackendStore(
         }
     }
 
+    public ValueTask<IReadOnlyList<BackendState>> ListAsync(string prefix, string? after, int max)
+    {
+        lock (_lock)
+        {
+            return ValueTask.FromResult<IReadOnlyList<BackendState>>(
+                [
+                    .. _backends
+                        .Where(entry =>
+                            entry.Value.Name.StartsWith(prefix, StringComparison.Ordinal) && !IsExpired(entry.Value)
+                        )
+                        .Select(entry => Show(entry.Key, entry.Value))
+                        .Where(state => after is null || string.CompareOrdinal(state.Backend.Cursor, after) > 0)
+                        .OrderBy(state => state.Backend.Cursor, StringComparer.Ordinal)
+                        .Take(max),
+                ]
+            );
+        }
+    }
+
+    public ValueTask<BackendState?> FindAsync(string bkid)
+    {
+        lock (_lock)
+        {
+            return ValueTask.FromResult<BackendState?>(
+                _backends.TryGetValue(bkid, out var backend) && !IsExpired(backend) ? Show(bkid, backend) : null
+            );
+        }
+    }
+
+    private BackendState Show(string bkid, Entry backend) =>
+        new(
+            new Backend(bkid, backend.Name),
+            time.GetUtcNow() - time.GetElapsedTime(backend.Used),
+            backend.Users.Count,
+            backend.Sessions.Count,
+            backend.Uplinks.Count
+        );
+
     /// <summary>
     /// Creates and stores a presence uplink. Delivered under the lock, so that counts arrive in order; the delivery
     /// does not block.

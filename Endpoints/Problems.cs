@@ -207,6 +207,8 @@ internal static partial class Problems
 [JsonSerializable(typeof(RoomEntry[]))]
 [JsonSerializable(typeof(PresenceAnswer))]
 [JsonSerializable(typeof(SessionsAnswer))]
+[JsonSerializable(typeof(BackendsAnswer))]
+[JsonSerializable(typeof(BackendNodeEntry[]))]
 [JsonSerializable(typeof(SessionEntry[]))]
 [JsonSerializable(typeof(SessionQuery))]
 [JsonSerializable(typeof(RoomQuery))]

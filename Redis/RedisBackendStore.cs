@@ -1,3 +1,4 @@
+using System.Text;
 using Dmb.Backends;
 using Dmb.Routing;
 using StackExchange.Redis;
@@ -58,7 +59,7 @@ internal sealed class RedisBackendStore : IBackendStore
         RunAsync(
             RedisScript.RegisterBackend,
             claim,
-            _channels.StoredOf(backend.Bkid),
+            [_channels.Backends, .. _channels.StoredOf(backend.Bkid)],
             [backend.Name, Milliseconds(_options.BackendTtl), .. Arguments(ack)]
         );
 
@@ -93,6 +94,7 @@ internal sealed class RedisBackendStore : IBackendStore
     {
         RedisKey[] keys =
         [
+            _channels.Backends,
             _channels.BackendRooms(bkid),
             .. _channels.StoredOf(bkid),
             _channels.Answered(bkid, 0),
@@ -214,6 +216,61 @@ internal sealed class RedisBackendStore : IBackendStore
                 // If the id is no longer stored, everything stored is newer.
                 return isAfter ? found : await ReadAsync(bkid, after: null, max);
             }
+        }
+    }
+
+    public async ValueTask<IReadOnlyList<BackendState>> ListAsync(string prefix, string? after, int max)
+    {
+        var found = new List<BackendState>();
+        for (var from = after is null ? "[" + prefix : "(" + after; found.Count < max; )
+        {
+            // 0xff is no byte of UTF-8: it is behind all names with the prefix.
+            byte[] to = [(byte)'(', .. Encoding.UTF8.GetBytes(prefix), 0xff];
+            var page = await RangeAsync(from, to, max - found.Count);
+            found.AddRange(page.Where(entry => entry.Left >= TimeSpan.Zero).Select(entry => entry.State));
+            if (page.Count == 0)
+            {
+                break;
+            }
+
+            from = "(" + page[^1].State.Backend.Cursor;
+        }
+
+        return found;
+    }
+
+    public async ValueTask<BackendState?> FindAsync(string bkid)
+    {
+        var name = await _connection.RunAsync(redis => redis.HashGetAsync(_channels.Backend(bkid), "name"));
+        var line = $"[{name} {bkid}";
+        return !name.IsNull && await RangeAsync(line, line, 1) is [{ Left: var left, State: var state }]
+            && left >= TimeSpan.Zero
+            ? state
+            : null;
+    }
+
+    /// <summary>Lists a range of backends, expired ones with a negative rest of their life.</summary>
+    private async Task<List<(TimeSpan Left, BackendState State)>> RangeAsync(
+        RedisValue from,
+        RedisValue to,
+        int max
+    )
+    {
+        var lines = await _connection.RunAsync(
+            RedisScript.ListBackends,
+            [_channels.Backends],
+            [from, to, max, _redis.Prefix]
+        );
+        var now = _time.GetUtcNow();
+        return [.. ((RedisResult[])lines!).Select(line => Read((RedisResult[])line!))];
+
+        (TimeSpan, BackendState) Read(RedisResult[] line)
+        {
+            var (text, rest) = ((string)line[0]!, TimeSpan.FromMilliseconds((long)line[1]));
+            var bkid = text[(text.LastIndexOf(' ') + 1)..];
+            var backend = new Backend(bkid, text[..^(bkid.Length + 1)]);
+            var used = now - (_options.BackendTtl - rest);
+            return (rest, new BackendState(backend, used, (int)line[2], (int)line[3], (int)line[4]));
         }
     }
 

@@ -87,6 +87,11 @@ internal sealed class RedisChannels(string prefix, string node)
     /// <summary>Hash: a backend's name; expires. Channel: that backend's messages.</summary>
     public string Backend(string bkid) => prefix + bkid;
 
+    /// <summary>
+    /// Sorted set: a backend's name, a space and its bkid, all with one score; expired ones are taken out now and then.
+    /// </summary>
+    public string Backends { get; } = prefix + "backends";
+
     /// <summary>The backend of a channel.</summary>
     public string BackendOf(string channel) => channel[prefix.Length..];
 

@@ -29,6 +29,9 @@ internal sealed class RedisScript
     /// <summary>Registers a backend (<see cref="RedisBackendStore"/>).</summary>
     public static readonly RedisScript RegisterBackend = new("register-backend");
 
+    /// <summary>Lists backends (<see cref="RedisBackendStore"/>).</summary>
+    public static readonly RedisScript ListBackends = new("list-backends");
+
     /// <summary>Frees a backend (<see cref="RedisBackendStore"/>).</summary>
     public static readonly RedisScript FreeBackend = new("free-backend");
 

@@ -223,11 +223,11 @@ internal static class OperatorEndpoints
         );
         var found = asked
             .Answers.SelectMany(answer => JsonSerializer.Deserialize(answer, ApiJson.Wire.SessionEntryArray)!)
-            .OrderByDescending(NodeAnswers.CursorOf, StringComparer.Ordinal)
+            .OrderBy(SessionKey.Of, SessionKey.NewestFirst)
             .Take(query.Limit + 1)
             .ToArray();
         var items = found[..Math.Min(query.Limit, found.Length)];
-        return (items, found.Length > query.Limit ? NodeAnswers.CursorOf(items[^1]) : null, asked.Missing);
+        return (items, found.Length > query.Limit ? SessionKey.Of(items[^1]).ToString() : null, asked.Missing);
     }
 
     public static int LimitOf(int? limit) => Math.Clamp(limit ?? LimitDefault, 1, LimitMax);

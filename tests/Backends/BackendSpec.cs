@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Http.Json;
 using System.Text.Json;
 using Dmb.Tests.Redis;
 
@@ -63,6 +64,60 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
         await user.SayAsync("2");
         await again.HearsAsync(user, "2");
     }
+
+    [Fact]
+    public async Task Operators_see_a_backend_its_users_and_its_connections_until_it_is_freed()
+    {
+        var name = "listed-" + Guid.NewGuid().ToString("N");
+        var backend = await RegisterAsync(name + "-b");
+        var other = await RegisterAsync(name + "-a");
+        var one = await JoinAsync(backend, "u");
+        await backend.HearsAsync("connect", one, 1);
+        var two = await JoinAsync(backend, "u");
+        await backend.HearsAsync("connect", two, 2);
+
+        var page = await ListAsync($"prefix={name}&limit=1");
+        Assert.Equal([other.Bkid], BkidsOf(page));
+        page = await ListAsync($"prefix={name}&limit=1&after={Uri.EscapeDataString($"{page.GetProperty("next")}")}");
+        Assert.Equal((JsonValueKind.Null, 0), (page.GetProperty("next").ValueKind, Count(page, "missing")));
+        var item = Assert.Single(page.GetProperty("items").EnumerateArray());
+        Assert.Equal(
+            (backend.Bkid, name + "-b", "dmb:" + backend.Bkid, 1, 2, 2),
+            (
+                Text("bkid"),
+                Text("name"),
+                Text("channel"),
+                item.GetProperty("users").GetInt32(),
+                item.GetProperty("sessions").GetInt32(),
+                item.GetProperty("stored").GetInt32()
+            )
+        );
+        var places = item.GetProperty("nodes").EnumerateArray().ToArray();
+        Assert.Equal(by == By.Redis ? 0 : 1, places.Sum(place => place.GetProperty("connections").GetInt32()));
+        Assert.Equal(2, places.Sum(place => place.GetProperty("sessions").GetInt32()));
+        Assert.InRange(
+            TimeProvider.System.GetUtcNow() - item.GetProperty("used").GetDateTimeOffset(),
+            TimeSpan.FromSeconds(-5),
+            Node.Patience
+        );
+        Assert.Equal([backend.Bkid], BkidsOf(await ListAsync("bkid=" + backend.Bkid)));
+
+        await backend.FreeAsync();
+        await two.GetsAsync("dmb:disconnected", $$"""{"service":"{{backend.Bkid}}"}""");
+        Assert.Equal([other.Bkid], BkidsOf(await ListAsync("prefix=" + name)));
+        Assert.Empty(BkidsOf(await ListAsync("bkid=" + backend.Bkid)));
+        Assert.Empty(BkidsOf(await ListAsync("bkid=no-bkid")));
+
+        string Text(string member) => item.GetProperty(member).GetString()!;
+    }
+
+    private async Task<JsonElement> ListAsync(string query) =>
+        await nodes[^1].Http.GetFromJsonAsync<JsonElement>(new Uri(Last, "/backends?" + query));
+
+    private static int Count(JsonElement answer, string member) => answer.GetProperty(member).GetArrayLength();
+
+    private static string[] BkidsOf(JsonElement page) =>
+        [.. page.GetProperty("items").EnumerateArray().Select(item => item.GetProperty("bkid").GetString()!)];
 
     [Fact]
     public async Task A_bkid_keeps_its_name()

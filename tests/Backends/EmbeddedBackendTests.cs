@@ -24,6 +24,18 @@ public sealed class EmbeddedBackendTests : IAsyncLifetime
     public ValueTask DisposeAsync() => _node.DisposeAsync();
 
     [Fact]
+    public async Task A_list_of_backends_has_no_expired_ones_and_does_not_count_as_use()
+    {
+        var bkid = await RegisterAsync();
+        _node.Time.Advance(Life - Moment);
+        Assert.Contains(bkid, await _node.Http.GetStringAsync(new Uri(_node.Url, "/backends")));
+        Assert.Contains(bkid, await _node.Http.GetStringAsync(new Uri(_node.Url, "/backends?bkid=" + bkid)));
+        _node.Time.Advance(Moment);
+        Assert.DoesNotContain(bkid, await _node.Http.GetStringAsync(new Uri(_node.Url, "/backends")));
+        Assert.DoesNotContain(bkid, await _node.Http.GetStringAsync(new Uri(_node.Url, "/backends?bkid=" + bkid)));
+    }
+
+    [Fact]
     public async Task A_registration_lives_for_its_time_after_its_last_use_and_no_longer()
     {
         var bkid = await RegisterAsync();

@@ -33,6 +33,21 @@ public sealed partial class RedisBackendTests(SharedCluster shared) : IAsyncLife
         return ValueTask.CompletedTask;
     }
 
+    [Fact]
+    public async Task An_expired_backend_is_taken_out_of_the_operators_list()
+    {
+        await PublishAsync("dmb:register", $$"""{"type":"bk_connect","name":"{{_name}}"}""");
+        var bkid = JsonElement.Parse((await _inbox.ReadMessageAsync()).Item2).GetProperty("bkid").GetString()!;
+        var list = new Uri(shared.Nodes[1].Url, "/backends?prefix=" + _name);
+        Assert.Contains(bkid, await shared.Nodes[1].Http.GetStringAsync(list), StringComparison.Ordinal);
+        Assert.Equal("0", await _redis.CommandAsync("ZSCORE", "dmb:backends", $"{_name} {bkid}"));
+
+        await _redis.CommandAsync("DEL", "dmb:" + bkid);
+
+        Assert.DoesNotContain(bkid, await shared.Nodes[1].Http.GetStringAsync(list), StringComparison.Ordinal);
+        Assert.Equal("", await _redis.CommandAsync("ZSCORE", "dmb:backends", $"{_name} {bkid}"));
+    }
+
     [Theory]
     [InlineData("", "dmb:register:NAME", "")]
     [InlineData(",\"reply_to\":\"NAME:inbox\"", "NAME:inbox", "")]

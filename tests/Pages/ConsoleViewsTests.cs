@@ -1,6 +1,8 @@
 using System.Net.WebSockets;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using Dmb.Tests.Access;
+using Dmb.Tests.Backends;
 using Dmb.Tests.Webhooks;
 using Dmb.Webhooks;
 using Microsoft.Extensions.DependencyInjection;
@@ -166,12 +168,42 @@ public sealed class ConsoleViewsTests(Browser browser, NodeFixture fixture) : IC
         await Expect(visit.Page.GetByText("Nothing is published now")).ToBeVisibleAsync();
     }
 
+    [Fact]
+    public async Task A_backend_is_found_by_name_with_its_users_and_connections_and_freed()
+    {
+        const string Name = "<img/src=x:/onerror=document.title='run'>";
+        await using var node = await Node.StartAsync();
+        await using var visit = await browser.OpenAsync(node, "/#/backends");
+        await Expect(visit.Page.GetByText("No backend is registered")).ToBeVisibleAsync();
+        await using var backend = await TestBackend.RegisterAsync(By.Socket, node.Url, redis: null, Name);
+        await using var other = await TestBackend.RegisterAsync(By.Http, node.Url, redis: null, "other");
+        await using var user = await TestUser.JoinAsync(node.Url, backend.Bkid, "alice");
+        await visit.Page.GetByLabel("Backends whose names begin with").FillAsync("<img");
+        await PressAsync(visit, "Search");
+        await Expect(Rows(visit)).ToHaveCountAsync(1);
+        await Expect(Rows(visit).First).ToContainTextAsync(Name + backend.Bkid);
+        await Expect(Rows(visit).GetByRole(AriaRole.Cell).Nth(1)).ToHaveTextAsync("dmb:" + backend.Bkid);
+        await Expect(Rows(visit).GetByRole(AriaRole.Cell).Nth(2)).ToHaveTextAsync(new Regex("^1[0-9a-f]{12}$"));
+        await Expect(Rows(visit).GetByRole(AriaRole.Cell).Nth(3)).ToHaveTextAsync("1");
+        await Expect(visit.Page).ToHaveTitleAsync("Backends · DMB console");
+
+        visit.Page.Dialog += (_, dialog) => _ = dialog.AcceptAsync();
+        await PressAsync(visit, $"Free backend {backend.Bkid}");
+        await user.GetsAsync("dmb:disconnected", $$"""{"service":"{{backend.Bkid}}"}""");
+        await Expect(visit.Page.GetByText("No backend’s name begins with <img.")).ToBeVisibleAsync();
+        await visit.Page.GotoAsync(new Uri(node.Url, "/#/backends?id=" + other.Bkid).ToString());
+        await Expect(Rows(visit).First).ToContainTextAsync("other");
+        await Expect(visit.Page.Locator("main img")).ToHaveCountAsync(0);
+        visit.IsQuietAndAtHome(node);
+    }
+
     [Theory]
     [InlineData("overview")]
     [InlineData("rooms")]
     [InlineData("sessions")]
     [InlineData("tail")]
     [InlineData("watch")]
+    [InlineData("backends")]
     [InlineData("webhooks")]
     [InlineData("dead")]
     public async Task Each_view_fits_a_narrow_window_in_light_and_dark(string view)
@@ -242,6 +274,10 @@ public sealed class ConsoleViewsTests(Browser browser, NodeFixture fixture) : IC
     /// <summary>A webhook that is tried again, with long names, and a dead letter with long data.</summary>
     private async Task FillAsync()
     {
+        using var backend = await _node.Http.PostAsync(
+            new Uri(_node.Url, "/register/backend"),
+            new StringContent($$"""{"name":"{{new string('b', 150)}}"}""")
+        );
         await using var receiver = await Receiver.StartAsync();
         var hook = await TestHook.RegisterAsync(
             _node.Http,

@@ -1,6 +1,7 @@
 // The console's frame: which view is shown, the key, the state of the node, and the theme.
 
 import { ApiError, hasKey, setKey, url } from './api.js';
+import * as backends from './backends.js';
 import * as dead from './dead.js';
 import { h } from './dom.js';
 import * as overview from './overview.js';
@@ -10,7 +11,7 @@ import * as tail from './tail.js';
 import * as watch from './watch.js';
 import * as webhooks from './webhooks.js';
 
-const views = { overview, rooms, sessions, tail, watch, webhooks, dead };
+const views = { overview, rooms, sessions, tail, watch, backends, webhooks, dead };
 const first = 'watch';
 const $ = id => document.getElementById(id);
 const readyMs = 5000;
