@@ -45,6 +45,19 @@ public sealed partial class AccessPagesTests(Browser browser, GuardedNode guarde
         await page.JoinAsync("support");
     }
 
+    [Fact]
+    public async Task A_key_that_only_publishes_learns_what_would_show_how_many_got_it()
+    {
+        await using var visit = await browser.OpenAsync(guarded.Node, "/");
+        var page = new ConsolePage(visit.Page);
+        await page.ConnectedAsync();
+        await page.EnterAsync(GuardedNode.SecretOf("publish"));
+        await page.ConnectedAsync();
+        await page.PublishAsync("report_csr", "1");
+        await Expect(page.Answer).ToHaveTextAsync(Accepted());
+        await Expect(page.Reached).ToContainTextAsync("A key with the scope admin also shows how many got it.");
+    }
+
     [GeneratedRegex("^200 \\{\"ok\":true,")]
     private static partial Regex Accepted();
 }

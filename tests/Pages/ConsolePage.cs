@@ -13,6 +13,9 @@ internal sealed partial class ConsolePage(IPage page)
     /// <summary>What the broker said to the latest publish: the HTTP status and the body.</summary>
     public ILocator Answer => page.GetByRole(AriaRole.Main).GetByRole(AriaRole.Status);
 
+    /// <summary>How many got the latest publish.</summary>
+    public ILocator Reached => page.Locator("#reached");
+
     /// <summary>Why a room could not be joined.</summary>
     public ILocator Refusal => page.GetByRole(AriaRole.Alert);
 

@@ -38,6 +38,37 @@ public sealed partial class ConsolePageTests(Browser browser, NodeFixture fixtur
     }
 
     [Fact]
+    public async Task A_publish_in_the_console_says_how_many_got_it_or_why_no_session_did()
+    {
+        await using var client = await _node.JoinAsync("endpoint:reached");
+        await _page.JoinAsync("endpoint:reached");
+        await _visit.Page.GetByLabel("Event", new() { Exact = true }).FillAsync("call");
+        await _visit.Page.GetByLabel("Data, any JSON").FillAsync("""{"n":98765432109876543210}""");
+        await _visit.Page.GetByLabel("To the notification room (_in)").FillAsync("endpoint:reached");
+        await _page.PressAsync("POST");
+        await Expect(_page.Reached).ToContainTextAsync("2 sessions on 1 node got it.");
+        await Expect(_page.Message("""{"n":98765432109876543210,"_in":["endpoint:reached"]}""")).ToBeVisibleAsync();
+
+        await _page.PublishAsync("call", """{"_in":"endpoint:empty"}""");
+        await Expect(_page.Reached).ToContainTextAsync("No session got it. no_subscriber: No session is in these rooms");
+
+        await _page.PublishAsync("no_such_event", "1");
+        await Expect(_page.Reached).ToContainTextAsync("unknown_event: The event is not registered");
+        _visit.IsQuietAndAtHome(_node);
+    }
+
+    [Fact]
+    public async Task Events_and_rooms_are_suggested_for_a_publish()
+    {
+        await using var client = await _node.JoinAsync("endpoint:suggested");
+        await _visit.Page.GetByLabel("Event", new() { Exact = true }).FocusAsync();
+        await Expect(_visit.Page.Locator("#events option[value=report_csr]")).ToHaveCountAsync(1);
+        await _visit.Page.GetByLabel("To the notification room (_in)").FocusAsync();
+        await Expect(_visit.Page.Locator("#known option[value='endpoint:suggested']")).ToHaveCountAsync(1);
+        _visit.IsQuietAndAtHome(_node);
+    }
+
+    [Fact]
     public async Task Pressing_the_two_buttons_is_enough_to_see_a_message()
     {
         await _page.PressAsync("Subscribe");

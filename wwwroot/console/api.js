@@ -41,7 +41,7 @@ export const call = async (path, options) => {
   return answer.status === 204 ? null : JSON.parse(await answer.text(), options?.isExact ? asItCame : undefined);
 };
 
-const asItCame = (_, value, { source } = {}) =>
+export const asItCame = (_, value, { source } = {}) =>
   typeof value === 'number' && source && String(value) !== source && JSON.rawJSON ? JSON.rawJSON(source) : value;
 
 // A path with a query; parameters without a value are left out.

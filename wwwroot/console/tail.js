@@ -16,7 +16,7 @@ const reasons = {
   duplicate: 'A message with this key was published before. Nothing to do if the publisher repeated it.',
   spooled: 'Redis is away. Sessions of this node got it, others get it when Redis is back.',
 };
-const meaning = why => why === null ? 'It was queued for these sessions.'
+export const meaning = why => why === null ? 'It was queued for these sessions.'
   : reasons[why] ?? 'The publish was refused, and its caller was told with this code.';
 
 export function show(main, { event = '', room = '', text = '' }) {

@@ -1,8 +1,9 @@
 // A session of this page: rooms that it joins, what comes from there, and pushes to try them with.
 
-import { hasKey, key, setKey, url } from './api.js';
+import { asItCame, call, hasKey, key, setKey, url } from './api.js';
 import { Dmb } from '../dmb.js';
 import { h } from './dom.js';
+import { outcome } from './outcome.js';
 
 export const title = 'Watch and publish';
 
@@ -157,13 +158,29 @@ export function show(main, _, frame) {
   view.publish.onsubmit = async event => {
     event.preventDefault();
     view.answer.textContent = '…';
+    view.reached.replaceChildren();
+    const watching = outcome(view.event.value.trim());
+    await watching.open;
     try {
       const answer = await fetch(target(), {
         method: 'POST', body: view.body.value,
         headers: { 'Content-Type': 'application/json', ...hasKey() && { Authorization: `Bearer ${key()}` } },
       });
-      view.answer.textContent = `${answer.status} ${await answer.text()}`;
+      const text = await answer.text();
+      view.answer.textContent = `${answer.status} ${text}`;
+      if (answer.ok) { view.reached.replaceChildren(...await watching.of(JSON.parse(text))); }
     } catch (error) { view.answer.textContent = `No answer: ${error.message}`; }
+    finally { watching.end(); }
+  };
+  view.event.onfocus = () => suggest(view.events, 'register', events => events.map(each => each.event));
+  view.to.onfocus = () => suggest(view.known, 'rooms?limit=100', rooms => rooms.items.map(each => each.room));
+  // The chosen room becomes the member _in of the data.
+  view.to.onchange = () => {
+    try {
+      const data = JSON.parse(view.body.value, asItCame);
+      view.body.value = JSON.stringify({ ...data, _in: [view.to.value.trim()] });
+      drawCurl();
+    } catch { /* Data that is no JSON yet stays as it is. */ }
   };
   view.event.oninput = view.body.oninput = drawCurl;
   view.pause.onclick = () => {
@@ -190,6 +207,12 @@ export function show(main, _, frame) {
   };
 }
 
+// Fills a list of suggestions, for a caller that may see them.
+async function suggest(list, path, names) {
+  try { list.replaceChildren(...names(await call(path)).map(value => h('option', { value }))); }
+  catch { /* Without the scope the names are typed. */ }
+}
+
 // The elements of the view, those that change by name.
 function page() {
   const rooms = h('ul', { class: 'chips', 'aria-label': 'Rooms of this session' });
@@ -197,12 +220,16 @@ function page() {
   const room = h('input', { id: 'room', list: 'buses', required: true, autocomplete: 'off', value: 'support' });
   const subscribe = h('form', { class: 'stack' },
     h('label', { for: 'room' }, 'A bus, or a notification room such as endpoint:1234'), room, h('button', {}, 'Subscribe'));
-  const event = h('input', { id: 'event', required: true, autocomplete: 'off', value: 'report_csr' });
+  const event = h('input', { id: 'event', list: 'events', required: true, autocomplete: 'off', value: 'report_csr' });
+  const to = h('input', { id: 'to', list: 'known', autocomplete: 'off', placeholder: 'as in the data' });
+  const events = h('datalist', { id: 'events' }), known = h('datalist', { id: 'known' });
   const body = h('textarea', { id: 'body', spellcheck: 'false' });
   body.value = '{"text":"Hello","_in":["endpoint:1234"]}';
   const publish = h('form', { class: 'stack' },
-    h('label', { for: 'event' }, 'Event'), event, h('label', { for: 'body' }, 'Data, any JSON'), body, h('button', { class: 'main' }, 'POST'));
+    h('label', { for: 'event' }, 'Event'), event, events,
+    h('label', { for: 'to' }, 'To the notification room (_in)'), to, known, h('label', { for: 'body' }, 'Data, any JSON'), body, h('button', { class: 'main' }, 'POST'));
   const curl = h('pre', { id: 'curl' }), answer = h('pre', { role: 'status' });
+  const reached = h('div', { id: 'reached', 'aria-live': 'polite' });
   const messages = h('tbody', { id: 'messages' }), count = h('span', { class: 'dim' });
   const pause = h('button', { type: 'button', class: 'push', 'aria-pressed': 'false' }, 'Pause');
   const clear = h('button', { type: 'button' }, 'Clear');
@@ -213,10 +240,10 @@ function page() {
         h('section', {}, h('h2', {}, 'Rooms'), subscribe,
           h('datalist', { id: 'buses' }, buses.map(bus => h('option', { value: bus }))), refused, rooms),
         h('section', {}, h('h2', {}, 'Publish'), publish, h('p', { class: 'dim' }, 'The same with curl'), curl,
-          h('p', { class: 'dim' }, 'Answer'), answer)),
+          h('p', { class: 'dim' }, 'Answer'), answer, reached)),
       h('section', {}, h('div', { class: 'row' }, h('h2', {}, 'Messages'), count, pause, clear),
         h('div', { class: 'scroll' }, h('table', {}, h('caption', { class: 'hidden' }, 'Messages, newest first'),
           h('thead', {}, h('tr', {}, ['Time', 'Event', 'Data'].map(name => h('th', { scope: 'col' }, name)))), messages)))),
   ];
-  return { all, rooms, refused, room, subscribe, event, body, publish, curl, answer, messages, count, pause, clear };
+  return { all, rooms, refused, room, subscribe, event, events, to, known, body, publish, curl, answer, reached, messages, count, pause, clear };
 }
