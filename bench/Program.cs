@@ -6,9 +6,11 @@ using Dmb.Bench.Fuzz;
 using Dmb.Bench.Hostile;
 using Dmb.Bench.Load;
 using Dmb.Bench.Micro;
+using Dmb.Bench.Operator;
 using Dmb.Bench.Redis;
 using Dmb.Bench.Scale;
 using Dmb.Bench.Trace;
+using Dmb.Bench.Webhooks;
 
 namespace Dmb.Bench;
 
@@ -24,6 +26,8 @@ internal static class Program
         bench history [--only publish|resume|return]   what history costs, and coming back to it; takes some minutes
         bench backends [--messages N] [--nodes 1|2]   between backends and browsers, beside a bare PUBLISH
         bench clients              CPU time a message in our clients, beside socket.io-client; takes two minutes
+        bench webhooks             what webhooks cost: a publish to one, and a delivery; takes some minutes
+        bench sessions             lists 100,000 sessions of three nodes over a Redis
         bench fuzz [options]       random requests and frames, which must hurt nobody else; `bench fuzz --help` lists the options
         bench hostile [--only NAME]    what an honest client notices of those who attack, for docs/hostile.md; takes some minutes
         """;
@@ -64,6 +68,10 @@ internal static class Program
             case ["clients", "receive", var url]:
                 Receiver.RunDotNetAsync(url).GetAwaiter().GetResult();
                 return 0;
+            case ["webhooks"]:
+                return Try(WebhookBench.Run);
+            case ["sessions"]:
+                return Try(SessionListBench.Run);
             case ["fuzz", "--help", ..]:
                 Console.WriteLine(FuzzOptions.Usage);
                 return 0;

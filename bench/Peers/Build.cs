@@ -134,6 +134,15 @@ internal static class Build
         return NginxCommand("nginx", port, configuration);
     }
 
+    /// <summary>A receiver of webhooks on a port of 127.0.0.1 that answers 204 to all.</summary>
+    public static ProcessStartInfo ReceiverCommand(int port) =>
+        NginxCommand(
+            "receiver",
+            port,
+            File.ReadAllText(Path.Combine(Sources, "Webhooks/nginx/nginx.conf"))
+                .Replace("PORT", $"{port}", StringComparison.Ordinal)
+        );
+
     public static ProcessStartInfo NchanCommand(int port, int redis)
     {
         var configuration = File.ReadAllText(Path.Combine(Sources, "Peers/nchan/nginx.conf"))
