@@ -30,6 +30,34 @@ public sealed partial class AccessPagesTests(Browser browser, GuardedNode guarde
         Assert.DoesNotContain(GuardedNode.SecretOf("admin"), await visit.Page.ContentAsync(), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("watch")]
+    [InlineData("overview")]
+    public async Task Nothing_is_green_before_a_key_is_given_where_one_is_needed(string view)
+    {
+        await using var visit = await browser.OpenAsync(guarded.Node, "/healthz");
+        await visit.Page.AddInitScriptAsync(
+            """
+            window.kinds = [];
+            const noted = new MutationObserver(() => window.kinds.push(document.getElementById('state')?.className));
+            noted.observe(document, { subtree: true, childList: true, attributes: true });
+            """
+        );
+        await visit.Page.GotoAsync(new Uri(guarded.Node.Url, "/#/" + view).ToString());
+        var page = new ConsolePage(visit.Page);
+        await Expect(page.Key).ToBeVisibleAsync();
+        await Expect(page.State).ToHaveTextAsync(new Regex(view == "watch" ? "^connected" : "^ready"));
+        await Expect(page.State).ToHaveClassAsync("wait");
+        Assert.DoesNotContain(
+            "good",
+            await visit.Page.EvaluateAsync<string>("window.kinds.join()"),
+            StringComparison.Ordinal
+        );
+
+        await page.EnterAsync(GuardedNode.SecretOf("admin"));
+        await Expect(page.State).ToHaveClassAsync("good");
+    }
+
     [Fact]
     public async Task The_console_discards_a_refused_key_and_requests_another()
     {

@@ -50,7 +50,8 @@ public sealed partial class ConsolePageTests(Browser browser, NodeFixture fixtur
         await Expect(_page.Message("""{"n":98765432109876543210,"_in":["endpoint:reached"]}""")).ToBeVisibleAsync();
 
         await _page.PublishAsync("call", """{"_in":"endpoint:empty"}""");
-        await Expect(_page.Reached).ToContainTextAsync("No session got it. no_subscriber: No session is in these rooms");
+        await Expect(_page.Reached)
+            .ToContainTextAsync("No session got it. no_subscriber: No session is in these rooms");
 
         await _page.PublishAsync("no_such_event", "1");
         await Expect(_page.Reached).ToContainTextAsync("unknown_event: The event is not registered");

@@ -15,7 +15,7 @@ const views = { overview, rooms, sessions, tail, watch, backends, webhooks, dead
 const first = 'watch';
 const $ = id => document.getElementById(id);
 const readyMs = 5000;
-let end = () => {};
+let end = () => {}, shown = 'wait', isProbed = false;
 
 // The view and its parameters are the part of the address behind #: `#/rooms?prefix=endpoint:`.
 function route() {
@@ -38,15 +38,33 @@ function route() {
 const frame = {
   // Shows how the connection or the node is. Kind is good, wait, bad or dim.
   state(kind, text) {
-    $('state').className = kind;
+    shown = kind;
     $('state').textContent = text;
+    paint();
   },
-  askForKey: isWanted => { $('enter').hidden = !isWanted; },
+  askForKey(isWanted) {
+    $('enter').hidden = !isWanted;
+    paint();
+  },
   toggle: $('toggle'),
 };
 
+// Nothing is green while a key is asked for, or while it is not known whether one is needed.
+function paint() {
+  $('state').className = shown === 'good' && (!isProbed || !$('enter').hidden) ? 'wait' : shown;
+}
+
+// A room that every caller may look at, but for one without a key where keys are needed.
+async function probe() {
+  const answer = await fetch(url('rooms/everyone'), { cache: 'no-store' }).catch(() => null);
+  isProbed = answer !== null;
+  if (answer?.status === 401 && !hasKey()) { frame.askForKey(true); }
+  paint();
+}
+
 // Without a session, the state in the header is the node's own.
 async function ready() {
+  if (!isProbed) { await probe(); }
   if (document.hidden || !$('toggle').hidden) { return; }
   try {
     const answer = await (await fetch(url('readyz'), { cache: 'no-store' })).json();
@@ -68,16 +86,18 @@ $('enter').addEventListener('submit', async event => {
   event.preventDefault();
   setKey($('token').value);
   $('token').value = '';
-  $('enter').hidden = true;
+  frame.askForKey(false);
   $('leave').hidden = !hasKey();
   route();
 });
 $('leave').addEventListener('click', () => {
   setKey('');
   $('leave').hidden = true;
+  isProbed = false;
   route();
+  ready();
 });
-document.addEventListener('key-wanted', () => { $('enter').hidden = false; });
+document.addEventListener('key-wanted', () => frame.askForKey(true));
 $('theme').addEventListener('click', () => theme(document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark'));
 theme(matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light');
 addEventListener('hashchange', route);

@@ -30,7 +30,7 @@ export function show(main, _, frame) {
 
   function connect() {
     leave();
-    frame.askForKey(false);
+    if (hasKey()) { frame.askForKey(false); }
     client = new Dmb(url('.').href, { rooms: [...wanted], WebSocket: TappedSocket, transport: 'ws', ...hasKey() && { token: key() } });
     const mine = client;
     client.on('state', state => mine === client && said(state));
