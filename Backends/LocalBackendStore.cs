@@ -164,18 +164,16 @@ internal sealed class LocalBackendStore(
     {
         lock (_lock)
         {
-            return ValueTask.FromResult<IReadOnlyList<BackendState>>(
-                [
-                    .. _backends
-                        .Where(entry =>
-                            entry.Value.Name.StartsWith(prefix, StringComparison.Ordinal) && !IsExpired(entry.Value)
-                        )
-                        .Select(entry => Show(entry.Key, entry.Value))
-                        .Where(state => after is null || string.CompareOrdinal(state.Backend.Cursor, after) > 0)
-                        .OrderBy(state => state.Backend.Cursor, StringComparer.Ordinal)
-                        .Take(max),
-                ]
-            );
+            return ValueTask.FromResult<IReadOnlyList<BackendState>>([
+                .. _backends
+                    .Where(entry =>
+                        entry.Value.Name.StartsWith(prefix, StringComparison.Ordinal) && !IsExpired(entry.Value)
+                    )
+                    .Select(entry => Show(entry.Key, entry.Value))
+                    .Where(state => after is null || string.CompareOrdinal(state.Backend.Cursor, after) > 0)
+                    .OrderBy(state => state.Backend.Cursor, StringComparer.Ordinal)
+                    .Take(max),
+            ]);
         }
     }
 

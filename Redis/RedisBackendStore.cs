@@ -243,18 +243,16 @@ internal sealed class RedisBackendStore : IBackendStore
     {
         var name = await _connection.RunAsync(redis => redis.HashGetAsync(_channels.Backend(bkid), "name"));
         var line = $"[{name} {bkid}";
-        return !name.IsNull && await RangeAsync(line, line, 1) is [{ Left: var left, State: var state }]
+        return
+            !name.IsNull
+            && await RangeAsync(line, line, 1) is [{ Left: var left, State: var state }]
             && left >= TimeSpan.Zero
             ? state
             : null;
     }
 
     /// <summary>Lists a range of backends, expired ones with a negative rest of their life.</summary>
-    private async Task<List<(TimeSpan Left, BackendState State)>> RangeAsync(
-        RedisValue from,
-        RedisValue to,
-        int max
-    )
+    private async Task<List<(TimeSpan Left, BackendState State)>> RangeAsync(RedisValue from, RedisValue to, int max)
     {
         var lines = await _connection.RunAsync(
             RedisScript.ListBackends,

@@ -53,6 +53,9 @@ internal sealed class RedisScript
     /// <summary>Sends a probe (<see cref="RedisSupervisor"/>).</summary>
     public static readonly RedisScript Probe = new("probe");
 
+    /// <summary>Adds messages to the webhooks' streams (<see cref="RedisWebhookWriter"/>).</summary>
+    public static readonly RedisScript WebhookAdd = new("webhook-add");
+
     /// <summary>Renews a node's share of the webhooks' streams (<see cref="RedisWebhooks"/>).</summary>
     public static readonly RedisScript WebhookLanes = new("webhook-lanes");
 

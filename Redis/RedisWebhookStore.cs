@@ -25,11 +25,11 @@ internal sealed partial class RedisWebhookStore(
     /// <summary>Streams that messages are spread over: as many nodes can deliver at a time.</summary>
     public const int Lanes = 16;
 
-    private const int LaneLengthMax = 100_000;
     private const int SpoolMax = 10_000;
     private const int DoneMax = 500;
 
     private readonly ConcurrentQueue<WebhookMessage> _spool = [];
+    private readonly RedisWebhookWriter _adding = new(node.Channels, connection);
     private readonly ConcurrentQueue<(int Lane, string Place)> _done = [];
     private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(
         new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite }
@@ -130,7 +130,7 @@ internal sealed partial class RedisWebhookStore(
         {
             try
             {
-                await AddAsync(message);
+                await _adding.AddAsync(message);
                 Wake();
                 return;
             }
@@ -181,7 +181,7 @@ internal sealed partial class RedisWebhookStore(
     {
         while (_spool.TryPeek(out var message))
         {
-            await AddAsync(message);
+            await _adding.AddAsync(message);
             _spool.TryDequeue(out _);
         }
     }
@@ -223,30 +223,60 @@ internal sealed partial class RedisWebhookStore(
     public async Task ReceiveAsync(RedisResult entry)
     {
         var (place, values) = ((string)((RedisResult[])entry!)[0]!, (RedisValue[])((RedisResult[])entry!)[1]!);
-        var fields = new Dictionary<string, RedisValue>();
+        RedisValue webhook = "",
+            id = "",
+            @event = "",
+            subject = "",
+            trace = "",
+            data = "";
         for (var i = 0; i + 1 < values.Length; i += 2)
         {
-            fields[(string)values[i]!] = values[i + 1];
+            switch ((string?)values[i])
+            {
+                case "w":
+                    webhook = values[i + 1];
+                    break;
+                case "i":
+                    id = values[i + 1];
+                    break;
+                case "e":
+                    @event = values[i + 1];
+                    break;
+                case "s":
+                    subject = values[i + 1];
+                    break;
+                case "p":
+                    trace = values[i + 1];
+                    break;
+                case "d":
+                    data = values[i + 1];
+                    break;
+            }
         }
 
-        var webhook = (string?)fields.GetValueOrDefault("w") ?? "";
-        var data = (byte[]?)fields.GetValueOrDefault("d") ?? [];
-        var subject = (string?)fields.GetValueOrDefault("s") is { Length: > 0 } room ? room : null;
-        var @event = (string?)fields.GetValueOrDefault("e") ?? "";
-        var message = new WebhookMessage(
-            webhook,
-            (string?)fields.GetValueOrDefault("i") ?? "",
-            @event,
-            @event == Backend.Uplink ? UserOf(data) : subject,
-            DateTimeOffset.FromUnixTimeMilliseconds(
-                long.Parse(place.AsSpan(0, place.IndexOf('-')), CultureInfo.InvariantCulture)
-            ),
-            (string?)fields.GetValueOrDefault("p") is { Length: > 0 } trace ? trace : null,
-            data
-        )
-        {
-            Place = place,
-        };
+        await ReceiveAsync(
+            new WebhookMessage(
+                webhook!,
+                id!,
+                @event!,
+                @event == Backend.Uplink ? UserOf((byte[])data!) : OrNull(subject),
+                DateTimeOffset.FromUnixTimeMilliseconds(
+                    long.Parse(place.AsSpan(0, place.IndexOf('-')), CultureInfo.InvariantCulture)
+                ),
+                OrNull(trace),
+                (byte[])data!
+            )
+            {
+                Place = place,
+            }
+        );
+
+        static string? OrNull(RedisValue text) => text.IsNullOrEmpty ? null : (string)text!;
+    }
+
+    private async ValueTask ReceiveAsync(WebhookMessage message)
+    {
+        var webhook = message.Webhook;
         if (Webhook.IsId(webhook) && table.Find(webhook) is null)
         {
             // It may have been registered just now.
@@ -255,7 +285,7 @@ internal sealed partial class RedisWebhookStore(
 
         if (table.Find(webhook) is null)
         {
-            _done.Enqueue((LaneOf(webhook), place));
+            _done.Enqueue((LaneOf(webhook), message.Place!));
         }
         else
         {
@@ -282,30 +312,6 @@ internal sealed partial class RedisWebhookStore(
             table.Put(webhook);
         }
     }
-
-    private async Task AddAsync(WebhookMessage message) =>
-        await connection.RunAsync(redis =>
-            redis.ExecuteAsync(
-                "XADD",
-                (RedisKey)_channels.WebhookLane(LaneOf(message.Webhook)),
-                "MAXLEN",
-                "~",
-                LaneLengthMax,
-                "*",
-                "w",
-                message.Webhook,
-                "e",
-                message.Event,
-                "i",
-                message.Id,
-                "s",
-                message.Subject ?? "",
-                "p",
-                message.Traceparent ?? "",
-                "d",
-                message.Data.ToArray()
-            )
-        );
 
     private async Task ReadAsync(RedisLink link, string id)
     {

@@ -18,6 +18,7 @@ internal sealed class RedisWebhooks(
     private static readonly TimeSpan Life = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan RenewInterval = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan RoundInterval = TimeSpan.FromMilliseconds(2);
     private static readonly TimeSpan RetryInterval = TimeSpan.FromMilliseconds(200);
 
     private readonly HashSet<int> _lanes = [];
@@ -62,6 +63,11 @@ internal sealed class RedisWebhooks(
                 if (_lanes.Count == 0 || !await ReadAsync())
                 {
                     await store.WaitAsync(PollInterval, stoppingToken);
+                }
+                else
+                {
+                    // Under load a round then has several messages to read and to take out.
+                    await Task.Delay(RoundInterval, TimeProvider.System, stoppingToken);
                 }
             }
             catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)

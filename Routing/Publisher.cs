@@ -168,11 +168,26 @@ internal sealed class Publisher(
     private ValueTask<PublishOutcome> SendAsync(Envelope envelope) =>
         Outlet is { } outlet ? SendAsync(envelope, outlet) : backplane.PublishAsync(envelope);
 
+    /// <summary>Publishes, and hands over to the outlet meanwhile; not what is refused at once.</summary>
     private async ValueTask<PublishOutcome> SendAsync(Envelope envelope, Func<Envelope, ValueTask> outlet)
     {
-        var taken = await backplane.PublishAsync(envelope);
-        await outlet(envelope);
-        return taken;
+        // Both read the data.
+        envelope.Keep();
+        var publishing = backplane.PublishAsync(envelope);
+        if (publishing.IsFaulted)
+        {
+            return await publishing;
+        }
+
+        var handing = outlet(envelope);
+        try
+        {
+            return await publishing;
+        }
+        finally
+        {
+            await handing;
+        }
     }
 
     private async ValueTask<PublishResult> PublishOnceAsync(Envelope envelope, string key)

@@ -9,6 +9,8 @@ namespace Dmb.Webhooks;
 /// </summary>
 internal sealed partial class WebhookDelivery : IHostedService, IDisposable
 {
+    private static readonly TimeSpan TellInterval = TimeSpan.FromMinutes(1);
+
     private readonly ConcurrentDictionary<string, WebhookQueue> _queues = [];
     private readonly Publisher _publisher;
     private readonly WebhookTable _table;
@@ -22,7 +24,10 @@ internal sealed partial class WebhookDelivery : IHostedService, IDisposable
     private readonly Func<Envelope, ValueTask> _take;
     private readonly SemaphoreSlim _underWay;
     private readonly TimeProvider _time;
+    private readonly Lock _telling = new();
     private long _bytes;
+    private long _refused;
+    private long? _told;
 
     public WebhookDelivery(
         Publisher publisher,
@@ -106,7 +111,6 @@ internal sealed partial class WebhookDelivery : IHostedService, IDisposable
             return;
         }
 
-        envelope.Keep();
         var (now, trace) = (_time.GetUtcNow(), Tracing.Carried(envelope.Traceparent));
         foreach (var (webhook, room) in found)
         {
@@ -174,7 +178,15 @@ internal sealed partial class WebhookDelivery : IHostedService, IDisposable
             }
             else
             {
-                LogDead(_logger, message.Id, message.Webhook, attempts, attempt.Reason, attempt.Detail);
+                if (attempt.Reason == WebhookReason.QueueFull)
+                {
+                    TellFull(message.Webhook);
+                }
+                else
+                {
+                    LogDead(_logger, message.Id, message.Webhook, attempts, attempt.Reason, attempt.Detail);
+                }
+
                 _telemetry.Died(attempt.Reason);
                 await _letters.AddAsync(
                     new DeadLetter(
@@ -206,6 +218,23 @@ internal sealed partial class WebhookDelivery : IHostedService, IDisposable
         }
     }
 
+    /// <summary>Logs at most once a minute: there can be thousands in a second.</summary>
+    private void TellFull(string webhook)
+    {
+        lock (_telling)
+        {
+            _refused++;
+            if (_told is { } told && _time.GetElapsedTime(told) < TellInterval)
+            {
+                return;
+            }
+
+            _told = _time.GetTimestamp();
+            LogFull(_logger, webhook, _refused);
+            _refused = 0;
+        }
+    }
+
     [LoggerMessage(
         6001,
         LogLevel.Warning,
@@ -222,6 +251,14 @@ internal sealed partial class WebhookDelivery : IHostedService, IDisposable
 
     [LoggerMessage(6002, LogLevel.Warning, "Webhook {Webhook} is removed: it answered 410.")]
     private static partial void LogGone(ILogger logger, string webhook);
+
+    [LoggerMessage(
+        6005,
+        LogLevel.Warning,
+        "More messages come for webhook {Webhook} than it takes: those above DMB_WEBHOOK_QUEUE and "
+            + "DMB_WEBHOOK_QUEUE_BYTES become dead letters, {Messages} since the last such line."
+    )]
+    private static partial void LogFull(ILogger logger, string webhook, long messages);
 
     [LoggerMessage(6003, LogLevel.Error, "Failed on message {Id} of webhook {Webhook}.")]
     private static partial void LogFailed(ILogger logger, string id, string webhook, Exception exception);

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
@@ -30,21 +31,29 @@ internal static class WebhookSignature
     /// <param name="body">The body.</param>
     public static string Sign(WebhookSecret[] secrets, string id, DateTimeOffset now, ReadOnlySpan<byte> body)
     {
-        var head = Encoding.ASCII.GetBytes(
-            string.Create(CultureInfo.InvariantCulture, $"{id}.{now.ToUnixTimeSeconds()}.")
-        );
-        var signatures = new StringBuilder();
-        Span<byte> hash = stackalloc byte[HMACSHA256.HashSizeInBytes];
-        foreach (var secret in secrets.Where(secret => secret.Until is null || secret.Until > now))
+        var head = string.Create(CultureInfo.InvariantCulture, $"{id}.{now.ToUnixTimeSeconds()}.");
+        var signed = ArrayPool<byte>.Shared.Rent(head.Length + body.Length);
+        try
         {
-            using var hmac = IncrementalHash.CreateHMAC(HashAlgorithmName.SHA256, Key(secret.Text)!);
-            hmac.AppendData(head);
-            hmac.AppendData(body);
-            hmac.GetHashAndReset(hash);
-            signatures.Append(signatures.Length == 0 ? "v1," : " v1,").Append(Convert.ToBase64String(hash));
-        }
+            Encoding.ASCII.GetBytes(head, signed);
+            body.CopyTo(signed.AsSpan(head.Length));
+            var signatures = new StringBuilder();
+            Span<byte> hash = stackalloc byte[HMACSHA256.HashSizeInBytes];
+            foreach (var secret in secrets)
+            {
+                if (secret.Until is null || secret.Until > now)
+                {
+                    HMACSHA256.HashData(Key(secret.Text), signed.AsSpan(0, head.Length + body.Length), hash);
+                    signatures.Append(signatures.Length == 0 ? "v1," : " v1,").Append(Convert.ToBase64String(hash));
+                }
+            }
 
-        return signatures.ToString();
+            return signatures.ToString();
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(signed);
+        }
     }
 
     private static byte[]? Key(string text)

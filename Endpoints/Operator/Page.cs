@@ -48,9 +48,7 @@ internal readonly record struct SessionKey(long Since, string Id)
     /// <summary>The order of lists.</summary>
     public static readonly IComparer<SessionKey> NewestFirst = Comparer<SessionKey>.Create(
         static (one, other) =>
-            one.Since != other.Since
-                ? other.Since.CompareTo(one.Since)
-                : string.CompareOrdinal(other.Id, one.Id)
+            one.Since != other.Since ? other.Since.CompareTo(one.Since) : string.CompareOrdinal(other.Id, one.Id)
     );
 
     public static SessionKey Of(SessionEntry entry) => new(entry.Since.UtcTicks, entry.Session);

@@ -72,6 +72,57 @@ public sealed class HostileReceiverTests
     }
 
     [Fact]
+    public async Task Above_its_limit_a_webhook_of_every_event_gets_dead_letters_and_pushes_go_on()
+    {
+        const int Messages = 5_000;
+        const int Limit = 100;
+        await using var node = await Node.StartAsync(("WebhookQueue", $"{Limit}"), ("WebhookTimeout", "300"));
+        var released = new TaskCompletionSource();
+        await using var slow = await Receiver.StartAsync((_, _) => released.Task);
+        var events = JsonElement
+            .Parse(await node.Http.GetStringAsync(new Uri(node.Url, "/register")))
+            .EnumerateArray()
+            .Select(entry => $"\"{entry.GetProperty("event").GetString()}\"");
+        await TestHook.RegisterAsync(node.Http, slow.Url, $"\"events\":[{string.Join(',', events)}]");
+        await using var client = await node.JoinAsync("support");
+        await node.ReachesAsync(client, "report_csr", "0");
+        Assert.Equal(["0"], await slow.NextAsync(1));
+
+        for (var i = 1; i < Messages; i += Limit)
+        {
+            var count = Math.Min(Limit, Messages - i);
+            var items = Enumerable.Range(i, count).Select(n => $$"""{"event":"report_csr","data":{{n}}}""");
+            using var batch = await node.Http.PostAsync(
+                new Uri(node.Url, "/_notify"),
+                new StringContent($"[{string.Join(',', items)}]")
+            );
+            Assert.StartsWith("{\"ok\":true", await batch.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+            for (var n = i; n < i + count; n++)
+            {
+                Assert.Contains($"\"data\":{n}", await client.ReadAsync(), StringComparison.Ordinal);
+            }
+        }
+
+        var metrics = await node.Http.GetStringAsync(new Uri(node.Url, "/metrics"));
+        Assert.Contains($"dmb_webhook_queue {Limit + 1}\n", metrics, StringComparison.Ordinal);
+        Assert.Contains(
+            $"dmb_dead_total{{reason=\"queue_full\"}} {Messages - Limit - 1}\n",
+            metrics,
+            StringComparison.Ordinal
+        );
+        var dead = JsonElement.Parse(
+            await node.Http.GetStringAsync(new Uri(node.Url, "/dead?reason=queue_full&limit=1"))
+        );
+        Assert.Equal(Messages - 1, dead.GetProperty("items")[0].GetProperty("data").GetInt32());
+        Assert.Single(node.Warnings, line => line.Contains("More messages come for webhook", StringComparison.Ordinal));
+
+        released.SetResult();
+        Assert.Equal(Enumerable.Range(1, Limit).Select(n => $"{n}"), await slow.NextAsync(Limit));
+        await node.ReachesAsync(client, "report_csr", "\"after\"");
+        Assert.Equal(["\"after\""], await slow.NextAsync(1));
+    }
+
+    [Fact]
     public async Task Ten_thousand_webhooks_are_listed_in_pages_and_no_more_are_registered()
     {
         const int Max = 10_000;
