@@ -27,6 +27,7 @@ internal static class Program
         bench backends [--messages N] [--nodes 1|2]   between backends and browsers, beside a bare PUBLISH
         bench clients              CPU time a message in our clients, beside socket.io-client; takes two minutes
         bench webhooks             what webhooks cost: a publish to one, and a delivery; takes some minutes
+        bench tail                 what an open tail costs a publish
         bench sessions             lists 100,000 sessions of three nodes over a Redis
         bench fuzz [options]       random requests and frames, which must hurt nobody else; `bench fuzz --help` lists the options
         bench hostile [--only NAME]    what an honest client notices of those who attack, for docs/hostile.md; takes some minutes
@@ -70,6 +71,8 @@ internal static class Program
                 return 0;
             case ["webhooks"]:
                 return Try(WebhookBench.Run);
+            case ["tail"]:
+                return Try(TailBench.Run);
             case ["sessions"]:
                 return Try(SessionListBench.Run);
             case ["fuzz", "--help", ..]:

@@ -87,7 +87,10 @@ internal static class SessionListBench
     {
         GC.Collect();
         GC.WaitForPendingFinalizers();
-        var (allocated, live) = (GC.GetTotalAllocatedBytes(precise: true), GC.GetTotalMemory(forceFullCollection: true));
+        var (allocated, live) = (
+            GC.GetTotalAllocatedBytes(precise: true),
+            GC.GetTotalMemory(forceFullCollection: true)
+        );
         var peak = live;
         using var ending = new CancellationTokenSource();
         var watch = new Thread(() =>

@@ -14,6 +14,7 @@ internal static partial class WebhookBench
 {
     private const int Connections = 16;
     private const int Seconds = 8;
+    private static readonly string[] Events = ["report_csr"];
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
 
     /// <summary>The figures of one run.</summary>
@@ -33,7 +34,9 @@ internal static partial class WebhookBench
     {
         Build.Nginx();
         var isComplete = true;
-        Console.WriteLine("us of CPU; answered in us; the rest: seconds until the last delivery, after the last publish");
+        Console.WriteLine(
+            "us of CPU; answered in us; the rest: seconds until the last delivery, after the last publish"
+        );
         foreach (var redis in (bool[])[false, true])
         {
             Console.WriteLine(redis ? "over Redis" : "embedded");
@@ -64,7 +67,8 @@ internal static partial class WebhookBench
         );
         if (bare.Publishes > 0)
         {
-            var delivery = (f.Server - (bare.Server * ((double)f.Publishes / bare.Publishes))) / Math.Max(1, f.Deliveries);
+            var delivery =
+                (f.Server - (bare.Server * ((double)f.Publishes / bare.Publishes))) / Math.Max(1, f.Deliveries);
             line += string.Create(
                 CultureInfo.InvariantCulture,
                 $"; {f.P50 / bare.P50:N2} x the answer, {server / Per(bare.Server, bare.Publishes):N2} x the server's CPU; "
@@ -89,12 +93,13 @@ internal static partial class WebhookBench
         var built = With(Servers.Find("built") with { Redis = redis }, ("DMB_WEBHOOK_HANDSHAKE", "off"));
         using var server = ServerProcess.Start(built);
         using var publisher = elsewhere
-            ? ServerProcess.Start(With(built, ("DMB_ROLE", "publish")) with
-            {
-                Redis = false,
-                Command = (port, _) =>
-                    With(built, ("DMB_ROLE", "publish")).Command(port, server.Redis!.Port),
-            })
+            ? ServerProcess.Start(
+                With(built, ("DMB_ROLE", "publish")) with
+                {
+                    Redis = false,
+                    Command = (port, _) => With(built, ("DMB_ROLE", "publish")).Command(port, server.Redis!.Port),
+                }
+            )
             : null;
         var port = ServerProcess.FreePort();
         using var receiver = Process.Start(Build.ReceiverCommand(port))!;
@@ -107,9 +112,11 @@ internal static partial class WebhookBench
             {
                 var to = i < hanging ? silent.Port : port;
                 using var answer = http.PostAsJsonAsync(
-                    new Uri("/webhooks", UriKind.Relative),
-                    new { url = $"http://127.0.0.1:{to}/{i}", events = new[] { "report_csr" } }
-                ).GetAwaiter().GetResult();
+                        new Uri("/webhooks", UriKind.Relative),
+                        new { url = $"http://127.0.0.1:{to}/{i}", events = Events }
+                    )
+                    .GetAwaiter()
+                    .GetResult();
                 answer.EnsureSuccessStatusCode();
             }
 
@@ -124,7 +131,13 @@ internal static partial class WebhookBench
 
     private static Figures Publish(ServerProcess server, HttpClient node, int rate, int hooks, bool elsewhere)
     {
-        var options = new LoadOptions { Subscribers = 0, InFlight = Connections, Rate = rate, TimeLimit = Patience };
+        var options = new LoadOptions
+        {
+            Subscribers = 0,
+            InFlight = Connections,
+            Rate = rate,
+            TimeLimit = Patience,
+        };
         using var generator = new Generator(options, server);
         generator.Publish(rate * 3);
         var before = Settle(node, Delivered(node) + (hooks > 0 ? 1 : 0));

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Text;
 using System.Text.Json;
+using Dmb.Tests.Commands;
 using Dmb.Tests.Redis;
 
 namespace Dmb.Tests.Operations;
@@ -57,9 +58,21 @@ public sealed class TailClusterTests(SharedCluster shared)
         var node = cluster.Nodes[0];
         await using var client = await node.JoinAsync("endpoint:spooled");
         using var tail = await TailReader.OpenAsync(node.Http, node.Url, "?event=call");
+        await using var command = NodeProcess.RunBare(
+            ["tail", "--why", "-n", "1"],
+            NodeProcess.AppDirectory,
+            ("DMB_URL", node.Url.ToString())
+        );
+        await command.LineAsync("Waiting for publishes");
         await cluster.Redis.KillAsync();
         await node.BecomesAsync("degraded");
         await IsNextAsync(tail, node, """{"_in":"endpoint:spooled"}""", "http", "spooled", @event: "call");
+        var ended = await CommandResult.OfAsync(command);
+        Assert.EndsWith(
+            " spooled: Redis is away; sessions of other nodes get it when it is back",
+            Assert.Single(ended.Output),
+            StringComparison.Ordinal
+        );
     }
 
     private static async Task IsNextAsync(
