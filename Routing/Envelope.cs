@@ -14,10 +14,8 @@ internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnl
     /// </summary>
     public string Id { get; } = id;
 
-    /// <summary>
-    /// The rooms it is addressed to, each once. A history replaces an array by an equal one, which messages share.
-    /// </summary>
-    public string[] Rooms { get; set; } = rooms;
+    /// <summary>The rooms it is addressed to, each once.</summary>
+    public string[] Rooms { get; } = rooms;
 
     /// <summary>
     /// Its position in the history of each of <see cref="Rooms"/>, none for rooms without history; null if no room has

@@ -16,8 +16,8 @@ internal sealed class LocalHistory(
     private const int RoomsMax = 1_000_000;
 
     /// <summary>
-    /// Estimated bytes of a kept message besides its data: the envelope, its id and positions, and its places in the
-    /// queues.
+    /// Upper estimate of the bytes of a kept message besides twice its data: its head, event and id, its place in the
+    /// order, and what its room's chunks have unused.
     /// </summary>
     private const int OverheadBytes = 320;
 
@@ -29,6 +29,7 @@ internal sealed class LocalHistory(
 
     private readonly Lock _lock = new();
     private readonly Dictionary<string, Entry> _rooms = [];
+    private readonly ChunkPool _chunks = new();
 
     /// <summary>
     /// The rooms of all kept messages, the oldest first, which is dropped first at the limit of bytes. A message that
@@ -50,7 +51,10 @@ internal sealed class LocalHistory(
             return fanOut.DeliverAsync(envelope);
         }
 
-        envelope.Keep();
+        if (!KeptMessages.IsBytes(envelope))
+        {
+            envelope.Keep();
+        }
 
         // Delivery can re-enter on this thread; a nested call allocates its own turn.
         var turn = _turn ?? new Turn();
@@ -145,13 +149,9 @@ internal sealed class LocalHistory(
         }
 
         Expire(entry, time.GetTimestamp());
-        var messages = entry
-            .Messages.Select(kept => kept.Envelope)
-            .Where(envelope =>
-                envelope.PositionIn(request.Room) is var position
-                && (position.Epoch != since.Epoch || position.Seq > since.Seq)
-            );
-        return new RoomHistory(entry.Position, [.. messages], entry.IsLastExpired);
+        var missed = since.Epoch == entry.Position.Epoch ? Math.Max(0, entry.Position.Seq - since.Seq) : long.MaxValue;
+        var count = (int)Math.Min(missed, entry.Messages.Count);
+        return new RoomHistory(entry.Position, entry.Messages.Read(count, entry.Position), entry.IsLastExpired);
     }
 
     /// <summary>
@@ -213,6 +213,8 @@ internal sealed class LocalHistory(
     {
         var positions = new StreamPosition[entries.Count];
         var now = time.GetTimestamp();
+        envelope.Positions = positions;
+        envelope.Number = ++_published;
         for (var i = 0; i < entries.Count; i++)
         {
             if (entries[i] is not { } entry)
@@ -221,21 +223,14 @@ internal sealed class LocalHistory(
             }
 
             positions[i] = entry.Position = entry.Position with { Seq = entry.Position.Seq + 1 };
-            entry.Messages.Enqueue(new Kept(envelope, now));
+            entry.Messages.Add(envelope, now);
             entry.Used = now;
             _order.Enqueue(entry);
             _keptMessages++;
-            _keptBytes += Bytes(envelope);
+            _keptBytes += Bytes(envelope.Data.Length);
             Expire(entry, now);
         }
 
-        if (entries is [{ } only])
-        {
-            envelope.Rooms = only.Rooms;
-        }
-
-        envelope.Positions = positions;
-        envelope.Number = ++_published;
         SkipDropped();
         while (_keptBytes > options.HistoryBytes && _order.TryPeek(out var oldest))
         {
@@ -271,7 +266,7 @@ internal sealed class LocalHistory(
     }
 
     /// <summary>Its data, one encoded frame of about the same size, which a replay adds, and the rest.</summary>
-    private static int Bytes(Envelope envelope) => OverheadBytes + (2 * envelope.Data.Length);
+    private static int Bytes(int data) => OverheadBytes + (2 * data);
 
     private Entry Get(string room)
     {
@@ -282,7 +277,7 @@ internal sealed class LocalHistory(
                 RemoveIdle();
             }
 
-            entry = _rooms[room] = new Entry(room, policy.Of(room), _epoch);
+            entry = _rooms[room] = new Entry(room, policy.Of(room), _epoch, _chunks);
         }
 
         return entry;
@@ -290,9 +285,9 @@ internal sealed class LocalHistory(
 
     private void Expire(Entry entry, long now)
     {
-        while (entry.Messages.TryPeek(out var oldest))
+        while (entry.Messages.Count > 0)
         {
-            var isExpired = time.GetElapsedTime(oldest.Since, now) >= entry.Limits.Ttl;
+            var isExpired = time.GetElapsedTime(entry.Messages.OldestSince, now) >= entry.Limits.Ttl;
             if (!isExpired && entry.Messages.Count <= entry.Limits.Size)
             {
                 return;
@@ -307,7 +302,7 @@ internal sealed class LocalHistory(
         entry.IsLastExpired = isExpired;
         entry.Dropped++;
         _keptMessages--;
-        _keptBytes -= Bytes(entry.Messages.Dequeue().Envelope);
+        _keptBytes -= Bytes(entry.Messages.DropOldest());
     }
 
     /// <summary>Removes the rooms that are past their TTL, and the least recently used ones at the limit.</summary>
@@ -336,9 +331,6 @@ internal sealed class LocalHistory(
         _rooms.Remove(room);
     }
 
-    /// <summary>One message in the history of one room, and since when, as a timestamp.</summary>
-    private readonly record struct Kept(Envelope Envelope, long Since);
-
     /// <summary>The rooms of one publish, and those of them that it has locked; reused by the thread.</summary>
     private sealed class Turn
     {
@@ -360,19 +352,16 @@ internal sealed class LocalHistory(
     }
 
     /// <summary>One room's position and messages.</summary>
-    private sealed class Entry(string room, HistoryLimits limits, string epoch)
+    private sealed class Entry(string room, HistoryLimits limits, string epoch, ChunkPool chunks)
     {
         /// <summary>Held while a message gets its position and is handed to the fan-out.</summary>
         public Lock Publishing { get; } = new();
-
-        /// <summary>The room alone, shared by the messages that have no other.</summary>
-        public string[] Rooms { get; } = [room];
 
         public HistoryLimits Limits { get; } = limits;
 
         public StreamPosition Position { get; set; } = new(epoch, 0);
 
-        public Queue<Kept> Messages { get; } = new();
+        public KeptMessages Messages { get; } = new([room], chunks);
 
         /// <summary>Number of dropped messages that are still in the order.</summary>
         public int Dropped { get; set; }

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.IO.Pipelines;
 using System.Net;
 using System.Net.Sockets;
@@ -178,13 +179,20 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
             return;
         }
 
-        var rest = new byte[LastReadBytes];
-        for (
-            var i = 0;
-            i < LastReadsMax
-                && socket.Receive(rest, SocketFlags.None, out var error) > 0
-                && error == SocketError.Success;
-            i++
-        ) { }
+        var rest = ArrayPool<byte>.Shared.Rent(LastReadBytes);
+        try
+        {
+            for (
+                var i = 0;
+                i < LastReadsMax
+                    && socket.Receive(rest, SocketFlags.None, out var error) > 0
+                    && error == SocketError.Success;
+                i++
+            ) { }
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(rest);
+        }
     }
 }

@@ -20,7 +20,7 @@ internal sealed partial record CompareOptions
                 Peers.Servers.All.Where(server => !server.ByDefault).Select(server => server.Name)
             )}
                                or name=path, another build of ours: its Dmb.dll, or the Dmb that was published;
-                               over Redis as name-redis=path, on two nodes as name-2=path
+                               over Redis as name-redis=path, on two nodes as name-2=path, events as name-sse=path
             --work a,b         {string.Join(' ', Work.All.Select(work => work.Name))}
             --name full        keeps the raw lines in bench/results/NAME.txt
 

@@ -86,7 +86,10 @@ public class PushBenchmarks : IDisposable
         var port = ((IPEndPoint)probe.LocalEndpoint).Port;
         probe.Stop();
         var main = typeof(RoutingOptions).Assembly.EntryPoint!;
-        new Thread(() => main.Invoke(null, [new[] { $"--Dmb:Port={port}", "--Dmb:RedisHost=none" }]))
+
+        // The subscribers send nothing after their subscribe, for longer than a client may be silent.
+        string[] settings = [$"--Dmb:Port={port}", "--Dmb:RedisHost=none", "--Dmb:SilentTimeout=7200"];
+        new Thread(() => main.Invoke(null, [settings]))
         {
             IsBackground = true,
         }.Start();

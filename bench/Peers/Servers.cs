@@ -128,7 +128,8 @@ internal static class Servers
 
     /// <summary>
     /// By its name; <c>name=path</c> is ours, built elsewhere: the path is its Dmb.dll or its Dmb. A name that ends in
-    /// <c>-redis</c> or <c>-2</c> runs it over Redis, on one node or two.
+    /// <c>-redis</c> or <c>-2</c> runs it over Redis, on one node or two; one that ends in <c>-sse</c> is heard over
+    /// Server-Sent Events.
     /// </summary>
     /// <exception cref="FormatException">There is no such server.</exception>
     public static Server Find(string text)
@@ -140,6 +141,7 @@ internal static class Servers
                 Redis =
                     name.EndsWith("-redis", StringComparison.Ordinal) || name.EndsWith("-2", StringComparison.Ordinal),
                 Nodes = name.EndsWith("-2", StringComparison.Ordinal) ? 2 : 1,
+                Dialect = name.EndsWith("-sse", StringComparison.Ordinal) ? Dialect.DmbEvents : Dialect.Dmb,
             }
             : All.FirstOrDefault(server => server.Name == text)
                 ?? throw new FormatException(

@@ -397,6 +397,40 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     }
 
     [Fact]
+    public async Task Small_and_large_messages_and_those_of_several_rooms_are_replayed_in_order_after_others_were_dropped()
+    {
+        var start = await PlaceAsync();
+        var lengths = new int[260];
+        for (var i = 1; i < lengths.Length; i++)
+        {
+            lengths[i] = i % 10 == 0 ? 5_000 : i * 37 % 900;
+            string[] rooms = i % 7 == 0 ? [_room, _room + "-other"] : [_room];
+            await First.NotifyAsync(
+                "any",
+                $$"""{"n":{{i}},"_in":{{JsonSerializer.Serialize(rooms)}},"pad":"{{new string('é', lengths[i])}}"}"""
+            );
+        }
+
+        for (var seen = start.Seq + lengths.Length - 1; seen > start.Seq + lengths.Length - 100; seen -= 33)
+        {
+            await using var client = await Last.ConnectAsync();
+            await ResumeAsync(client, start with { Seq = seen });
+            for (var i = seen - start.Seq + 1; i < lengths.Length; i++)
+            {
+                JsonElement message;
+                do
+                {
+                    message = JsonElement.Parse(await client.ReadAsync());
+                } while (message.GetProperty("event").GetString() != "any");
+
+                Assert.Equal($"{start.Epoch}:{start.Seq + i}", message.GetProperty("pos").GetString());
+                Assert.Equal(i, message.GetProperty("data").GetProperty("n").GetInt64());
+                Assert.Equal(new string('é', lengths[i]), message.GetProperty("data").GetProperty("pad").GetString());
+            }
+        }
+    }
+
+    [Fact]
     public async Task A_subscribe_without_an_ack_reports_gaps_too()
     {
         var start = await PlaceAsync();
