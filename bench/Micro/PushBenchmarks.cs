@@ -21,6 +21,10 @@ public class PushBenchmarks : IDisposable
     [Params(0, 1, 10)]
     public int Subscribers { get; set; }
 
+    /// <summary>Whether they speak Socket.IO, over a WebSocket.</summary>
+    [Params(false, true)]
+    public bool SocketIo { get; set; }
+
     [GlobalSetup]
     public void Setup()
     {
@@ -28,15 +32,26 @@ public class PushBenchmarks : IDisposable
         for (var i = 0; i < Subscribers; i++)
         {
             var subscriber = Connect(port);
+            var path = SocketIo ? "/socket.io/?EIO=4&transport=websocket" : "/ws";
             Send(
                 subscriber,
-                "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                $"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                     + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
             );
-            Until(subscriber, "\"welcome\"");
-            var subscribe = "{\"event\":\"subscribe\",\"data\":\"calls\",\"ack\":1}";
-            subscriber.Send([0x81, (byte)(0x80 | subscribe.Length), 0, 0, 0, 0, .. Encoding.ASCII.GetBytes(subscribe)]);
-            Until(subscriber, "\"ack\":1");
+            if (SocketIo)
+            {
+                Until(subscriber, "\"sid\"");
+                SendFrame(subscriber, "40");
+                Until(subscriber, "40{");
+                SendFrame(subscriber, "421[\"subscribe\",\"calls\"]");
+                Until(subscriber, "431[");
+            }
+            else
+            {
+                Until(subscriber, "\"welcome\"");
+                SendFrame(subscriber, "{\"event\":\"subscribe\",\"data\":\"calls\",\"ack\":1}");
+                Until(subscriber, "\"ack\":1");
+            }
         }
 
         _publisher = Connect(port);
@@ -88,11 +103,14 @@ public class PushBenchmarks : IDisposable
         var main = typeof(RoutingOptions).Assembly.EntryPoint!;
 
         // The subscribers send nothing after their subscribe, for longer than a client may be silent.
-        string[] settings = [$"--Dmb:Port={port}", "--Dmb:RedisHost=none", "--Dmb:SilentTimeout=7200"];
-        new Thread(() => main.Invoke(null, [settings]))
-        {
-            IsBackground = true,
-        }.Start();
+        string[] settings =
+        [
+            $"--Dmb:Port={port}",
+            "--Dmb:RedisHost=none",
+            "--Dmb:PingInterval=3600",
+            "--Dmb:SilentTimeout=7200",
+        ];
+        new Thread(() => main.Invoke(null, [settings])) { IsBackground = true }.Start();
         while (true)
         {
             try
@@ -116,6 +134,10 @@ public class PushBenchmarks : IDisposable
     }
 
     private static void Send(Socket socket, string text) => socket.Send(Encoding.ASCII.GetBytes(text));
+
+    /// <summary>Sends one text frame, masked with zeros.</summary>
+    private static void SendFrame(Socket socket, string text) =>
+        socket.Send([0x81, (byte)(0x80 | text.Length), 0, 0, 0, 0, .. Encoding.ASCII.GetBytes(text)]);
 
     private void Until(Socket socket, string text)
     {
