@@ -1,4 +1,3 @@
-using System.Numerics;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Unicode;
@@ -6,12 +5,15 @@ using System.Text.Unicode;
 namespace Dmb.Routing;
 
 /// <summary>
-/// The kept messages of one room, the oldest first, with consecutive positions. A small message of this room alone is a
-/// record of bytes in a chunk that is used again, so that the garbage collector has nothing to trace, copy or free for
-/// it; any other one is its envelope. Guarded by <see cref="LocalHistory"/>.
+/// The kept messages of one room, the oldest first, with consecutive positions. A small message of few rooms is a record
+/// of bytes in a chunk that is used again, so that the garbage collector has nothing to trace, copy or free for it; any
+/// other one is its envelope. Guarded by <see cref="LocalHistory"/>.
 /// </summary>
 internal sealed class KeptMessages(string[] rooms, ChunkPool chunks)
 {
+    /// <summary>Maximum rooms of a record, which has all their names.</summary>
+    private const int RoomsMax = 4;
+
     private readonly Queue<byte[]> _chunks = [];
 
     /// <summary>The messages that are no records, in the order of their heads.</summary>
@@ -35,7 +37,10 @@ internal sealed class KeptMessages(string[] rooms, ChunkPool chunks)
         /// <summary>The chunk ends here.</summary>
         End,
 
-        /// <summary>The head, the event, the id and the data.</summary>
+        /// <summary>
+        /// The head, the event, the id, the data and, of a message with other rooms too, for each room its name, epoch
+        /// and number; each text with its length.
+        /// </summary>
         Bytes,
 
         /// <summary>The head alone; the message is the next one of <see cref="_envelopes"/>.</summary>
@@ -52,38 +57,49 @@ internal sealed class KeptMessages(string[] rooms, ChunkPool chunks)
     /// Whether an envelope is kept as bytes. Not if it is traced: its trace context changes after it was added.
     /// </summary>
     public static bool IsBytes(Envelope envelope) =>
-        envelope.Rooms.Length == 1 && envelope.Traceparent is null && Length(envelope) <= ChunkPool.SizeMax;
+        envelope.Rooms.Length <= RoomsMax
+        && envelope.Traceparent is null
+        && envelope.Data.Length < ChunkPool.SizeMax
+        && MaxLength(envelope) <= ChunkPool.SizeMax;
 
     /// <summary>Adds a message, whose data is copied unless the envelope itself is kept.</summary>
-    /// <param name="envelope">The envelope, with its number.</param>
+    /// <param name="envelope">The envelope, with its number and positions.</param>
     /// <param name="since">Now, as a timestamp.</param>
     public void Add(Envelope envelope, long since)
     {
-        var isBytes = IsBytes(envelope);
-        var length = isBytes ? Length(envelope) : Head.Size;
-        if (_last.Length - _end < length)
-        {
-            AddChunk(length);
-        }
-
-        var target = _last.AsSpan(_end, length);
         var head = new Head { Number = envelope.Number, Since = since };
-        if (isBytes)
+        if (IsBytes(envelope))
         {
-            (head.Kind, head.DataLength) = (Kind.Bytes, envelope.Data.Length);
-            var rest = target[Head.Size..];
+            var rest = Free(MaxLength(envelope))[Head.Size..];
+            head.Kind = Kind.Bytes;
             head.EventLength = (byte)Put(envelope.Event, ref rest);
             head.IdLength = (byte)Put(envelope.Id, ref rest);
+            head.DataLength = (ushort)envelope.Data.Length;
             envelope.Data.Span.CopyTo(rest);
+            if (envelope.Rooms.Length > 1)
+            {
+                rest = rest[envelope.Data.Length..];
+                var before = rest.Length;
+                for (var i = 0; i < envelope.Rooms.Length; i++)
+                {
+                    var position = envelope.Positions![i];
+                    PutText(envelope.Rooms[i], ref rest);
+                    PutText(position.Epoch, ref rest);
+                    MemoryMarshal.Write(rest, position.Seq);
+                    rest = rest[sizeof(long)..];
+                }
+
+                head.RoomsLength = (ushort)(before - rest.Length);
+            }
         }
         else
         {
-            (head.Kind, head.DataLength) = (Kind.Envelope, envelope.Data.Length);
+            head.Kind = Kind.Envelope;
             (_envelopes ??= []).Enqueue(envelope);
         }
 
-        MemoryMarshal.Write(target, head);
-        _end += length;
+        MemoryMarshal.Write(Free(Head.Size), head);
+        _end += head.Length;
         Count++;
     }
 
@@ -91,11 +107,7 @@ internal sealed class KeptMessages(string[] rooms, ChunkPool chunks)
     public int DropOldest()
     {
         var head = ReadHead(_chunks.Peek(), _start);
-        if (head.Kind == Kind.Envelope)
-        {
-            _envelopes!.Dequeue();
-        }
-
+        var length = head.Kind == Kind.Envelope ? _envelopes!.Dequeue().Data.Length : head.DataLength;
         _start += head.Length;
         if (--Count == 0)
         {
@@ -112,7 +124,7 @@ internal sealed class KeptMessages(string[] rooms, ChunkPool chunks)
             _start = 0;
         }
 
-        return head.DataLength;
+        return length;
     }
 
     /// <summary>Reads the newest messages.</summary>
@@ -164,45 +176,93 @@ internal sealed class KeptMessages(string[] rooms, ChunkPool chunks)
     private Envelope ReadBytes(byte[] chunk, int offset, StreamPosition position)
     {
         var head = ReadHead(chunk, offset);
-        var bytes = chunk.AsSpan(offset + Head.Size, head.Length - Head.Size);
-        var names = head.EventLength + head.IdLength;
-        return new Envelope(
-            Encoding.UTF8.GetString(bytes[..head.EventLength]),
-            Encoding.UTF8.GetString(bytes[head.EventLength..names]),
-            rooms,
-            bytes[names..].ToArray(),
-            isKept: true
-        )
+        ReadOnlySpan<byte> rest = chunk.AsSpan(offset + Head.Size, head.Length - Head.Size);
+        var @event = Text(head.EventLength, ref rest);
+        var id = Text(head.IdLength, ref rest);
+        var data = rest[..head.DataLength].ToArray();
+        rest = rest[head.DataLength..];
+        if (rest.IsEmpty)
         {
-            Positions = [position],
+            return new Envelope(@event, id, rooms, data, isKept: true) { Positions = [position], Number = head.Number };
+        }
+
+        var (names, positions) = (new List<string>(RoomsMax), new List<StreamPosition>(RoomsMax));
+        while (!rest.IsEmpty)
+        {
+            names.Add(Text(TakeByte(ref rest), ref rest));
+            var epoch = Text(TakeByte(ref rest), ref rest);
+            positions.Add(epoch.Length > 0 ? new StreamPosition(epoch, MemoryMarshal.Read<long>(rest)) : default);
+            rest = rest[sizeof(long)..];
+        }
+
+        return new Envelope(@event, id, [.. names], data, isKept: true)
+        {
+            Positions = [.. positions],
             Number = head.Number,
         };
     }
 
-    private void AddChunk(int length)
+    /// <summary>The free end of the last chunk, of at least so many bytes, or of a new one.</summary>
+    private Span<byte> Free(int length)
     {
-        if (_last.Length - _end >= Head.Size)
+        if (_last.Length - _end < length)
         {
-            _last.AsSpan(_end, Head.Size).Clear();
+            if (_last.Length - _end >= Head.Size)
+            {
+                _last.AsSpan(_end, Head.Size).Clear();
+            }
+
+            _last = chunks.Rent(Math.Max(length, _last.Length * 2));
+            _chunks.Enqueue(_last);
+            _end = 0;
         }
 
-        _last = chunks.Rent(Math.Max(length, _last.Length * 2));
-        _chunks.Enqueue(_last);
-        _end = 0;
+        return _last.AsSpan(_end);
     }
 
-    private static int Put(string text, ref Span<byte> target)
+    private static int Put(string? text, ref Span<byte> target)
     {
         Utf8.FromUtf16(text, target, out _, out var length);
         target = target[length..];
         return length;
     }
 
-    private static int Length(Envelope envelope) =>
-        Head.Size
-        + Encoding.UTF8.GetByteCount(envelope.Event)
-        + Encoding.UTF8.GetByteCount(envelope.Id)
-        + envelope.Data.Length;
+    /// <summary>Writes a text of at most 255 bytes behind its length.</summary>
+    private static void PutText(string? text, ref Span<byte> target)
+    {
+        var rest = target[1..];
+        target[0] = (byte)Put(text, ref rest);
+        target = rest;
+    }
+
+    private static string Text(int length, ref ReadOnlySpan<byte> source)
+    {
+        var text = Encoding.UTF8.GetString(source[..length]);
+        source = source[length..];
+        return text;
+    }
+
+    private static byte TakeByte(ref ReadOnlySpan<byte> source)
+    {
+        var first = source[0];
+        source = source[1..];
+        return first;
+    }
+
+    /// <summary>The bytes that a record takes at most.</summary>
+    private static int MaxLength(Envelope envelope)
+    {
+        var length = Head.Size + envelope.Event.Length + Encoding.UTF8.GetByteCount(envelope.Id) + envelope.Data.Length;
+        if (envelope.Rooms.Length > 1)
+        {
+            foreach (var room in envelope.Rooms)
+            {
+                length += 1 + Encoding.UTF8.GetByteCount(room) + 1 + StreamPosition.EpochLengthMax + sizeof(long);
+            }
+        }
+
+        return length;
+    }
 
     private static Head ReadHead(byte[] chunk, int offset) => MemoryMarshal.Read<Head>(chunk.AsSpan(offset));
 
@@ -221,49 +281,13 @@ internal sealed class KeptMessages(string[] rooms, ChunkPool chunks)
         /// <summary>Since when it is kept, as a timestamp.</summary>
         public long Since;
 
-        public int DataLength;
-        public Kind Kind;
+        public ushort DataLength;
+        public ushort RoomsLength;
         public byte EventLength;
         public byte IdLength;
+        public Kind Kind;
 
         /// <summary>Bytes in the chunk.</summary>
-        public readonly int Length => Kind == Kind.Bytes ? Size + EventLength + IdLength + DataLength : Size;
+        public readonly int Length => Size + EventLength + IdLength + DataLength + RoomsLength;
     }
-}
-
-/// <summary>
-/// The chunks of the rooms' histories: arrays of 512 bytes to 4 KiB, so that a room with little history takes little,
-/// which are used again. Not thread-safe.
-/// </summary>
-internal sealed class ChunkPool
-{
-    public const int SizeMax = 4_096;
-    private const int SizeMin = 512;
-
-    /// <summary>Maximum unused chunks of a size.</summary>
-    private const int UnusedMax = 256;
-
-    private readonly Stack<byte[]>[] _unused =
-    [
-        .. Enumerable.Range(0, BitOperations.Log2(SizeMax / SizeMin) + 1).Select(_ => new Stack<byte[]>()),
-    ];
-
-    /// <summary>Takes a chunk of at least so many bytes, or of <see cref="SizeMax"/>.</summary>
-    public byte[] Rent(int bytes)
-    {
-        var size = Math.Clamp((int)BitOperations.RoundUpToPowerOf2((uint)bytes), SizeMin, SizeMax);
-        return Of(size).TryPop(out var chunk) ? chunk : GC.AllocateUninitializedArray<byte>(size);
-    }
-
-    /// <summary>Takes a chunk back that nothing refers to.</summary>
-    public void Return(byte[] chunk)
-    {
-        var unused = Of(chunk.Length);
-        if (unused.Count < UnusedMax)
-        {
-            unused.Push(chunk);
-        }
-    }
-
-    private Stack<byte[]> Of(int size) => _unused[BitOperations.Log2((uint)(size / SizeMin))];
 }

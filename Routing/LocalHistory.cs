@@ -217,12 +217,19 @@ internal sealed class LocalHistory(
         envelope.Number = ++_published;
         for (var i = 0; i < entries.Count; i++)
         {
-            if (entries[i] is not { } entry)
+            if (entries[i] is { } entry)
+            {
+                positions[i] = entry.Position = entry.Position with { Seq = entry.Position.Seq + 1 };
+            }
+        }
+
+        foreach (var entry in entries)
+        {
+            if (entry is null)
             {
                 continue;
             }
 
-            positions[i] = entry.Position = entry.Position with { Seq = entry.Position.Seq + 1 };
             entry.Messages.Add(envelope, now);
             entry.Used = now;
             _order.Enqueue(entry);

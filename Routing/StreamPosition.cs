@@ -12,8 +12,10 @@ namespace Dmb.Routing;
 /// <param name="Seq">The number of the message; 0 before the first.</param>
 internal readonly record struct StreamPosition(string? Epoch, long Seq)
 {
+    /// <summary>Maximum characters of an epoch.</summary>
+    public const int EpochLengthMax = 16;
+
     private const int EpochLength = 6;
-    private const int EpochLengthMax = 16;
     private const string EpochCharacters = "0123456789abcdefghijklmnopqrstuvwxyz";
     private static readonly SearchValues<char> Characters = SearchValues.Create(EpochCharacters);
 
