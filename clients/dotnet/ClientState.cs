@@ -36,6 +36,9 @@ internal sealed class ClientState
 
     public string? LastUplink { get; set; }
 
+    /// <summary>Whether a WebSocket ever was open.</summary>
+    public bool WasWelcomed { get; set; }
+
     public DmbState State { get; private set; } = new(DmbConnectionState.Connecting);
 
     /// <summary>The session in its rooms, now or soon.</summary>
@@ -47,6 +50,20 @@ internal sealed class ClientState
             {
                 return _connected.Task;
             }
+        }
+    }
+
+    /// <summary>The session in its rooms that comes behind this one, which ends.</summary>
+    public Task<Session> Behind(Session session)
+    {
+        lock (_lock)
+        {
+            if (_connected.Task is { IsCompletedSuccessfully: true, Result: var now } && now == session)
+            {
+                _connected = NewSignal();
+            }
+
+            return _connected.Task;
         }
     }
 
@@ -101,7 +118,7 @@ internal sealed class ClientState
                 return;
             }
 
-            Be(new DmbState(DmbConnectionState.Connected));
+            Be(new DmbState(DmbConnectionState.Connected, Transport: session.Transport));
             _connected.TrySetResult(session);
         }
     }
@@ -127,7 +144,7 @@ internal sealed class ClientState
     {
         lock (_lock)
         {
-            BeDisconnected(new DmbState(DmbConnectionState.Closed, why));
+            BeDisconnected(new DmbState(DmbConnectionState.Closed, why, Transport: State.Transport));
             _connected.TrySetException(error ?? new DmbException("closed", why));
             _ = _connected.Task.Exception;
         }

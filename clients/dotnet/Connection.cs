@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Collections.Concurrent;
 using System.Net.WebSockets;
 using System.Text.Json;
@@ -6,25 +5,18 @@ using System.Text.Json;
 namespace Dmb.Client;
 
 /// <summary>One WebSocket: frames that come, and requests that go with an ack (docs/protocol.md §4).</summary>
-internal sealed class Connection : IDisposable
+/// <param name="ended">Cancelled when its session ends.</param>
+internal sealed class Connection(CancellationToken ended) : IDisposable
 {
     /// <summary>What the broker may send at most as one frame is below this; more is a lie.</summary>
     private const int FrameBytesMax = 16 * 1024 * 1024;
 
     private readonly ClientWebSocket _socket = new();
-    private readonly CancellationTokenSource _ended = new();
     private readonly ConcurrentDictionary<long, Pending> _pending = [];
     private readonly SemaphoreSlim _sending = new(1);
-    private readonly Lock _lock = new();
     private byte[] _buffer = new byte[16 * 1024];
     private long _lastAck;
     private bool _isOver;
-
-    /// <summary>Why it was ended by this side; null: it was not.</summary>
-    public Ending? Ending { get; private set; }
-
-    /// <summary>Cancelled when it ends.</summary>
-    public CancellationToken Ended => _ended.Token;
 
     /// <summary>Opens it.</summary>
     public async Task OpenAsync(Uri node, Action<ClientWebSocketOptions>? configure)
@@ -36,7 +28,7 @@ internal sealed class Connection : IDisposable
             ? node.AbsolutePath
             : node.AbsolutePath.TrimEnd('/') + "/ws";
         var url = new UriBuilder(scheme, node.Host, node.Port, path).Uri;
-        await _socket.ConnectAsync(url, Ended).ConfigureAwait(false);
+        await _socket.ConnectAsync(url, ended).ConfigureAwait(false);
     }
 
     /// <summary>
@@ -46,7 +38,7 @@ internal sealed class Connection : IDisposable
     {
         for (var length = 0; ; )
         {
-            var received = await _socket.ReceiveAsync(_buffer.AsMemory(length), Ended).ConfigureAwait(false);
+            var received = await _socket.ReceiveAsync(_buffer.AsMemory(length), ended).ConfigureAwait(false);
             if (received.MessageType == WebSocketMessageType.Close)
             {
                 return (
@@ -135,24 +127,6 @@ internal sealed class Connection : IDisposable
         }
     }
 
-    /// <summary>Ends it from this side; the first reason counts.</summary>
-    public void End(Ending ending)
-    {
-        lock (_lock)
-        {
-            Ending ??= ending;
-        }
-
-        try
-        {
-            _ended.Cancel();
-        }
-        catch (ObjectDisposedException)
-        {
-            // It is over.
-        }
-    }
-
     /// <summary>Says goodbye, where that is possible at once.</summary>
     public async Task CloseAsync()
     {
@@ -185,14 +159,12 @@ internal sealed class Connection : IDisposable
             return;
         }
 
-        _ended.Cancel();
         foreach (var (_, pending) in _pending)
         {
             pending.Answer.TrySetException(DmbException.ConnectionLost());
         }
 
         _socket.Dispose();
-        _ended.Dispose();
     }
 
     private async Task SendAsync(ReadOnlyMemory<byte> frame, CancellationToken cancellationToken)
@@ -201,7 +173,7 @@ internal sealed class Connection : IDisposable
         try
         {
             // A cancelled send would break the socket: only its end cancels it.
-            await _socket.SendAsync(frame, WebSocketMessageType.Text, true, Ended).ConfigureAwait(false);
+            await _socket.SendAsync(frame, WebSocketMessageType.Text, true, ended).ConfigureAwait(false);
         }
         catch (Exception e)
             when (e
@@ -219,23 +191,20 @@ internal sealed class Connection : IDisposable
         }
     }
 
-    private static ReadOnlyMemory<byte> Encode(string @event, Action<Utf8JsonWriter>? data, long ack)
-    {
-        var buffer = new ArrayBufferWriter<byte>();
-        using var writer = new Utf8JsonWriter(buffer, new JsonWriterOptions { MaxDepth = Json.DepthMax });
-        writer.WriteStartObject();
-        writer.WriteString("event"u8, @event);
-        if (data is not null)
+    private static ReadOnlyMemory<byte> Encode(string @event, Action<Utf8JsonWriter>? data, long ack) =>
+        Json.Utf8(writer =>
         {
-            writer.WritePropertyName("data"u8);
-            data(writer);
-        }
+            writer.WriteStartObject();
+            writer.WriteString("event"u8, @event);
+            if (data is not null)
+            {
+                writer.WritePropertyName("data"u8);
+                data(writer);
+            }
 
-        writer.WriteNumber("ack"u8, ack);
-        writer.WriteEndObject();
-        writer.Flush();
-        return buffer.WrittenMemory;
-    }
+            writer.WriteNumber("ack"u8, ack);
+            writer.WriteEndObject();
+        });
 
     private sealed class Pending(Action<JsonElement>? apply)
     {
@@ -245,9 +214,3 @@ internal sealed class Connection : IDisposable
             new(TaskCreationOptions.RunContinuationsAsynchronously);
     }
 }
-
-/// <summary>How a connection ended.</summary>
-/// <param name="Why">For people.</param>
-/// <param name="Final">What ends the client with it; null: it comes back.</param>
-/// <param name="After">What the broker asks to wait for.</param>
-internal sealed record Ending(string Why, DmbException? Final = null, TimeSpan After = default);

@@ -110,17 +110,11 @@ public sealed class DmbClient : IAsyncDisposable
             _state.Forget(room);
         }
 
-        return RequestAsync(
-            "unsubscribe",
-            writer =>
+        return WithSessionAsync(
+            async (session, ended) =>
             {
-                writer.WriteStartArray();
-                foreach (var room in rooms)
-                {
-                    writer.WriteStringValue(room);
-                }
-
-                writer.WriteEndArray();
+                await session.UnsubscribeAsync(rooms, ended).ConfigureAwait(false);
+                return Json.Null;
             },
             cancellationToken
         );
@@ -136,7 +130,7 @@ public sealed class DmbClient : IAsyncDisposable
             {
                 try
                 {
-                    await session.ServeAsync(service, user, ended).ConfigureAwait(false);
+                    await session.EnterAsync(service, user, ended).ConfigureAwait(false);
                     return Json.Null;
                 }
                 catch (DmbException e) when (!e.Retry)
@@ -153,7 +147,14 @@ public sealed class DmbClient : IAsyncDisposable
     public Task ExitAsync(string service, CancellationToken cancellationToken = default)
     {
         _state.Want(service, null);
-        return RequestAsync("dmb:disconnect", writer => Session.Write(writer, "service"u8, service), cancellationToken);
+        return WithSessionAsync(
+            async (session, ended) =>
+            {
+                await session.ExitAsync(service, ended).ConfigureAwait(false);
+                return Json.Null;
+            },
+            cancellationToken
+        );
     }
 
     /// <summary>
@@ -201,17 +202,13 @@ public sealed class DmbClient : IAsyncDisposable
 
     private async Task ComeBackAsync()
     {
+        var transport = _options.Transport ?? DmbTransport.WebSocket;
         for (var attempt = 0; ; )
         {
             var started = _time.GetTimestamp();
-            _state.BeDisconnected(new DmbState(DmbConnectionState.Connecting));
-            using var session = new Session(
-                _options,
-                _state,
-                _time,
-                _options.Urls[Random.Shared.Next(_options.Urls.Count)]
-            );
-            await using var closing = _closed.Token.Register(() => session.Connection.End(new Ending("closed")));
+            _state.BeDisconnected(new DmbState(DmbConnectionState.Connecting, Transport: transport));
+            using var session = NewSession(transport);
+            await using var closing = _closed.Token.Register(() => session.End(new Ending("closed")));
             var ending = await session.RunAsync().ConfigureAwait(false);
             if (_closed.IsCancellationRequested || ending.Final is not null)
             {
@@ -219,12 +216,26 @@ public sealed class DmbClient : IAsyncDisposable
                 return;
             }
 
+            if (ending.AtOnce)
+            {
+                continue;
+            }
+
+            // Where no socket ever opened, the way may be closed to them.
+            var mayStream = _options.Transport is null && !_state.WasWelcomed && ending.After == TimeSpan.Zero;
+            if (mayStream && transport == DmbTransport.WebSocket)
+            {
+                transport = DmbTransport.ServerSentEvents;
+                continue;
+            }
+
             // Full jitter: the clients of a node that went away must not come back in the same moment.
             var wasSteady = State.State == DmbConnectionState.Connected && _time.GetElapsedTime(started) > Steady;
             attempt = wasSteady ? 0 : attempt + 1;
             var most = Math.Min(_options.BackoffMax.TotalSeconds, _options.Backoff.TotalSeconds * Math.Pow(2, attempt));
             var wait = ending.After + TimeSpan.FromSeconds(Random.Shared.NextDouble() * most);
-            _state.BeDisconnected(new DmbState(DmbConnectionState.Waiting, ending.Why, wait));
+            _state.BeDisconnected(new DmbState(DmbConnectionState.Waiting, ending.Why, wait, transport));
+            transport = _options.Transport ?? DmbTransport.WebSocket;
             try
             {
                 await Task.Delay(wait, _time, _closed.Token).ConfigureAwait(false);
@@ -237,13 +248,21 @@ public sealed class DmbClient : IAsyncDisposable
         }
     }
 
+    private Session NewSession(DmbTransport transport)
+    {
+        var node = _options.Urls[Random.Shared.Next(_options.Urls.Count)];
+        return transport == DmbTransport.WebSocket
+            ? new SocketSession(_options, _state, _time, node)
+            : new StreamSession(_options, _state, _time, node);
+    }
+
     private Task<JsonElement> RequestAsync(
         string @event,
         Action<Utf8JsonWriter> data,
         CancellationToken cancellationToken
     ) =>
         WithSessionAsync(
-            (session, ended) => session.Connection.RequestAsync(@event, data, null, ended),
+            (session, ended) => session.RequestAsync(@event, data, ended),
             cancellationToken
         );
 

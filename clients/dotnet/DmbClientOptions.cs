@@ -55,6 +55,14 @@ public sealed class DmbClientOptions
     /// </summary>
     public int PendingMax { get; set; } = 10_000;
 
+    /// <summary>
+    /// The way to the nodes; null: WebSockets, and server-sent events where none can be opened.
+    /// </summary>
+    public DmbTransport? Transport { get; set; }
+
+    /// <summary>Makes what sends requests of HTTP and server-sent events: certificates, proxies.</summary>
+    public Func<HttpMessageHandler>? CreateHttpHandler { get; set; }
+
     /// <summary>Sets up each WebSocket before it connects: certificates, proxies, headers.</summary>
     public Action<ClientWebSocketOptions>? ConfigureSocket { get; set; }
 }

@@ -2,7 +2,8 @@ namespace Dmb.Client;
 
 /// <summary>A refusal or a failure.</summary>
 /// <param name="code">
-/// One of docs/protocol.md §3, or <c>timeout</c>, <c>connection_lost</c>, <c>closed</c>, <c>bad_frame</c>.
+/// One of docs/protocol.md §3, or <c>timeout</c>, <c>connection_lost</c>, <c>closed</c>, <c>bad_frame</c>,
+/// <c>needs_socket</c>.
 /// </param>
 /// <param name="message">What is wrong, for people.</param>
 /// <param name="retry">Whether the same may work later.</param>

@@ -60,11 +60,27 @@ public enum DmbConnectionState
     Closed,
 }
 
+/// <summary>A way to a node.</summary>
+public enum DmbTransport
+{
+    /// <summary>A WebSocket.</summary>
+    WebSocket,
+
+    /// <summary>Server-sent events, and HTTP to publish.</summary>
+    ServerSentEvents,
+}
+
 /// <summary>What the client does from now on.</summary>
 /// <param name="State">What it does.</param>
 /// <param name="Why">Why the connection was lost or closed; else empty.</param>
 /// <param name="RetryIn">How long it waits.</param>
-public sealed record DmbState(DmbConnectionState State, string Why = "", TimeSpan? RetryIn = null) : DmbNotice;
+/// <param name="Transport">The way that it takes, or took.</param>
+public sealed record DmbState(
+    DmbConnectionState State,
+    string Why = "",
+    TimeSpan? RetryIn = null,
+    DmbTransport Transport = DmbTransport.WebSocket
+) : DmbNotice;
 
 /// <summary>For a backend service: what a user says, or that one came or went. Each once, in order.</summary>
 /// <param name="Id">Its place in the store: <see cref="DmbBackend.After"/> of a later client.</param>

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text.Json;
 
 namespace Dmb.Client;
@@ -15,6 +16,35 @@ internal static class Json
     {
         using var document = JsonDocument.Parse(utf8, Deep);
         return document.RootElement.Clone();
+    }
+
+    /// <summary>What is written, as UTF-8.</summary>
+    public static ReadOnlyMemory<byte> Utf8(Action<Utf8JsonWriter> write)
+    {
+        var buffer = new ArrayBufferWriter<byte>();
+        using var writer = new Utf8JsonWriter(buffer, new JsonWriterOptions { MaxDepth = DepthMax });
+        write(writer);
+        writer.Flush();
+        return buffer.WrittenMemory;
+    }
+
+    /// <summary>Refuses what is not one value.</summary>
+    /// <exception cref="JsonException">It is none.</exception>
+    public static void Check(ReadOnlySpan<byte> utf8)
+    {
+        var reader = new Utf8JsonReader(utf8, new JsonReaderOptions { MaxDepth = DepthMax });
+        reader.Read();
+        reader.Skip();
+        reader.Read();
+    }
+
+    /// <summary>Writes what a backend service registers with.</summary>
+    public static void WriteBackend(Utf8JsonWriter writer, string name, string? bkid)
+    {
+        writer.WriteStartObject();
+        writer.WriteString("name"u8, name);
+        writer.WriteString("bkid"u8, bkid);
+        writer.WriteEndObject();
     }
 
     /// <summary>A member's text, or null.</summary>

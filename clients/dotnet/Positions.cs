@@ -60,6 +60,15 @@ internal sealed class Positions(
         }
     }
 
+    /// <summary>All of them, as <c>Last-Event-ID</c> has them.</summary>
+    public string Cursor()
+    {
+        lock (_lock)
+        {
+            return string.Join('&', _rooms.Select(one => $"{Uri.EscapeDataString(one.Key)}={one.Value}"));
+        }
+    }
+
     /// <summary>
     /// Notes the answer to a subscribe. Behind a position that was known, messages follow and move it; it begins anew
     /// where there was none, or in another epoch.
@@ -117,6 +126,39 @@ internal sealed class Positions(
             }
 
             return frame.Id is null || IsNew(frame.Id);
+        }
+    }
+
+    /// <summary>Notes the id line of an event of a stream. False when it came before.</summary>
+    /// <param name="line">A message's id, or positions as in <see cref="Cursor"/>; null: none.</param>
+    /// <param name="id">The message's id; null: it has none.</param>
+    /// <param name="room">A room whose position moved; null: none did.</param>
+    /// <param name="position">Its position.</param>
+    /// <exception cref="JsonException">Its positions are none.</exception>
+    public bool TakeCursor(string? line, out string? id, out string? room, out string? position)
+    {
+        (id, room, position) = (null, null, null);
+        lock (_lock)
+        {
+            if (line?.Contains('=') != true)
+            {
+                id = string.IsNullOrEmpty(line) ? null : line;
+                return id is null || IsNew(id);
+            }
+
+            foreach (var entry in line.Split('&'))
+            {
+                var at = entry.LastIndexOf('=');
+                var (name, place) = (Uri.UnescapeDataString(entry[..Math.Max(0, at)]), entry[(at + 1)..]);
+                Parse(place);
+                if (_rooms.GetValueOrDefault(name) != place)
+                {
+                    _rooms[name] = place;
+                    (room, position) = (name, place);
+                }
+            }
+
+            return true;
         }
     }
 

@@ -1,4 +1,3 @@
-using System.Net.Http.Headers;
 using System.Text.Json;
 using System.Threading.Channels;
 
@@ -8,33 +7,25 @@ namespace Dmb.Client;
 /// Reads what a backend's users say. An uplink that comes is stored already, so that it only says when to read the
 /// store, which keeps the order over a lost connection.
 /// </summary>
-internal sealed class UplinkReader : IDisposable
+internal sealed class UplinkReader
 {
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(1);
 
     private readonly Channel<bool> _signals = Channel.CreateBounded<bool>(
         new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite }
     );
-    private readonly HttpClient _http = new();
+    private readonly NodeHttp _http;
     private readonly ClientState _state;
     private readonly TimeProvider _time;
-    private readonly Uri _node;
 
-    public UplinkReader(Uri node, ClientState state, TimeProvider time, CancellationToken ended)
+    public UplinkReader(NodeHttp http, ClientState state, TimeProvider time, CancellationToken ended)
     {
-        (_state, _time) = (state, time);
-        _node = new UriBuilder(node)
-        {
-            Scheme = node.Scheme is "wss" or "https" ? "https" : "http",
-            Port = node.Port,
-        }.Uri;
+        (_http, _state, _time) = (http, state, time);
         _ = RunAsync(ended);
     }
 
     /// <summary>There may be more in the store.</summary>
     public void Signal() => _signals.Writer.TryWrite(true);
-
-    public void Dispose() => _http.Dispose();
 
     private async Task RunAsync(CancellationToken ended)
     {
@@ -50,7 +41,7 @@ internal sealed class UplinkReader : IDisposable
                         // More may be stored than one answer has.
                     }
                 }
-                catch (Exception e) when (e is HttpRequestException or JsonException or IOException)
+                catch (Exception e) when (e is HttpRequestException or HttpRefusal or JsonException or IOException)
                 {
                     _state.Tell(new DmbFailure(new DmbException("internal", e.Message, retry: true)));
                     await Task.Delay(RetryAfter, _time, ended).ConfigureAwait(false);
@@ -67,18 +58,8 @@ internal sealed class UplinkReader : IDisposable
     private async Task<int> ReadAsync(CancellationToken ended)
     {
         var after = Uri.EscapeDataString(_state.LastUplink ?? "");
-        using var request = new HttpRequestMessage(
-            HttpMethod.Get,
-            new Uri(_node, $"/backend/{_state.Bkid}/uplink/stored?after={after}")
-        );
-        if (_state.Credential is { Length: > 0 } credential)
-        {
-            request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", credential);
-        }
-
-        using var response = await _http.SendAsync(request, ended).ConfigureAwait(false);
-        response.EnsureSuccessStatusCode();
-        var stored = Json.Element(await response.Content.ReadAsByteArrayAsync(ended).ConfigureAwait(false));
+        var path = $"backend/{_state.Bkid}/uplink/stored?after={after}";
+        var stored = await _http.AskAsync(HttpMethod.Get, path, null, ended).ConfigureAwait(false);
         if (stored.ValueKind != JsonValueKind.Array)
         {
             throw new JsonException("The stored uplink is an array.");

@@ -19,8 +19,6 @@ public sealed class ConformanceTests(JavaScriptPackage javaScript, DotNetPackage
 
     public static TheoryData<string> Scenarios => [.. WithoutNeeds()];
 
-    public static TheoryData<string> ScenariosOfSockets => [.. WithoutNeeds("sse")];
-
     public static TheoryData<string> ScenariosOfOther => Other.Length == 0 ? ["none"] : [.. WithoutNeeds(OtherLacks)];
 
     [Theory]
@@ -29,7 +27,15 @@ public sealed class ConformanceTests(JavaScriptPackage javaScript, DotNetPackage
         RunAsync(scenario, javaScript.Folder, ["node", "conformance.mjs"]);
 
     [Theory]
-    [MemberData(nameof(ScenariosOfSockets))]
+    [InlineData("resume")]
+    [InlineData("stream")]
+    [InlineData("tokens")]
+    [InlineData("backend")]
+    public Task The_JavaScript_client_passes_with_Node_18(string scenario) =>
+        RunAsync(scenario, javaScript.Folder, [javaScript.OldNode, "conformance.mjs"]);
+
+    [Theory]
+    [MemberData(nameof(Scenarios))]
     public Task The_dotnet_client_passes(string scenario) => RunAsync(scenario, Repository.Root, dotNet.Driver);
 
     [Theory]

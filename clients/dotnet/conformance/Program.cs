@@ -92,6 +92,11 @@ void Open(JsonObject command)
         options.Services[(string)service!] = (string)command["user"]!;
     }
 
+    if (command["blocked"] is not null)
+    {
+        options.ConfigureSocket = _ => throw new InvalidOperationException("blocked");
+    }
+
     if (token is not null)
     {
         options.Token = _ =>
@@ -143,7 +148,7 @@ static JsonObject Told(DmbNotice notice) =>
         DmbState one => Event(
             "state",
             ("state", one.State.ToString().ToLowerInvariant()),
-            ("transport", "ws"),
+            ("transport", one.Transport == DmbTransport.WebSocket ? "ws" : "sse"),
             ("why", one.Why)
         ),
         DmbUplink one => Event("uplink", ("type", one.Type), ("user", one.User), ("data", Node(one.Data))),
