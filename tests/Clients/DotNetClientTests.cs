@@ -43,7 +43,9 @@ public sealed class DotNetClientTests
         await using var node = await LyingNode.StartAsync();
         await using var client = new DmbClient(node.Options("a:1"));
         await client.ConnectedAsync().WaitAsync(Node.Patience);
-        foreach (var lie in (string[])[.. Lies, .. Enumerable.Range(0, Good.Length).Select(length => Good[..length])])
+        var cutOff = Enumerable.Range(0, Good.Length).Select(length => Good[..length]);
+        var altered = Enumerable.Range(0, Good.Length).Select(at => $"{Good[..at]}}}{Good[(at + 1)..]}");
+        foreach (var lie in (string[])[.. Lies, .. cutOff, .. altered])
         {
             await node.SendAsync(lie);
         }
@@ -61,7 +63,93 @@ public sealed class DotNetClientTests
             }
         }
 
-        Assert.InRange(failures, Good.Length, Good.Length + Lies.Length);
+        Assert.InRange(failures, Good.Length, (2 * Good.Length) + Lies.Length);
+    }
+
+    [Fact]
+    public async Task What_a_lying_node_says_in_a_stream_changes_nothing()
+    {
+        await using var node = await LyingNode.StartAsync();
+        node.Events = """
+            id: a:1=k:1
+
+            data: {
+
+            event: call
+
+            event: call
+            data: {"n":
+
+            id: a:1=x
+            event: call
+            data: 1
+
+            event: gap
+            data: null
+
+            event: bye
+            data: 7
+
+            retry: soon
+            no field
+            : a comment
+
+            id: 1
+            event: call
+            data: "first"
+
+            id: 1
+            event: call
+            data: "again"
+
+            id: last
+            event: call
+            data: "last"
+
+
+            """;
+        var options = node.Options("a:1");
+        options.Transport = DmbTransport.ServerSentEvents;
+        await using var client = new DmbClient(options);
+        List<string> data = [];
+        await foreach (var notice in client.ReadAllAsync())
+        {
+            Assert.False(notice is DmbState { State: DmbConnectionState.Waiting }, $"{notice}");
+            Assert.False(notice is DmbFailure { Error.Code: not "bad_frame" }, $"{notice}");
+            data.AddRange(notice is DmbMessage message ? [message.Data.GetRawText()] : []);
+            if (notice is DmbMessage { Id: "last" })
+            {
+                break;
+            }
+        }
+
+        Assert.Equal(["\"first\"", "\"last\""], data);
+    }
+
+    [Fact]
+    public async Task A_clock_that_is_wrong_or_jumps_neither_ends_the_connection_nor_asks_for_tokens_without_end()
+    {
+        var time = new ManualTime();
+        await using var node = await LyingNode.StartAsync();
+        node.Answer = new JsonObject { ["expires"] = "1999-01-01T00:00:00Z" };
+        var options = node.Options();
+        var asked = 0;
+        options.Token = _ => ValueTask.FromResult($"token {++asked}");
+        await using var client = new DmbClient(options, time);
+        await client.ConnectedAsync().WaitAsync(Node.Patience);
+        Assert.Equal("token 1", await node.TokenAsync());
+
+        node.Answer = new JsonObject { ["expires"] = "9999-12-31T23:59:59Z" };
+        time.Jump(TimeSpan.FromDays(400));
+        time.Advance(TimeSpan.FromSeconds(29));
+        Assert.Equal(1, asked);
+        time.Advance(TimeSpan.FromSeconds(2));
+        Assert.Equal("token 2", await node.TokenAsync());
+        await client.SendAsync("call", null);
+        time.Jump(TimeSpan.FromDays(-800));
+        time.Advance(TimeSpan.FromSeconds(60));
+        Assert.Equal(2, asked);
+        Assert.Equal(DmbConnectionState.Connected, client.State.State);
     }
 
     [Fact]
@@ -173,6 +261,9 @@ public sealed class DotNetClientTests
 
         public JsonNode? Answer { get; set; }
 
+        /// <summary>What its stream of server-sent events says.</summary>
+        public string Events { get; set; } = "";
+
         public Uri Url => new(_app.Urls.First());
 
         public static async Task<LyingNode> StartAsync()
@@ -206,6 +297,16 @@ public sealed class DotNetClientTests
 
         private async Task ServeAsync(HttpContext context)
         {
+            if (!context.WebSockets.IsWebSocketRequest)
+            {
+                context.Response.ContentType = "text/event-stream";
+                await context.Response.WriteAsync(Events);
+                await context.Response.Body.FlushAsync();
+                await Task.Delay(Timeout.Infinite, context.RequestAborted)
+                    .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                return;
+            }
+
             _socket = await context.WebSockets.AcceptWebSocketAsync();
             await SendAsync("""{"event":"welcome","data":{"id":"s1","limits":{"ping_s":600,"silent_s":1200}}}""");
             var buffer = new byte[64 * 1024];

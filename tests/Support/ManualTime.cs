@@ -6,6 +6,7 @@ public sealed class ManualTime : TimeProvider
     private readonly Lock _lock = new();
     private readonly List<Timer> _timers = [];
     private TaskCompletionSource? _delayed;
+    private TimeSpan _jumped;
     private DateTimeOffset _now = new(2026, 1, 2, 3, 4, 5, 678, TimeSpan.Zero);
 
     // Not the frequency of ticks, so that code that takes timestamps for ticks is wrong here.
@@ -17,7 +18,7 @@ public sealed class ManualTime : TimeProvider
     {
         lock (_lock)
         {
-            return _now;
+            return _now + _jumped;
         }
     }
 
@@ -36,11 +37,14 @@ public sealed class ManualTime : TimeProvider
         return timer;
     }
 
+    /// <summary>Sets the clock of the day, as its owner does; timers and timestamps do not notice.</summary>
+    public void Jump(TimeSpan by) => _jumped += by;
+
     /// <summary>Moves the clock on, stopping at each timer on the way to fire it.</summary>
     public void Advance(TimeSpan by)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(by, TimeSpan.Zero);
-        var until = GetUtcNow() + by;
+        var until = GetUtcNow() - _jumped + by;
         while (NextDue(until) is { } timer)
         {
             timer.Fire();
