@@ -25,8 +25,6 @@ const brokerEvents = /^(bye|drain|backplane|dmb:disconnected)$/;
 
 /** @param {any} value @param {number} low @param {number} high @param {number} other */
 const within = (value, low, high, other) => Math.min(high, Math.max(low, value)) || other;
-/** @param {number} ms */
-const wait = ms => new Promise(done => setTimeout(done, ms));
 /** What failed of these, once all are done. @param {Promise<any>[]} all */
 const failures = async all =>
   (await Promise.allSettled(all)).flatMap(one => 'reason' in one ? [refusal(one.reason)] : []);
@@ -257,8 +255,7 @@ export class Dmb {
   async #openStream(isMine) {
     const { backend } = this.#options;
     if (backend) {
-      const { bkid } = await this.#http.call('/register/backend', { name: backend.name, bkid: this.bkid });
-      this.bkid = bkid;
+      this.bkid = (await this.#http.call('/register/backend', { name: backend.name, bkid: this.bkid })).bkid;
     }
     if (!isMine()) { return; }
     const link = this.#link = openStream(this.#http, this.bkid);
@@ -267,7 +264,7 @@ export class Dmb {
     }, ({ event, data, id, retry }) => isMine() && this.#take(() => {
       if (retry) { this.#bye = { ...this.#bye, after_ms: +retry }; }
       const place = this.#positions.takeCursor(id);
-      if (place && event && event !== 'ping') { return { event, data: JSON.parse(data), ...place }; }
+      if (event && event !== 'ping') { return { event, data: JSON.parse(data), ...place }; }
     }));
     if (isMine()) { this.#lost('the stream ended'); }
   }
@@ -394,7 +391,7 @@ export class Dmb {
     for (const link = this.#link; ;) {
       try { return await this.#request(event, data(), apply); }
       catch (error) { if (!refusal(error).retry || link !== this.#link) { throw error; } }
-      await wait(retryMs * (1 + Math.random()));
+      await new Promise(done => setTimeout(done, retryMs * (1 + Math.random())));
     }
   }
 

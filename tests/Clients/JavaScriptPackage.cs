@@ -10,12 +10,16 @@ public sealed class JavaScriptPackage : IAsyncLifetime
     /// <summary>Where the package is developed.</summary>
     public NpmFolder Source { get; private set; } = null!;
 
+    /// <summary>The program of the oldest Node.js that it supports.</summary>
+    public string OldNode { get; private set; } = "";
+
     /// <summary>Where it is installed.</summary>
     public string Folder => _folder.FullName;
 
     public async ValueTask InitializeAsync()
     {
         Source = await NpmFolder.OpenAsync("clients/js");
+        OldNode = $"{(await NpmFolder.OpenAsync("tests/Clients/node18")).Path}/node_modules/.bin/node";
         var packed = await Source.RunAsync("npm", "pack", "--silent", "--pack-destination", Folder);
         await RunAsync("npm", "init", "--yes");
         await RunAsync(

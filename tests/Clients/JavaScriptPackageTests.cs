@@ -9,8 +9,10 @@ public sealed class JavaScriptPackageTests(JavaScriptPackage package)
 {
     private const int BytesMax = 5 * 1024;
 
-    [Fact]
-    public async Task The_readme_runs_with_the_installed_package()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task The_readme_runs_with_the_installed_package_also_with_Node_18(bool isOld)
     {
         await using var node = await Node.StartAsync(("HistorySize", "100"));
         var lines = (await DocumentPage.ReadAsync("clients/js/README.md")).Blocks("js")[0];
@@ -19,7 +21,7 @@ public sealed class JavaScriptPackageTests(JavaScriptPackage package)
             lines.Replace("http://localhost:8082", $"http://127.0.0.1:{node.Port}", StringComparison.Ordinal)
         );
 
-        await using var process = ChildProcess.Start("node", ["readme.mjs"], package.Folder);
+        await using var process = ChildProcess.Start(isOld ? package.OldNode : "node", ["readme.mjs"], package.Folder);
         await process.LineAsync("report_csr { text: 'The printer is on fire' }");
     }
 
@@ -51,6 +53,9 @@ public sealed class JavaScriptPackageTests(JavaScriptPackage package)
     [Fact]
     public async Task Its_tests_with_a_node_that_lies_pass() =>
         await package.Source.RunAsync("npm", "test", "--silent");
+
+    [Fact]
+    public async Task Its_tests_pass_with_Node_18() => await package.Source.RunAsync(package.OldNode, "--test", "test/");
 
     [Fact]
     public async Task Minified_and_compressed_it_is_at_most_5_KB()

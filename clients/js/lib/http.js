@@ -17,7 +17,7 @@ export const http = (node, fetch) => {
     const { status } = response, { code = 'internal', detail } = await response.json().catch(() => 0) || {};
     const error = new DmbError(code, detail ?? `HTTP ${status}`, status === 429 || status === 503);
     error.status = status;
-    error.afterMs = Number(response.headers.get('Retry-After')) * 1000;
+    error.afterMs = 1000 * +(response.headers.get('Retry-After') ?? 0);
     throw error;
   };
 

@@ -1,4 +1,4 @@
-const idsMax = 1000;
+const idsMax = 2000;
 
 /** @param {string} pos @returns {[string, number]} epoch and number */
 const parse = pos => {
@@ -17,19 +17,22 @@ export const positions = (known, emit, isJoined) => {
   const rooms = new Map(Object.entries(known ?? {}));
   /** @type {Map<string, any>} */
   const reports = new Map();
-  // The ids of the last messages, in two generations: the older one is dropped as a whole.
-  let ids = new Set(), older = ids;
+  // The ids of the last messages. Only what is replayed can come again: until it is there, they are looked up in `seen`.
+  /** @type {string[]} */
+  const ids = [];
+  let seen = new Set(), next = 0;
 
   const isNew = (/** @type {any} */ id) => {
-    if (!id) { return true; }
-    if (ids.has(id) || older.has(id)) { return false; }
-    if (ids.size >= idsMax) { older = ids; ids = new Set(); }
-    ids.add(id);
+    if (seen.size && seen.delete(id)) { return false; }
+    if (id) { ids[next] = id; next = (next + 1) % idsMax; }
     return true;
   };
 
   const judge = (/** @type {any} */ { room, missed, got, lost, why }, /** @type {boolean} */ isComplete) => {
-    if (isComplete && reports.delete(room)) { emit('resumed', { room, missed, got, lost, why }); }
+    if (isComplete && reports.delete(room)) {
+      if (!reports.size) { seen.clear(); }
+      emit('resumed', { room, missed, got, lost, why });
+    }
   };
 
   /** @param {string} room @param {[string, number]} pos @param {boolean} isLast */
@@ -56,11 +59,12 @@ export const positions = (known, emit, isJoined) => {
       for (const { room, pos, recovered, why, lost = null } of data?.positions ?? (data?.pos ? [data] : [])) {
         const [epoch, to] = parse(pos);
         if (recovered === undefined) { rooms.set(room, pos); continue; }
-        const isReset = why === 'epoch' || why === 'future', from = isReset ? 0 : parse(rooms.get(room) ?? pos)[1];
+        const isReset = /^(epoch|future)$/.test(why), from = isReset ? 0 : parse(rooms.get(room) ?? pos)[1];
         if (isReset) { rooms.set(room, epoch + ':0'); }
         if (!recovered) { emit('gap', { room, lost, why }); }
         const missed = isReset ? null : Math.max(0, to - from), expected = to - from - lost;
         const report = { room, missed, got: 0, lost: recovered ? 0 : lost, why, epoch, to, expected };
+        if (expected > 0 && !reports.size) { seen = new Set(ids); }
         reports.set(room, report);
         judge(report, expected <= 0);
       }
@@ -68,26 +72,24 @@ export const positions = (known, emit, isJoined) => {
 
     /** Notes a message of a WebSocket. @param {any} frame @returns {boolean} whether it is new */
     take({ id, room, pos, also }) {
-      if (room !== undefined) {
-        const here = parse(pos);
-        const others = Object.entries(also ?? {}).map(([other, place]) => ({ other, place, there: parse(place) }));
-        if (isJoined(room)) { rooms.set(room, pos); }
-        count(room, here, true);
-        for (const { other, place, there } of others) {
-          // A position in another room counts only if all before it came.
-          if (rooms.get(other) === `${there[0]}:${there[1] - 1}`) { rooms.set(other, place); }
-          count(other, there, false);
-        }
+      if (room === undefined) { return isNew(id); }
+      const here = parse(pos), others = Object.entries(also ?? {});
+      others.forEach(([, place]) => parse(place));
+      const isFresh = isNew(id);
+      if (isJoined(room)) { rooms.set(room, pos); }
+      count(room, here, true);
+      for (const [other, place] of others) {
+        // A position in another room counts only if all before it came.
+        const there = parse(place);
+        if (rooms.get(other) === `${there[0]}:${there[1] - 1}`) { rooms.set(other, place); }
+        count(other, there, false);
       }
-      return isNew(id);
+      return isFresh;
     },
 
-    /**
-     * Notes the id line of a stream.
-     * @param {string} id @returns {any} what a message has of it; undefined if it is not new
-     */
+    /** Notes the id line of a stream. @param {string} id @returns {any} what a message has of it */
     takeCursor(id) {
-      if (!id.includes('=')) { return isNew(id) ? { id: id || undefined } : undefined; }
+      if (!id.includes('=')) { return { id: id || undefined }; }
       let moved = {};
       for (const [room, pos] of new URLSearchParams(id)) {
         parse(pos);
