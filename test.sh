@@ -5,13 +5,14 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 # Debian packages.
-needed=(apache2 chromium clang curl jq kamailio kamailio-extra-modules kamailio-utils-modules lld nginx nodejs npm
-  openssl prometheus redis-sentinel redis-server python3-redis python3-websockets sip-tester systemd zlib1g-dev)
+needed=(apache2 chromium clang curl jq kamailio kamailio-extra-modules kamailio-presence-modules kamailio-utils-modules
+  lld nginx nodejs npm openssl prometheus redis-sentinel redis-server python3-redis python3-websockets sip-tester systemd zlib1g-dev)
 
 # Whether a package is there: most are named like the command that they bring.
 is_there() {
   case $1 in
     kamailio-extra-modules) compgen -G '/usr/lib/*/kamailio/modules/acc_json.so' ;;
+    kamailio-presence-modules) compgen -G '/usr/lib/*/kamailio/modules/presence.so' ;;
     kamailio-utils-modules) compgen -G '/usr/lib/*/kamailio/modules/http_client.so' ;;
     lld) command -v ld.lld ;;
     nodejs) command -v node ;;

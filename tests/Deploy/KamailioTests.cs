@@ -171,6 +171,38 @@ public sealed class KamailioTests
     }
 
     [Fact]
+    public async Task A_presence_server_tells_watchers_and_the_broker_of_a_state()
+    {
+        const string Away = """
+            <?xml version="1.0" encoding="UTF-8"?>
+            <presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:bob@127.0.0.1"><tuple id="a"><status>
+            <basic>open</basic></status><note>"fort; zurück um 3"</note></tuple></presence>
+            """;
+        await using var node = await Node.StartAsync();
+        await using var kamailio = await Kamailio.StartAsync(node.Port, "DMB_PRESENTITIES");
+        using var bobs = await EventReader.OpenAsync(node, "endpoint:bob");
+        using var ann = new SipPhone("ann", kamailio.Port);
+        using var bob = new SipPhone("bob", kamailio.Port);
+        ann.Send("SUBSCRIBE", "bob", "watching", 1, "Event: presence", "Expires: 300");
+        var subscribed = await ann.ReceiveAsync();
+        Assert.StartsWith("SIP/2.0 200", subscribed, StringComparison.Ordinal);
+        await AnswerNotifyAsync(ann);
+        var watched = await SipEvent.NextAsync(bobs);
+        Assert.Equal(("active_watchers", "ann"), (watched.Event, watched.Text("watcher")));
+
+        bob.Publish(Away, "a state");
+        Assert.StartsWith("SIP/2.0 200", await bob.ReceiveAsync(), StringComparison.Ordinal);
+        Assert.Contains("zurück um 3", await AnswerNotifyAsync(ann), StringComparison.Ordinal);
+        var published = await SipEvent.NextAsync(bobs);
+        Assert.Equal(("presentities", Away), (published.Event, published.Text("body")));
+
+        ann.SubscribeAgain(subscribed, "bob", "watching", 2, expires: 0);
+        Assert.StartsWith("SIP/2.0 200", await ann.ReceiveAsync(), StringComparison.Ordinal);
+        Assert.Equal("0", (await SipEvent.NextAsync(bobs)).Text("expires"));
+        Assert.Empty(node.Warnings);
+    }
+
+    [Fact]
     public async Task A_flood_of_one_address_is_dropped_and_causes_no_events_while_others_are_served()
     {
         await using var node = await Node.StartAsync();
@@ -187,6 +219,14 @@ public sealed class KamailioTests
         using var other = new SipPhone("bob", kamailio.Port, address: "127.0.0.2");
         await other.RegisterAsync();
         Assert.Contains("@127.0.0.2:", (await SipEvent.NextAsync(bobs)).Text("contact"), StringComparison.Ordinal);
+    }
+
+    private static async Task<string> AnswerNotifyAsync(SipPhone phone)
+    {
+        var notify = await phone.ReceiveAsync();
+        Assert.StartsWith("NOTIFY ", notify, StringComparison.Ordinal);
+        phone.Answer(notify, "200 OK");
+        return notify;
     }
 
     private static bool IsBlocked(Kamailio kamailio) =>

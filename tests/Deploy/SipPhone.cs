@@ -20,6 +20,31 @@ internal sealed class SipPhone(string user, int server, string displayName = "",
     public void Send(string method, string to, string call, int number, params string[] headers) =>
         Send(method, $"sip:{to}@127.0.0.1", to, call, number, tag: "", headers);
 
+    /// <summary>Publishes a state of its own (RFC 3903).</summary>
+    public void Publish(string state, string call) =>
+        Send(
+            "PUBLISH",
+            $"sip:{user}@127.0.0.1",
+            user,
+            call,
+            1,
+            tag: "",
+            ["Event: presence", "Expires: 600", "Content-Type: application/pidf+xml"],
+            state
+        );
+
+    /// <summary>Refreshes or ends the subscription that this answer began.</summary>
+    public void SubscribeAgain(string answer, string to, string call, int number, int expires) =>
+        Send(
+            "SUBSCRIBE",
+            Headers(answer, "Contact")[0]["Contact: <".Length..^1],
+            to,
+            call,
+            number,
+            Headers(answer, "To")[0][Headers(answer, "To")[0].IndexOf(";tag=", StringComparison.Ordinal)..],
+            ["Event: presence", $"Expires: {expires}"]
+        );
+
     /// <summary>Registers its address and reads the answer.</summary>
     public async Task RegisterAsync(int expires = 60)
     {
@@ -103,19 +128,35 @@ internal sealed class SipPhone(string user, int server, string displayName = "",
     private static string[] Headers(string message, string name) =>
         [.. message.Split("\r\n").Where(line => line.StartsWith(name + ":", StringComparison.Ordinal))];
 
-    private void Send(string method, string uri, string to, string call, int number, string tag, string[] headers) =>
-        Write([
-            $"{method} {uri} SIP/2.0",
-            $"Via: SIP/2.0/UDP {address}:{Port};branch=z9hG4bK{method}{call.GetHashCode(StringComparison.Ordinal)}{number}",
-            "Max-Forwards: 70",
-            $"From: {displayName}<sip:{user}@127.0.0.1>;tag=ours",
-            $"To: <sip:{to}@127.0.0.1>{tag}",
-            $"Call-ID: {call.Replace(' ', '-')}-{Port}",
-            $"CSeq: {number} {method}",
-            $"Contact: <sip:{user}@{address}:{Port}>",
-            .. headers,
-        ]);
+    private void Send(
+        string method,
+        string uri,
+        string to,
+        string call,
+        int number,
+        string tag,
+        string[] headers,
+        string body = ""
+    ) =>
+        Write(
+            [
+                $"{method} {uri} SIP/2.0",
+                $"Via: SIP/2.0/UDP {address}:{Port};branch=z9hG4bK{method}{call.GetHashCode(StringComparison.Ordinal)}{number}",
+                "Max-Forwards: 70",
+                $"From: {displayName}<sip:{user}@127.0.0.1>;tag=ours",
+                $"To: <sip:{to}@127.0.0.1>{tag}",
+                $"Call-ID: {call.Replace(' ', '-')}-{Port}",
+                $"CSeq: {number} {method}",
+                $"Contact: <sip:{user}@{address}:{Port}>",
+                .. headers,
+            ],
+            body
+        );
 
-    private void Write(string[] lines) =>
-        _udp.Send(Encoding.UTF8.GetBytes(string.Join("\r\n", [.. lines, "Content-Length: 0", "", ""])));
+    private void Write(string[] lines, string body = "") =>
+        _udp.Send(
+            Encoding.UTF8.GetBytes(
+                string.Join("\r\n", [.. lines, $"Content-Length: {Encoding.UTF8.GetByteCount(body)}", "", body])
+            )
+        );
 }
