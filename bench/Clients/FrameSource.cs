@@ -77,7 +77,7 @@ internal sealed partial class FrameSource : IDisposable
         _socket.Send(Frame($"{{\"ack\":{ack},\"ok\":true,\"data\":{{\"rooms\":[\"{MessageData.Room}\"]}}}}"));
     }
 
-    /// <summary>Sends messages at a rate, or as fast as they are read with a rate of 0; gives how many.</summary>
+    /// <summary>Sends messages at a rate; gives how many.</summary>
     public long Send(int rate, TimeSpan time)
     {
         var start = Stopwatch.GetTimestamp();
@@ -85,7 +85,7 @@ internal sealed partial class FrameSource : IDisposable
         var first = _sent;
         for (TimeSpan now; (now = Stopwatch.GetElapsedTime(start)) < time; )
         {
-            if (rate > 0 && _sent - first + FramesPerWrite > now.TotalSeconds * rate)
+            if (_sent - first + FramesPerWrite > now.TotalSeconds * rate)
             {
                 Rest();
                 continue;
