@@ -302,7 +302,7 @@ public sealed class DotNetClientTests
                 context.Response.ContentType = "text/event-stream";
                 await context.Response.WriteAsync(Events);
                 await context.Response.Body.FlushAsync();
-                await Task.Delay(Timeout.Infinite, context.RequestAborted)
+                await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, context.RequestAborted)
                     .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 return;
             }
