@@ -260,11 +260,7 @@ public sealed class DmbClient : IAsyncDisposable
         string @event,
         Action<Utf8JsonWriter> data,
         CancellationToken cancellationToken
-    ) =>
-        WithSessionAsync(
-            (session, ended) => session.RequestAsync(@event, data, ended),
-            cancellationToken
-        );
+    ) => WithSessionAsync((session, ended) => session.RequestAsync(@event, data, ended), cancellationToken);
 
     private async Task<JsonElement> WithSessionAsync(
         Func<Session, CancellationToken, Task<JsonElement>> act,

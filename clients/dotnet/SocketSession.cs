@@ -86,7 +86,12 @@ internal sealed class SocketSession : Session
         );
 
     public override Task EnterAsync(string service, string user, CancellationToken cancellationToken) =>
-        UntilAsync("dmb:connect", writer => WriteService(writer, service, user), State.Positions.Join, cancellationToken);
+        UntilAsync(
+            "dmb:connect",
+            writer => WriteService(writer, service, user),
+            State.Positions.Join,
+            cancellationToken
+        );
 
     public override Task ExitAsync(string service, CancellationToken cancellationToken) =>
         RequestAsync("dmb:disconnect", writer => Write(writer, "service"u8, service), cancellationToken);
@@ -271,8 +276,7 @@ internal sealed class SocketSession : Session
                 await wait.ConfigureAwait(false);
                 try
                 {
-                    await SignInAsync(await Options.Token!(Ended).ConfigureAwait(false))
-                        .ConfigureAwait(false);
+                    await SignInAsync(await Options.Token!(Ended).ConfigureAwait(false)).ConfigureAwait(false);
                     return;
                 }
                 catch (Exception e) when (!Ended.IsCancellationRequested)

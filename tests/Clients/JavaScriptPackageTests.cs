@@ -55,7 +55,8 @@ public sealed class JavaScriptPackageTests(JavaScriptPackage package)
         await package.Source.RunAsync("npm", "test", "--silent");
 
     [Fact]
-    public async Task Its_tests_pass_with_Node_18() => await package.Source.RunAsync(package.OldNode, "--test", "test/");
+    public async Task Its_tests_pass_with_Node_18() =>
+        await package.Source.RunAsync(package.OldNode, "--test", "test/");
 
     [Fact]
     public async Task Minified_and_compressed_it_is_at_most_5_KB()
