@@ -57,24 +57,44 @@ internal sealed class RedisHistory(
     }
 
     /// <summary>The keys of a script that publishes a message (kept.lua).</summary>
-    public RedisKey[] Keys(PendingPublish message) =>
-        [
-            _channels.Log,
-            _channels.Epoch,
-            .. message.Rooms.SelectMany(room => policy.Keeps(room) ? Keys(room) : [_channels.Epoch, _channels.Epoch]),
-        ];
+    public RedisKey[] Keys(PendingPublish message)
+    {
+        var keys = new RedisKey[2 + (2 * message.Rooms.Length)];
+        Array.Fill(keys, _channels.Epoch);
+        keys[0] = _channels.Log;
+        for (var i = 0; i < message.Rooms.Length; i++)
+        {
+            if (policy.Keeps(message.Rooms[i]))
+            {
+                keys[2 + (2 * i)] = _channels.History(message.Rooms[i]);
+                keys[3 + (2 * i)] = _channels.Position(message.Rooms[i]);
+            }
+        }
+
+        return keys;
+    }
 
     /// <summary>The arguments of a script that publishes a message (kept.lua).</summary>
-    public RedisValue[] Arguments(PendingPublish message, byte[] body) =>
-        [
-            PublishCalls.LogLength(body),
-            body,
-            message.Id,
-            StreamPosition.NewEpoch(),
-            (long)options.PositionTtl.TotalMilliseconds,
-            message.Positions,
-            .. message.Rooms.SelectMany(Arguments),
-        ];
+    public RedisValue[] Arguments(PendingPublish message, byte[] body)
+    {
+        const int First = 6;
+        var arguments = new RedisValue[First + (3 * message.Rooms.Length)];
+        arguments[0] = PublishCalls.LogLength(body);
+        arguments[1] = body;
+        arguments[2] = message.Id;
+        arguments[3] = StreamPosition.NewEpoch();
+        arguments[4] = (long)options.PositionTtl.TotalMilliseconds;
+        arguments[5] = message.Positions;
+        for (var i = 0; i < message.Rooms.Length; i++)
+        {
+            var (size, ttl) = policy.Of(message.Rooms[i]);
+            arguments[First + (3 * i)] = _channels.Room(message.Rooms[i]);
+            arguments[First + (3 * i) + 1] = size;
+            arguments[First + (3 * i) + 2] = (long)ttl.TotalMilliseconds;
+        }
+
+        return arguments;
+    }
 
     /// <summary>Reads the rooms' positions, and the kept messages after the requested positions.</summary>
     /// <exception cref="RedisUnavailableException">Redis did not answer in time.</exception>
@@ -124,10 +144,4 @@ internal sealed class RedisHistory(
     }
 
     private RedisKey[] Keys(string room) => [_channels.History(room), _channels.Position(room)];
-
-    private RedisValue[] Arguments(string room)
-    {
-        var (size, ttl) = policy.Of(room);
-        return [_channels.Room(room), size, (long)ttl.TotalMilliseconds];
-    }
 }

@@ -7,8 +7,8 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// The two connections to Redis, the client library's for commands and publishes, and one for subscriptions
-/// (<see cref="RedisSubscriber"/>), which a publishing node omits. Both are opened together and closed together at the
+/// The connections to Redis: the client library's for commands, one for scripts (<see cref="RedisPipeline"/>), and one for
+/// subscriptions (<see cref="RedisSubscriber"/>), which a publishing node omits. All are opened and closed together, at the
 /// first failure; only the probe of <see cref="RedisSupervisor"/> detects a hung peer. Exceptions of the library leave
 /// this class as <see cref="RedisUnavailableException"/>.
 /// </summary>
@@ -18,6 +18,7 @@ internal sealed class RedisLink : IDisposable
 
     private readonly ConnectionMultiplexer _commands;
     private readonly IDatabase _database;
+    private readonly RedisPipeline _scripts;
     private readonly RedisSubscriber? _subscriber;
     private readonly TaskCompletionSource<string> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly CancellationTokenSource _gone = new();
@@ -26,7 +27,13 @@ internal sealed class RedisLink : IDisposable
 
     private readonly PoisonedKeys _poisoned;
 
-    private RedisLink(ConnectionMultiplexer commands, Stream? subscriptions, TimeSpan timeout, PoisonedKeys poisoned)
+    private RedisLink(
+        ConnectionMultiplexer commands,
+        Stream scripts,
+        Stream? subscriptions,
+        TimeSpan timeout,
+        PoisonedKeys poisoned
+    )
     {
         (_commands, _database, _poisoned) = (commands, commands.GetDatabase(), poisoned);
         _pipeline = new ResiliencePipelineBuilder { TimeProvider = TimeProvider.System }
@@ -46,6 +53,7 @@ internal sealed class RedisLink : IDisposable
             .Build();
         commands.ConnectionFailed += (_, e) => Lose($"the connection for commands failed: {e.FailureType}");
         commands.InternalError += (_, e) => Lose($"the connection for commands had an error: {e.Exception?.Message}");
+        _scripts = new RedisPipeline(scripts, _database.Database, why => Lose($"the connection for scripts failed: {why}"));
         if (subscriptions is not null)
         {
             _subscriber = new RedisSubscriber(subscriptions, why =>
@@ -80,7 +88,7 @@ internal sealed class RedisLink : IDisposable
     /// <summary>Canceled when one of the connections fails.</summary>
     public CancellationToken Gone => _gone.Token;
 
-    /// <summary>Opens both connections, and awaits a reply on each.</summary>
+    /// <summary>Opens the connections, and awaits a reply on each.</summary>
     /// <param name="redis">The server's endpoint.</param>
     /// <param name="isSubscribing">Whether to open the connection for subscriptions.</param>
     /// <param name="timeout">Maximum time of a command.</param>
@@ -97,6 +105,7 @@ internal sealed class RedisLink : IDisposable
         CancellationToken cancellationToken
     )
     {
+        Stream? scripts = null;
         Stream? subscriptions = null;
         Task<ConnectionMultiplexer>? connecting = null;
         try
@@ -104,15 +113,15 @@ internal sealed class RedisLink : IDisposable
             var password = redis.ReadPassword();
             using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
             patience.CancelAfter(ConnectTimeout);
-            (subscriptions, var address) = await RedisGreeting.AskAsync(redis, password, patience.Token);
-            connecting = ConnectionMultiplexer.ConnectAsync(redis.ToOptions(address, password));
-            var commands = await connecting.WaitAsync(ConnectTimeout, TimeProvider.System, cancellationToken);
-            if (!isSubscribing)
+            (scripts, var address) = await RedisGreeting.AskAsync(redis, password, patience.Token);
+            if (isSubscribing)
             {
-                await subscriptions.DisposeAsync();
+                (subscriptions, _) = await RedisGreeting.AskAsync(redis, password, patience.Token);
             }
 
-            return new RedisLink(commands, isSubscribing ? subscriptions : null, timeout, poisoned);
+            connecting = ConnectionMultiplexer.ConnectAsync(redis.ToOptions(address, password));
+            var commands = await connecting.WaitAsync(ConnectTimeout, TimeProvider.System, cancellationToken);
+            return new RedisLink(commands, scripts, subscriptions, timeout, poisoned);
         }
         catch (Exception e)
         {
@@ -121,9 +130,9 @@ internal sealed class RedisLink : IDisposable
                 _ = DisposeAsync(connecting);
             }
 
-            if (subscriptions is not null)
+            foreach (var stream in (Stream?[])[scripts, subscriptions])
             {
-                await subscriptions.DisposeAsync();
+                await (stream?.DisposeAsync() ?? default);
             }
 
             throw new RedisUnavailableException(RedisReason.Of(e), e);
@@ -186,9 +195,11 @@ internal sealed class RedisLink : IDisposable
         try
         {
             return await _pipeline.ExecuteAsync(
-                static async (call, token) =>
-                    await call.script.RunAsync(call.database, call.keys, call.arguments).WaitAsync(token),
-                (database: _database, script, keys, arguments),
+                static (call, token) =>
+                    new ValueTask<RedisResult>(
+                        call.scripts.CallAsync(call.script, call.keys, call.arguments).WaitAsync(token)
+                    ),
+                (scripts: _scripts, script, keys, arguments),
                 Gone
             );
         }
@@ -251,11 +262,12 @@ internal sealed class RedisLink : IDisposable
     public void PublishUnanswered(string channel, RedisValue line) =>
         _ = _database.PublishAsync(RedisChannel.Literal(channel), line, CommandFlags.FireAndForget);
 
-    /// <summary>Disposes both on the thread pool, since the library waits for a hung peer.</summary>
+    /// <summary>Disposes all on the thread pool, since the library waits for a hung peer.</summary>
     public void Dispose()
     {
         Lose("it is not used any more");
         _ = DisposeAsync(Task.FromResult(_commands));
+        _ = _scripts.DisposeAsync().AsTask();
         _ = _subscriber?.DisposeAsync().AsTask();
     }
 

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using System.Text;
 using StackExchange.Redis;
 
@@ -71,10 +72,19 @@ internal sealed class RedisScript
     /// <summary>Keeps a dead letter (<see cref="RedisDeadLetters"/>).</summary>
     public static readonly RedisScript Dead = new("dead");
 
-    private RedisScript(string name) => Text = Read(name);
+    private RedisScript(string name)
+    {
+        Text = Read(name);
+#pragma warning disable CA5350 // Redis names scripts by it; nothing is secured.
+        Sha = Convert.ToHexStringLower(SHA1.HashData(Encoding.UTF8.GetBytes(Text)));
+#pragma warning restore CA5350
+    }
 
     /// <summary>The script's text: the included files, then the file, without comments.</summary>
     public string Text { get; }
+
+    /// <summary>What Redis calls it (EVALSHA).</summary>
+    public string Sha { get; }
 
     /// <summary>Runs the script.</summary>
     public async Task<RedisResult> RunAsync(IDatabase redis, RedisKey[] keys, RedisValue[] arguments)

@@ -137,7 +137,7 @@ public sealed class ConnectionTests
         await DeliverAsync(node);
         await node.BecomesAsync("ready");
         var clients = await redis.CommandAsync("CLIENT", "LIST");
-        Assert.Equal(2, clients.Split('\n').Count(line => line.Contains("user=dmb ", StringComparison.Ordinal)));
+        Assert.Equal(3, clients.Split('\n').Count(line => line.Contains("user=dmb ", StringComparison.Ordinal)));
         Assert.Equal("", await redis.CommandAsync("ACL", "LOG"));
     }
 
