@@ -12,6 +12,11 @@ namespace Dmb.Redis;
 /// </summary>
 internal sealed class RedisPipeline : IAsyncDisposable
 {
+    private const int BufferBytes = 16_384;
+
+    /// <summary>A buffer that grew larger, by large messages, is given back.</summary>
+    private const int KeptBytesMax = 1_048_576;
+
     private readonly Stream _stream;
     private readonly Action<string> _lost;
     private readonly Lock _lock = new();
@@ -20,8 +25,8 @@ internal sealed class RedisPipeline : IAsyncDisposable
     private readonly Queue<Call> _unanswered = [];
 
     /// <summary>Encoded calls that are not sent; under the lock.</summary>
-    private ArrayBufferWriter<byte> _waiting = new(16_384);
-    private ArrayBufferWriter<byte> _sending = new(16_384);
+    private ArrayBufferWriter<byte> _waiting = new(BufferBytes);
+    private ArrayBufferWriter<byte> _sending = new(BufferBytes);
     private int _waitingCount;
     private bool _isSending;
     private string? _why;
@@ -114,6 +119,11 @@ internal sealed class RedisPipeline : IAsyncDisposable
                 lock (_lock)
                 {
                     _sending.ResetWrittenCount();
+                    if (_sending.Capacity > KeptBytesMax)
+                    {
+                        _sending = new ArrayBufferWriter<byte>(BufferBytes);
+                    }
+
                     _isSending = false;
                     isMore = _unanswered.Count == _waitingCount && TryTake();
                 }
@@ -159,7 +169,7 @@ internal sealed class RedisPipeline : IAsyncDisposable
 
     private async Task ReceiveAsync()
     {
-        var input = new byte[16_384];
+        var input = new byte[BufferBytes];
         var answers = new List<RedisResult>();
         for (int length = 0, read; (read = await _stream.ReadAsync(input.AsMemory(length))) > 0; )
         {
