@@ -53,7 +53,9 @@ internal sealed class RedisLink : IDisposable
             .Build();
         commands.ConnectionFailed += (_, e) => Lose($"the connection for commands failed: {e.FailureType}");
         commands.InternalError += (_, e) => Lose($"the connection for commands had an error: {e.Exception?.Message}");
-        _scripts = new RedisPipeline(scripts, _database.Database, why => Lose($"the connection for scripts failed: {why}"));
+        _scripts = new RedisPipeline(scripts, _database.Database, why =>
+            Lose($"the connection for scripts failed: {why}")
+        );
         if (subscriptions is not null)
         {
             _subscriber = new RedisSubscriber(subscriptions, why =>

@@ -196,9 +196,10 @@ internal sealed class RedisPipeline : IAsyncDisposable
         {
             for (var i = 0; i < calls.Length; i++)
             {
-                calls[i] = _unanswered.Count > _waitingCount
-                    ? _unanswered.Dequeue()
-                    : throw new InvalidDataException("Redis answered what was not asked");
+                calls[i] =
+                    _unanswered.Count > _waitingCount
+                        ? _unanswered.Dequeue()
+                        : throw new InvalidDataException("Redis answered what was not asked");
             }
 
             isTaken = answers.Count > 0 && TryTake();
