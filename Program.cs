@@ -56,12 +56,6 @@ catch (Settings.BadSettingException bad)
     return 2;
 }
 
-if (WorkerThreads.Start() is not { } threads)
-{
-    Console.Error.WriteLine("The system allows too few threads: raise ulimit -u, TasksMax= or pids.max.");
-    return 1;
-}
-
 builder.ListenAs(options);
 builder.AddClosedServices();
 builder.AddOptions(options);
@@ -108,7 +102,7 @@ listening.MapSockets();
 listening.MapSocketIo();
 listening.MapConsole();
 
-app.LogStartup(options, redis, threads);
+app.LogStartup(options, redis);
 try
 {
     await app.StartAsync(signals.Stopping);

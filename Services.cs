@@ -326,17 +326,15 @@ internal static partial class Services
             }
         );
 
-    /// <summary>Logs the start: addresses, backplane, and first commands to try.</summary>
-    public static void LogStartup(
-        this WebApplication app,
-        NodeOptions options,
-        RedisEndpoint? redis,
-        WorkerThreads threads
-    )
+    /// <summary>
+    /// Logs the start: addresses, backplane, and first commands to try. Then makes the threads that are needed later.
+    /// </summary>
+    public static void LogStartup(this WebApplication app, NodeOptions options, RedisEndpoint? redis)
     {
-        _ = threads.Exhausted.ContinueWith(_ => LogNoThread(app.Logger), TaskScheduler.Default);
         app.Lifetime.ApplicationStarted.Register(() =>
         {
+            _ = WorkerThreads.Start().Exhausted.ContinueWith(_ => LogNoThread(app.Logger), TaskScheduler.Default);
+
             // A server without addresses listens nowhere: it is called within its process.
             var address = app
                 .Services.GetRequiredService<IServer>()

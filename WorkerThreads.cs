@@ -3,7 +3,7 @@ using System.Reflection;
 namespace Dmb;
 
 /// <summary>
-/// Makes the threads that the process may need at its start, bounds their number, and keeps room for a few more.
+/// Makes the threads that the process may need soon after its start, bounds their number, and keeps room for a few more.
 /// The runtime ends the process where it needs a thread and the system makes none: no free descriptor, or
 /// <c>pids.max</c> (cgroups) or <c>RLIMIT_NPROC</c> (setrlimit(2)) is reached. The project file keeps the pool's idle
 /// threads alive (<c>System.Threading.ThreadPool.ThreadsToKeepAlive</c>).
@@ -16,17 +16,17 @@ internal sealed class WorkerThreads
     /// </summary>
     public static readonly int PoolMax = Math.Max(16, 2 * Environment.ProcessorCount);
 
-    /// <summary>Threads of the pool without which a node does not start.</summary>
-    private const int PoolMin = 4;
-
     /// <summary>
     /// Spare threads. Their room is for threads of a moment, which no component can make in advance: the runtime runs
     /// handlers of SIGTERM and compiles hot methods on some, the client of Redis writes its backlog on others.
     /// </summary>
     private const int SpareMax = 4;
 
-    /// <summary>Threads that the server's start makes beside the pool: timers, log, sockets.</summary>
-    private const int ServerMax = 8;
+    /// <summary>Threads that components make once, when they are first used: timers, sockets, the client of Redis.</summary>
+    private const int OtherMax = 8;
+
+    private const string Spare = "DMB Spare";
+    private const string Probe = "DMB Probe";
 
     /// <summary>Interval at which the system is asked for a thread.</summary>
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
@@ -40,43 +40,52 @@ internal sealed class WorkerThreads
     /// </summary>
     public Task Exhausted => _exhausted.Task;
 
-    /// <summary>Makes the threads, unless another program hosts the node: those are that program's.</summary>
-    /// <returns>Null if the system does not allow the threads of a server.</returns>
-    public static WorkerThreads? Start()
+    /// <summary>
+    /// Makes the threads an interval later, when the first requests were answered; unless another program hosts the node,
+    /// whose threads they would be.
+    /// </summary>
+    public static WorkerThreads Start()
     {
         var threads = new WorkerThreads();
-        if (Assembly.GetEntryAssembly() != typeof(WorkerThreads).Assembly)
+        if (Assembly.GetEntryAssembly() == typeof(WorkerThreads).Assembly)
         {
-            return threads;
-        }
-
-        try
-        {
-            for (var i = 1; i < SpareMax; i++)
-            {
-                Make(threads.Exhausted.Wait);
-            }
-
-            Make(threads.Watch);
-        }
-        catch (Exception e) when (IsExhausted(e))
-        {
-            return null;
-        }
-
-        var count = Math.Min(PoolMax, CountAvailable(PoolMax + ServerMax) - ServerMax);
-        if (count < PoolMin)
-        {
-            return null;
-        }
-
-        FillPool(count);
-        if (count < PoolMax)
-        {
-            threads._exhausted.TrySetResult();
+            Make("DMB Watch", threads.Run);
         }
 
         return threads;
+    }
+
+    /// <summary>Makes the threads, then asks for one at each interval, and ends the spare ones when there is none.</summary>
+    private void Run()
+    {
+        try
+        {
+            Exhausted.Wait(Interval);
+            for (var i = 1; i < SpareMax; i++)
+            {
+                Make(Spare, Exhausted.Wait);
+            }
+
+            var count = Math.Min(PoolMax, CountAvailable(PoolMax + OtherMax) - OtherMax);
+            ThreadPool.GetMinThreads(out var min, out _);
+            FillPool(Math.Max(count, min));
+            if (count < PoolMax)
+            {
+                _exhausted.TrySetResult();
+                return;
+            }
+
+            // The last one: the others are there when it is.
+            Make(Spare, Exhausted.Wait);
+            while (!Exhausted.Wait(Interval))
+            {
+                Make(Probe, static () => { }).Join();
+            }
+        }
+        catch (Exception e) when (IsExhausted(e))
+        {
+            _exhausted.TrySetResult();
+        }
     }
 
     /// <summary>
@@ -91,7 +100,7 @@ internal sealed class WorkerThreads
         {
             while (all.Count < max)
             {
-                all.Add(Make(isCounted.Task.Wait));
+                all.Add(Make(Probe, isCounted.Task.Wait));
             }
         }
         catch (Exception e) when (IsExhausted(e))
@@ -128,35 +137,19 @@ internal sealed class WorkerThreads
             started.Wait();
         }
 
-        ThreadPool.SetMinThreads(Math.Min(min, count), ports);
-        // Lowered first: the pool then starts with as many active threads as by default.
-        ThreadPool.SetMaxThreads(Math.Min(min, count), Math.Max(ports, count));
+        ThreadPool.SetMinThreads(min, ports);
+        // Lowered first: the pool then goes on with as many active threads as by default.
+        ThreadPool.SetMaxThreads(min, Math.Max(ports, count));
         ThreadPool.SetMaxThreads(count, Math.Max(ports, count));
         isFull.SetResult();
     }
 
-    private static Thread Make(Action run)
+    private static Thread Make(string name, Action run)
     {
-        var thread = new Thread(() => run()) { IsBackground = true, Name = "DMB Spare" };
+        var thread = new Thread(() => run()) { IsBackground = true, Name = name };
         thread.UnsafeStart();
         return thread;
     }
 
     private static bool IsExhausted(Exception e) => e is OutOfMemoryException or ThreadStartException;
-
-    /// <summary>Asks for a thread at each interval, and ends the spare threads when there is none.</summary>
-    private void Watch()
-    {
-        try
-        {
-            while (!Exhausted.Wait(Interval))
-            {
-                Make(static () => { }).Join();
-            }
-        }
-        catch (Exception e) when (IsExhausted(e))
-        {
-            _exhausted.TrySetResult();
-        }
-    }
 }

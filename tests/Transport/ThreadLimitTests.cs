@@ -21,6 +21,7 @@ public sealed partial class ThreadLimitTests
         await using var process = Start("exec");
         var url = Address().Match(await process.LineAsync("listens on")).Groups[1].Value;
         using var http = new HttpClient { BaseAddress = new Uri(url), Timeout = Node.Patience };
+        await ShellAsync($"until [ $(cat /proc/{process.Id}/task/*/comm | grep -c 'DMB Spare') = 4 ]; do :; done");
         await ShellAsync($"exec {AsUser} prlimit --pid={process.Id} --nproc=$(ls /proc/{process.Id}/task | wc -l):");
 
         await Task.WhenAll(Enumerable.Range(0, 64).Select(_ => PushAsync(http)));
