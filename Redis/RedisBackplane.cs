@@ -24,6 +24,8 @@ internal sealed class RedisBackplane(
 
     private readonly SemaphoreSlim _reading = new(ReadsMax);
 
+    public bool IsCurrent => connection.Link is { IsWhole: true };
+
     public async ValueTask<PublishOutcome> PublishAsync(Envelope envelope) =>
         envelope.Rooms.Length == 0
             ? PublishOutcome.Fully
@@ -59,7 +61,7 @@ internal sealed class RedisBackplane(
 
     public async ValueTask<IReadOnlyList<RoomHistory>> ReadHistoryAsync(IReadOnlyList<RoomRequest> requests)
     {
-        if (rooms.Positions(requests) is { } known)
+        if (rooms.Positions(requests, IsCurrent) is { } known)
         {
             return known;
         }

@@ -145,7 +145,7 @@ internal sealed partial class RedisReceiver(
                 break;
             case OwnMessage { Message: var own }
                 when rooms.IsMissing(own) && Parse(own.Body, room: null, isAgain: true) is { } envelope:
-                await rooms.DeliverAsync(envelope);
+                await rooms.DeliverAgainAsync(envelope);
                 break;
             case Hold:
                 _held ??= [];

@@ -74,17 +74,19 @@ internal sealed partial class RedisRooms(
         }
     }
 
-    /// <summary>The rooms' positions if all are known here and no messages are requested; else null.</summary>
-    public IReadOnlyList<RoomHistory>? Positions(IReadOnlyList<RoomRequest> rooms)
+    /// <summary>The rooms' positions if all are known here and no messages are missing; else null.</summary>
+    /// <param name="rooms">The rooms.</param>
+    /// <param name="isCurrent"><see cref="IBackplane.IsCurrent"/>.</param>
+    public IReadOnlyList<RoomHistory>? Positions(IReadOnlyList<RoomRequest> rooms, bool isCurrent)
     {
         var found = new RoomHistory[rooms.Count];
         for (var i = 0; i < found.Length; i++)
         {
             if (
-                rooms[i].Since is not null
-                || Link is not { IsWhole: true }
+                Link is not { IsWhole: true }
                 || !_rooms.TryGetValue(rooms[i].Room, out var subscription)
                 || subscription.Received is not { IsNone: false } received
+                || (rooms[i].Since is { } since && !(isCurrent && since == received))
             )
             {
                 return null;
@@ -163,10 +165,31 @@ internal sealed partial class RedisRooms(
     /// <summary>Delivers a message without positions, once. The delivering methods are not thread-safe.</summary>
     public async ValueTask DeliverAsync(Envelope envelope)
     {
-        if (_seen.Add(envelope.Id, envelope.IsAgain))
+        if (_seen.Add(envelope.Id, envelope.IsAgain, out _))
         {
             await HandOverAsync(envelope);
         }
+    }
+
+    /// <summary>
+    /// Delivers a message that this node may have delivered before it had positions: then it records the positions, and
+    /// reaches the sessions that have joined at a position since.
+    /// </summary>
+    public async ValueTask DeliverAgainAsync(Envelope envelope)
+    {
+        if (_seen.Add(envelope.Id, envelope.IsAgain, out var members))
+        {
+            await HandOverAsync(envelope);
+            return;
+        }
+
+        await fanOut.DeliverAsync(
+            new Envelope(envelope.Event, envelope.Id, envelope.Rooms, envelope.Data, isKept: true)
+            {
+                Positions = envelope.Positions,
+                PlacedAfter = members,
+            }
+        );
     }
 
     /// <summary>
@@ -258,15 +281,12 @@ internal sealed partial class RedisRooms(
         history.Saw(envelope.Number);
         if (isNew)
         {
-            // A message delivered without its positions is not delivered again, but its positions are recorded.
-            await HandOverAsync(
-                _seen.Add(envelope.Id, envelope.IsAgain) ? envelope : Silent(envelope.Rooms, envelope.Positions!)
-            );
+            await DeliverAgainAsync(envelope);
         }
         else if (
             local.HasPatterns
             && Array.Exists(envelope.Rooms, local.HasPatternOf)
-            && _seen.Add(envelope.Id, isAgain: true)
+            && _seen.Add(envelope.Id, isAgain: true, out _)
         )
         {
             // No room of it is subscribed here: sessions have it by a pattern.
@@ -323,10 +343,6 @@ internal sealed partial class RedisRooms(
             await fanOut.DeliverAsync(Gap.ToEnvelope(room, lost, last));
         }
     }
-
-    /// <summary>Creates an envelope that only advances rooms' positions.</summary>
-    private static Envelope Silent(string[] rooms, StreamPosition[] positions) =>
-        new("", "", rooms, default, isKept: true) { Positions = positions };
 
     /// <summary>
     /// The position that a room has received or, before its first message, the one at which its first session joined.

@@ -35,12 +35,17 @@ internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnl
     /// <summary>Whether it may have been delivered before: it was republished or read from a log.</summary>
     public bool IsAgain { get; set; }
 
+    /// <summary>
+    /// Set on a copy of a message that was delivered on this node before it had positions: it advances the positions, and
+    /// reaches only members with a position (<see cref="Membership.IsPlaced"/>) and a higher number. Null: it reaches all.
+    /// </summary>
+    public long? PlacedAfter { get; init; }
+
     /// <summary>Its latest span's <c>traceparent</c> (W3C Trace Context) if the trace is sampled; else null.</summary>
     public string? Traceparent { get; set; }
 
     /// <summary>
-    /// One JSON value in UTF-8. Borrowed from the publisher until <see cref="Keep"/>. Empty if the envelope only
-    /// advances positions.
+    /// One JSON value in UTF-8. Borrowed from the publisher until <see cref="Keep"/>.
     /// </summary>
     public ReadOnlyMemory<byte> Data { get; private set; } = data;
 

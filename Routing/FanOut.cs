@@ -195,8 +195,8 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, Tail tail,
                 var isLast = r == rooms.Length - 1;
                 var room = envelope.Positions is null ? 0 : rooms[r].IndexIn(envelope.Rooms);
                 var position = rooms[r].IsPattern ? null : envelope.Positions?[room];
-                var count = rooms[r].CopyTo(ref _members, position ?? default);
-                foreach (var subscriber in envelope.Data.IsEmpty ? [] : _members.AsSpan(0, count))
+                var count = rooms[r].CopyTo(ref _members, position ?? default, envelope.PlacedAfter);
+                foreach (var subscriber in _members.AsSpan(0, count))
                 {
                     if (rooms.Length > 1 && (isLast ? _reached.Contains(subscriber) : !_reached.Add(subscriber)))
                     {

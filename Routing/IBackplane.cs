@@ -21,6 +21,9 @@ internal enum PublishOutcome
 /// </summary>
 internal interface IBackplane
 {
+    /// <summary>Whether this node delivers no messages before they have positions, as it does without Redis.</summary>
+    bool IsCurrent { get; }
+
     /// <summary>
     /// Publishes an envelope to all nodes, this one included. Its data may be reused once this completes.
     /// </summary>
@@ -58,6 +61,8 @@ internal interface IBackplane
 /// <summary>The backplane of a single node: delivers publishes directly.</summary>
 internal sealed class LocalBackplane(LocalHistory history, RoomTable rooms) : IBackplane
 {
+    public bool IsCurrent => true;
+
     public async ValueTask<PublishOutcome> PublishAsync(Envelope envelope)
     {
         await history.PublishAsync(envelope);

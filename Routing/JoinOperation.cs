@@ -68,7 +68,7 @@ internal sealed class JoinOperation(Subscriber subscriber, Membership[] membersh
             subscriber.Release(envelope =>
                 envelope.Positions is null
                 || IsLive(envelope, withoutPosition: true)
-                || (IsMatched(envelope) && !_ids.Contains(envelope.Id))
+                || (subscriber.HasPatternOf(envelope.Rooms) && !_ids.Contains(envelope.Id))
             );
         }
     }
@@ -122,18 +122,6 @@ internal sealed class JoinOperation(Subscriber subscriber, Membership[] membersh
         return lost == 0
             ? new JoinedRoom(room, position, true)
             : new JoinedRoom(room, position, false, isExpired ? "expired" : "trimmed", lost);
-    }
-
-    /// <summary>Whether the subscriber has a pattern that matches one of a message's rooms.</summary>
-    private bool IsMatched(Envelope envelope)
-    {
-        lock (subscriber.Memberships)
-        {
-            return subscriber.Memberships.Values.Any(membership =>
-                membership.Room.IsPattern
-                && envelope.Rooms.Any(room => room.StartsWith(membership.Room.Name[..^1], StringComparison.Ordinal))
-            );
-        }
     }
 
     /// <summary>Whether the subscriber gets a message live, by membership of one of its rooms.</summary>

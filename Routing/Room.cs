@@ -64,11 +64,14 @@ internal sealed class Room(string name)
     /// Adds a subscriber, which messages after <see cref="Last"/> reach. False if the room was closed: then look it up
     /// again.
     /// </summary>
-    public bool TryJoin(Subscriber subscriber, out Membership membership)
+    /// <param name="subscriber">The subscriber.</param>
+    /// <param name="membership">Its membership.</param>
+    /// <param name="isPlaced">The first value of <see cref="Membership.IsPlaced"/>.</param>
+    public bool TryJoin(Subscriber subscriber, out Membership membership, bool isPlaced = false)
     {
         lock (_lock)
         {
-            membership = new Membership(this, subscriber)
+            membership = new Membership(this, subscriber, isPlaced)
             {
                 Index = _count,
                 After = _last.IsNone ? Membership.Unknown : _last.Seq,
@@ -170,7 +173,10 @@ internal sealed class Room(string name)
     /// is not known yet is left out: its start will be at this message or behind it, and until the copy is used its
     /// replay may be over.
     /// </summary>
-    public int CopyTo(ref Subscriber[] target, StreamPosition position = default)
+    /// <param name="target">The array.</param>
+    /// <param name="position">The message's position; none for a message without one.</param>
+    /// <param name="placedAfter">For a copy: its <see cref="Envelope.PlacedAfter"/>.</param>
+    public int CopyTo(ref Subscriber[] target, StreamPosition position = default, long? placedAfter = null)
     {
         lock (_lock)
         {
@@ -188,9 +194,14 @@ internal sealed class Room(string name)
             var copied = 0;
             for (var i = 0; i < _count; i++)
             {
-                if (_members[i].After < seq && (position.IsNone || _members[i].After >= 0))
+                var member = _members[i];
+                if (
+                    member.After < seq
+                    && (position.IsNone || member.After >= 0)
+                    && (placedAfter is not { } number || (member.IsPlaced && member.Number > number))
+                )
                 {
-                    target[copied++] = _members[i].Subscriber;
+                    target[copied++] = member.Subscriber;
                 }
             }
 

@@ -59,7 +59,7 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
         {
             lock (subscriber.Memberships)
             {
-                if (rooms.Join(subscriber, requests[i].Room, out memberships[i]))
+                if (rooms.Join(subscriber, requests[i].Room, out memberships[i], policy.Keeps(requests[i].Room)))
                 {
                     joined.Add(requests[i].Room);
                     memberships[i].Since = requests[i].Since?.ToString();
@@ -76,7 +76,7 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
         catch
         {
             joined.ForEach(room => rooms.Leave(subscriber, room));
-            subscriber.Release(static _ => true);
+            subscriber.Release(envelope => subscriber.IsReachedBy(envelope.Rooms));
             throw;
         }
     }
@@ -91,13 +91,15 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
         var unread = new List<int>();
         for (var i = 0; i < histories.Length; i++)
         {
-            var (room, since) = (memberships[i].Room, requests[i].Since);
-            if (
-                policy.Keeps(room.Name)
-                && (room.Last.IsNone || (since is { } place && place != room.Start(memberships[i], default, default)))
-            )
+            // Read even at the room's last position: without Redis, this node delivers messages that have none yet.
+            var room = memberships[i].Room;
+            if (policy.Keeps(room.Name) && (room.Last.IsNone || requests[i].Since is not null))
             {
                 unread.Add(i);
+            }
+            else
+            {
+                memberships[i].IsPlaced = policy.Keeps(room.Name) && backplane.IsCurrent;
             }
         }
 
@@ -108,6 +110,7 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
             foreach (var (i, history) in unread.Zip(read))
             {
                 histories[i] = history;
+                memberships[i].IsPlaced = !history.Position.IsNone;
                 var has = requests[i].Since is { } since && !since.IsAfter(history.Position) ? since : default;
                 positions[i] = memberships[i].Room.Start(memberships[i], history.Position, has);
             }
@@ -124,7 +127,7 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
 
         for (var i = 0; i < histories.Length; i++)
         {
-            join.Add(requests[i], policy.Keeps(requests[i].Room) ? positions[i] : default, histories[i]);
+            join.Add(requests[i], memberships[i].IsPlaced ? positions[i] : default, histories[i]);
         }
     }
 

@@ -58,7 +58,11 @@ internal sealed class RoomTable
     public Room? Find(string name) => _rooms.GetValueOrDefault(name);
 
     /// <summary>Adds a subscriber to a room, which later messages reach; false if it is a member already.</summary>
-    public bool Join(Subscriber subscriber, string name, out Membership membership)
+    /// <param name="subscriber">The subscriber.</param>
+    /// <param name="name">The room.</param>
+    /// <param name="membership">Its membership.</param>
+    /// <param name="isPlaced">The first value of <see cref="Membership.IsPlaced"/>.</param>
+    public bool Join(Subscriber subscriber, string name, out Membership membership, bool isPlaced = false)
     {
         lock (subscriber.Memberships)
         {
@@ -67,7 +71,7 @@ internal sealed class RoomTable
                 return false;
             }
 
-            for (var room = Get(name); !room.TryJoin(subscriber, out membership); room = Get(name))
+            for (var room = Get(name); !room.TryJoin(subscriber, out membership, isPlaced); room = Get(name))
             {
                 // The room's last member is leaving concurrently, which closes the room.
                 Remove(room);

@@ -79,6 +79,27 @@ internal abstract class Subscriber
         }
     }
 
+    /// <summary>Whether it is in one of these rooms, or has a pattern of one.</summary>
+    public bool IsReachedBy(string[] rooms)
+    {
+        lock (Memberships)
+        {
+            return Array.Exists(rooms, Memberships.ContainsKey) || HasPatternOf(rooms);
+        }
+    }
+
+    /// <summary>Whether it has a pattern that matches one of these rooms.</summary>
+    public bool HasPatternOf(string[] rooms)
+    {
+        lock (Memberships)
+        {
+            return Memberships.Values.Any(membership =>
+                membership.Room.IsPattern
+                && rooms.Any(room => room.StartsWith(membership.Room.Name[..^1], StringComparison.Ordinal))
+            );
+        }
+    }
+
     /// <summary>Starts writing the queue; returns without waiting.</summary>
     public abstract void Flush();
 
@@ -135,8 +156,22 @@ internal abstract class Subscriber
 }
 
 /// <summary>A subscriber's membership of a room, with its index there, so that leaving needs no search.</summary>
-internal sealed class Membership(Room room, Subscriber subscriber)
+internal sealed class Membership(Room room, Subscriber subscriber, bool isPlaced)
 {
+    private static long _made;
+
+    /// <summary>Number of memberships made so far.</summary>
+    public static long Made => Volatile.Read(ref _made);
+
+    /// <summary>Its number among all memberships, from 1.</summary>
+    public long Number { get; } = Interlocked.Increment(ref _made);
+
+    /// <summary>
+    /// Whether the subscriber was told a position in the room, and gets all behind it. Without: it joined while this node
+    /// delivered messages that had none.
+    /// </summary>
+    public bool IsPlaced { get; set; } = isPlaced;
+
     public Room Room { get; } = room;
 
     public Subscriber Subscriber { get; } = subscriber;

@@ -151,6 +151,63 @@ public sealed class LostCountTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task During_an_outage_a_recovery_at_the_latest_position_is_refused_too()
+    {
+        await StartAsync();
+        var last = await PlaceAsync();
+        await using var member = await _node.JoinAsync(Room);
+        _proxy.Refuse();
+        await _node.BecomesAsync("degraded");
+        await _node.PushAsync("any", $$"""{"n":1,"_in":"{{Room}}"}""");
+        await using var client = await _node.ConnectAsync();
+        Assert.Contains(
+            "\"code\":\"backplane_down\"",
+            await client.AckAsync("subscribe", $$"""{"room":"{{Room}}","since":"{{last}}"}"""),
+            StringComparison.Ordinal
+        );
+
+        // Nor is a new member told a place behind which it would not get all.
+        Assert.Contains(
+            $$"""data":{"room":"{{Room}}"}""",
+            await client.AckAsync("subscribe", $"\"{Room}\""),
+            StringComparison.Ordinal
+        );
+    }
+
+    [Fact]
+    public async Task A_message_delivered_in_an_outage_reaches_a_client_that_resumes_before_it_returns_from_Redis()
+    {
+        await StartAsync();
+        var last = await PlaceAsync();
+        await using var member = await _node.JoinAsync(Room);
+        for (var round = 0; round < 5; round++)
+        {
+            _proxy.Refuse();
+            await _node.BecomesAsync("degraded");
+            var numbers = Enumerable.Range((int)last.Seq + 1, 90).ToArray();
+            foreach (var number in numbers)
+            {
+                await _node.PushAsync("any", $$"""{"n":{{number}},"_in":"{{Room}}"}""");
+            }
+
+            _proxy.Heal();
+            await using var client = await _node.ConnectAsync();
+            while (
+                !(await client.AckAsync("subscribe", $$"""{"room":"{{Room}}","since":"{{last}}"}""")).Contains(
+                    "\"recovered\":true",
+                    StringComparison.Ordinal
+                )
+            )
+            {
+                // The answers set the pace, until the node is up to date.
+            }
+
+            Assert.Equal(numbers, await client.NumbersAsync(numbers.Length));
+            last = last with { Seq = numbers[^1] };
+        }
+    }
+
+    [Fact]
     public async Task Spooled_messages_are_in_the_history_once_and_not_delivered_again()
     {
         await StartAsync("--appendonly", "yes", "--appendfsync", "always");

@@ -31,9 +31,23 @@ public sealed class RoomTests
         Assert.Same(member.Subscriber, Assert.Single(Copy(default)));
     }
 
-    private Membership Join()
+    [Fact]
+    public void A_copy_reaches_only_members_that_joined_at_a_position_after_its_delivery()
     {
-        Assert.True(_room.TryJoin(new Silent(), out var member));
+        _room.Start(Join(isPlaced: true), First, default);
+        var made = Membership.Made;
+        _room.Start(Join(), default, default);
+        var later = Join(isPlaced: true);
+        _room.Start(later, default, default);
+
+        Subscriber[] target = [];
+        Assert.Equal(1, _room.CopyTo(ref target, First with { Seq = 2 }, made));
+        Assert.Same(later.Subscriber, target[0]);
+    }
+
+    private Membership Join(bool isPlaced = false)
+    {
+        Assert.True(_room.TryJoin(new Silent(), out var member, isPlaced));
         return member;
     }
 
