@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 using Dmb.Tests.Sockets;
 
 namespace Dmb.Tests.Access;
@@ -390,6 +391,29 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
 
     private static async Task AcceptsAsync(Node node, string entry) =>
         (await GuardedNode.AskWithAsync(node, "POST /_notify/report_csr", SecretOf(entry), "1")).TakenId();
+
+    [Fact]
+    public async Task An_idempotency_key_of_one_caller_is_not_one_of_another()
+    {
+        Assert.NotEqual(await PushAsync("publish"), await PushAsync("admin"));
+        Assert.Equal(await PushAsync("publish"), await PushAsync("publish"));
+
+        async Task<string> PushAsync(string caller) =>
+            JsonElement
+                .Parse(
+                    (
+                        await RawHttp.AskAsync(
+                            Node,
+                            "POST /_notify/call",
+                            "1",
+                            "Authorization: Bearer " + GuardedNode.SecretOf(caller),
+                            "Idempotency-Key: shared"
+                        )
+                    ).Body
+                )
+                .GetProperty("id")
+                .GetString()!;
+    }
 
     private static async Task RefusesAsync(Node node, string entry) =>
         (await GuardedNode.AskWithAsync(node, "POST /_notify/report_csr", SecretOf(entry), "1")).IsProblem(
