@@ -446,14 +446,14 @@ export class Dmb {
   // Full jitter: the clients of a node that went away must not come back in the same moment.
   /** @param {string} why @param {number} [code] */
   #lost(why, code = 0) {
-    const { transport = 'auto', backoffMs = 500, backoffMaxMs = 30_000 } = this.#options;
+    const { transport, backoffMs = 500, backoffMaxMs = 30_000 } = this.#options;
     const wasConnected = this.#state.state === 'connected';
     this.#release();
     if (this.#bye ? this.#bye.reconnect === false : code >= 4000 && code < 4100) {
       return this.#end(why, new DmbError('closed', why));
     }
     // Where no socket ever opened, the way may be closed to them.
-    if (transport === 'auto' && !this.id && !this.#isStream && !this.#bye) { return void this.#open(true); }
+    if (transport !== 'ws' && !this.id && !this.#isStream && !this.#bye) { return void this.#open(true); }
     this.#attempt = wasConnected && performance.now() - this.#openedAt > steadyMs ? 0 : this.#attempt + 1;
     const backoff = Math.min(backoffMaxMs, backoffMs * 2 ** this.#attempt);
     const ms = within(this.#bye?.after_ms, 0, afterMaxMs, 0) + Math.random() * backoff;

@@ -2,9 +2,9 @@ const idsMax = 2000;
 
 /** @param {string} pos @returns {[string, number]} epoch and number */
 const parse = pos => {
-  const [, epoch, seq] = /^([^:]+):(\d+)$/.exec(pos) ?? [];
-  if (!epoch) { throw new Error('bad position'); }
-  return [epoch, +seq];
+  const at = pos.indexOf(':'), seq = +pos.slice(at + 1);
+  if (at < 1 || !(seq >= 0)) { throw new Error('bad pos'); }
+  return [pos.slice(0, at), seq];
 };
 
 /**
