@@ -209,6 +209,12 @@ internal sealed class Tail(TimeProvider time)
         {
             if (!Count(@event, rooms, names))
             {
+                if (id is not null && _deliveries.Count > 0 && _deliveries[^1].Id == id)
+                {
+                    // The fan-out of this message has no trace to be added to.
+                    _deliveries.RemoveAt(_deliveries.Count - 1);
+                }
+
                 return;
             }
 

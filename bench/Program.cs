@@ -7,6 +7,7 @@ using Dmb.Bench.Hostile;
 using Dmb.Bench.Load;
 using Dmb.Bench.Micro;
 using Dmb.Bench.Operator;
+using Dmb.Bench.Peers;
 using Dmb.Bench.Redis;
 using Dmb.Bench.Scale;
 using Dmb.Bench.Trace;
@@ -26,8 +27,8 @@ internal static class Program
         bench history [--only publish|resume|return]   what history costs, and coming back to it; takes some minutes
         bench backends [--messages N] [--nodes 1|2]   between backends and browsers, beside a bare PUBLISH
         bench clients              CPU time a message in our clients, beside socket.io-client; takes two minutes
-        bench webhooks             what webhooks cost: a publish to one, and a delivery; takes some minutes
-        bench tail                 what an open tail costs a publish
+        bench webhooks [--server dmb]   what webhooks cost: a publish to one, and a delivery; takes some minutes
+        bench tail [--server dmb]  what an open tail costs a publish
         bench sessions             lists 100,000 sessions of three nodes over a Redis
         bench fuzz [options]       random requests and frames, which must hurt nobody else; `bench fuzz --help` lists the options
         bench hostile [--only NAME]    what an honest client notices of those who attack, for docs/hostile.md; takes some minutes
@@ -70,9 +71,13 @@ internal static class Program
                 Receiver.RunDotNetAsync(url).GetAwaiter().GetResult();
                 return 0;
             case ["webhooks"]:
-                return Try(WebhookBench.Run);
+                return Try(() => WebhookBench.Run(Servers.Find("built")));
+            case ["webhooks", "--server", var name]:
+                return Try(() => WebhookBench.Run(Servers.Find(name)));
             case ["tail"]:
-                return Try(TailBench.Run);
+                return Try(() => TailBench.Run(Servers.Find("built")));
+            case ["tail", "--server", var name]:
+                return Try(() => TailBench.Run(Servers.Find(name)));
             case ["sessions"]:
                 return Try(SessionListBench.Run);
             case ["fuzz", "--help", ..]:

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Text.Json;
 using Dmb.Routing;
 using Dmb.Sockets;
@@ -37,9 +38,10 @@ internal sealed class TailFeed : IDisposable
     private readonly ITimer _timer;
     private readonly Dictionary<Session, TailStream> _streams = [];
     private readonly Dictionary<string, (TailLease Lease, long Until)> _leases = [];
+    private readonly TraceEncoder _encoder = new();
     private readonly Queue<HeldTrace> _held = new();
     private readonly Dictionary<string, HeldTrace> _heldById = [];
-    private readonly Dictionary<string, List<(string Node, int Sessions)>> _early = [];
+    private readonly Dictionary<string, EarlyDelivery> _early = [];
     private readonly Queue<(string Id, long Until)> _earlyIds = new();
     private long _tick;
     private long _partialUntil;
@@ -222,14 +224,15 @@ internal sealed class TailFeed : IDisposable
 
         foreach (var trace in batch.Traces)
         {
-            var held = new HeldTrace(trace, _tick + HoldTicks);
+            var held = new HeldTrace(trace, _tick + HoldTicks, _encoder);
             _held.Enqueue(held);
             if (trace is { Id: { } id, Why: null or TraceReason.Spooled } && _heldById.TryAdd(id, held))
             {
                 held.IsById = true;
-                if (_early.Remove(id, out var deliveries))
+                if (_early.Remove(id, out var early))
                 {
-                    deliveries.ForEach(delivery => held.Add(delivery.Node, delivery.Sessions));
+                    held.Add(early.Node, early.Sessions);
+                    early.More?.ForEach(more => held.Add(more.Node, more.Sessions));
                 }
             }
         }
@@ -240,18 +243,22 @@ internal sealed class TailFeed : IDisposable
             {
                 held.Add(batch.Node, sessions);
             }
-            else if (_early.TryGetValue(id, out var deliveries))
-            {
-                deliveries.Add((batch.Node, sessions));
-            }
             else
             {
-                _early[id] = [(batch.Node, sessions)];
-                _earlyIds.Enqueue((id, _tick + EarlyTicks));
+                ref var early = ref CollectionsMarshal.GetValueRefOrAddDefault(_early, id, out var isThere);
+                if (isThere)
+                {
+                    (early.More ??= []).Add((batch.Node, sessions));
+                }
+                else
+                {
+                    (early.Node, early.Sessions) = (batch.Node, sessions);
+                    _earlyIds.Enqueue((id, _tick + EarlyTicks));
+                }
             }
         }
 
-        while (_earlyIds.TryPeek(out var early) && early.Until <= _tick)
+        while (_earlyIds.TryPeek(out var oldest) && oldest.Until <= _tick)
         {
             _early.Remove(_earlyIds.Dequeue().Id);
         }
@@ -301,5 +308,13 @@ internal sealed class TailFeed : IDisposable
         _heldById.Clear();
         _early.Clear();
         _earlyIds.Clear();
+    }
+
+    /// <summary>Fan-outs of a message whose trace has not come yet: the first, and further ones.</summary>
+    private struct EarlyDelivery
+    {
+        public string Node;
+        public int Sessions;
+        public List<(string Node, int Sessions)>? More;
     }
 }

@@ -9,9 +9,11 @@ namespace Dmb.Endpoints;
 /// <summary>A trace held for the fan-outs of its message.</summary>
 /// <param name="trace">The trace.</param>
 /// <param name="until">The tick at which it is due.</param>
-internal sealed class HeldTrace(Trace trace, long until)
+/// <param name="encoder">Encodes it.</param>
+internal sealed class HeldTrace(Trace trace, long until, TraceEncoder encoder)
 {
-    private readonly List<string> _nodes = [];
+    private string? _node;
+    private HashSet<string>? _nodes;
     private byte[]? _plain;
     private byte[]? _detailed;
 
@@ -23,17 +25,19 @@ internal sealed class HeldTrace(Trace trace, long until)
     public bool IsById { get; set; }
 
     /// <summary>Nodes with sessions that received the message.</summary>
-    public int Nodes => _nodes.Count;
+    public int Nodes => _nodes?.Count ?? (_node is null ? 0 : 1);
 
-    private int Sessions { get; set; }
+    /// <summary>Sessions that received the message.</summary>
+    public int Sessions { get; private set; }
 
     /// <summary>Adds a fan-out.</summary>
     public void Add(string node, int sessions)
     {
         Sessions += sessions;
-        if (!_nodes.Contains(node))
+        _node ??= node;
+        if (_node != node)
         {
-            _nodes.Add(node);
+            (_nodes ??= [_node]).Add(node);
         }
     }
 
@@ -41,45 +45,70 @@ internal sealed class HeldTrace(Trace trace, long until)
     /// <param name="isDetailed">Whether to include <c>pos</c> and <c>data</c>.</param>
     public byte[] Frame(bool isDetailed) =>
         isDetailed
-            ? _detailed ??= EventStreamFrames.Encode("trace", Write(isDetailed: true))
-            : _plain ??= EventStreamFrames.Encode("trace", Write(isDetailed: false));
+            ? _detailed ??= encoder.Encode(this, isDetailed: true)
+            : _plain ??= encoder.Encode(this, isDetailed: false);
+}
 
-    private byte[] Write(bool isDetailed)
+/// <summary>Encodes traces as events of a stream, in a buffer that it reuses. Not thread-safe.</summary>
+internal sealed class TraceEncoder
+{
+    private static readonly SearchValues<byte> LineBreaks = SearchValues.Create("\r\n"u8);
+
+    private static readonly JsonWriterOptions Options = new() { Encoder = JsonText.Encoder, SkipValidation = true };
+
+    private readonly ArrayBufferWriter<byte> _frame = new(1_024);
+
+    public byte[] Encode(HeldTrace held, bool isDetailed)
     {
-        var json = new ArrayBufferWriter<byte>(512);
-        using var writer = new Utf8JsonWriter(json, new JsonWriterOptions { Encoder = JsonText.Encoder });
-        writer.WriteStartObject();
-        writer.WriteString("time", trace.Time);
-        writer.WriteString("event", trace.Event);
-        writer.WriteString("id", trace.Id);
-        writer.WriteString("from", trace.From);
-        writer.WriteString("caller", trace.Caller);
-        Write(writer, "rooms", trace.Rooms);
-        Write(writer, "left_out", trace.LeftOut);
-        writer.WriteNumber("nodes", Nodes);
-        writer.WriteNumber("sessions", Sessions);
-        writer.WriteString("why", trace.Why ?? (Sessions == 0 ? TraceReason.NoSubscriber : null));
-        if (isDetailed)
+        _frame.ResetWrittenCount();
+        _frame.Write("event: trace\ndata: "u8);
+        using (var json = new Utf8JsonWriter(_frame, Options))
         {
-            Write(writer, "pos", trace.Positions);
-            writer.WritePropertyName("data");
-            writer.WriteRawValue(trace.Data ?? [.. "null"u8], skipInputValidation: true);
+            Write(json, held, isDetailed);
         }
 
-        writer.WriteEndObject();
-        writer.Flush();
-        return json.WrittenSpan.ToArray();
+        _frame.Write("\n\n"u8);
+        var frame = _frame.WrittenSpan.ToArray();
+
+        // Only data has line breaks, between its tokens.
+        var head = "event: trace\n"u8.Length;
+        frame.AsSpan(head, frame.Length - head - 2).ReplaceAny(LineBreaks, (byte)' ');
+        return frame;
     }
 
-    private static void Write(Utf8JsonWriter writer, string name, string?[] texts)
+    private static void Write(Utf8JsonWriter json, HeldTrace held, bool isDetailed)
     {
-        writer.WriteStartArray(name);
-        foreach (var text in texts)
+        var trace = held.Trace;
+        json.WriteStartObject();
+        json.WriteString("time"u8, trace.Time);
+        json.WriteString("event"u8, trace.Event);
+        json.WriteString("id"u8, trace.Id);
+        json.WriteString("from"u8, trace.From);
+        json.WriteString("caller"u8, trace.Caller);
+        Write(json, "rooms"u8, trace.Rooms);
+        Write(json, "left_out"u8, trace.LeftOut);
+        json.WriteNumber("nodes"u8, held.Nodes);
+        json.WriteNumber("sessions"u8, held.Sessions);
+        json.WriteString("why"u8, trace.Why ?? (held.Sessions == 0 ? TraceReason.NoSubscriber : null));
+        if (isDetailed)
         {
-            writer.WriteStringValue(text);
+            Write(json, "pos"u8, trace.Positions);
+            json.WritePropertyName("data"u8);
+            json.WriteRawValue(trace.Data ?? [.. "null"u8], skipInputValidation: true);
         }
 
-        writer.WriteEndArray();
+        json.WriteEndObject();
+    }
+
+    private static void Write(Utf8JsonWriter json, ReadOnlySpan<byte> name, string?[] texts)
+    {
+        json.WriteStartArray(name);
+        foreach (var text in texts)
+        {
+            json.WriteStringValue(text);
+        }
+
+        json.WriteEndArray();
     }
 }
 
@@ -95,6 +124,7 @@ internal sealed class TailStream(Session session, TailFilter filter, bool wantsD
     private const int QueuedFramesMax = 4;
 
     private const int TicksASecond = 10;
+    private const int FrameSlack = 8_192;
 
     private readonly List<byte[]> _frames = [];
     private int _bytes;
@@ -148,14 +178,19 @@ internal sealed class TailStream(Session session, TailFilter filter, bool wantsD
             }
         }
 
-        var batch = new ArrayBufferWriter<byte>();
+        if (_frames.Count == 0)
+        {
+            return;
+        }
+
+        var batch = new ArrayBufferWriter<byte>(Math.Min(_bytes, FrameBytesMax) + FrameSlack);
         foreach (var frame in _frames)
         {
             batch.Write(frame);
             if (batch.WrittenCount >= FrameBytesMax)
             {
                 session.Send(batch.WrittenSpan.ToArray());
-                batch.Clear();
+                batch.ResetWrittenCount();
             }
         }
 

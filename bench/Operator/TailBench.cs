@@ -17,8 +17,9 @@ internal static class TailBench
     private static readonly int[] Rates = [1_000, 5_000];
 
     /// <summary>Prints the figures; returns whether all publishes were answered.</summary>
-    public static bool Run()
+    public static bool Run(Server server)
     {
+        server.Prepare();
         for (var round = 0; round < Rounds; round++)
         {
             foreach (var rate in Rates)
@@ -35,7 +36,7 @@ internal static class TailBench
         {
             foreach (var rate in Rates)
             {
-                var (without, with) = (Load(rate, tails: 0), Load(rate, tails: 1));
+                var (without, with) = (Load(server, rate, tails: 0), Load(server, rate, tails: 1));
                 isComplete &= without > 0 && with > 0;
                 Console.WriteLine(
                     $"server, {rate:N0}/s: {without:N1} us of CPU a publish without a tail, {with:N1} us with one"
@@ -85,9 +86,9 @@ internal static class TailBench
         return spent * 1e6 / Stopwatch.Frequency / publishes;
     }
 
-    private static double Load(int rate, int tails)
+    private static double Load(Server ours, int rate, int tails)
     {
-        using var server = ServerProcess.Start(Servers.Find("built"));
+        using var server = ServerProcess.Start(ours);
         using var http = new HttpClient();
         using var stream =
             tails > 0 ? http.GetStreamAsync(new Uri($"http://{server.PublishAt}/tail")).GetAwaiter().GetResult() : null;
@@ -100,7 +101,7 @@ internal static class TailBench
         };
         using var generator = new Generator(options, server);
         generator.Connect();
-        generator.Publish(rate * 2);
+        generator.Drain(generator.Publish(rate * 2));
         server.AwaitRest();
         var before = Usage.Now(server);
         var tally = generator.Publish(rate * Seconds);
