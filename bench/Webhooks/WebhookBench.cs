@@ -135,10 +135,14 @@ internal static partial class WebhookBench
             Rate = rate,
             TimeLimit = Patience,
         };
-        using var generator = new Generator(options, server);
-        generator.Drain(generator.Publish(rate * 2));
+        using (var warming = new Generator(options, server))
+        {
+            warming.Drain(warming.Publish(rate * 2));
+        }
+
         var before = Settle(node, Delivered(node) + (hooks > 0 ? 1 : 0));
         server.AwaitRest();
+        using var generator = new Generator(options, server);
         var (usage, start) = (Usage.Now(server), Stopwatch.GetTimestamp());
         var tally = generator.Publish(rate * Seconds);
         var elapsed = Stopwatch.GetElapsedTime(start);
