@@ -85,7 +85,14 @@ internal static partial class WebhookBench
     /// <param name="hooks">Webhooks that receive each message.</param>
     /// <param name="hanging">Webhooks among them whose receiver never answers.</param>
     /// <param name="elsewhere">Publishes to a node of the role `publish`, whose CPU alone is counted.</param>
-    private static Figures Measure(Server ours, bool redis, int rate, int hooks, int hanging = 0, bool elsewhere = false)
+    private static Figures Measure(
+        Server ours,
+        bool redis,
+        int rate,
+        int hooks,
+        int hanging = 0,
+        bool elsewhere = false
+    )
     {
         var built = With(ours with { Redis = redis }, ("DMB_WEBHOOK_HANDSHAKE", "off"));
         using var server = ServerProcess.Start(built);
