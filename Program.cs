@@ -127,4 +127,4 @@ catch (SocketException unavailable)
 }
 
 await app.WaitForShutdownAsync(signals.Stopping);
-return 0;
+return Environment.ExitCode;

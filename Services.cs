@@ -174,17 +174,16 @@ internal static partial class Services
         builder
             .Services.AddSingleton(redis)
             .AddSingleton<RedisNode>()
-            .AddSingleton<RedisConnection>()
+            .AddSingleton<RedisGroups>()
+            .AddSingleton(services => services.GetRequiredService<RedisGroups>().First.Connection)
+            .AddSingleton(services => services.GetRequiredService<RedisGroups>().First.Receiver)
+            .AddSingleton(services => services.GetRequiredService<RedisGroups>().First.Publisher)
+            .AddSingleton<RedisServers>()
+            .AddSingleton<RedisLayout>()
+            .AddSingleton<FirstGroup>()
             .AddSingleton<RedisCluster>()
             .AddSingleton<ICluster>(services => services.GetRequiredService<RedisCluster>())
             .AddSingleton<PoisonedKeys>()
-            .AddSingleton<RedisHistory>()
-            .AddSingleton<MessageLog>()
-            .AddSingleton<PublishCalls>()
-            .AddSingleton<RedisRooms>()
-            .AddSingleton<RoomCounts>()
-            .AddSingleton<RedisReceiver>()
-            .AddSingleton<RedisPublisher>()
             .AddSingleton<SharedEvents>()
             .AddSingleton<NotifyInput>()
             .AddSingleton<EmitterInput>()
@@ -196,14 +195,15 @@ internal static partial class Services
             .AddSingleton<RedisBackendUsers>()
             .AddSingleton<RedisBackendStore>()
             .AddSingleton<IBackendStore>(services => services.GetRequiredService<RedisBackendStore>())
-            .AddSingleton<IBackplane, RedisBackplane>()
-            .AddHostedService(services => services.GetRequiredService<RedisReceiver>());
+            .AddSingleton<RedisBackplane>()
+            .AddSingleton<IBackplane>(services => services.GetRequiredService<RedisBackplane>())
+            .AddHostedService(services => services.GetRequiredService<RedisGroups>());
         if (!options.IsPublishOnly)
         {
             builder.Services.AddHostedService(services => services.GetRequiredService<RedisInputs>());
         }
 
-        builder.Services.AddHostedService<RedisSupervisor>();
+        builder.Services.AddHostedService<RedisSupervisors>();
         if (!options.IsPublishOnly)
         {
             builder.Services.AddHostedService<RedisWebhooks>();
@@ -240,7 +240,7 @@ internal static partial class Services
     {
         builder
             .Services.Configure<HostOptions>(host =>
-                host.ShutdownTimeout = Drain.DurationMax(options) + RedisSupervisor.FlushMax + StopMax
+                host.ShutdownTimeout = Drain.DurationMax(options) + RedisSupervisors.FlushMax + StopMax
             )
             .AddSingleton<SessionTable>()
             .AddSingleton<SocketBroker>()

@@ -7,9 +7,11 @@ namespace Dmb.Endpoints;
 /// <summary>The state of the node.</summary>
 /// <param name="Status"><c>alive</c>; <c>ready</c>, <c>degraded</c> or <c>draining</c>.</param>
 /// <param name="Reason">The reason why it is degraded.</param>
+/// <param name="Groups">With several groups of rooms, those that are away, with their reasons.</param>
 internal sealed record HealthAnswer(
     string Status,
-    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Reason = null
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Reason = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] IReadOnlyList<GroupDown>? Groups = null
 );
 
 /// <summary>Maps GET /healthz (liveness) and /readyz (readiness for new sessions).</summary>
@@ -46,7 +48,7 @@ internal static class HealthEndpoints
         var answer =
             drain.IsStopping ? new HealthAnswer("draining")
             : why is null ? new HealthAnswer("ready")
-            : new HealthAnswer("degraded", why);
+            : new HealthAnswer("degraded", why, backplane.Down is { Count: > 0 } down ? down : null);
         var isRefused = drain.IsStopping || (why is not null && request.Query["strict"] == "1");
         return Results.Json(
             answer,

@@ -11,8 +11,7 @@ namespace Dmb.Redis;
 internal sealed class EmitterInput(
     EventTable events,
     RoutingOptions options,
-    RedisNode node,
-    RedisPublisher redis,
+    RedisBackplane redis,
     TimeProvider time,
     Tail tail,
     BrokerTelemetry telemetry
@@ -56,7 +55,7 @@ internal sealed class EmitterInput(
         var claim = counts.ByCount(hash);
         var envelope = new Envelope(message.Event, MessageId.New(time), message.Rooms, message.Data, isKept: true);
         using var publish = MessageSpans.Publish(envelope);
-        if (!await redis.PublishOnceAsync(envelope, RedisFormat.Write(envelope, node.Id), claim))
+        if (!await redis.PublishOnceAsync(envelope, claim))
         {
             Tracing.Drop();
         }

@@ -12,9 +12,9 @@ internal abstract record Received(RedisLink Link, byte[] Body) : Inbound;
 
 /// <summary>A message on a room's channel.</summary>
 /// <param name="Link">The link.</param>
-/// <param name="Room">The room.</param>
+/// <param name="Room">The room; null if the message names it.</param>
 /// <param name="Body">The message (<see cref="RedisFormat"/>).</param>
-internal sealed record ReceivedMessage(RedisLink Link, string Room, byte[] Body) : Received(Link, Body);
+internal sealed record ReceivedMessage(RedisLink Link, string? Room, byte[] Body) : Received(Link, Body);
 
 /// <summary>A line on the node's own channel or on that of all nodes.</summary>
 /// <param name="Link">The link.</param>

@@ -7,11 +7,11 @@ namespace Dmb.Redis;
 /// Reads the log of recent publishes, and tracks the entry up to which this node received everything: that of a probe,
 /// since a probe arrives after all earlier publishes. Not thread-safe.
 /// </summary>
-internal sealed class MessageLog(RedisOptions options, RedisNode node, TimeProvider time)
+internal sealed class MessageLog(RedisOptions options, RedisChannels channels, TimeProvider time)
 {
     private const int Page = 500;
 
-    private readonly string _key = node.Channels.Log;
+    private readonly string _key = channels.Log;
     private readonly TimeSpan _patience = options.PublishTimeout * 2;
     private readonly long _started = time.GetTimestamp();
 

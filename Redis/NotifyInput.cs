@@ -9,13 +9,7 @@ namespace Dmb.Redis;
 /// Publishes pushes received over Redis: on <c>dmb:notify:{event}</c>, or a channel of
 /// <see cref="RedisOptions.NotifyChannels"/>.
 /// </summary>
-internal sealed class NotifyInput(
-    EventTable events,
-    Publisher publisher,
-    RedisNode node,
-    RedisPublisher redis,
-    Tail tail
-)
+internal sealed class NotifyInput(EventTable events, Publisher publisher, RedisBackplane redis, Tail tail)
 {
     /// <summary>Publishes a push, on one node only.</summary>
     /// <exception cref="RefusedException">The push is invalid.</exception>
@@ -41,7 +35,7 @@ internal sealed class NotifyInput(
         {
             var claim = own is null ? counts.ByCount(hash) : counts.ById(own);
             using var publish = MessageSpans.Publish(envelope);
-            if (!await redis.PublishOnceAsync(envelope, RedisFormat.Write(envelope, node.Id), claim))
+            if (!await redis.PublishOnceAsync(envelope, claim))
             {
                 Tracing.Drop();
             }

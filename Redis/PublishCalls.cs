@@ -4,7 +4,12 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>Calls the scripts that publish a message, and reads its positions from their answers.</summary>
-internal sealed class PublishCalls(BackendOptions options, RedisNode node, RedisHistory history, PoisonedKeys poisoned)
+internal sealed class PublishCalls(
+    BackendOptions options,
+    RedisChannels channels,
+    RedisHistory history,
+    PoisonedKeys poisoned
+)
 {
     private const int LogMessagesMax = 10_000;
     private const int LogMessagesMin = 64;
@@ -12,8 +17,6 @@ internal sealed class PublishCalls(BackendOptions options, RedisNode node, Redis
 
     /// <summary>How long a user's message is recognised as sent, when it is sent again.</summary>
     private static readonly TimeSpan UserMessageClaim = TimeSpan.FromMinutes(1);
-
-    private readonly RedisChannels _channels = node.Channels;
 
     /// <summary>The log's maximum number of messages; fewer after large ones.</summary>
     public static long LogLength(byte[] body) => Math.Clamp(LogBytesMax / body.Length, LogMessagesMin, LogMessagesMax);
@@ -47,8 +50,8 @@ internal sealed class PublishCalls(BackendOptions options, RedisNode node, Redis
         {
             await link.RunAsync(
                 RedisScript.Publish,
-                [_channels.Log],
-                [length, body, .. message.Rooms.Select(room => (RedisValue)_channels.Room(room))]
+                [channels.Log],
+                [length, body, .. message.Rooms.Select(room => (RedisValue)channels.Room(room))]
             );
             return true;
         }
@@ -57,12 +60,12 @@ internal sealed class PublishCalls(BackendOptions options, RedisNode node, Redis
         var (bkid, id, start, bytes) = toBackend;
         var taken = await link.RunAsync(
             RedisScript.SendUserMessage,
-            [_channels.Log, _channels.BackendUplink(bkid), _channels.Backend(bkid), _channels.Claim(id)],
+            [channels.Log, channels.BackendUplink(bkid), channels.Backend(bkid), channels.Claim(id)],
             [
                 length,
                 options.UplinkMessages,
-                _channels.Room(message.Rooms[0]),
-                _channels.Uplink,
+                channels.Room(message.Rooms[0]),
+                channels.Uplink,
                 (long)options.BackendTtl.TotalMilliseconds,
                 body,
                 start + 1,

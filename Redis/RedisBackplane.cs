@@ -3,16 +3,15 @@ using StackExchange.Redis;
 
 namespace Dmb.Redis;
 
-/// <summary>The backplane on Redis.</summary>
+/// <summary>
+/// The backplane on Redis: takes each message to the groups of its rooms. A message to rooms of several groups is a
+/// publish to each, with the rooms of that group, and one id.
+/// </summary>
 internal sealed class RedisBackplane(
     RedisOptions options,
     RoutingOptions routing,
     RedisNode node,
-    RedisConnection connection,
-    RedisPublisher publisher,
-    RedisRooms rooms,
-    RedisHistory history,
-    RoomCounts counts,
+    RedisGroups groups,
     SharedEvents sharedEvents
 ) : IBackplane, IDisposable
 {
@@ -24,14 +23,43 @@ internal sealed class RedisBackplane(
 
     private readonly SemaphoreSlim _reading = new(ReadsMax);
 
-    public bool IsCurrent => connection.Link is { IsWhole: true };
+    public bool IsCurrent => groups.All.All(IsWhole);
 
     public async ValueTask<PublishOutcome> PublishAsync(Envelope envelope) =>
-        envelope.Rooms.Length == 0
-            ? PublishOutcome.Fully
-            : await publisher.PublishAsync(envelope, RedisFormat.Write(envelope, node.Id));
+        envelope.Rooms.Length == 0 ? PublishOutcome.Fully
+        : groups.OfAll(envelope.Rooms) is { } group
+            ? await group.Publisher.PublishAsync(envelope, RedisFormat.Write(envelope, node.Id))
+        : await PublishPartsAsync(envelope);
 
-    public ValueTask SubscribeAsync(string room) => rooms.SubscribeAsync(room);
+    /// <summary>Publishes an input that all nodes receive; false if another node has claimed it.</summary>
+    /// <remarks>
+    /// In the first group, the claim and the publish are one script. In others the claim comes before: an input whose
+    /// node dies in between is lost, and no input is published twice.
+    /// </remarks>
+    /// <exception cref="RedisUnavailableException">It is not known whether it was published.</exception>
+    public async Task<bool> PublishOnceAsync(Envelope envelope, InputClaim claim)
+    {
+        if (envelope.Rooms.Length == 0 || groups.OfAll(envelope.Rooms) == groups.First)
+        {
+            return await groups.First.Publisher.PublishOnceAsync(envelope, RedisFormat.Write(envelope, node.Id), claim);
+        }
+
+        var answer = (RedisResult[])
+            (await groups.First.Connection.RunAsync(RedisScript.ClaimInput, claim.Keys, claim.Arguments))!;
+        claim.Seen = (long)answer[1];
+        if ((int)answer[0] == 0)
+        {
+            return false;
+        }
+
+        await PublishAsync(envelope);
+        return true;
+    }
+
+    public ValueTask SubscribeAsync(string room) =>
+        Names.IsPattern(room) && groups.All.Count > 1
+            ? SubscribeAllAsync(room)
+            : groups.Of(room).Rooms.SubscribeAsync(room);
 
     public ValueTask ShareEventAsync(string name) => sharedEvents.WriteAsync(name);
 
@@ -41,10 +69,11 @@ internal sealed class RedisBackplane(
     /// <summary>How many messages are kept of a room; none where something else is stored.</summary>
     private async Task<int> CountKeptAsync(string room)
     {
+        var group = groups.Of(room);
         try
         {
-            var kept = await connection.RunAsync(redis =>
-                redis.ExecuteAsync("XLEN", (RedisKey)node.Channels.History(room))
+            var kept = await group.Connection.RunAsync(redis =>
+                redis.ExecuteAsync("XLEN", (RedisKey)group.Channels.History(room))
             );
             return (int)kept;
         }
@@ -54,14 +83,151 @@ internal sealed class RedisBackplane(
         }
     }
 
-    public async ValueTask ClearHistoryAsync(string room) =>
-        await connection.RunAsync(redis => redis.KeyDeleteAsync(node.Channels.History(room)));
+    public async ValueTask ClearHistoryAsync(string room)
+    {
+        var group = groups.Of(room);
+        await group.Connection.RunAsync(redis => redis.KeyDeleteAsync(group.Channels.History(room)));
+    }
 
-    public ValueTask<int> CountAsync(string room) => counts.AskAsync(room);
+    public ValueTask<int> CountAsync(string room) => groups.Counts.AskAsync(room);
 
     public async ValueTask<IReadOnlyList<RoomHistory>> ReadHistoryAsync(IReadOnlyList<RoomRequest> requests)
     {
-        if (rooms.Positions(requests, IsCurrent) is { } known)
+        if (groups.All.Count == 1)
+        {
+            return await ReadAsync(groups.First, requests);
+        }
+
+        var found = new RoomHistory[requests.Count];
+        await Task.WhenAll(
+            Enumerable
+                .Range(0, requests.Count)
+                .GroupBy(i => groups.Of(requests[i].Room))
+                .Select(async part =>
+                {
+                    int[] places = [.. part];
+                    var read = await ReadPartAsync(part.Key, [.. places.Select(i => requests[i])]);
+                    for (var i = 0; i < places.Length; i++)
+                    {
+                        found[places[i]] = read[i];
+                    }
+                })
+        );
+        return found;
+    }
+
+    public void Dispose() => _reading.Dispose();
+
+    /// <summary>An idempotency key is in the group that its hash says, whatever the rooms of its messages.</summary>
+    public async ValueTask<string?> FirstIdAsync(string key, string id)
+    {
+        var group = groups.Of(key);
+        try
+        {
+            var name = group.Channels.Idempotency(key);
+            var isFirst = await group.Connection.RunAsync(redis =>
+                redis.StringSetAsync(name, id, routing.IdempotencyWindow, When.NotExists)
+            );
+            return isFirst ? null : (string?)await group.Connection.RunAsync(redis => redis.StringGetAsync(name));
+        }
+        catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)
+        {
+            // Without Redis the key is recorded on this node only.
+            return null;
+        }
+    }
+
+    private static bool IsWhole(RedisGroup group) => group.Connection.Link is { IsWhole: true };
+
+    /// <summary>Publishes to several groups at once; completes when all have it, or have kept it for Redis.</summary>
+    private async ValueTask<PublishOutcome> PublishPartsAsync(Envelope envelope)
+    {
+        var parts = Split(envelope);
+        if (options.Outage == "reject" && Array.Exists(parts, part => part.Group.Connection.Link is null))
+        {
+            // Refused as a whole, before one group has it.
+            foreach (var (group, _) in parts)
+            {
+                await group.Connection.RequiredAsync();
+            }
+        }
+
+        // All are sent before the first answer is awaited, so that each group has a publisher's messages in order.
+        var publishing = Array.ConvertAll(parts, part =>
+            part.Group.Publisher.PublishAsync(part.Envelope, RedisFormat.Write(part.Envelope, node.Id)).AsTask()
+        );
+        var outcomes = await Task.WhenAll(publishing);
+        envelope.KeptAt = Join(envelope, parts);
+        return outcomes.Max();
+    }
+
+    /// <summary>A copy for each group of the rooms, in the order in which these are named.</summary>
+    private (RedisGroup Group, Envelope Envelope)[] Split(Envelope envelope) =>
+        [
+            .. envelope
+                .Rooms.GroupBy(groups.Of)
+                .Select(part =>
+                {
+                    string[] own = [.. part];
+                    return (
+                        part.Key,
+                        new Envelope(envelope.Event, envelope.Id, own, envelope.Data)
+                        {
+                            Elsewhere = [.. envelope.Rooms.Except(own)],
+                            Traceparent = envelope.Traceparent,
+                        }
+                    );
+                }),
+        ];
+
+    /// <summary>Where the parts were kept, for each room of the whole; null if that is not known of one.</summary>
+    private static string? Join(Envelope envelope, (RedisGroup Group, Envelope Envelope)[] parts)
+    {
+        var places = new Dictionary<string, string>();
+        foreach (var (_, part) in parts)
+        {
+            if (part.KeptAt is null)
+            {
+                return null;
+            }
+
+            foreach (var (room, place) in part.Rooms.Zip(part.KeptAt.Split(',')))
+            {
+                places[room] = place;
+            }
+        }
+
+        return places.Values.All(place => place.Length == 0)
+            ? ""
+            : string.Join(',', envelope.Rooms.Select(room => places.GetValueOrDefault(room, "")));
+    }
+
+    private async ValueTask SubscribeAllAsync(string pattern)
+    {
+        foreach (
+            var subscribing in groups.All.Select(group => group.Rooms.SubscribeAsync(pattern).Preserve()).ToArray()
+        )
+        {
+            await subscribing;
+        }
+    }
+
+    /// <summary>Reads rooms of one group; of one that is away nothing, unless missed messages are asked for.</summary>
+    private async Task<IReadOnlyList<RoomHistory>> ReadPartAsync(RedisGroup group, RoomRequest[] requests)
+    {
+        try
+        {
+            return await ReadAsync(group, requests);
+        }
+        catch (RefusedException) when (!Array.Exists(requests, request => request.Since is not null))
+        {
+            return [.. requests.Select(_ => RoomHistory.None)];
+        }
+    }
+
+    private async Task<IReadOnlyList<RoomHistory>> ReadAsync(RedisGroup group, IReadOnlyList<RoomRequest> requests)
+    {
+        if (group.Rooms.Positions(requests, IsWhole(group)) is { } known)
         {
             return known;
         }
@@ -69,30 +235,15 @@ internal sealed class RedisBackplane(
         await _reading.WaitAsync();
         try
         {
-            return await history.ReadAsync(await connection.RequiredAsync(), options.PublishTimeout, requests);
+            return await group.History.ReadAsync(
+                await group.Connection.RequiredAsync(),
+                options.PublishTimeout,
+                requests
+            );
         }
         finally
         {
             _reading.Release();
-        }
-    }
-
-    public void Dispose() => _reading.Dispose();
-
-    public async ValueTask<string?> FirstIdAsync(string key, string id)
-    {
-        try
-        {
-            var name = node.Channels.Idempotency(key);
-            var isFirst = await connection.RunAsync(redis =>
-                redis.StringSetAsync(name, id, routing.IdempotencyWindow, When.NotExists)
-            );
-            return isFirst ? null : (string?)await connection.RunAsync(redis => redis.StringGetAsync(name));
-        }
-        catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)
-        {
-            // Without Redis the key is recorded on this node only.
-            return null;
         }
     }
 }

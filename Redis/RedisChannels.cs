@@ -3,12 +3,27 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// The names of all channels and keys in Redis, with their content (docs/protocol.md §6). All begin with the prefix.
+/// The names of all channels and keys of one group in Redis, with their content (docs/protocol.md §6). All begin with
+/// the prefix. What is not a room's is in the first group alone.
 /// </summary>
-internal sealed class RedisChannels(string prefix, string node)
+/// <param name="prefix">What they begin with.</param>
+/// <param name="node">This node's id.</param>
+/// <param name="isSharded">Whether the channels of rooms and probes are sharded (SPUBLISH, SSUBSCRIBE).</param>
+internal sealed class RedisChannels(string prefix, string node, bool isSharded = false)
 {
     private readonly string _room = prefix + "room:";
     private readonly string _notify = prefix + "notify:";
+
+    /// <summary>What all names of the group begin with; its hash tag keeps them in one slot.</summary>
+    public string Prefix => prefix;
+
+    /// <summary>Whether the channels of rooms and probes are sharded (SPUBLISH, SSUBSCRIBE).</summary>
+    public bool IsSharded => isSharded;
+
+    /// <summary>
+    /// Hash: the `layout` of keys, the number of `groups`, and `since`, which changes when that does.
+    /// </summary>
+    public string Format { get; } = prefix + "format";
 
     /// <summary>Hash: event to default bus, empty for none. Channel: the name of an event that changed there.</summary>
     public string Events { get; } = prefix + "events";
@@ -57,8 +72,10 @@ internal sealed class RedisChannels(string prefix, string node)
     /// <summary>Hash: a room's `seq`, its `epoch`, and the `mark` under which that began; expires.</summary>
     public string Position(string room) => prefix + "pos:" + room;
 
-    /// <summary>Pattern: the messages to all rooms.</summary>
-    public string AllRooms => _room + "*";
+    /// <summary>
+    /// Pattern, or, as there are none of them, sharded channel: the messages to all rooms of the group.
+    /// </summary>
+    public string AllRooms => isSharded ? prefix + "rooms" : _room + "*";
 
     /// <summary>The room of a channel.</summary>
     public string RoomOf(string channel) => channel[_room.Length..];
@@ -137,6 +154,18 @@ internal sealed class RedisChannels(string prefix, string node)
 
     /// <summary>Stream: what was not delivered.</summary>
     public string Dead { get; } = prefix + "dead";
+
+    /// <summary>
+    /// The prefix of a group: that of the settings for the first. Others have a hash tag of their own: <c>{dmb:g1}:</c>
+    /// of <c>dmb:</c>, <c>{dmb.g1}:</c> of <c>{dmb}:</c>.
+    /// </summary>
+    public static string PrefixOf(string prefix, int group) =>
+        group == 0 ? prefix
+        : prefix.IndexOf('{', StringComparison.Ordinal) is >= 0 and var open
+        && prefix.IndexOf('}', open) is var close
+        && close > open + 1
+            ? prefix.Insert(close, $".g{group}")
+        : $"{{{prefix}g{group}}}:";
 
     private static string NodeOf(string prefix, string node) => prefix + "node:" + node;
 }

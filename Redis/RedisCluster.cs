@@ -20,14 +20,15 @@ internal sealed class RedisCluster(RedisNode node, RedisConnection connection, C
 
     public string NodeId => node.Id;
 
-    /// <summary>Subscribes questions and answers on a new link.</summary>
+    /// <summary>
+    /// Subscribes questions and answers on a new link; <see cref="RedisLayout"/> has made this node a member.
+    /// </summary>
     /// <exception cref="RedisUnavailableException">Redis did not answer in time.</exception>
     public async Task AttachAsync(RedisLink link, TimeSpan patience)
     {
         await link.SubscribeAsync(_channels.Ask, (channel, line) => _ = AnswerAsync(link, line), patience);
         await link.SubscribeAsync(_channels.AskOf(node.Id), (channel, line) => _ = HearAsync(line), patience);
         await link.SubscribeAsync(_channels.AnswersTo(node.Id), (_, line) => Note(line), patience);
-        await link.RunAsync(redis => redis.SetAddAsync(_channels.Members, node.Id));
     }
 
     public async Task<ClusterAnswers> AskAsync(string question, string argument)

@@ -21,6 +21,9 @@ internal sealed class RedisConnection(RedisOptions options)
         }
     }
 
+    /// <summary>Completes with the first attempt to connect.</summary>
+    public Task Tried => _first.Task;
+
     /// <summary>Records that the first attempt to connect failed: callers no longer wait for a link.</summary>
     public void NoteFailure() => _first.TrySetResult();
 

@@ -85,7 +85,19 @@ internal abstract record RedisDiscovery
         /// <summary>The number of the configuration: each failover counts one on.</summary>
         public long Epoch { get; init; }
 
+        /// <summary>Its address, where it is asked for many servers.</summary>
+        public string By { get; init; } = "";
+
+        /// <summary>The servers that it knows, of a cluster.</summary>
+        public IReadOnlyList<SlotServer> Nodes { get; init; } = [];
+
         /// <summary>Whether it may know the master; false for one that answers that it does not.</summary>
         public bool Knows { get; init; } = true;
     }
+
+    /// <summary>A server of a cluster.</summary>
+    /// <param name="Server">Where it is.</param>
+    /// <param name="Epoch">The number of its configuration.</param>
+    /// <param name="Ranges">Its slots: <c>first-last</c>, <c>slot</c>, and in brackets slots that move.</param>
+    protected sealed record SlotServer(RedisEndpoint Server, long Epoch, string[] Ranges);
 }

@@ -8,9 +8,10 @@ namespace Dmb.Redis;
 
 /// <summary>
 /// Encodes and decodes the messages of a room's channel: <c>{"event":…,"data":…,"id":…,"rooms":[…],"from":node}</c>,
-/// the data as received. A message sent again has <c>"again":true</c>; a kept one has its position in each of its
-/// rooms, or null, and its number, added by the script: <c>"pos":["k3f9:431",null],"n":7</c>; one of a sampled trace
-/// has <c>"traceparent":"00-…"</c> last. Readers require event and data and skip unknown members, so that versions are
+/// the data as received. One whose rooms are in several groups has those in the others in <c>"others":[…]</c>. A
+/// message sent again has <c>"again":true</c>; a kept one has its position in each of its rooms, or null, and its
+/// number, added by the script: <c>"pos":["k3f9:431",null],"n":7</c>; one of a sampled trace has
+/// <c>"traceparent":"00-…"</c> last. Readers require event and data and skip unknown members, so that versions are
 /// compatible.
 /// </summary>
 internal static class RedisFormat
@@ -28,18 +29,26 @@ internal static class RedisFormat
             .. name,
             .. DataMember,
             .. envelope.Data.Span,
-            .. End(envelope.Id, envelope.Rooms, node, envelope.Traceparent),
+            .. End(envelope.Id, envelope.Rooms, node, envelope.Traceparent, envelope.Elsewhere),
         ];
     }
 
     /// <summary>The bytes after the data.</summary>
-    public static byte[] End(string id, string[] rooms, string node, string? traceparent = null)
+    public static byte[] End(
+        string id,
+        string[] rooms,
+        string node,
+        string? traceparent = null,
+        string[]? others = null
+    )
     {
         var end = new ArrayBufferWriter<byte>(256);
         end.Append(",\"id\":"u8).Append(JsonText.Quote(id)).Append(",\"rooms\":["u8);
-        for (var i = 0; i < rooms.Length; i++)
+        AppendAll(end, rooms);
+        if (others is { Length: > 0 })
         {
-            end.Append(i == 0 ? ""u8 : ","u8).Append(JsonText.Quote(rooms[i]));
+            end.Append("],\"others\":["u8);
+            AppendAll(end, others);
         }
 
         end.Append("],\"from\":\""u8).Append(Encoding.ASCII.GetBytes(node)).Append("\""u8);
@@ -49,6 +58,14 @@ internal static class RedisFormat
         }
 
         return end.Append("}"u8).WrittenSpan.ToArray();
+    }
+
+    private static void AppendAll(ArrayBufferWriter<byte> end, string[] rooms)
+    {
+        for (var i = 0; i < rooms.Length; i++)
+        {
+            end.Append(i == 0 ? ""u8 : ","u8).Append(JsonText.Quote(rooms[i]));
+        }
     }
 
     /// <summary>The offset of the data in an encoded message, in bytes.</summary>
@@ -79,6 +96,7 @@ internal static class RedisFormat
         string? id = null;
         string? traceparent = null;
         string[]? rooms = null;
+        string[] others = [];
         StreamPosition[]? positions = null;
         var number = 0L;
         var isAgain = false;
@@ -94,12 +112,19 @@ internal static class RedisFormat
             var (isEvent, isId) = (JsonText.Is(ref reader, "event"u8), JsonText.Is(ref reader, "id"u8));
             var (isData, isRooms) = (JsonText.Is(ref reader, "data"u8), JsonText.Is(ref reader, "rooms"u8));
             var (isPos, isNumber) = (JsonText.Is(ref reader, "pos"u8), JsonText.Is(ref reader, "n"u8));
+            var isOthers = JsonText.Is(ref reader, "others"u8);
             var (isTrace, isMark) = (JsonText.Is(ref reader, "traceparent"u8), JsonText.Is(ref reader, "again"u8));
             reader.Read();
             var start = (int)reader.TokenStartIndex;
             if (isRooms && reader.TokenType == JsonTokenType.StartArray)
             {
                 rooms = ReadRooms(ref reader);
+                continue;
+            }
+
+            if (isOthers && reader.TokenType == JsonTokenType.StartArray)
+            {
+                others = ReadRooms(ref reader);
                 continue;
             }
 
@@ -148,6 +173,7 @@ internal static class RedisFormat
             Positions = positions?.Length == rooms.Length ? positions : null,
             Number = number,
             IsAgain = isAgain,
+            Elsewhere = others,
             Traceparent = Tracing.Carried(traceparent),
         };
     }

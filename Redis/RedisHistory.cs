@@ -5,18 +5,18 @@ using StreamPosition = Dmb.Routing.StreamPosition;
 namespace Dmb.Redis;
 
 /// <summary>
-/// The histories of all rooms in Redis: builds the keys and arguments of publishing scripts, reads histories, and
+/// The histories of a group's rooms in Redis: builds the keys and arguments of publishing scripts, reads histories, and
 /// detects that the server lost data which this node has seen.
 /// </summary>
 internal sealed class RedisHistory(
-    RedisNode node,
+    RedisChannels channels,
     HistoryPolicy policy,
     HistoryOptions options,
     PoisonedKeys poisoned,
+    Copies copies,
     TimeProvider time
 )
 {
-    private readonly RedisChannels _channels = node.Channels;
     private string _mark = "";
     private string _run = "";
     private long _seen;
@@ -37,14 +37,16 @@ internal sealed class RedisHistory(
     /// Returns the mark of the server's data; a new one after a loss of data that this node has seen. A new mark starts
     /// new epochs.
     /// </summary>
-    public async Task<string> AttachAsync(RedisLink link)
+    /// <param name="link">The link.</param>
+    /// <param name="layout">What the layout of keys began with: another one begins a new mark too.</param>
+    public async Task<string> AttachAsync(RedisLink link, string layout)
     {
         var answer = (string[])
             (
                 await link.RunAsync(
                     RedisScript.Epoch,
-                    [_channels.Epoch],
-                    [StreamPosition.NewEpoch(), _mark, Volatile.Read(ref _seen), _run]
+                    [channels.Epoch],
+                    [StreamPosition.NewEpoch(), _mark, Volatile.Read(ref _seen), _run, layout]
                 )
             )!;
         if (_mark != answer[0])
@@ -60,14 +62,14 @@ internal sealed class RedisHistory(
     public RedisKey[] Keys(PendingPublish message)
     {
         var keys = new RedisKey[2 + (2 * message.Rooms.Length)];
-        Array.Fill(keys, _channels.Epoch);
-        keys[0] = _channels.Log;
+        Array.Fill(keys, channels.Epoch);
+        keys[0] = channels.Log;
         for (var i = 0; i < message.Rooms.Length; i++)
         {
             if (policy.Keeps(message.Rooms[i]))
             {
-                keys[2 + (2 * i)] = _channels.History(message.Rooms[i]);
-                keys[3 + (2 * i)] = _channels.Position(message.Rooms[i]);
+                keys[2 + (2 * i)] = channels.History(message.Rooms[i]);
+                keys[3 + (2 * i)] = channels.Position(message.Rooms[i]);
             }
         }
 
@@ -88,7 +90,7 @@ internal sealed class RedisHistory(
         for (var i = 0; i < message.Rooms.Length; i++)
         {
             var (size, ttl) = policy.Of(message.Rooms[i]);
-            arguments[First + (3 * i)] = _channels.Room(message.Rooms[i]);
+            arguments[First + (3 * i)] = channels.Room(message.Rooms[i]);
             arguments[First + (3 * i) + 1] = size;
             arguments[First + (3 * i) + 2] = (long)ttl.TotalMilliseconds;
         }
@@ -104,7 +106,7 @@ internal sealed class RedisHistory(
         IReadOnlyList<RoomRequest> rooms
     )
     {
-        RedisKey[] keys = [_channels.Epoch, .. rooms.SelectMany(request => Keys(request.Room))];
+        RedisKey[] keys = [channels.Epoch, .. rooms.SelectMany(request => Keys(request.Room))];
         RedisValue[] arguments =
         [
             StreamPosition.NewEpoch(),
@@ -136,12 +138,12 @@ internal sealed class RedisHistory(
             }
             else if (RedisFormat.Read(fields[5]!, room, time, out _) is { } envelope)
             {
-                messages.Add(envelope);
+                messages.Add(copies.Mark(envelope));
             }
         }
 
         return new RoomHistory(new StreamPosition((string)found[0]!, (long)found[1]), messages, isExpired);
     }
 
-    private RedisKey[] Keys(string room) => [_channels.History(room), _channels.Position(room)];
+    private RedisKey[] Keys(string room) => [channels.History(room), channels.Position(room)];
 }

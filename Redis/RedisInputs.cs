@@ -67,7 +67,7 @@ internal sealed partial class RedisInputs(
                 pattern,
                 (channel, body) => Take(Kind.Notify, channel[literal..], body),
                 patience,
-                isPattern: true
+                SubscriptionKind.Pattern
             );
         }
 
@@ -80,7 +80,7 @@ internal sealed partial class RedisInputs(
             node.Channels.BackendPattern,
             (channel, body) => Take(Kind.Message, node.Channels.BackendOf(channel), body),
             patience,
-            isPattern: true
+            SubscriptionKind.Pattern
         );
         if (options.SocketioEmitter.Length > 0)
         {
@@ -88,7 +88,7 @@ internal sealed partial class RedisInputs(
                 EmitterInput.PatternOf(options.SocketioEmitter),
                 (channel, body) => Take(Kind.Emitter, channel, body),
                 patience,
-                isPattern: true
+                SubscriptionKind.Pattern
             );
         }
     }

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Dmb.Routing;
 using Polly;
 using Polly.CircuitBreaker;
@@ -7,35 +8,47 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// The connections to Redis: the client library's for commands, one for scripts (<see cref="RedisPipeline"/>), and one for
-/// subscriptions (<see cref="RedisSubscriber"/>), which a publishing node omits. All are opened and closed together, at the
-/// first failure; only the probe of <see cref="RedisSupervisor"/> detects a hung peer. Exceptions of the library leave
-/// this class as <see cref="RedisUnavailableException"/>.
+/// One group's use of the connections to a server. It is lost with them, and by itself when the group's slot has moved
+/// to another server. Exceptions of the library leave this class as <see cref="RedisUnavailableException"/>.
 /// </summary>
 internal sealed class RedisLink : IDisposable
 {
-    private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(6);
-
-    private readonly ConnectionMultiplexer _commands;
+    private readonly RedisConnections _connections;
     private readonly IDatabase _database;
     private readonly RedisPipeline _scripts;
-    private readonly RedisSubscriber? _subscriber;
+    private readonly RedisChannels _channels;
+    private readonly Action _leave;
     private readonly TaskCompletionSource<string> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly CancellationTokenSource _gone = new();
+    private readonly CancellationTokenRegistration _losing;
     private readonly CircuitBreakerManualControl _circuit = new();
     private readonly ResiliencePipeline _pipeline;
-
     private readonly PoisonedKeys _poisoned;
 
-    private RedisLink(
-        ConnectionMultiplexer commands,
-        Stream scripts,
-        Stream? subscriptions,
+    /// <summary>What this link has subscribed besides rooms.</summary>
+    private readonly ConcurrentQueue<(string Channel, SubscriptionKind Kind)> _own = [];
+
+    /// <param name="connections">The connections.</param>
+    /// <param name="channels">The group's names.</param>
+    /// <param name="timeout">Maximum time of a command.</param>
+    /// <param name="poisoned">Counts keys of a wrong type.</param>
+    /// <param name="leave">Called when the link no longer uses the connections.</param>
+    public RedisLink(
+        RedisConnections connections,
+        RedisChannels channels,
         TimeSpan timeout,
-        PoisonedKeys poisoned
+        PoisonedKeys poisoned,
+        Action leave
     )
     {
-        (_commands, _database, _poisoned) = (commands, commands.GetDatabase(), poisoned);
+        (_connections, _database, _scripts, _channels, _poisoned, _leave) = (
+            connections,
+            connections.Database,
+            connections.Scripts,
+            channels,
+            poisoned,
+            leave
+        );
         _pipeline = new ResiliencePipelineBuilder { TimeProvider = TimeProvider.System }
             .AddCircuitBreaker(
                 new CircuitBreakerStrategyOptions
@@ -51,107 +64,50 @@ internal sealed class RedisLink : IDisposable
             )
             .AddTimeout(new TimeoutStrategyOptions { Timeout = timeout })
             .Build();
-        commands.ConnectionFailed += (_, e) => Lose($"the connection for commands failed: {e.FailureType}");
-        commands.InternalError += (_, e) => Lose($"the connection for commands had an error: {e.Exception?.Message}");
-        _scripts = new RedisPipeline(scripts, _database.Database, why =>
-            Lose($"the connection for scripts failed: {why}")
-        );
-        if (subscriptions is not null)
-        {
-            _subscriber = new RedisSubscriber(subscriptions, why =>
-                Lose($"the connection for subscriptions was cut: {why}")
-            );
-        }
-    }
-
-    /// <summary>Receives the messages of subscribed rooms: the channel and the body.</summary>
-    public Action<string, byte[]> OnMessage
-    {
-        set => Subscriber.OnMessage = value;
-    }
-
-    /// <summary>
-    /// Receives the messages of all rooms while their pattern is subscribed: the channel and the body.
-    /// </summary>
-    public Action<string, byte[]> OnPatternMessage
-    {
-        set => Subscriber.OnPatternMessage = value;
+        _losing = connections.Gone.Register(() => LoseGroup(connections.Why!));
     }
 
     private RedisSubscriber Subscriber =>
-        _subscriber ?? throw new InvalidOperationException("This link has no connection for subscriptions.");
+        _connections.Subscriber
+        ?? throw new InvalidOperationException("This link has no connection for subscriptions.");
 
     /// <summary>Whether no message is missing before the latest received one.</summary>
-    public bool IsWhole => !_lost.Task.IsCompleted;
+    public bool IsWhole => !_lost.Task.IsCompleted && _connections.Why is null;
 
-    /// <summary>Completes with the reason when one of the connections fails.</summary>
+    /// <summary>Completes with the reason when the link is lost.</summary>
     public Task<string> Lost => _lost.Task;
 
-    /// <summary>Canceled when one of the connections fails.</summary>
+    /// <summary>Canceled when the link is lost.</summary>
     public CancellationToken Gone => _gone.Token;
 
-    /// <summary>Opens the connections, and awaits a reply on each.</summary>
-    /// <param name="redis">The server's endpoint.</param>
-    /// <param name="isSubscribing">Whether to open the connection for subscriptions.</param>
-    /// <param name="timeout">Maximum time of a command.</param>
-    /// <param name="poisoned">Counts keys of a wrong type.</param>
-    /// <param name="cancellationToken">Cancels connecting.</param>
-    /// <exception cref="RedisUnavailableException">
-    /// Redis is unreachable, does not answer, or denies access.
-    /// </exception>
-    public static async Task<RedisLink> ConnectAsync(
-        RedisEndpoint redis,
-        bool isSubscribing,
-        TimeSpan timeout,
-        PoisonedKeys poisoned,
-        CancellationToken cancellationToken
-    )
-    {
-        Stream? scripts = null;
-        Stream? subscriptions = null;
-        Task<ConnectionMultiplexer>? connecting = null;
-        try
-        {
-            var password = redis.ReadPassword();
-            using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-            patience.CancelAfter(ConnectTimeout);
-            (scripts, var address) = await RedisGreeting.AskAsync(redis, password, patience.Token);
-            if (isSubscribing)
-            {
-                (subscriptions, _) = await RedisGreeting.AskAsync(redis, password, patience.Token);
-            }
-
-            connecting = ConnectionMultiplexer.ConnectAsync(redis.ToOptions(address, password));
-            var commands = await connecting.WaitAsync(ConnectTimeout, TimeProvider.System, cancellationToken);
-            return new RedisLink(commands, scripts, subscriptions, timeout, poisoned);
-        }
-        catch (Exception e)
-        {
-            if (connecting is not null)
-            {
-                _ = DisposeAsync(connecting);
-            }
-
-            foreach (var stream in (Stream?[])[scripts, subscriptions])
-            {
-                await (stream?.DisposeAsync() ?? default);
-            }
-
-            throw new RedisUnavailableException(RedisReason.Of(e), e);
-        }
-    }
-
     /// <summary>
-    /// Closes the link; pending and later commands fail at once.
+    /// Closes the connections, and with them the links of all groups on this server; pending and later commands fail at
+    /// once. Without effect on a link that is lost.
     /// </summary>
     public void Lose(string why)
     {
-        if (_lost.TrySetResult(why))
+        if (LoseGroup(why))
         {
-            _ = _circuit.IsolateAsync();
-            _ = _gone.CancelAsync();
+            _connections.Lose(why);
         }
     }
+
+    /// <summary>Ends the link of this group alone; false if it is lost already.</summary>
+    public bool LoseGroup(string why)
+    {
+        if (!_lost.TrySetResult(why))
+        {
+            return false;
+        }
+
+        _ = _circuit.IsolateAsync();
+        _ = _gone.CancelAsync();
+        return true;
+    }
+
+    /// <summary>Hands over the messages of subscribed rooms: the channel and the body.</summary>
+    public void Receive(Action<string, byte[]> onMessage) =>
+        Subscriber.Add(_channels.Prefix, onMessage, () => LoseGroup("its slot moved to another server"));
 
     /// <summary>Runs a command within the timeout of a publish.</summary>
     /// <exception cref="RedisKeyException">A key has a wrong type.</exception>
@@ -201,7 +157,7 @@ internal sealed class RedisLink : IDisposable
                     new ValueTask<RedisResult>(
                         call.scripts.CallAsync(call.script, call.keys, call.arguments).WaitAsync(token)
                     ),
-                (scripts: _scripts, script, keys, arguments),
+                (scripts: _scripts, script: Own(script), keys, arguments),
                 Gone
             );
         }
@@ -233,27 +189,37 @@ internal sealed class RedisLink : IDisposable
         return ((long)now[0] * 1_000) + ((long)now[1] / 1_000);
     }
 
+    /// <summary>Runs a script that may take longer than a publish.</summary>
+    /// <exception cref="RedisKeyException">A key has a wrong type.</exception>
+    /// <exception cref="RedisUnavailableException">It is not known whether it was executed.</exception>
+    public Task<RedisResult> RunAsync(TimeSpan within, RedisScript script, RedisKey[] keys, RedisValue[] arguments) =>
+        RunAsync(within, redis => Own(script).RunAsync(redis, keys, arguments));
+
     /// <summary>Subscribes a channel, or, with a `*` in it or letters in brackets, a pattern.</summary>
     /// <exception cref="RedisUnavailableException">It is not known whether it was subscribed.</exception>
     public Task SubscribeAsync(
         string channel,
         Action<string, byte[]> receive,
         TimeSpan within,
-        bool isPattern = false
-    ) => WithinAsync(within, Subscriber.SubscribeAsync(channel, isPattern, receive));
+        SubscriptionKind kind = SubscriptionKind.Channel
+    )
+    {
+        _own.Enqueue((channel, kind));
+        return WithinAsync(within, Subscriber.SubscribeAsync(channel, kind, receive));
+    }
 
     /// <summary>
-    /// Subscribes a room's channel, or the pattern of all rooms; await it by <see cref="WithinAsync"/>.
+    /// Subscribes a room's channel, or that or the pattern of all rooms; await it by <see cref="WithinAsync"/>.
     /// </summary>
-    public Task SubscribeRoomAsync(string channel, bool isPattern) => Subscriber.SubscribeAsync(channel, isPattern);
+    public Task SubscribeRoomAsync(string channel, SubscriptionKind kind, Action<string, byte[]>? receive = null) =>
+        Subscriber.SubscribeAsync(channel, kind, receive);
 
-    /// <summary>Unsubscribes the channel of a room without sessions, or the pattern of all rooms.</summary>
-    public void UnsubscribeRoom(string channel, bool isPattern) =>
+    /// <summary>Unsubscribes the channel of a room without sessions, or that of all rooms.</summary>
+    public void UnsubscribeRoom(string channel, SubscriptionKind kind) =>
         _ = Subscriber
-            .UnsubscribeAsync(channel, isPattern)
+            .UnsubscribeAsync(channel, kind)
             .ContinueWith(
-                static (task, link) =>
-                    ((RedisLink)link!).Lose($"an unsubscribe failed: {task.Exception!.InnerException!.Message}"),
+                static (task, link) => ((RedisLink)link!).NotUnsubscribed(task.Exception!.InnerException!.Message),
                 this,
                 CancellationToken.None,
                 TaskContinuationOptions.OnlyOnFaulted,
@@ -264,13 +230,34 @@ internal sealed class RedisLink : IDisposable
     public void PublishUnanswered(string channel, RedisValue line) =>
         _ = _database.PublishAsync(RedisChannel.Literal(channel), line, CommandFlags.FireAndForget);
 
-    /// <summary>Disposes all on the thread pool, since the library waits for a hung peer.</summary>
+    /// <summary>Leaves the connections, which the last link closes.</summary>
     public void Dispose()
     {
-        Lose("it is not used any more");
-        _ = DisposeAsync(Task.FromResult(_commands));
-        _ = _scripts.DisposeAsync().AsTask();
-        _ = _subscriber?.DisposeAsync().AsTask();
+        LoseGroup("it is not used any more");
+        _losing.Dispose();
+        if (_connections.Subscriber is { } subscriber)
+        {
+            subscriber.Remove(_channels.Prefix);
+            foreach (var (channel, kind) in _own)
+            {
+                subscriber.Forget(channel, kind);
+            }
+        }
+
+        _leave();
+    }
+
+    /// <summary>The form of a script for the channels of the group.</summary>
+    private RedisScript Own(RedisScript script) => _channels.IsSharded ? script.Sharded : script;
+
+    private void NotUnsubscribed(string why)
+    {
+        if (RedisReason.IsAboutSlot(why))
+        {
+            LoseGroup(why);
+        }
+
+        Lose($"an unsubscribe failed: {why}");
     }
 
     private static bool IsUnavailable(Exception e) =>
@@ -296,24 +283,12 @@ internal sealed class RedisLink : IDisposable
             return poisoned;
         }
 
-        if (e is RedisServerException && e.Message.StartsWith("MOVED", StringComparison.Ordinal))
+        if (e is (RedisException or RedisAnswerException) && RedisReason.IsAboutSlot(e.Message))
         {
-            // The slot has moved to another server of the cluster.
-            Lose(RedisReason.Of(e));
+            // The slot has moved, or moves, to another server of the cluster.
+            LoseGroup(RedisReason.Of(e));
         }
 
         return new RedisUnavailableException(Lost.IsCompletedSuccessfully ? Lost.Result : RedisReason.Of(e), e);
-    }
-
-    private static async Task DisposeAsync(Task<ConnectionMultiplexer> connecting)
-    {
-        await Task.WhenAny(connecting).ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
-        if (connecting.IsCompletedSuccessfully)
-        {
-            await connecting
-                .Result.CloseAsync(allowCommandsToComplete: false)
-                .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            connecting.Result.Dispose();
-        }
     }
 }

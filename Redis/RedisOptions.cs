@@ -42,6 +42,13 @@ internal sealed class RedisOptions
     public string Prefix { get; set; } = "dmb:";
 
     [Description(
+        "Groups that the rooms are spread over, by a hash of their names; each has keys, a log and a spool of its own, "
+            + "in one slot of a cluster. The same on every node."
+    )]
+    [Range(1, 256)]
+    public int Groups { get; set; } = 1;
+
+    [Description(
         "While Redis is away: `spool` delivers here and keeps for the others, `local` delivers here only, `reject` "
             + "answers 503."
     )]

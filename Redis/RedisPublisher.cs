@@ -6,8 +6,9 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// Publishes to Redis, each message within a timeout. While Redis is down, applies the outage policy (docs/protocol.md
-/// §8). After an outage, sends again what Redis acknowledged shortly before it, since Redis may have lost it.
+/// Publishes to a group in Redis, each message within a timeout. While Redis is down, applies the outage policy
+/// (docs/protocol.md §8). After an outage, sends again what Redis acknowledged shortly before it, since Redis may have
+/// lost it.
 /// </summary>
 internal sealed partial class RedisPublisher
 {
@@ -22,6 +23,7 @@ internal sealed partial class RedisPublisher
     private static readonly TimeSpan Unsettled = TimeSpan.FromSeconds(5);
 
     private readonly Lock _lock = new();
+    private readonly int _group;
     private readonly RedisOptions _options;
     private readonly RedisConnection _connection;
     private readonly PublishCalls _calls;
@@ -33,19 +35,27 @@ internal sealed partial class RedisPublisher
     private readonly Spool _settling;
     private bool _wasLeft;
 
+    /// <summary>
+    /// Other groups log that they are away once for all that share a server, and that they are up for debugging.
+    /// </summary>
+    private bool IsFirst => _group == 0;
+
     /// <summary>Completes when the spool was sent; changed under the lock.</summary>
     private TaskCompletionSource? _flushed;
 
     public RedisPublisher(
+        int group,
         RedisOptions options,
         RedisConnection connection,
         PublishCalls calls,
         RedisReceiver receiver,
+        SpoolSpace space,
         TimeProvider time,
         BrokerTelemetry telemetry,
         ILogger<RedisPublisher> logger
     )
     {
+        _group = group;
         (_options, _connection, _calls, _receiver, _time, _telemetry, _logger) = (
             options,
             connection,
@@ -55,9 +65,8 @@ internal sealed partial class RedisPublisher
             telemetry,
             logger
         );
-        _spool = new Spool(options.SpoolMessages, options.SpoolBytes, options.SpoolTime, time);
-        _settling = new Spool(options.SpoolMessages, options.SpoolBytes, Unsettled, time);
-        telemetry.Spooled = CountSpooled;
+        _spool = new Spool(space, options.SpoolTime, time);
+        _settling = new Spool(new SpoolSpace(options.SpoolMessages, options.SpoolBytes), Unsettled, time);
     }
 
     /// <summary>Publishes a message, or applies the outage policy.</summary>
@@ -159,7 +168,10 @@ internal sealed partial class RedisPublisher
             _receiver.DeliverOwn(_settling.ToArray());
         }
 
-        LogDown(_logger, why, _options.Outage);
+        if (IsFirst)
+        {
+            LogDown(_logger, why, _options.Outage);
+        }
     }
 
     /// <summary>Sends the spooled messages in order, then resumes direct publishing.</summary>
@@ -208,7 +220,11 @@ internal sealed partial class RedisPublisher
             sent += batch.Length;
         }
 
-        if (_wasLeft)
+        if (!IsFirst)
+        {
+            LogGroupUp(_logger, _group, settling.Length, sent);
+        }
+        else if (_wasLeft)
         {
             LogUp(_logger, settling.Length, sent);
         }
@@ -335,11 +351,15 @@ internal sealed partial class RedisPublisher
         }
     }
 
-    private long CountSpooled()
+    /// <summary>Messages that are kept for Redis.</summary>
+    public long Spooled
     {
-        lock (_lock)
+        get
         {
-            return _spool.Count;
+            lock (_lock)
+            {
+                return _spool.Count;
+            }
         }
     }
 
@@ -352,6 +372,13 @@ internal sealed partial class RedisPublisher
         "Redis is back: {Settling} messages of the last seconds and {Spooled} kept ones were sent again."
     )]
     private static partial void LogUp(ILogger logger, int settling, int spooled);
+
+    [LoggerMessage(
+        3007,
+        LogLevel.Debug,
+        "Group {Group} is up: {Settling} messages of the last seconds and {Spooled} kept ones were sent again."
+    )]
+    private static partial void LogGroupUp(ILogger logger, int group, int settling, int spooled);
 
     [LoggerMessage(
         3004,

@@ -25,8 +25,16 @@ internal static class RedisReason
             SocketException { SocketErrorCode: SocketError.TimedOut } or TimeoutException or TimeoutRejectedException =>
                 "no answer",
             OperationCanceledException => "no answer, the connection was given up",
+            RedisException when IsRedirected(e.Message) => "its keys are on another server",
             _ => e.Message.TrimEnd('.'),
         };
+
+    /// <summary>Whether an error is about one slot of a cluster, and not about the server.</summary>
+    public static bool IsAboutSlot(string answer) =>
+        answer.Split(' ', 2)[0] is "MOVED" or "ASK" or "TRYAGAIN" || IsRedirected(answer);
+
+    /// <summary>Whether it is the library's text for MOVED to a server that it does not know.</summary>
+    private static bool IsRedirected(string answer) => answer.Contains(" serving hashslot ", StringComparison.Ordinal);
 
     private static string OfAnswer(string answer)
     {

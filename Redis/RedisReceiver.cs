@@ -7,15 +7,15 @@ using Dmb.Telemetry;
 namespace Dmb.Redis;
 
 /// <summary>
-/// Processes received messages in order. Messages published while the connection was cut are read from the log before
-/// later ones are delivered.
+/// Processes received messages of a group in order. Messages published while the connection was cut are read from the
+/// log before later ones are delivered.
 /// </summary>
 internal sealed partial class RedisReceiver(
     RoutingOptions options,
     MessageLog log,
-    RedisNode node,
+    RedisChannels channels,
     RedisRooms rooms,
-    RoomCounts counts,
+    RoomCounts? counts,
     TimeProvider time,
     BrokerTelemetry telemetry,
     ILogger<RedisReceiver> logger
@@ -31,7 +31,6 @@ internal sealed partial class RedisReceiver(
     private readonly Channel<Inbound> _inbound = Channel.CreateBounded<Inbound>(
         new BoundedChannelOptions(InboundMax) { SingleReader = true }
     );
-    private readonly RedisChannels _channels = node.Channels;
 
     /// <summary>
     /// Messages received after a cut, held until the log is read; null while nothing is held.
@@ -53,18 +52,25 @@ internal sealed partial class RedisReceiver(
     public async Task AttachAsync(RedisLink link, TimeSpan patience)
     {
         await _inbound.Writer.WriteAsync(new Hold(), link.Gone);
-        link.OnMessage = (channel, body) => Take(new ReceivedMessage(link, _channels.RoomOf(channel), body));
-        link.OnPatternMessage = (channel, body) =>
+        link.Receive((channel, body) => Take(new ReceivedMessage(link, channels.RoomOf(channel), body)));
+        rooms.OnAnyRoom = (channel, body) =>
         {
-            var room = _channels.RoomOf(channel);
-            if (rooms.IsNeededByPattern(link, room))
+            // A sharded channel has the messages of all rooms, which they name themselves.
+            var room = channels.IsSharded ? null : channels.RoomOf(channel);
+            if (room is null || rooms.IsNeededByPattern(link, room))
             {
                 Take(new ReceivedMessage(link, room, body));
             }
         };
-        foreach (var channel in (string[])[_channels.Node, _channels.Nodes])
+        void Hear(string channel, byte[] line) => Take(new ReceivedLine(link, line));
+        if (channels.IsSharded)
         {
-            await link.SubscribeAsync(channel, (_, line) => Take(new ReceivedLine(link, line)), patience);
+            await link.SubscribeAsync(channels.Node, Hear, patience, SubscriptionKind.Shard);
+        }
+
+        foreach (var channel in Lines())
+        {
+            await link.SubscribeAsync(channel, Hear, patience);
         }
 
         await rooms.AttachAsync(link, patience);
@@ -127,6 +133,14 @@ internal sealed partial class RedisReceiver(
         }
     }
 
+    /// <summary>
+    /// The channels of lines that are not sharded: those of the first group, and for probes this node's.
+    /// </summary>
+    private string[] Lines() =>
+        counts is not null ? [channels.Node, channels.Nodes]
+        : channels.IsSharded ? []
+        : [channels.Node];
+
     private async ValueTask HandleAsync(Inbound inbound)
     {
         switch (inbound)
@@ -163,6 +177,11 @@ internal sealed partial class RedisReceiver(
     private async ValueTask DeliverAsync(ReceivedMessage message)
     {
         if (Parse(message.Body, message.Room) is not { } envelope)
+        {
+            return;
+        }
+
+        if (message.Room is null && !Array.Exists(envelope.Rooms, room => rooms.IsNeededByPattern(message.Link, room)))
         {
             return;
         }
@@ -267,10 +286,10 @@ internal sealed partial class RedisReceiver(
                 ProbeReceived?.Invoke(number);
                 break;
             case ["count", var number, var asker, var room] when rooms.Link is { } link:
-                counts.Answer(link, asker, number, room);
+                counts?.Answer(link, asker, number, room);
                 break;
             case ["sessions", var number, var sessions]:
-                counts.Note(number, sessions);
+                counts?.Note(number, sessions);
                 break;
             case ["freed", var bkid]:
                 BackendFreed?.Invoke(bkid);
@@ -278,7 +297,7 @@ internal sealed partial class RedisReceiver(
             case ["count", _, _, _]:
                 break;
             default:
-                NotUnderstood(_channels.Node, "it is no line that nodes say to each other");
+                NotUnderstood(channels.Node, "it is no line that nodes say to each other");
                 break;
         }
     }

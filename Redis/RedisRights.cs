@@ -138,6 +138,25 @@ internal static class RedisRights
         }
 
         var prefix = options.Prefix;
+        RedisChannels[] groups =
+        [
+            .. Enumerable
+                .Range(1, options.Groups - 1)
+                .Select(group => new RedisChannels(
+                    RedisChannels.PrefixOf(prefix, group),
+                    "check",
+                    isSharded: redis.IsClustered
+                )),
+        ];
+        foreach (var group in groups)
+        {
+            await FindAsync($"keys that begin with {group.Prefix}", "EXISTS", group.Log);
+            if (group.IsSharded)
+            {
+                await FindAsync($"the sharded channel {group.AllRooms}", "SPUBLISH", group.AllRooms, "1");
+            }
+        }
+
         await FindAsync($"the channel {prefix}nodes", "SUBSCRIBE", prefix + "nodes");
         string[] patterns =
         [
@@ -145,18 +164,29 @@ internal static class RedisRights
             prefix + "room:*",
             new RedisChannels(prefix, "check").BackendPattern,
             .. options.NotifyChannels,
+            .. groups.Where(group => !group.IsSharded).Select(group => group.AllRooms),
         ];
         foreach (var pattern in patterns)
         {
             await FindAsync($"the pattern {pattern}", "PSUBSCRIBE", pattern);
         }
 
+        foreach (var group in groups.Where(group => group.IsSharded))
+        {
+            await FindAsync($"the sharded channel {group.AllRooms}", "SSUBSCRIBE", group.AllRooms);
+        }
+
         return faults;
 
+        // Redis judges the rights before it says that a slot is on another server.
         async Task FindAsync(string what, params string[] words)
         {
             var answer = await conversation.AskAsync(words);
-            if (answer is [['-', .. var error], ..] && !error.StartsWith("NOSCRIPT", StringComparison.Ordinal))
+            if (
+                answer is [['-', .. var error], ..]
+                && !error.StartsWith("NOSCRIPT", StringComparison.Ordinal)
+                && !RedisReason.IsAboutSlot(error)
+            )
             {
                 faults.Add($"Redis does not allow {what}: {error}");
             }

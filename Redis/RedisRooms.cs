@@ -5,25 +5,26 @@ using Dmb.Telemetry;
 namespace Dmb.Redis;
 
 /// <summary>
-/// Subscribes this node's rooms in Redis, tracks the position that each has received, and delivers each message once,
-/// after any that are missing before it.
+/// Subscribes this node's rooms of a group in Redis, tracks the position that each has received, and delivers each
+/// message once, after any that are missing before it.
 /// </summary>
 internal sealed partial class RedisRooms(
     RedisOptions options,
     RoutingOptions routing,
-    RedisNode node,
+    RedisChannels channels,
     FanOut fanOut,
     RoomTable local,
     RedisHistory history,
     HistoryPolicy policy,
+    Copies copies,
     TimeProvider time,
     BrokerTelemetry telemetry,
     ILogger<RedisRooms> logger
 )
 {
     /// <summary>
-    /// Stands among the rooms for the subscription of all: a node that has a session with a pattern receives the messages
-    /// of all rooms, so that Redis has one pattern a node, however many the sessions have.
+    /// Stands among the rooms for the subscription of all: a node that has a session with a pattern receives the
+    /// messages of all rooms, so that Redis has one pattern a node, however many the sessions have.
     /// </summary>
     private const string All = "*";
 
@@ -31,10 +32,14 @@ internal sealed partial class RedisRooms(
     private const int CatchUpBatch = 100;
 
     private readonly ConcurrentDictionary<string, RoomSubscription> _rooms = [];
-    private readonly RedisChannels _channels = node.Channels;
     private readonly SeenIds _seen = new(routing.IdempotencyWindow, time);
     private readonly TimeSpan _patience = options.PublishTimeout * 2;
     private volatile RedisLink? _link;
+
+    /// <summary>
+    /// Receives, with the channel, the messages of all rooms while a session here has a pattern.
+    /// </summary>
+    public Action<string, byte[]>? OnAnyRoom { get; set; }
 
     /// <summary>The link that the rooms are subscribed on; null while there is none.</summary>
     public RedisLink? Link => _link;
@@ -63,7 +68,7 @@ internal sealed partial class RedisRooms(
                 _rooms.TryRemove(KeyValuePair.Create(room, subscription));
                 throw new RefusedException(
                     ErrorCode.BackplaneDown,
-                    $"Redis does not let this node subscribe the pattern {_channels.AllRooms}: {e.Why}."
+                    $"Redis does not let this node subscribe the pattern {channels.AllRooms}: {e.Why}."
                 );
             }
             catch (RedisUnavailableException e)
@@ -147,7 +152,7 @@ internal sealed partial class RedisRooms(
             if (isEmpty && subscription.TryRetire(time, options.RoomLinger))
             {
                 _rooms.TryRemove(KeyValuePair.Create(room, subscription));
-                Link?.UnsubscribeRoom(_channels.Room(room), room == All);
+                Link?.UnsubscribeRoom(ChannelOf(room), KindOf(room));
             }
         }
     }
@@ -160,7 +165,14 @@ internal sealed partial class RedisRooms(
         local.HasPatternOf(room) && !(_rooms.TryGetValue(room, out var own) && own.IsReceivedBy(link));
 
     private Task EnsureAsync(RedisLink link, string room, RoomSubscription subscription) =>
-        subscription.EnsureAsync(link, _channels.Room(room), isPattern: room == All);
+        subscription.EnsureAsync(link, ChannelOf(room), KindOf(room), room == All ? OnAnyRoom : null);
+
+    private string ChannelOf(string room) => room == All ? channels.AllRooms : channels.Room(room);
+
+    private SubscriptionKind KindOf(string room) =>
+        channels.IsSharded ? SubscriptionKind.Shard
+        : room == All ? SubscriptionKind.Pattern
+        : SubscriptionKind.Channel;
 
     /// <summary>Delivers a message without positions, once. The delivering methods are not thread-safe.</summary>
     public async ValueTask DeliverAsync(Envelope envelope)
@@ -184,11 +196,14 @@ internal sealed partial class RedisRooms(
         }
 
         await fanOut.DeliverAsync(
-            new Envelope(envelope.Event, envelope.Id, envelope.Rooms, envelope.Data, isKept: true)
-            {
-                Positions = envelope.Positions,
-                PlacedAfter = members,
-            }
+            copies.Mark(
+                new Envelope(envelope.Event, envelope.Id, envelope.Rooms, envelope.Data, isKept: true)
+                {
+                    Positions = envelope.Positions,
+                    PlacedAfter = members,
+                    Elsewhere = envelope.Elsewhere,
+                }
+            )
         );
     }
 
@@ -297,7 +312,7 @@ internal sealed partial class RedisRooms(
     private async ValueTask HandOverAsync(Envelope envelope)
     {
         using var receive = MessageSpans.Receive(envelope);
-        await fanOut.DeliverAsync(envelope);
+        await fanOut.DeliverAsync(copies.Mark(envelope));
     }
 
     /// <summary>The rooms with messages missing before this one, and their received positions.</summary>

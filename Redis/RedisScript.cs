@@ -12,11 +12,20 @@ internal sealed class RedisScript
 {
     private const string Include = "-- include ";
 
+    /// <summary>Begins a line that is only in the form for sharded channels.</summary>
+    private const string Shard = "-- shard ";
+
+    /// <summary>Ends a line about the channel of a room or node, which may be sharded.</summary>
+    private const string Room = " -- room";
+
     /// <summary>Publishes a message of rooms without history (<see cref="PublishCalls"/>).</summary>
     public static readonly RedisScript Publish = new("publish");
 
     /// <summary>Publishes a message of rooms with a history (<see cref="PublishCalls"/>).</summary>
     public static readonly RedisScript PublishKept = new("publish-kept");
+
+    /// <summary>Claims an input whose message several groups publish (<see cref="RedisBackplane"/>).</summary>
+    public static readonly RedisScript ClaimInput = new("claim-input");
 
     /// <summary>Publishes an input that all nodes receive (<see cref="PublishCalls"/>).</summary>
     public static readonly RedisScript PublishOnce = new("publish-once");
@@ -51,6 +60,9 @@ internal sealed class RedisScript
     /// <summary>Detects whether the server lost data (<see cref="RedisHistory"/>).</summary>
     public static readonly RedisScript Epoch = new("epoch");
 
+    /// <summary>Records the number of groups (<see cref="RedisLayout"/>).</summary>
+    public static readonly RedisScript Format = new("format");
+
     /// <summary>Sends a probe (<see cref="RedisSupervisor"/>).</summary>
     public static readonly RedisScript Probe = new("probe");
 
@@ -72,19 +84,26 @@ internal sealed class RedisScript
     /// <summary>Keeps a dead letter (<see cref="RedisDeadLetters"/>).</summary>
     public static readonly RedisScript Dead = new("dead");
 
+
     private RedisScript(string name)
+        : this(name, isSharded: false) => Sharded = new RedisScript(name, isSharded: true);
+
+    private RedisScript(string name, bool isSharded)
     {
-        Text = Read(name);
+        (Text, Sharded) = (Read(name, isSharded), this);
 #pragma warning disable CA5350 // Redis names scripts by it; nothing is secured.
         Sha = Convert.ToHexStringLower(SHA1.HashData(Encoding.UTF8.GetBytes(Text)));
 #pragma warning restore CA5350
     }
 
-    /// <summary>The script's text: the included files, then the file, without comments.</summary>
+    /// <summary>The script's text, without comments.</summary>
     public string Text { get; }
 
     /// <summary>What Redis calls it (EVALSHA).</summary>
     public string Sha { get; }
+
+    /// <summary>The script for sharded channels of rooms and nodes.</summary>
+    public RedisScript Sharded { get; }
 
     /// <summary>Runs the script.</summary>
     public async Task<RedisResult> RunAsync(IDatabase redis, RedisKey[] keys, RedisValue[] arguments)
@@ -100,17 +119,27 @@ internal sealed class RedisScript
         }
     }
 
-    private static string Read(string name)
+    /// <summary>The script's text: the included files, then the file, without comments.</summary>
+    private static string Read(string name, bool isSharded)
     {
         using var file = new StreamReader(typeof(RedisScript).Assembly.GetManifestResourceStream(name + ".lua")!);
         var text = new StringBuilder();
         while (file.ReadLine() is { } line)
         {
-            if (line.StartsWith(Include, StringComparison.Ordinal))
+            var code = line.TrimStart();
+            if (code.StartsWith(Include, StringComparison.Ordinal))
             {
-                text.Append(Read(line[Include.Length..]));
+                text.Append(Read(code[Include.Length..], isSharded));
             }
-            else if (!line.TrimStart().StartsWith("--", StringComparison.Ordinal))
+            else if (code.StartsWith(Shard, StringComparison.Ordinal))
+            {
+                text.Append(isSharded ? code[Shard.Length..] + '\n' : "");
+            }
+            else if (code.EndsWith(Room, StringComparison.Ordinal))
+            {
+                text.Append(isSharded ? ToSharded(line[..^Room.Length]) : line[..^Room.Length]).Append('\n');
+            }
+            else if (!code.StartsWith("--", StringComparison.Ordinal))
             {
                 text.Append(line).Append('\n');
             }
@@ -118,4 +147,8 @@ internal sealed class RedisScript
 
         return text.ToString();
     }
+
+    private static string ToSharded(string line) =>
+        line.Replace("'PUBLISH'", "'SPUBLISH'", StringComparison.Ordinal)
+            .Replace("'NUMSUB'", "'SHARDNUMSUB'", StringComparison.Ordinal);
 }

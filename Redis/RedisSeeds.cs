@@ -3,13 +3,17 @@ using System.Globalization;
 namespace Dmb.Redis;
 
 /// <summary>
-/// Servers of a Redis Cluster, which know what server has which slot (Redis Cluster specification, "CLUSTER NODES"). All
-/// keys of the broker are in one slot, by the hash tag of their prefix.
+/// Servers of a Redis Cluster, which know what server has which slot (Redis Cluster specification, "CLUSTER NODES").
+/// All keys of a group are in one slot, by the hash tag of their prefix.
 /// </summary>
 /// <param name="Addresses">Those that are set. The others are found out, and asked too from then on.</param>
 internal sealed record RedisSeeds(IReadOnlyList<RedisEndpoint> Addresses) : RedisDiscovery
 {
+    private readonly Lock _lock = new();
     private volatile IReadOnlyList<RedisEndpoint> _found = [];
+
+    /// <summary>The answers that are awaited: groups that ask meanwhile share them.</summary>
+    private Task<Answer[]>? _asking;
 
     public override string Says => "the cluster names";
 
@@ -21,17 +25,11 @@ internal sealed record RedisSeeds(IReadOnlyList<RedisEndpoint> Addresses) : Redi
         CancellationToken cancellationToken
     )
     {
-        var found = new List<RedisEndpoint>();
-        var answers = await Task.WhenAll(
-            Addresses
-                .Concat(_found)
-                .DistinctBy(server => (server.Host, server.Port))
-                .Select(server =>
-                    AskAsync(server, conversation => AskAsync(server, conversation, prefix, found), cancellationToken)
-                )
-        );
+        var slot = HashSlot.Of(prefix);
+        var answers = (await AskAllAsync().WaitAsync(cancellationToken))
+            .Select(answer => OwnerIn(answer, slot))
+            .ToArray();
         var masters = Sorted(redis with { IsClustered = true }, answers);
-        _found = found.Count == 0 ? _found : [.. found.DistinctBy(server => (server.Host, server.Port))];
         return masters.Count > 0
             ? (masters, null)
             : throw new RedisUnavailableException(
@@ -39,45 +37,77 @@ internal sealed record RedisSeeds(IReadOnlyList<RedisEndpoint> Addresses) : Redi
             );
     }
 
-    private static async Task<Answer> AskAsync(
-        RedisEndpoint server,
-        RedisConversation conversation,
-        string prefix,
-        List<RedisEndpoint> found
-    )
+    private Task<Answer[]> AskAllAsync()
     {
-        var slot = int.Parse(await LineAsync("CLUSTER", "KEYSLOT", prefix), CultureInfo.InvariantCulture);
-        var nodes = (await LineAsync("CLUSTER", "NODES"))
-            .Split('\n', StringSplitOptions.RemoveEmptyEntries)
-            .Select(line => line.Split(' '))
-            .Where(fields => !fields[2].Split(',').Any(flag => flag is "fail" or "handshake" or "noaddr"))
-            .ToArray();
-        lock (found)
+        lock (_lock)
         {
-            found.AddRange(nodes.Select(fields => At(server, fields[1])));
+            return _asking is { IsCompleted: false } asking ? asking : _asking = AskEachAsync();
         }
 
-        var owner = nodes.FirstOrDefault(fields => fields.Skip(8).Any(range => Has(range, slot)));
-        return owner is null
-            ? new Answer($"{server} knows no server for slot {slot}")
-            : new Answer(null)
-            {
-                Named = (At(server, owner[1]).Host, At(server, owner[1]).Port),
-                Epoch = long.Parse(owner[6], CultureInfo.InvariantCulture),
-            };
+        async Task<Answer[]> AskEachAsync()
+        {
+            var answers = await Task.WhenAll(
+                Addresses
+                    .Concat(_found)
+                    .DistinctBy(server => (server.Host, server.Port))
+                    .Select(server =>
+                        AskAsync(server, conversation => ReadNodesAsync(server, conversation), CancellationToken.None)
+                    )
+            );
+            RedisEndpoint[] found =
+            [
+                .. answers
+                    .SelectMany(answer => answer.Nodes)
+                    .Select(node => node.Server)
+                    .DistinctBy(server => (server.Host, server.Port)),
+            ];
+            _found = found.Length == 0 ? _found : found;
+            return answers;
+        }
+    }
 
-        async Task<string> LineAsync(params string[] words) =>
-            await conversation.AskAsync(words) switch
-            {
-                [['-', .. var error], ..] => throw new RedisAnswerException(error),
-                [var line, ..] => line,
-                _ => throw new RedisAnswerException("nothing"),
-            };
+    private static async Task<Answer> ReadNodesAsync(RedisEndpoint server, RedisConversation conversation)
+    {
+        var text = await conversation.AskAsync("CLUSTER", "NODES") switch
+        {
+            [['-', .. var error], ..] => throw new RedisAnswerException(error),
+            [var line, ..] => line,
+            _ => throw new RedisAnswerException("nothing"),
+        };
+        return new Answer(null)
+        {
+            By = server.ToString(),
+            Nodes =
+            [
+                .. text.Split('\n', StringSplitOptions.RemoveEmptyEntries)
+                    .Select(line => line.Split(' '))
+                    .Where(fields => !fields[2].Split(',').Any(flag => flag is "fail" or "handshake" or "noaddr"))
+                    .Select(fields => new SlotServer(
+                        At(server, fields[1]),
+                        long.Parse(fields[6], CultureInfo.InvariantCulture),
+                        fields[8..]
+                    )),
+            ],
+        };
+    }
+
+    /// <summary>The server that has a slot, by what one server knows.</summary>
+    private static Answer OwnerIn(Answer answer, int slot)
+    {
+        if (answer.Fault is not null)
+        {
+            return answer;
+        }
+
+        var owner = answer.Nodes.FirstOrDefault(node => node.Ranges.Any(range => Has(range, slot)));
+        return owner is null
+            ? new Answer($"{answer.By} knows no server for slot {slot}")
+            : new Answer(null) { Named = (owner.Server.Host, owner.Server.Port), Epoch = owner.Epoch };
     }
 
     /// <summary>
-    /// Reads <c>address:port@busport,name</c>. A certificate has the name; a server that was never called by another does
-    /// not know its address.
+    /// Reads <c>address:port@busport,name</c>. A certificate has the name; a server that was never called by another
+    /// does not know its address.
     /// </summary>
     private static RedisEndpoint At(RedisEndpoint server, string text)
     {

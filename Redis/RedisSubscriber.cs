@@ -20,11 +20,16 @@ internal sealed class RedisSubscriber : IAsyncDisposable
     private readonly ConcurrentDictionary<string, Action<string, byte[]>> _channels = [];
     private readonly ConcurrentDictionary<string, Action<string, byte[]>> _patterns = [];
 
+    /// <summary>
+    /// The groups of rooms that use this connection; replaced on each change.
+    /// </summary>
+    private volatile Receiver[] _groups = [];
+
     /// <summary>Unsent commands and, in the same order, the awaited replies.</summary>
     private readonly Channel<byte[]> _commands = Channel.CreateUnbounded<byte[]>(
         new UnboundedChannelOptions { SingleReader = true }
     );
-    private readonly ConcurrentQueue<TaskCompletionSource> _unanswered = [];
+    private readonly ConcurrentQueue<Asked> _unanswered = [];
     private bool _isLost;
 
     /// <param name="stream">An idle connection to Redis.</param>
@@ -36,31 +41,73 @@ internal sealed class RedisSubscriber : IAsyncDisposable
         _ = RunAsync(ReceiveAsync);
     }
 
-    /// <summary>Receives messages of channels without a receiver: those of rooms.</summary>
-    public Action<string, byte[]> OnMessage { get; set; } = static (_, _) => { };
+    /// <summary>Adds a group: its messages of channels without a receiver, those of rooms, are handed over.</summary>
+    /// <param name="prefix">What its channels begin with.</param>
+    /// <param name="onMessage">Called with the channel and the body.</param>
+    /// <param name="onMoved">Called when Redis ends its subscriptions, since its slot has moved.</param>
+    public void Add(string prefix, Action<string, byte[]> onMessage, Action onMoved)
+    {
+        lock (_lock)
+        {
+            // The longest prefix first, since one may begin another.
+            _groups =
+            [
+                .. _groups
+                    .Where(group => group.Prefix != prefix)
+                    .Append(new Receiver(prefix, onMessage, onMoved))
+                    .OrderByDescending(group => group.Prefix.Length),
+            ];
+        }
+    }
 
-    /// <summary>Receives messages of patterns without a receiver: those of all rooms.</summary>
-    public Action<string, byte[]> OnPatternMessage { get; set; } = static (_, _) => { };
+    /// <summary>Removes a group; its subscriptions go on, and what they bring is dropped.</summary>
+    public void Remove(string prefix)
+    {
+        lock (_lock)
+        {
+            _groups = [.. _groups.Where(group => group.Prefix != prefix)];
+        }
+    }
 
     /// <summary>Subscribes a channel or a pattern. Completes with the reply.</summary>
     /// <param name="name">The channel, or the pattern.</param>
-    /// <param name="isPattern">Whether it is a pattern.</param>
-    /// <param name="receive">Called with the channel and the body; null for <see cref="OnMessage"/>.</param>
+    /// <param name="kind">What it is.</param>
+    /// <param name="receive">Called with the channel and the body; null for the receiver of its group.</param>
     /// <exception cref="RedisAnswerException">Redis refuses it.</exception>
     /// <exception cref="IOException">The connection has ended.</exception>
-    public Task SubscribeAsync(string name, bool isPattern = false, Action<string, byte[]>? receive = null)
+    public Task SubscribeAsync(string name, SubscriptionKind kind, Action<string, byte[]>? receive = null)
     {
         if (receive is not null)
         {
-            (isPattern ? _patterns : _channels)[name] = receive;
+            (kind == SubscriptionKind.Pattern ? _patterns : _channels)[name] = receive;
         }
 
-        return AskAsync(isPattern ? "PSUBSCRIBE" : "SUBSCRIBE", name);
+        return AskAsync(Command("SUBSCRIBE", kind), name);
     }
 
     /// <summary>Unsubscribes a channel or a pattern. Completes with the reply.</summary>
-    public Task UnsubscribeAsync(string name, bool isPattern = false) =>
-        AskAsync(isPattern ? "PUNSUBSCRIBE" : "UNSUBSCRIBE", name);
+    public Task UnsubscribeAsync(string name, SubscriptionKind kind) => AskAsync(Command("UNSUBSCRIBE", kind), name);
+
+    /// <summary>
+    /// Removes the receiver of a channel or pattern, which a group that goes on elsewhere no longer needs. Redis ends a
+    /// sharded subscription itself when the slot moves.
+    /// </summary>
+    public void Forget(string name, SubscriptionKind kind)
+    {
+        (kind == SubscriptionKind.Pattern ? _patterns : _channels).TryRemove(name, out _);
+        if (kind != SubscriptionKind.Shard)
+        {
+            _ = UnsubscribeAsync(name, kind).ContinueWith(static task => _ = task.Exception, TaskScheduler.Default);
+        }
+    }
+
+    private static string Command(string command, SubscriptionKind kind) =>
+        kind switch
+        {
+            SubscriptionKind.Pattern => "P" + command,
+            SubscriptionKind.Shard => "S" + command,
+            _ => command,
+        };
 
     public ValueTask DisposeAsync()
     {
@@ -81,7 +128,7 @@ internal sealed class RedisSubscriber : IAsyncDisposable
                 return Task.FromException(new IOException("the connection has ended"));
             }
 
-            _unanswered.Enqueue(answered);
+            _unanswered.Enqueue(new Asked(answered, command == "SUNSUBSCRIBE" ? name : null));
             _commands.Writer.TryWrite(bytes);
         }
 
@@ -111,10 +158,10 @@ internal sealed class RedisSubscriber : IAsyncDisposable
 
         _commands.Writer.TryComplete();
         _lost(why);
-        while (_unanswered.TryDequeue(out var answered))
+        while (_unanswered.TryDequeue(out var asked))
         {
-            answered.TrySetException(new IOException(why));
-            _ = answered.Task.Exception;
+            asked.Answered.TrySetException(new IOException(why));
+            _ = asked.Answered.Task.Exception;
         }
     }
 
@@ -191,17 +238,33 @@ internal sealed class RedisSubscriber : IAsyncDisposable
             return false;
         }
 
-        if (Is(kind, "message"u8))
+        if (Is(kind, "message"u8) || Is(kind, "smessage"u8))
         {
             var channel = Encoding.UTF8.GetString(first);
-            (_channels.TryGetValue(channel, out var receive) ? receive : OnMessage)(channel, second.ToArray());
+            if (_channels.TryGetValue(channel, out var receive))
+            {
+                receive(channel, second.ToArray());
+            }
+            else
+            {
+                GroupOf(channel)?.OnMessage(channel, second.ToArray());
+            }
         }
         else if (Is(kind, "pmessage"u8))
         {
-            (_patterns.TryGetValue(Encoding.UTF8.GetString(first), out var receive) ? receive : OnPatternMessage)(
-                Encoding.UTF8.GetString(second),
-                third.ToArray()
-            );
+            if (_patterns.TryGetValue(Encoding.UTF8.GetString(first), out var receive))
+            {
+                receive(Encoding.UTF8.GetString(second), third.ToArray());
+            }
+        }
+        else if (
+            Is(kind, "sunsubscribe"u8)
+            && Encoding.UTF8.GetString(first) is var gone
+            && !(_unanswered.TryPeek(out var next) && next.Ended == gone)
+        )
+        {
+            // Not asked for: the slot has moved to another server.
+            GroupOf(gone)?.OnMoved();
         }
         else
         {
@@ -211,20 +274,34 @@ internal sealed class RedisSubscriber : IAsyncDisposable
         return true;
     }
 
+    private Receiver? GroupOf(string channel)
+    {
+        var groups = _groups;
+        foreach (var group in groups)
+        {
+            if (channel.StartsWith(group.Prefix, StringComparison.Ordinal))
+            {
+                return group;
+            }
+        }
+
+        return null;
+    }
+
     private void Answered(Exception? error)
     {
-        if (!_unanswered.TryDequeue(out var answered))
+        if (!_unanswered.TryDequeue(out var asked))
         {
             throw new InvalidDataException(error?.Message ?? "Redis answered what was not asked");
         }
 
         if (error is null)
         {
-            answered.TrySetResult();
+            asked.Answered.TrySetResult();
         }
         else
         {
-            answered.TrySetException(error);
+            asked.Answered.TrySetException(error);
         }
     }
 
@@ -284,4 +361,25 @@ internal sealed class RedisSubscriber : IAsyncDisposable
         kind.CopyTo(bytes);
         return bytes.SequenceEqual(name);
     }
+
+    /// <summary>What is called for a group's messages.</summary>
+    private sealed record Receiver(string Prefix, Action<string, byte[]> OnMessage, Action OnMoved);
+
+    /// <summary>A command whose reply is awaited.</summary>
+    /// <param name="Answered">Completes with the reply.</param>
+    /// <param name="Ended">The sharded channel that it unsubscribes; null for any other command.</param>
+    private readonly record struct Asked(TaskCompletionSource Answered, string? Ended);
+}
+
+/// <summary>What is subscribed.</summary>
+internal enum SubscriptionKind
+{
+    /// <summary>A channel (SUBSCRIBE).</summary>
+    Channel,
+
+    /// <summary>A pattern of channels (PSUBSCRIBE).</summary>
+    Pattern,
+
+    /// <summary>A sharded channel (SSUBSCRIBE).</summary>
+    Shard,
 }

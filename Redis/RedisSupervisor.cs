@@ -6,42 +6,33 @@ using StackExchange.Redis;
 namespace Dmb.Redis;
 
 /// <summary>
-/// Maintains the link to Redis: connects, attaches the participants, verifies by a probe that publishes are received,
-/// delivers missed messages and sends spooled ones; then probes at an interval, and reconnects when two probes are
-/// lost. The start of the node does not wait for Redis.
+/// Maintains a group's link to Redis: connects, attaches the participants, verifies by a probe that publishes are
+/// received, delivers missed messages and sends spooled ones; then probes at an interval, and reconnects when two
+/// probes are lost.
 /// </summary>
+/// <param name="group">The group.</param>
+/// <param name="first">What only the first group has.</param>
+/// <param name="servers">Makes links.</param>
+/// <param name="redis">Where Redis is, as the log names it.</param>
+/// <param name="options">The settings of Redis.</param>
+/// <param name="routing">The settings of routing.</param>
+/// <param name="layout">The number of groups, of which the first group's supervisor makes sure.</param>
+/// <param name="state">The state of all groups.</param>
+/// <param name="logger">The log.</param>
 internal sealed partial class RedisSupervisor(
+    RedisGroup group,
+    FirstGroup first,
+    RedisServers servers,
     RedisEndpoint redis,
     RedisOptions options,
     RoutingOptions routing,
-    RedisNode node,
-    RedisHistory history,
-    RedisRooms rooms,
-    RedisReceiver receiver,
-    RedisPublisher publisher,
-    SharedEvents sharedEvents,
-    RedisConnection connection,
-    RedisInputs inputs,
-    RedisBackendUsers backendUsers,
-    RedisCluster cluster,
-    RedisWebhookStore webhooks,
-    EventTable events,
-    PoisonedKeys poisoned,
+    RedisLayout layout,
     BackplaneState state,
-    TimeProvider time,
     ILogger<RedisSupervisor> logger
-) : BackgroundService
+)
 {
-    /// <summary>How long a stopping node waits for Redis while messages are spooled.</summary>
-    public static readonly TimeSpan FlushMax = TimeSpan.FromSeconds(10);
-
     private const int ProbesMissedMax = 2;
-    private const int ReasonsMax = 100;
-    private static readonly TimeSpan WarningInterval = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan PatienceMax = TimeSpan.FromSeconds(5);
-
-    /// <summary>How long a server that was named may take until the link to it is made.</summary>
-    private static readonly TimeSpan MasterPatience = TimeSpan.FromSeconds(3);
 
     /// <summary>How long the log outlives a missing probe.</summary>
     private static readonly TimeSpan LogLife = TimeSpan.FromMinutes(1);
@@ -56,7 +47,7 @@ internal sealed partial class RedisSupervisor(
                 // A link lost while attaching cancels its operations; only the node's stop ends the retries.
                 ShouldHandle = static attempt =>
                     ValueTask.FromResult(
-                        attempt.Outcome.Exception is not null
+                        attempt.Outcome.Exception is not (null or RedisLayoutException)
                             && !attempt.Context.CancellationToken.IsCancellationRequested
                     ),
                 MaxRetryAttempts = int.MaxValue,
@@ -72,46 +63,44 @@ internal sealed partial class RedisSupervisor(
     private readonly TimeSpan _patience =
         options.ProbeInterval * ProbesMissedMax < PatienceMax ? options.ProbeInterval * ProbesMissedMax : PatienceMax;
 
-    /// <summary>When each reason was logged last.</summary>
-    private readonly Dictionary<string, long> _warned = [];
     private string? _reason;
     private bool _hadLink;
     private long _sent;
     private long _received;
 
-    /// <summary>Lets lookups of events wait for Redis on a node that only publishes; no server listens yet.</summary>
-    public override Task StartAsync(CancellationToken cancellationToken)
+    private bool IsFirst => group.Number == 0;
+
+    /// <summary>Keeps a link until the node stops.</summary>
+    /// <exception cref="RedisLayoutException">Other nodes have another number of groups.</exception>
+    public async Task RunAsync(CancellationToken cancellationToken)
     {
-        if (routing.IsPublishOnly)
+        group.Receiver.ProbeReceived += number => Volatile.Write(ref _received, number);
+        state.Set("not connected to Redis yet", group.Number);
+        if (!IsFirst)
         {
-            events.Resolver = sharedEvents.ResolveAsync;
+            await Task.WhenAny(layout.Found, first.Tried).WaitAsync(cancellationToken);
+            if (!layout.Found.IsCompleted)
+            {
+                group.Connection.NoteFailure();
+            }
+
+            await layout.Found.WaitAsync(cancellationToken);
         }
 
-        return base.StartAsync(cancellationToken);
-    }
-
-    /// <summary>
-    /// Sends the spooled messages if Redis returns in time; the server has stopped and publishes no more.
-    /// </summary>
-    public override async Task StopAsync(CancellationToken cancellationToken)
-    {
-        await publisher.FlushAsync(FlushMax, cancellationToken);
-        await base.StopAsync(cancellationToken);
-    }
-
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        receiver.ProbeReceived += number => Volatile.Write(ref _received, number);
-        state.Set("not connected to Redis yet");
-        while (!stoppingToken.IsCancellationRequested)
+        while (!cancellationToken.IsCancellationRequested)
         {
-            using var link = await _connecting.ExecuteAsync(ConnectAsync, stoppingToken);
-            state.Set(null);
+            using var link = await _connecting.ExecuteAsync(ConnectAsync, cancellationToken);
+            state.Set(null, group.Number);
             (_reason, _hadLink) = (null, true);
-            var why = await KeepAsync(link, stoppingToken);
-            publisher.Leave(link, why);
-            rooms.Detach();
-            state.Set($"Redis is away: {why}");
+            var why = await KeepAsync(link, cancellationToken);
+            link.Lose(why);
+            group.Publisher.Leave(link, why);
+            group.Rooms.Detach();
+            var isShared = state.Set($"Redis is away: {why}", group.Number);
+            if (!IsFirst && !isShared && !cancellationToken.IsCancellationRequested)
+            {
+                LogGroupDown(logger, group.Number, why);
+            }
         }
     }
 
@@ -120,7 +109,7 @@ internal sealed partial class RedisSupervisor(
         RedisLink? link = null;
         try
         {
-            link = await LinkAsync(cancellationToken);
+            link = await servers.LinkAsync(group.Channels, warning => LogSentinels(logger, warning), cancellationToken);
             using var stopping = cancellationToken.Register(() => link.Lose("the node stops"));
             await AttachAsync(link);
             return link;
@@ -128,86 +117,54 @@ internal sealed partial class RedisSupervisor(
         catch (Exception e) when (!cancellationToken.IsCancellationRequested)
         {
             var why = link is { Lost.IsCompleted: true } ? await link.Lost : RedisReason.Of(e);
-            WarnOnce(why);
+            if (e is not RedisLayoutException)
+            {
+                WarnOnce(why);
+            }
+
             state.Set(
-                why.Contains(RedisReason.Answered, StringComparison.Ordinal) ? why : $"Redis can't be reached: {why}"
+                why.Contains(RedisReason.Answered, StringComparison.Ordinal) ? why : $"Redis can't be reached: {why}",
+                group.Number
             );
+            if (e is RedisKeyException)
+            {
+                // A key of this group; the others go on.
+                link?.LoseGroup(why);
+            }
+
             link?.Lose(why);
-            connection.NoteFailure();
-            rooms.Detach();
+            group.Connection.NoteFailure();
+            group.Rooms.Detach();
             link?.Dispose();
             throw;
         }
     }
 
-    /// <summary>Connects to the server, or to a named one that is a master.</summary>
-    private async Task<RedisLink> LinkAsync(CancellationToken cancellationToken)
-    {
-        if (redis.Discovery is not { } discovery)
-        {
-            return await LinkAsync(redis, cancellationToken);
-        }
-
-        var (masters, warning) = await discovery.FindAsync(redis, options.Prefix, cancellationToken);
-        if (warning is not null && IsNews(warning))
-        {
-            LogSentinels(logger, warning);
-        }
-
-        var faults = new List<string>();
-        foreach (var master in masters)
-        {
-            // A master that hangs is asked for again soon: by then there may be another.
-            using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-            patience.CancelAfter(MasterPatience);
-            try
-            {
-                return await LinkAsync(master, patience.Token);
-            }
-            catch (RedisUnavailableException e) when (!cancellationToken.IsCancellationRequested)
-            {
-                faults.Add($"{master}: {e.Why}");
-            }
-        }
-
-        throw new RedisUnavailableException($"{discovery.Says} {string.Join("; ", faults)}");
-    }
-
-    private Task<RedisLink> LinkAsync(RedisEndpoint server, CancellationToken cancellationToken) =>
-        RedisLink.ConnectAsync(
-            server,
-            isSubscribing: !routing.IsPublishOnly,
-            options.PublishTimeout,
-            poisoned,
-            cancellationToken
-        );
-
     /// <summary>Attaches the participants to a new link, in this order.</summary>
     private async Task AttachAsync(RedisLink link)
     {
         // First, since the others depend on whether the server lost data.
-        var mark = await history.AttachAsync(link);
+        var mark = await group.History.AttachAsync(link, IsFirst ? await layout.AttachAsync(link) : await layout.Found);
         if (routing.IsPublishOnly)
         {
             await RefreshAsync(link);
-            await publisher.ResumeAsync(link);
+            await group.Publisher.ResumeAsync(link);
             return;
         }
 
         // From here on received messages are held.
-        await receiver.AttachAsync(link, _patience);
-        await sharedEvents.AttachAsync(link, _patience);
-        await inputs.AttachAsync(link, _patience);
-        await backendUsers.AttachAsync(link, mark);
-        await cluster.AttachAsync(link, _patience);
-        await webhooks.AttachAsync(link, _patience);
+        await group.Receiver.AttachAsync(link, _patience);
+        if (IsFirst)
+        {
+            await first.AttachAsync(link, mark, _patience);
+        }
 
         // A subscription is proven by a received probe.
         await ProveAsync(link);
 
         // Delivers missed messages, then held ones; then sends spooled ones, and resumes publishing.
-        await receiver.RecoverAsync(link);
-        await publisher.ResumeAsync(link);
+        await group.Receiver.RecoverAsync(link);
+        await group.Publisher.ResumeAsync(link);
     }
 
     /// <summary>
@@ -221,30 +178,12 @@ internal sealed partial class RedisSupervisor(
             return;
         }
 
-        if (why != _reason && IsNews(why))
+        if (why != _reason && servers.IsNews(why))
         {
             LogNotConnected(logger, redis.ToString(), why);
         }
 
         _reason = why;
-    }
-
-    /// <summary>Whether it was not logged within the last minute.</summary>
-    private bool IsNews(string text)
-    {
-        if (_warned.TryGetValue(text, out var warned) && time.GetElapsedTime(warned) < WarningInterval)
-        {
-            return false;
-        }
-
-        // Bounded, since some texts contain Redis's.
-        if (_warned.Count >= ReasonsMax)
-        {
-            _warned.Clear();
-        }
-
-        _warned[text] = time.GetTimestamp();
-        return true;
     }
 
     /// <summary>Sends a probe and receives it.</summary>
@@ -260,7 +199,7 @@ internal sealed partial class RedisSupervisor(
             }
         }
 
-        receiver.ProbeReceived += OnReceived;
+        group.Receiver.ProbeReceived += OnReceived;
         try
         {
             await ProbeAsync(link);
@@ -268,7 +207,7 @@ internal sealed partial class RedisSupervisor(
         }
         finally
         {
-            receiver.ProbeReceived -= OnReceived;
+            group.Receiver.ProbeReceived -= OnReceived;
         }
     }
 
@@ -289,8 +228,11 @@ internal sealed partial class RedisSupervisor(
             _ = probe.ContinueWith(static task => _ = task.Exception, TaskScheduler.Default);
             if (!routing.IsPublishOnly)
             {
-                rooms.Sweep();
-                _ = backendUsers.SweepAsync();
+                group.Rooms.Sweep();
+                if (IsFirst)
+                {
+                    first.Sweep();
+                }
             }
 
             tick = timer.WaitForNextTickAsync(cancellationToken).AsTask();
@@ -305,11 +247,13 @@ internal sealed partial class RedisSupervisor(
     private async Task RefreshAsync(RedisLink link)
     {
         var number = ++_sent;
-        await sharedEvents.RefreshAsync(link, _patience);
-        await webhooks.RefreshAsync(link, _patience);
-        if (connection.Link == link)
+        if (IsFirst)
         {
-            await webhooks.SendSpooledAsync();
+            await first.RefreshAsync(link, _patience, isInUse: group.Connection.Link == link);
+        }
+        else
+        {
+            await link.TimeAsync();
         }
 
         Volatile.Write(ref _received, number);
@@ -320,13 +264,16 @@ internal sealed partial class RedisSupervisor(
         var number = ++_sent;
         RedisValue[] arguments =
         [
-            node.Channels.Node,
+            group.Channels.Node,
             number,
             (long)(options.ProbeInterval + LogLife).TotalMilliseconds,
             (long)RedisBackendUsers.NodeLife(options).TotalMilliseconds,
         ];
-        return link.RunAsync(options.ProbeInterval * ProbesMissedMax, redis =>
-            RedisScript.Probe.RunAsync(redis, [node.Channels.Log, node.Channels.Node], arguments)
+        return link.RunAsync(
+            options.ProbeInterval * ProbesMissedMax,
+            RedisScript.Probe,
+            [group.Channels.Log, group.Channels.Node],
+            arguments
         );
     }
 
@@ -335,4 +282,7 @@ internal sealed partial class RedisSupervisor(
 
     [LoggerMessage(3021, LogLevel.Warning, "Of the sentinels of Redis: {Why}.")]
     private static partial void LogSentinels(ILogger logger, string why);
+
+    [LoggerMessage(3022, LogLevel.Warning, "Redis is away for group {Group} of the rooms: {Why}.")]
+    private static partial void LogGroupDown(ILogger logger, int group, string why);
 }

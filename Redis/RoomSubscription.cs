@@ -62,14 +62,14 @@ internal sealed class RoomSubscription
     }
 
     /// <summary>Subscribes once per link; later callers await the same operation.</summary>
-    public Task EnsureAsync(RedisLink link, string channel, bool isPattern)
+    public Task EnsureAsync(RedisLink link, string channel, SubscriptionKind kind, Action<string, byte[]>? receive)
     {
         lock (_lock)
         {
             if (_link != link)
             {
                 _link = link;
-                _ready = link.SubscribeRoomAsync(channel, isPattern);
+                _ready = link.SubscribeRoomAsync(channel, kind, receive);
             }
 
             return _ready;

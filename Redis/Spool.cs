@@ -45,24 +45,54 @@ internal sealed record PendingPublish(string Id, string[] Rooms, byte[] Body, Us
 /// <param name="Length">Its length in bytes.</param>
 internal sealed record UserMessage(string Bkid, string Id, int Start, int Length);
 
-/// <summary>A queue of messages, bounded in number, bytes and age. Not thread-safe.</summary>
-internal sealed class Spool(int maxMessages, int maxBytes, TimeSpan maxAge, TimeProvider time)
+/// <summary>What the spools of all groups may hold together. Thread-safe.</summary>
+internal sealed class SpoolSpace(int maxMessages, long maxBytes)
+{
+    private readonly Lock _lock = new();
+    private int _messages;
+    private long _bytes;
+
+    /// <summary>Takes space for a message; false if there is too little.</summary>
+    public bool TryTake(int bytes)
+    {
+        lock (_lock)
+        {
+            if (_messages >= maxMessages || _bytes + bytes > maxBytes)
+            {
+                return false;
+            }
+
+            (_messages, _bytes) = (_messages + 1, _bytes + bytes);
+            return true;
+        }
+    }
+
+    /// <summary>Gives back the space of a message.</summary>
+    public void Give(int bytes)
+    {
+        lock (_lock)
+        {
+            (_messages, _bytes) = (_messages - 1, _bytes - bytes);
+        }
+    }
+}
+
+/// <summary>A queue of messages, bounded in space and age. Not thread-safe.</summary>
+internal sealed class Spool(SpoolSpace space, TimeSpan maxAge, TimeProvider time)
 {
     private readonly Queue<PendingPublish> _messages = new();
-    private long _bytes;
 
     public int Count => _messages.Count;
 
     /// <summary>Adds a message; false if it does not fit.</summary>
     public bool TryAdd(PendingPublish message)
     {
-        if (_messages.Count >= maxMessages || _bytes + message.Body.Length > maxBytes)
+        if (!space.TryTake(message.Body.Length))
         {
             return false;
         }
 
         _messages.Enqueue(message);
-        _bytes += message.Body.Length;
         return true;
     }
 
@@ -89,7 +119,7 @@ internal sealed class Spool(int maxMessages, int maxBytes, TimeSpan maxAge, Time
         return expired;
     }
 
-    private void DropOldest() => _bytes -= _messages.Dequeue().Body.Length;
+    private void DropOldest() => space.Give(_messages.Dequeue().Body.Length);
 
     /// <summary>Removes a message, if it is the oldest.</summary>
     public void Remove(PendingPublish message)

@@ -17,6 +17,12 @@ internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnl
     /// <summary>The rooms it is addressed to, each once.</summary>
     public string[] Rooms { get; } = rooms;
 
+    /// <summary>Its rooms in other groups of the backplane, by each of which a copy of its own comes.</summary>
+    public string[] Elsewhere { get; init; } = [];
+
+    /// <summary>The subscribers that have got a copy; null where this one is the only one.</summary>
+    public Reached? Reached { get; set; }
+
     /// <summary>
     /// Its position in the history of each of <see cref="Rooms"/>, none for rooms without history; null if no room has
     /// one. Set before delivery.

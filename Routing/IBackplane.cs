@@ -90,9 +90,16 @@ internal sealed class LocalBackplane(LocalHistory history, RoomTable rooms) : IB
     public ValueTask<int> CountAsync(string room) => ValueTask.FromResult(rooms.Find(room)?.Count ?? 0);
 }
 
-/// <summary>Holds whether the backplane is up and, if not, the reason.</summary>
+/// <summary>A group of rooms that is away.</summary>
+/// <param name="Group">Its number, from 0.</param>
+/// <param name="Reason">The reason, in English.</param>
+internal sealed record GroupDown(int Group, string Reason);
+
+/// <summary>Holds whether the backplane is up and, if not, the reason, for each group of rooms.</summary>
 internal sealed class BackplaneState
 {
+    private readonly Lock _lock = new();
+    private readonly SortedDictionary<int, string> _down = [];
     private volatile string? _why;
 
     public BackplaneState(BrokerTelemetry telemetry) =>
@@ -106,17 +113,67 @@ internal sealed class BackplaneState
     /// <summary>Raised when the backplane goes up (true) or down (false).</summary>
     public event Action<bool>? Changed;
 
-    /// <summary>The reason why it is down, in English; null while it is up.</summary>
+    /// <summary>The number of groups.</summary>
+    public int Groups { get; set; } = 1;
+
+    /// <summary>The reason why it is down, or a group of it, in English; null while all is up.</summary>
     public string? Why => _why;
 
-    /// <summary>Sets the state, and raises <see cref="Changed"/> if it differs.</summary>
-    public void Set(string? why)
+    /// <summary>The groups that are down; empty when all are up, and when there is one group.</summary>
+    public IReadOnlyList<GroupDown> Down
     {
-        var was = _why;
-        _why = why;
-        if (was is null != why is null)
+        get
         {
-            Changed?.Invoke(why is null);
+            lock (_lock)
+            {
+                return Groups == 1 ? [] : [.. _down.Select(group => new GroupDown(group.Key, group.Value))];
+            }
         }
+    }
+
+    /// <summary>
+    /// Sets the state of a group, and raises <see cref="Changed"/> when the first goes down or the last up.
+    /// </summary>
+    /// <returns>Whether another group is down for the same reason.</returns>
+    public bool Set(string? why, int group = 0)
+    {
+        bool isChanged,
+            isShared;
+        lock (_lock)
+        {
+            var was = _why;
+            isShared = _down.Any(other => other.Key != group && other.Value == why);
+            if (why is null)
+            {
+                _down.Remove(group);
+            }
+            else
+            {
+                _down[group] = why;
+            }
+
+            _why = Summary();
+            isChanged = was is null != _why is null;
+        }
+
+        if (isChanged)
+        {
+            Changed?.Invoke(_why is null);
+        }
+
+        return isShared;
+    }
+
+    private string? Summary()
+    {
+        if (Groups == 1 || _down.Count == 0)
+        {
+            return _down.Values.FirstOrDefault();
+        }
+
+        var reasons = _down.GroupBy(group => group.Value, group => group.Key).ToArray();
+        return _down.Count == Groups && reasons.Length == 1
+            ? reasons[0].Key
+            : $"{_down.Count} of {Groups} groups: {string.Join("; ", reasons.Select(reason => reason.Key))}";
     }
 }

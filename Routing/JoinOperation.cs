@@ -42,7 +42,7 @@ internal sealed class JoinOperation(Subscriber subscriber, Membership[] membersh
                 await subscriber.ReadyAsync();
             }
 
-            if (subscriber.Queue(_missed[i].Envelope, _missed[i].Room))
+            if (subscriber.QueueFirst(_missed[i].Envelope, _missed[i].Room))
             {
                 subscriber.Flush();
             }

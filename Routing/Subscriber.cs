@@ -18,16 +18,32 @@ internal abstract class Subscriber
     /// </summary>
     /// <param name="envelope">The envelope.</param>
     /// <param name="room">Index in <see cref="Envelope.Rooms"/> of the room that it is reached by.</param>
-    public bool Deliver(Envelope envelope, int room) => !TryHold(envelope, room) && Queue(envelope, room);
+    public bool Deliver(Envelope envelope, int room) => !TryHold(envelope, room) && QueueFirst(envelope, room);
 
     /// <summary>Delivers a single envelope, and starts writing it; never blocks, never throws.</summary>
     public void DeliverNow(Envelope envelope, int room)
     {
-        if (!TryHold(envelope, room))
+        if (TryHold(envelope, room))
+        {
+            return;
+        }
+
+        if (envelope.Reached is null)
         {
             Send(envelope, room);
         }
+        else if (QueueFirst(envelope, room))
+        {
+            Flush();
+        }
     }
+
+    /// <summary>
+    /// Queues an envelope, regardless of a hold, unless another copy of it was queued. Returns as <see
+    /// cref="Deliver"/>.
+    /// </summary>
+    public bool QueueFirst(Envelope envelope, int room) =>
+        envelope.Reached is { } reached ? reached.Queue(this, envelope, room) : Queue(envelope, room);
 
     /// <summary>Queues an envelope, regardless of a hold. Returns as <see cref="Deliver"/>.</summary>
     public abstract bool Queue(Envelope envelope, int room);
@@ -69,7 +85,7 @@ internal abstract class Subscriber
             var mustFlush = false;
             foreach (var (envelope, room) in waiting)
             {
-                mustFlush |= isWanted(envelope) && Queue(envelope, room);
+                mustFlush |= isWanted(envelope) && QueueFirst(envelope, room);
             }
 
             if (mustFlush)

@@ -82,8 +82,9 @@ local function publish(k, a)
         redis.call('DEL', position, history)
       end
     end
-    receivers = redis.call('PUBLISH', channel, body)
+    receivers = redis.call('PUBLISH', channel, body) -- room
   end
+  -- shard redis.call('SPUBLISH', string.sub(log, 1, -4) .. 'rooms', body)
   return {number, first ~= '' and table.concat(positions, ',') or '', receivers, poisoned}
 end
 

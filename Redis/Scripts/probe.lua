@@ -10,4 +10,4 @@ if type(entry) ~= 'string' then
 end
 redis.pcall('PEXPIRE', log, log_ms)
 redis.pcall('SET', node, number, 'PX', node_ms)
-redis.call('PUBLISH', channel, 'probe ' .. number .. ' ' .. entry)
+redis.call('PUBLISH', channel, 'probe ' .. number .. ' ' .. entry) -- room

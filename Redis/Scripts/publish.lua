@@ -5,4 +5,5 @@ local log = KEYS[1]
 local log_length, body = ARGV[1], ARGV[2]
 local entry = redis.pcall('XADD', log, 'MAXLEN', '~', log_length, '*', 'm', body)
 if type(entry) == 'table' and (string.find(entry.err, 'READONLY') or string.find(entry.err, 'NOREPLICAS')) then return entry end
-for i = 3, #ARGV do redis.call('PUBLISH', ARGV[i], body) end
+for i = 3, #ARGV do redis.call('PUBLISH', ARGV[i], body) end -- room
+-- shard redis.call('SPUBLISH', string.sub(log, 1, -4) .. 'rooms', body)

@@ -15,7 +15,7 @@ if redis.call('PEXPIRE', backend, backend_ms) == 1 then
     nodes = tonumber(answered)
   else
     -- Before the publish, whose result counts the nodes with a pattern, which get every room's messages.
-    local listening = redis.pcall('PUBSUB', 'NUMSUB', ARGV[18])
+    local listening = redis.pcall('PUBSUB', 'NUMSUB', ARGV[18]) -- room
     sent = publish(10, 12)
     if sent[2] ~= '' and redis.pcall('SADD', rooms, room) == 1 then redis.call('PEXPIRE', rooms, backend_ms) end
     -- A node stays subscribed for a while to a room that its last session has left, and other programs may listen too.

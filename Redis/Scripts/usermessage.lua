@@ -9,7 +9,7 @@ local function store(json, body, id)
   redis.pcall('XADD', log, 'MAXLEN', '~', log_length, '*', 'm', body)
   redis.pcall('XADD', stream, 'MAXLEN', stream_length, '*', 'id', id, 'message', json)
   redis.call('PEXPIRE', stream, backend_ms)
-  redis.call('PUBLISH', backend_channel, body)
+  redis.call('PUBLISH', backend_channel, body) -- room
   redis.call('PUBLISH', all_backends, json)
   local lane, webhook = string.match(redis.call('HGET', backend, 'webhook') or '', '^(%S+) (%x+)$')
   if lane then redis.pcall('XADD', lane, '*', 'w', webhook, 'e', 'dmb:uplink', 'i', id, 's', '', 'p', '', 'd', json) end

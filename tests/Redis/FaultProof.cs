@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Runtime.CompilerServices;
+using Dmb.Redis;
 
 namespace Dmb.Tests.Redis;
 
@@ -20,12 +21,13 @@ public static class FaultProof
         string fault,
         Cluster cluster,
         Func<FaultScene, Task> happenAsync,
-        Func<Task<RedisServer>>? endsOn = null,
+        Func<string, Task<RedisServer>>? endsOn = null,
         int? dead = null,
         bool mayLose = false,
         int padding = 0,
         bool hasFirstRoom = true,
         string prefix = "dmb:",
+        int? groups = null,
         [CallerLineNumber] int order = 0
     )
     {
@@ -63,7 +65,11 @@ public static class FaultProof
         }
 
         var tally = await Tally.CountAsync(load, [.. listeners.All.Where(listener => listener.Node != deadNode)]);
-        var keptTwice = await KeptTwiceAsync(endsOn is null ? cluster.Redis : await endsOn(), prefix);
+        var keptTwice = await KeptTwiceAsync(
+            endsOn ?? (_ => Task.FromResult(cluster.Redis)),
+            prefix,
+            groups ?? NodeProcess.Groups
+        );
         table.Add(order, fault, tally, keptTwice);
         var logs = cluster.Nodes.Select(node => $"{node.Url}\n{string.Join('\n', node.Log)}");
         TestContext.Current.TestOutputHelper?.WriteLine(
@@ -82,7 +88,7 @@ public static class FaultProof
     }
 
     /// <summary>Entries of the rooms' histories whose message has an entry there already.</summary>
-    private static async Task<int> KeptTwiceAsync(RedisServer redis, string prefix)
+    private static async Task<int> KeptTwiceAsync(Func<string, Task<RedisServer>> serverOf, string prefix, int groups)
     {
         const string Script = """
             local ids, twice = {}, 0
@@ -96,7 +102,9 @@ public static class FaultProof
         var sum = 0;
         foreach (var room in (string[])["calls", "number:1", "domain:a"])
         {
-            var counted = (await redis.CommandAsync("EVAL", Script, "1", $"{prefix}history:{room}")).Split(' ');
+            var group = RedisChannels.PrefixOf(prefix, HashSlot.Checksum(room) % groups);
+            var redis = await serverOf(group);
+            var counted = (await redis.CommandAsync("EVAL", Script, "1", $"{group}history:{room}")).Split(' ');
             Assert.NotEqual("0", counted[0]);
             sum += int.Parse(counted[1], CultureInfo.InvariantCulture);
         }

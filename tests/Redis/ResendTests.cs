@@ -66,7 +66,12 @@ public sealed class ResendTests
             .AddSingleton(new RoutingOptions())
             .AddSingleton(new HistoryOptions())
             .AddSingleton<Dmb.Telemetry.BrokerTelemetry>()
-            .AddSingleton<RedisNode>()
+            .AddSingleton(new RedisChannels("dmb:", "node"))
+            .AddSingleton(services => new Copies(
+                services.GetRequiredService<RoomTable>(),
+                TimeSpan.FromMinutes(1),
+                TimeProvider.System
+            ))
             .AddSingleton<RoomTable>()
             .AddSingleton<Tail>()
             .AddSingleton<FanOut>()

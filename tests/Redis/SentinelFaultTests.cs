@@ -67,7 +67,7 @@ public sealed class SentinelFaultTests(FaultTable table)
             fault,
             cluster,
             scene => happenAsync(sentinels, scene),
-            () => Task.FromResult(sentinels.Replica),
+            _ => Task.FromResult(sentinels.Replica),
             order: Behind + row
         );
     }

@@ -80,7 +80,7 @@ public sealed class ShardFaultTests(FaultTable table)
         await using var cluster = await Cluster.StartReadyAsync(
             new RedisServer(),
             withProxy: false,
-            [("DMB_HISTORY_SIZE", "100"), .. shards.Settings]
+            [("DMB_HISTORY_SIZE", "100"), ("DMB_GROUPS", "1"), .. shards.Settings]
         );
         await table.ProveAsync(
             fault,
@@ -88,7 +88,8 @@ public sealed class ShardFaultTests(FaultTable table)
             scene => happenAsync(shards, scene),
             shards.OwnerAsync,
             order: Behind + row,
-            prefix: Shards.Prefix
+            prefix: Shards.Prefix,
+            groups: 1
         );
     }
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net.Http.Json;
 using System.Net.Mime;
 using System.Text;
@@ -9,6 +10,15 @@ namespace Dmb.Tests.Support;
 /// <summary>The broker as it is shipped: a process of its own, with its own clock, on a free port.</summary>
 public sealed partial class NodeProcess : IAsyncDisposable
 {
+    /// <summary>
+    /// Groups of rooms that nodes have where a test does not set them: <c>DMB_TEST_GROUPS</c>, or one. Tests of names
+    /// in Redis fail with another number.
+    /// </summary>
+    public static readonly int Groups = int.Parse(
+        Environment.GetEnvironmentVariable("DMB_TEST_GROUPS") is { Length: > 0 } groups ? groups : "1",
+        CultureInfo.InvariantCulture
+    );
+
     private static readonly (string, string)[] Defaults =
     [
         // Not where a test sets PORT, which this wins over.
@@ -20,6 +30,7 @@ public sealed partial class NodeProcess : IAsyncDisposable
         ("DMB_MAX_PENDING_BYTES", "67108864"),
         // Nor a message dropped because Redis took its time to start again.
         ("DMB_SPOOL_TIME", "600"),
+        ("DMB_GROUPS", $"{Groups}"),
     ];
 
     /// <summary>

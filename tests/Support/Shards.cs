@@ -57,17 +57,17 @@ public sealed class Shards : IAsyncDisposable
         }
     }
 
-    /// <summary>The server that has the nodes' slot now.</summary>
-    public async Task<RedisServer> OwnerAsync()
+    /// <summary>The server that has the slot of a prefix now.</summary>
+    public async Task<RedisServer> OwnerAsync(string prefix = Prefix)
     {
-        var slot = await SlotAsync();
+        var slot = await SlotAsync(prefix);
         return ServerOf((await NodesAsync()).Single(node => node.Has(slot)));
     }
 
-    /// <summary>The masters that do not have the nodes' slot.</summary>
-    public async Task<RedisServer[]> OthersAsync()
+    /// <summary>The masters that do not have the slot of a prefix.</summary>
+    public async Task<RedisServer[]> OthersAsync(string prefix = Prefix)
     {
-        var slot = await SlotAsync();
+        var slot = await SlotAsync(prefix);
         return [.. (await NodesAsync()).Where(node => !node.IsReplica && !node.Has(slot)).Select(ServerOf)];
     }
 
@@ -82,12 +82,12 @@ public sealed class Shards : IAsyncDisposable
     }
 
     /// <summary>
-    /// Moves the nodes' slot with its keys to another master (Redis Cluster specification, "Live resharding").
+    /// Moves the slot of a prefix with its keys to another master (Redis Cluster specification, "Live resharding").
     /// </summary>
-    public async Task MoveAsync(RedisServer to)
+    public async Task MoveAsync(RedisServer to, string prefix = Prefix)
     {
-        var slot = (await SlotAsync()).ToString(CultureInfo.InvariantCulture);
-        var from = await OwnerAsync();
+        var slot = (await SlotAsync(prefix)).ToString(CultureInfo.InvariantCulture);
+        var from = await OwnerAsync(prefix);
         var (fromId, toId) = (await from.CommandAsync("CLUSTER", "MYID"), await to.CommandAsync("CLUSTER", "MYID"));
         await to.CommandAsync("CLUSTER", "SETSLOT", slot, "IMPORTING", fromId);
         await from.CommandAsync("CLUSTER", "SETSLOT", slot, "MIGRATING", toId);
@@ -105,7 +105,7 @@ public sealed class Shards : IAsyncDisposable
             ]);
         }
 
-        foreach (var server in (RedisServer[])[to, from, .. (await OthersAsync()).Except([to])])
+        foreach (var server in (RedisServer[])[to, from, .. (await OthersAsync(prefix)).Except([to])])
         {
             await server.CommandAsync("CLUSTER", "SETSLOT", slot, "NODE", toId);
         }
@@ -140,8 +140,8 @@ public sealed class Shards : IAsyncDisposable
         Assert.True(await manager.EndAsync() == 0, string.Join('\n', manager.Lines));
     }
 
-    private async Task<int> SlotAsync() =>
-        int.Parse(await AskAsync("CLUSTER", "KEYSLOT", Prefix), CultureInfo.InvariantCulture);
+    private async Task<int> SlotAsync(string prefix) =>
+        int.Parse(await AskAsync("CLUSTER", "KEYSLOT", prefix), CultureInfo.InvariantCulture);
 
     /// <summary>One command to a server that lives.</summary>
     private async Task<string> AskAsync(params string[] words)

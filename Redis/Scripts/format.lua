@@ -1,0 +1,28 @@
+-- Records the layout of keys: the number of groups that rooms are spread over, the same on all nodes that live.
+-- A Redis with the keys of a version before this record has one group. When no other node lives, the layout may change;
+-- what is kept in rooms begins anew then (epoch.lua).
+-- KEYS: format, epoch, members, this node's key. ARGV: number of groups, node, node's life in ms (0: a publishing node,
+-- which is no member), what nodes' keys begin with, what a changed layout begins with.
+-- Returns {number of groups, what the layout began with}; another number if other nodes have it.
+local format, epoch, members, own = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local wanted, node, node_ms, node_prefix, new_since = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local known = redis.pcall('HMGET', format, 'groups', 'since')
+if known.err then
+  redis.call('DEL', format)
+  known = {}
+end
+local groups, since = known[1], known[2] or ''
+if not groups and redis.call('EXISTS', epoch) == 1 then groups = '1' end
+if groups and groups ~= wanted then
+  local all = redis.pcall('SMEMBERS', members)
+  for _, other in ipairs(all.err and {} or all) do
+    if other ~= node and redis.call('EXISTS', node_prefix .. other) == 1 then return {groups, ''} end
+  end
+  since = new_since
+end
+if groups ~= wanted or not known[1] then redis.pcall('HSET', format, 'layout', 1, 'groups', wanted, 'since', since) end
+if node_ms > 0 then
+  redis.pcall('SADD', members, node)
+  redis.pcall('SET', own, 0, 'PX', node_ms)
+end
+return {wanted, since}
