@@ -21,7 +21,9 @@ internal sealed class RedisConnections : IDisposable
         (_commands, Database) = (commands, commands.GetDatabase());
         commands.ConnectionFailed += (_, e) => Lose($"the connection for commands failed: {e.FailureType}");
         commands.InternalError += (_, e) => Lose($"the connection for commands had an error: {e.Exception?.Message}");
-        Scripts = new RedisPipeline(scripts, Database.Database, why => Lose($"the connection for scripts failed: {why}"));
+        Scripts = new RedisPipeline(scripts, Database.Database, why =>
+            Lose($"the connection for scripts failed: {why}")
+        );
         if (subscriptions is not null)
         {
             Subscriber = new RedisSubscriber(subscriptions, why =>

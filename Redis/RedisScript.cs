@@ -84,7 +84,6 @@ internal sealed class RedisScript
     /// <summary>Keeps a dead letter (<see cref="RedisDeadLetters"/>).</summary>
     public static readonly RedisScript Dead = new("dead");
 
-
     private RedisScript(string name)
         : this(name, isSharded: false) => Sharded = new RedisScript(name, isSharded: true);
 
