@@ -126,7 +126,7 @@ internal sealed class StreamSession(DmbClientOptions options, ClientState state,
                     Uplink?.Signal();
                     break;
                 case "gap":
-                case "bye" or "drain" or "backplane" or "dmb:disconnected" when room is null:
+                case "bye" or "drain" or "backplane" or "dmb:connected" or "dmb:disconnected" when room is null:
                     Receive(item.EventType, Json.Element(item.Data));
                     break;
                 default:

@@ -21,7 +21,7 @@ export { DmbError };
  */
 
 const steadyMs = 10_000, retryMs = 1000, renewMs = 30_000, afterMaxMs = 300_000, timerMaxMs = 2_147_483_647;
-const brokerEvents = /^(bye|drain|backplane|dmb:disconnected)$/;
+const brokerEvents = /^(bye|drain|backplane|dmb:(dis)?connected)$/;
 
 /** @param {any} value @param {number} low @param {number} high @param {number} other */
 const within = (value, low, high, other) => Math.min(high, Math.max(low, value)) || other;
