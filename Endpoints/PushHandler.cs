@@ -82,7 +82,7 @@ internal sealed class PushHandler(
 
     /// <summary>Validates and publishes an admitted push.</summary>
     /// <exception cref="RefusedException">The body or key is invalid, or the backplane refuses the message.</exception>
-    public async ValueTask<PublishResult> PublishAsync(PushRequest push)
+    public ValueTask<PublishResult> PublishAsync(in PushRequest push)
     {
         // A SIP server sends an empty key for an unset variable.
         var key = push.Key is { Length: > 0 } ? push.Key : null;
@@ -98,13 +98,32 @@ internal sealed class PushHandler(
             throw new RefusedException(ErrorCode.TooBig, $"The body is larger than {options.MaxMessageBytes} bytes.");
         }
 
+        return events.Resolver is null && !push.IsStrict
+            ? SendAsync(push, push.Registration, json, key)
+            : ResolveAsync(push, json, key);
+    }
+
+    private async ValueTask<PublishResult> ResolveAsync(PushRequest push, ReadOnlyMemory<byte> json, string? key)
+    {
         var registration = push.Registration;
         if (events.Resolver is { } resolver)
         {
             registration = await resolver(registration?.Event ?? push.Event!, registration);
         }
 
-        var published = await publisher.PublishAsync(
+        var published = await SendAsync(push, registration, json, key);
+        return published.Id is null && push.IsStrict
+            ? throw new RefusedException(ErrorCode.UnknownEvent, "The event is not registered.")
+            : published;
+    }
+
+    private ValueTask<PublishResult> SendAsync(
+        in PushRequest push,
+        EventRegistration? registration,
+        ReadOnlyMemory<byte> json,
+        string? key
+    ) =>
+        publisher.PublishAsync(
             registration,
             json,
             publisher.ReadAddress(json.Span),
@@ -113,8 +132,4 @@ internal sealed class PushHandler(
             new Origin(Origin.Http, push.Caller.Name, push.Event),
             push.TraceParent
         );
-        return published.Id is null && push.IsStrict
-            ? throw new RefusedException(ErrorCode.UnknownEvent, "The event is not registered.")
-            : published;
-    }
 }

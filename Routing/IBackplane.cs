@@ -63,10 +63,10 @@ internal sealed class LocalBackplane(LocalHistory history, RoomTable rooms) : IB
 {
     public bool IsCurrent => true;
 
-    public async ValueTask<PublishOutcome> PublishAsync(Envelope envelope)
+    public ValueTask<PublishOutcome> PublishAsync(Envelope envelope)
     {
-        await history.PublishAsync(envelope);
-        return PublishOutcome.Fully;
+        var publishing = history.PublishAsync(envelope);
+        return publishing.IsCompletedSuccessfully ? new(PublishOutcome.Fully) : WaitAsync(publishing);
     }
 
     public ValueTask SubscribeAsync(string room) => ValueTask.CompletedTask;
@@ -88,6 +88,12 @@ internal sealed class LocalBackplane(LocalHistory history, RoomTable rooms) : IB
     }
 
     public ValueTask<int> CountAsync(string room) => ValueTask.FromResult(rooms.Find(room)?.Count ?? 0);
+
+    private static async ValueTask<PublishOutcome> WaitAsync(ValueTask publishing)
+    {
+        await publishing;
+        return PublishOutcome.Fully;
+    }
 }
 
 /// <summary>A group of rooms that is away.</summary>

@@ -64,7 +64,7 @@ internal sealed class Publisher(
     /// <param name="origin">Where it comes from.</param>
     /// <param name="traceparent">Its <c>traceparent</c> (W3C Trace Context), or null.</param>
     /// <exception cref="RefusedException"><c>_in</c> names too many rooms, or the backplane refuses.</exception>
-    public async ValueTask<PublishResult> PublishAsync(
+    public ValueTask<PublishResult> PublishAsync(
         EventRegistration? registration,
         ReadOnlyMemory<byte> data,
         Address address,
@@ -81,25 +81,68 @@ internal sealed class Publisher(
                 tail.Dropped(origin, TraceReason.UnknownEvent);
             }
 
-            return PublishResult.Ignored;
+            return new(PublishResult.Ignored);
         }
 
         envelope.Traceparent = Tracing.Carried(traceparent);
+        return key is not null || Tracing.Source.HasListeners()
+            ? PublishTracedAsync(envelope, address, key, origin)
+            : RecordAsync(Stopwatch.GetTimestamp(), envelope, address, origin, SendAsync(envelope));
+    }
+
+    /// <summary>Publishes a message that may have a span or has an idempotency key.</summary>
+    private async ValueTask<PublishResult> PublishTracedAsync(
+        Envelope envelope,
+        Address address,
+        string? key,
+        Origin origin
+    )
+    {
         using var publish = MessageSpans.Publish(envelope);
         var start = Stopwatch.GetTimestamp();
-        PublishResult published;
+        return await (
+            key is null
+                ? RecordAsync(start, envelope, address, origin, SendAsync(envelope))
+                : RecordLaterAsync(start, envelope, address, origin, PublishOnceAsync(envelope, key))
+        );
+    }
+
+    /// <summary>Records what becomes of a publish, at once if nothing has to be awaited for it.</summary>
+    private ValueTask<PublishResult> RecordAsync(
+        long start,
+        Envelope envelope,
+        Address address,
+        Origin origin,
+        ValueTask<PublishOutcome> sending
+    ) =>
+        sending.IsCompletedSuccessfully
+            ? new(Record(start, envelope, address, origin, new(envelope.Id, Duplicate: false, sending.Result)))
+            : RecordLaterAsync(start, envelope, address, origin, SentAsync(envelope, sending));
+
+    private static async ValueTask<PublishResult> SentAsync(Envelope envelope, ValueTask<PublishOutcome> sending) =>
+        new(envelope.Id, Duplicate: false, await sending);
+
+    private async ValueTask<PublishResult> RecordLaterAsync(
+        long start,
+        Envelope envelope,
+        Address address,
+        Origin origin,
+        ValueTask<PublishResult> publishing
+    )
+    {
         try
         {
-            published = key is null
-                ? new PublishResult(envelope.Id, Duplicate: false, await SendAsync(envelope))
-                : await PublishOnceAsync(envelope, key);
+            return Record(start, envelope, address, origin, await publishing);
         }
         catch (RefusedException refused)
         {
             refused.Rooms = envelope.Rooms;
             throw;
         }
+    }
 
+    private PublishResult Record(long start, Envelope envelope, Address address, Origin origin, PublishResult published)
+    {
         telemetry.PublishedSince(start);
         if (tail.IsOpen)
         {

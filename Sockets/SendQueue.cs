@@ -20,7 +20,8 @@ internal enum Enqueued
 
 /// <summary>
 /// A bounded queue of encoded frames in front of an output, with at most one writer, which batches queued frames.
-/// Thread-safe. A frame is a shared array: never changed, and copied only into a batch.
+/// Thread-safe, with itself as the lock: another object would be one more cold cache line for each session that a
+/// message goes to. A frame is a shared array: never changed, and copied only into a batch.
 /// </summary>
 /// <param name="output">Where frames are written.</param>
 /// <param name="framesMax">Maximum number of queued frames.</param>
@@ -30,20 +31,28 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     /// <summary>Maximum bytes of a batch; a larger frame is written alone.</summary>
     private const int BatchBytesMax = 65_536;
 
-    private readonly Queue<byte[]> _frames = new();
-    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile IFrameOutput _output = output;
+
+    /// <summary>
+    /// The oldest queued frame, and those after it. An idle session needs none, and one message at a time no queue.
+    /// </summary>
+    private byte[]? _first;
+    private Queue<byte[]>? _rest;
     private int _bytes;
     private long _accepted;
     private bool _isWriting;
     private bool _isSealed;
     private bool _isReleased;
+    private bool _hasEnded;
 
     /// <summary>Completes when the queue is less than half full; null while nothing awaits it.</summary>
     private TaskCompletionSource? _ready;
 
+    /// <summary>Completes <see cref="Ended"/>; null while nothing awaits it.</summary>
+    private TaskCompletionSource? _ended;
+
     /// <summary>Queued frames; read without the lock, so it may be out of date.</summary>
-    public int Count => _frames.Count;
+    public int Count => _first is null ? 0 : 1 + (_rest?.Count ?? 0);
 
     /// <summary>Frames accepted so far, queued ones included.</summary>
     public long Accepted => Volatile.Read(ref _accepted);
@@ -55,7 +64,22 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     public bool IsSealed => Volatile.Read(ref _isSealed);
 
     /// <summary>Completes when a sealed queue has been written, or the queue was discarded.</summary>
-    public Task Ended => _ended.Task;
+    public Task Ended
+    {
+        get
+        {
+            lock (this)
+            {
+                if (_hasEnded)
+                {
+                    return Task.CompletedTask;
+                }
+
+                _ended ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+                return _ended.Task;
+            }
+        }
+    }
 
     /// <summary>
     /// The exception of a failed write, after which the connection is cut and the queue discarded; null if none failed.
@@ -68,20 +92,19 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     /// <summary>Queues one frame.</summary>
     public Enqueued Enqueue(byte[] frame)
     {
-        lock (_frames)
+        lock (this)
         {
             if (_isSealed)
             {
                 return Enqueued.Sealed;
             }
 
-            if (!Allows(_frames.Count, _bytes + frame.Length))
+            if (!Allows(Count, _bytes + frame.Length))
             {
                 return Enqueued.Full;
             }
 
-            _frames.Enqueue(frame);
-            _bytes += frame.Length;
+            Add(frame);
             _accepted++;
             return BeginWriting() ? Enqueued.BeginsWriting : Enqueued.Waits;
         }
@@ -90,7 +113,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     /// <summary>Writes one frame at once if no writer is active; false if it was not written.</summary>
     public bool TryWriteNow(byte[] frame)
     {
-        lock (_frames)
+        lock (this)
         {
             if (_isSealed || !BeginWriting())
             {
@@ -131,7 +154,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     /// <returns>False, without effect, if the queue was sealed already.</returns>
     public bool Seal(byte[] last, Action<int, int>? dropped, out bool mustFlush)
     {
-        lock (_frames)
+        lock (this)
         {
             mustFlush = false;
             if (_isSealed)
@@ -141,15 +164,14 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
 
             if (dropped is not null)
             {
-                dropped(_frames.Count, _bytes);
+                dropped(Count, _bytes);
                 Clear();
             }
 
             SealAndWake();
             if (last.Length > 0)
             {
-                _frames.Enqueue(last);
-                _bytes += last.Length;
+                Add(last);
             }
 
             mustFlush = BeginWriting();
@@ -160,18 +182,18 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     /// <summary>Drops the queued frames and rejects further ones; a pending write is not cancelled.</summary>
     public void Discard()
     {
-        lock (_frames)
+        lock (this)
         {
             SealAndWake();
             Clear();
-            _ended.TrySetResult();
+            End();
         }
     }
 
     /// <summary>Completes when the queue is less than half full, or sealed.</summary>
     public ValueTask WhenReadyAsync()
     {
-        lock (_frames)
+        lock (this)
         {
             if (_isSealed || !IsHalfFull())
             {
@@ -186,7 +208,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     /// <summary>Aborts the output, unless it is released.</summary>
     public void Cut()
     {
-        lock (_frames)
+        lock (this)
         {
             if (!_isReleased)
             {
@@ -198,7 +220,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     /// <summary>Returns the connection to its owner: <see cref="Cut"/> has no effect any more.</summary>
     public void Release()
     {
-        lock (_frames)
+        lock (this)
         {
             _isReleased = true;
         }
@@ -268,7 +290,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     /// </param>
     private bool TryDequeueBatch(out ReadOnlyMemory<byte> batch, out byte[]? rented)
     {
-        lock (_frames)
+        lock (this)
         {
             rented = null;
             if (_ready is not null && !IsHalfFull())
@@ -277,21 +299,21 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
                 _ready = null;
             }
 
-            if (!_frames.TryDequeue(out var first))
+            if (_first is not { } first)
             {
                 batch = default;
                 _isWriting = false;
                 if (_isSealed)
                 {
-                    _ended.TrySetResult();
+                    End();
                 }
 
                 return false;
             }
 
-            _bytes -= first.Length;
+            RemoveFirst();
             batch = first;
-            if (_frames.Count > 0 && first.Length < BatchBytesMax)
+            if (_first is not null && first.Length < BatchBytesMax)
             {
                 rented = ArrayPool<byte>.Shared.Rent(Math.Min(BatchBytesMax, first.Length + _bytes));
                 batch = rented.AsMemory(0, FillBatch(first, rented));
@@ -304,9 +326,9 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     /// <summary>Appends queued frames to a batch that is offered again.</summary>
     private void RefillBatch(ref ReadOnlyMemory<byte> batch, ref byte[]? rented)
     {
-        lock (_frames)
+        lock (this)
         {
-            if (_frames.Count > 0 && batch.Length < BatchBytesMax)
+            if (_first is not null && batch.Length < BatchBytesMax)
             {
                 var larger = ArrayPool<byte>.Shared.Rent(Math.Min(BatchBytesMax, batch.Length + _bytes));
                 batch = larger.AsMemory(0, FillBatch(batch.Span, larger));
@@ -320,18 +342,36 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     {
         first.CopyTo(target);
         var length = first.Length;
-        while (_frames.TryPeek(out var next) && length + next.Length <= target.Length)
+        while (_first is { } next && length + next.Length <= target.Length)
         {
-            _frames.Dequeue();
+            RemoveFirst();
             next.CopyTo(target, length);
             length += next.Length;
-            _bytes -= next.Length;
         }
 
         return length;
     }
 
-    private bool IsHalfFull() => _frames.Count > framesMax / 2 || _bytes > bytesMax / 2;
+    private void Add(byte[] frame)
+    {
+        _bytes += frame.Length;
+        if (_first is null)
+        {
+            _first = frame;
+        }
+        else
+        {
+            (_rest ??= new()).Enqueue(frame);
+        }
+    }
+
+    private void RemoveFirst()
+    {
+        _bytes -= _first!.Length;
+        _first = _rest is { Count: > 0 } rest ? rest.Dequeue() : null;
+    }
+
+    private bool IsHalfFull() => Count > framesMax / 2 || _bytes > bytesMax / 2;
 
     private bool BeginWriting()
     {
@@ -349,6 +389,12 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
         _ready?.TrySetResult();
     }
 
+    private void End()
+    {
+        _hasEnded = true;
+        _ended?.TrySetResult();
+    }
+
     private static void Return(byte[]? rented)
     {
         if (rented is not null)
@@ -359,7 +405,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
 
     private void Clear()
     {
-        _frames.Clear();
+        (_first, _rest) = (null, null);
         _bytes = 0;
     }
 }

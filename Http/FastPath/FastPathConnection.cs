@@ -166,23 +166,23 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
     }
 
     /// <summary>Handles the first received request; returns what follows, and the bytes consumed.</summary>
-    private async ValueTask<(Next Next, int Used)> HandleAsync(ReadOnlyMemory<byte> received)
+    private ValueTask<(Next Next, int Used)> HandleAsync(ReadOnlyMemory<byte> received)
     {
         if (_admitted is not null && received.Length < _admittedLength)
         {
-            return (Next.Wait, 0);
+            return new((Next.Wait, 0));
         }
 
         var reading = _head.Read(received, fastPath.Pushes.BodyBytesMax);
         if (reading != PushReading.Head)
         {
-            return (reading == PushReading.Unsupported ? Next.Kestrel : Next.Wait, 0);
+            return new((reading == PushReading.Unsupported ? Next.Kestrel : Next.Wait, 0));
         }
 
         var missing = _head.Length - received.Length;
         return missing <= MissingBytesMax && TryReadTarget(out var registration) && IsServed(out var address)
-            ? await AnswerAsync(received, registration, address, Math.Max(missing, 0))
-            : (Next.Kestrel, 0);
+            ? AnswerAsync(received, registration, address, Math.Max(missing, 0))
+            : new((Next.Kestrel, 0));
     }
 
     /// <summary>Admits a push at the end of its head, and publishes it when its body is complete.</summary>
@@ -199,7 +199,14 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
         var known = _admitted;
         try
         {
-            var caller = known ??= await AdmitAsync(address);
+            var caller = known;
+            if (caller is null)
+            {
+                caller = await fastPath.FindCallerAsync(_head, address);
+                fastPath.Pushes.Admit(caller, address);
+                known = caller;
+            }
+
             if (missing > 0)
             {
                 (_admitted, _admittedLength) = (caller, _head.Length);
@@ -259,13 +266,6 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
         return (await FlushAsync() && !isLast ? Next.Continue : Next.Close, _head.Length - missing);
     }
 
-    private async ValueTask<Caller> AdmitAsync(IPAddress? address)
-    {
-        var caller = await fastPath.FindCallerAsync(_head, address);
-        fastPath.Pushes.Admit(caller, address);
-        return caller;
-    }
-
     private ObservedRequest? Observe() => fastPath.Telemetry.IsObserved ? fastPath.Telemetry.Begin(_head) : null;
 
     /// <summary>Looks the event up; false if the target is not an event's name, which Kestrel refuses.</summary>
@@ -315,14 +315,15 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
     }
 
     /// <summary>Flushes the output; false if the client has disconnected.</summary>
-    private async ValueTask<bool> FlushAsync()
+    private ValueTask<bool> FlushAsync()
     {
         var flushing = _output.FlushAsync();
-        if (!flushing.IsCompleted)
-        {
-            Wait(Waiting.Taking);
-        }
+        return flushing.IsCompletedSuccessfully ? new(!flushing.Result.IsCompleted) : WaitForFlushAsync(flushing);
+    }
 
+    private async ValueTask<bool> WaitForFlushAsync(ValueTask<FlushResult> flushing)
+    {
+        Wait(Waiting.Taking);
         var isGone = (await flushing).IsCompleted;
         _waiting = Waiting.Nothing;
         return !isGone;
