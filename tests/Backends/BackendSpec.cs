@@ -9,7 +9,8 @@ namespace Dmb.Tests.Backends;
 /// What backends and their users are promised: the same tests for each way that a backend may talk, on a node that runs
 /// alone and over nodes that share a Redis, the backend on another than its users.
 /// </summary>
-public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, RedisServer? redis) : IAsyncLifetime
+public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, RedisServer? redis, string prefix = "dmb:")
+    : IAsyncLifetime
 {
     private const int Many = 1_000;
 
@@ -82,7 +83,7 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
         Assert.Equal((JsonValueKind.Null, 0), (page.GetProperty("next").ValueKind, Count(page, "missing")));
         var item = Assert.Single(page.GetProperty("items").EnumerateArray());
         Assert.Equal(
-            (backend.Bkid, name + "-b", "dmb:" + backend.Bkid, 1, 2, 2),
+            (backend.Bkid, name + "-b", prefix + backend.Bkid, 1, 2, 2),
             (
                 Text("bkid"),
                 Text("name"),

@@ -243,7 +243,7 @@ public sealed class ShardBackplaneTests(SharedShards shared) : BackplaneSpec(sha
 /// <summary>What backends are promised, over a socket, by three nodes on a Redis Cluster.</summary>
 [Collection(RedisLane.Name)]
 public sealed class ShardBackendTests(SharedShards shared)
-    : BackendSpec(By.Socket, shared.Nodes, null),
+    : BackendSpec(By.Socket, shared.Nodes, null, Shards.Prefix),
         IClassFixture<SharedShards>;
 
 /// <summary>What histories are promised, kept by three nodes on a Redis Cluster.</summary>
