@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 
 namespace Dmb.Bench.Scale;
 
@@ -16,8 +15,6 @@ internal sealed class Plan
     public const double Spare = 0.3;
     public const int NodesMax = 100_000;
     public const int ShardsMax = 1_000;
-    private const int Slots = 16_384;
-
     /// <summary>Rooms with more members on a node than these have a loop of their own there.</summary>
     private const int InlineMax = 32;
 
@@ -25,15 +22,7 @@ internal sealed class Plan
     private const double PingSeconds = 25;
 
     /// <summary>Of a cluster; one server has one group.</summary>
-    private static readonly int[] GroupCounts = [64, 256, 1_024, 4_096];
-
-    /// <summary>The slots of the groups 0 to the most there are.</summary>
-    private static readonly int[] SlotsOfGroups =
-    [
-        .. Enumerable
-            .Range(0, GroupCounts[^1])
-            .Select(group => Slot(string.Create(CultureInfo.InvariantCulture, $"dmb:g{group}"))),
-    ];
+    private static readonly int[] GroupCounts = [64, 256];
 
     private readonly Costs _costs;
     private readonly Shape _shape;
@@ -70,8 +59,8 @@ internal sealed class Plan
     /// <summary>Cores of all shards together that are busy.</summary>
     public double RedisCores => CpuOfRedis(Groups);
 
-    /// <summary>Each node has a connection for commands and one for subscriptions to each shard.</summary>
-    public double ConnectionsOfShard => 2.0 * Nodes;
+    /// <summary>Each node has a connection for commands, scripts and subscriptions each to each shard.</summary>
+    public double ConnectionsOfShard => 3.0 * Nodes;
 
     /// <summary>Seconds until all sessions are back that all connect at once, as after a balancer's restart.</summary>
     public double AllBackSeconds =>
@@ -229,33 +218,9 @@ internal sealed class Plan
     private static double Spread(int bins, double balls) => bins * (1 - Math.Pow(1 - (1.0 / bins), balls));
 
     /// <summary>
-    /// The largest share of all groups that one shard has, when each has an equal range of slots and a group the slot of
-    /// its hash tag (Redis Cluster specification, "Hash tags"); at least the share of one room.
+    /// The largest share of all groups that one shard has, when their slots are moved so that shards have equally many;
+    /// at least the share of one room.
     /// </summary>
-    private double FullestShare(int shards, int groups)
-    {
-        var counts = new int[shards];
-        foreach (var slot in SlotsOfGroups.AsSpan(0, groups))
-        {
-            counts[slot * shards / Slots]++;
-        }
-
-        return Math.Max((double)counts.Max() / groups, 1 / _shape.Rooms);
-    }
-
-    /// <summary>CRC16 (XMODEM) modulo the number of slots.</summary>
-    private static int Slot(string tag)
-    {
-        var crc = 0;
-        foreach (var b in Encoding.ASCII.GetBytes(tag))
-        {
-            crc ^= b << 8;
-            for (var bit = 0; bit < 8; bit++)
-            {
-                crc = ((crc << 1) ^ ((crc & 0x8000) != 0 ? 0x1021 : 0)) & 0xFFFF;
-            }
-        }
-
-        return crc % Slots;
-    }
+    private double FullestShare(int shards, int groups) =>
+        Math.Max(Math.Ceiling((double)groups / shards) / groups, 1 / _shape.Rooms);
 }
