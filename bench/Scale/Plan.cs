@@ -15,6 +15,7 @@ internal sealed class Plan
     public const double Spare = 0.3;
     public const int NodesMax = 100_000;
     public const int ShardsMax = 1_000;
+
     /// <summary>Rooms with more members on a node than these have a loop of their own there.</summary>
     private const int InlineMax = 32;
 
