@@ -80,7 +80,7 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
         var page = await ListAsync($"prefix={name}&limit=1");
         Assert.Equal([other.Bkid], BkidsOf(page));
         page = await ListAsync($"prefix={name}&limit=1&after={Uri.EscapeDataString($"{page.GetProperty("next")}")}");
-        Assert.Equal((JsonValueKind.Null, 0), (page.GetProperty("next").ValueKind, Count(page, "missing")));
+        Assert.Equal(JsonValueKind.Null, page.GetProperty("next").ValueKind);
         var item = Assert.Single(page.GetProperty("items").EnumerateArray());
         Assert.Equal(
             (backend.Bkid, name + "-b", prefix + backend.Bkid, 1, 2, 2),
@@ -114,8 +114,6 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
 
     private async Task<JsonElement> ListAsync(string query) =>
         await nodes[^1].Http.GetFromJsonAsync<JsonElement>(new Uri(Last, "/backends?" + query));
-
-    private static int Count(JsonElement answer, string member) => answer.GetProperty(member).GetArrayLength();
 
     private static string[] BkidsOf(JsonElement page) =>
         [.. page.GetProperty("items").EnumerateArray().Select(item => item.GetProperty("bkid").GetString()!)];

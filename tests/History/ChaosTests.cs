@@ -116,11 +116,13 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
         var nodes = new ConcurrentDictionary<NodeProcess, bool>(
             cluster.Nodes.Select(node => KeyValuePair.Create(node, true))
         );
+        await using var load = Load.Start(cluster.Nodes, PerSecond, padding: 0);
         ResumingClient[] clients =
         [
-            .. Enumerable.Range(0, Clients).Select(i => new ResumingClient((Seed * 1_000) + i, Room, nodes)),
+            .. Enumerable
+                .Range(0, Clients)
+                .Select(i => new ResumingClient((Seed * 1_000) + i, Room, nodes, load.Publishers)),
         ];
-        await using var load = Load.Start(cluster.Nodes, PerSecond, padding: 0);
         await load.MoreAsync(PerSecond / 2);
         await Task.WhenAll(clients.Select(client => Task.WhenAny(client.Placed, client.Running)))
             .WaitAsync(Node.Patience);

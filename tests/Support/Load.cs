@@ -57,6 +57,9 @@ public sealed class Load : IAsyncDisposable
 
     public Answer[] Answers => [.. _answers];
 
+    /// <summary>Number of publishers.</summary>
+    public int Publishers => _publishers.Length;
+
     /// <summary>What the test did, and when.</summary>
     public string[] Marks => [.. _marks];
 

@@ -16,6 +16,8 @@ public sealed class ResumingClient
     private readonly Random _random;
     private readonly string _room;
     private readonly ConcurrentDictionary<NodeProcess, bool> _nodes;
+    private readonly int _publishers;
+    private readonly HashSet<string> _heard = [];
     private readonly HashSet<string> _ids = [];
     private readonly TaskCompletionSource _placed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private Place? _place;
@@ -24,9 +26,12 @@ public sealed class ResumingClient
     /// <param name="seed">Of its random numbers.</param>
     /// <param name="room">The room.</param>
     /// <param name="nodes">The nodes that it may go to; may change.</param>
-    public ResumingClient(int seed, string room, ConcurrentDictionary<NodeProcess, bool> nodes)
+    /// <param name="publishers">
+    /// How many publish. It first stays until it has a message of each: what it lacks is counted from there.
+    /// </param>
+    public ResumingClient(int seed, string room, ConcurrentDictionary<NodeProcess, bool> nodes, int publishers)
     {
-        (_random, _room, _nodes) = (new Random(seed), room, nodes);
+        (_random, _room, _nodes, _publishers) = (new Random(seed), room, nodes, publishers);
         Running = RunAsync();
     }
 
@@ -94,7 +99,7 @@ public sealed class ResumingClient
         }
 
         Resume(answer.GetProperty("data"));
-        for (var left = _random.Next(1, MessagesMax); left > 0 || _stays; left--)
+        for (var left = _random.Next(1, MessagesMax); left > 0 || _stays || _heard.Count < _publishers; left--)
         {
             if (Take(JsonElement.Parse(await client.ReadAsync())))
             {
@@ -162,7 +167,9 @@ public sealed class ResumingClient
             return true;
         }
 
-        Received.Add(new Numbered(data.GetProperty("p").GetString()!, data.GetProperty("n").GetInt32()));
+        var message = new Numbered(data.GetProperty("p").GetString()!, data.GetProperty("n").GetInt32());
+        _heard.Add(message.Publisher);
+        Received.Add(message);
         return false;
     }
 }
