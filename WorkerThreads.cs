@@ -3,8 +3,8 @@ using System.Reflection;
 namespace Dmb;
 
 /// <summary>
-/// Makes the threads that the process may need soon after its start, bounds their number, and keeps room for a few more.
-/// The runtime ends the process where it needs a thread and the system makes none: no free descriptor, or
+/// Makes the threads that the process may need soon after its start, bounds their number, and keeps room for a few
+/// more. The runtime ends the process where it needs a thread and the system makes none: no free descriptor, or
 /// <c>pids.max</c> (cgroups) or <c>RLIMIT_NPROC</c> (setrlimit(2)) is reached. The project file keeps the pool's idle
 /// threads alive (<c>System.Threading.ThreadPool.ThreadsToKeepAlive</c>).
 /// </summary>
@@ -22,7 +22,9 @@ internal sealed class WorkerThreads
     /// </summary>
     private const int SpareMax = 4;
 
-    /// <summary>Threads that components make once, when they are first used: timers, sockets, the client of Redis.</summary>
+    /// <summary>
+    /// Threads that components make once, when they are first used: timers, sockets, the client of Redis.
+    /// </summary>
     private const int OtherMax = 8;
 
     private const string Spare = "DMB Spare";
@@ -41,8 +43,8 @@ internal sealed class WorkerThreads
     public Task Exhausted => _exhausted.Task;
 
     /// <summary>
-    /// Makes the threads an interval later, when the first requests were answered; unless another program hosts the node,
-    /// whose threads they would be.
+    /// Makes the threads an interval later, when the first requests were answered; unless another program hosts the
+    /// node, whose threads they would be.
     /// </summary>
     public static WorkerThreads Start()
     {
@@ -55,7 +57,9 @@ internal sealed class WorkerThreads
         return threads;
     }
 
-    /// <summary>Makes the threads, then asks for one at each interval, and ends the spare ones when there is none.</summary>
+    /// <summary>
+    /// Makes the threads, then asks for one at each interval, and ends the spare ones when there is none.
+    /// </summary>
     private void Run()
     {
         try

@@ -5,8 +5,8 @@ namespace Dmb.Redis;
 /// <summary>
 /// The connections to a server of Redis: the client library's for commands, one for scripts
 /// (<see cref="RedisPipeline"/>), and one for subscriptions (<see cref="RedisSubscriber"/>), which a publishing node
-/// omits. All are opened and closed together, at the first failure; only the probes of <see cref="RedisSupervisor"/> detect a hung peer. All groups on the server use
-/// them, each by a <see cref="RedisLink"/>.
+/// omits. All are opened and closed together, at the first failure; only the probes of <see cref="RedisSupervisor"/>
+/// detect a hung peer. All groups on the server use them, each by a <see cref="RedisLink"/>.
 /// </summary>
 internal sealed class RedisConnections : IDisposable
 {

@@ -7,8 +7,9 @@ namespace Dmb.Redis;
 
 /// <summary>
 /// A connection for scripts that have to be answered soon. Calls made while others are unanswered are sent together,
-/// when the next answer comes. Answers come in the order of the calls (RESP2), and each completes its call on the thread
-/// that received it, which must not be blocked. The client library takes another thread and a write for each call.
+/// when the next answer comes. Answers come in the order of the calls (RESP2), and each completes its call on the
+/// thread that received it, which must not be blocked. The client library takes another thread and a write for each
+/// call.
 /// </summary>
 internal sealed class RedisPipeline : IAsyncDisposable
 {
@@ -47,7 +48,9 @@ internal sealed class RedisPipeline : IAsyncDisposable
 
     /// <summary>Calls a script. Completes on the thread that receives the answer.</summary>
     /// <exception cref="RedisServerException">Redis answers with an error.</exception>
-    /// <exception cref="IOException">The connection has ended; it is not known whether the script was executed.</exception>
+    /// <exception cref="IOException">
+    /// The connection has ended; it is not known whether the script was executed.
+    /// </exception>
     public Task<RedisResult> CallAsync(RedisScript script, RedisKey[] keys, RedisValue[] arguments) =>
         SendAsync(new Call(script, keys, arguments));
 

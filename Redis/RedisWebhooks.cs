@@ -87,7 +87,9 @@ internal sealed class RedisWebhooks(
         }
     }
 
-    /// <summary>Renews the share; what was lost is let go, and of what is new the rest of another node is claimed.</summary>
+    /// <summary>
+    /// Renews the share; what was lost is let go, and of what is new the rest of another node is claimed.
+    /// </summary>
     private async Task TakeShareAsync()
     {
         var start = TimeProvider.System.GetTimestamp();

@@ -21,8 +21,8 @@ internal sealed class SeenIds(TimeSpan window, TimeProvider time)
     /// <param name="id">The message id.</param>
     /// <param name="isAgain">Whether the message is certainly a copy.</param>
     /// <param name="members">
-    /// If it was delivered before, <see cref="Membership.Made"/> at that time: members with a higher number have not got
-    /// it.
+    /// If it was delivered before, <see cref="Membership.Made"/> at that time: members with a higher number have not
+    /// got it.
     /// </param>
     public bool Add(string id, bool isAgain, out long members)
     {

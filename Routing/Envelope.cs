@@ -42,8 +42,9 @@ internal sealed class Envelope(string @event, string id, string[] rooms, ReadOnl
     public bool IsAgain { get; set; }
 
     /// <summary>
-    /// Set on a copy of a message that was delivered on this node before it had positions: it advances the positions, and
-    /// reaches only members with a position (<see cref="Membership.IsPlaced"/>) and a higher number. Null: it reaches all.
+    /// Set on a copy of a message that was delivered on this node before it had positions: it advances the positions,
+    /// and reaches only members with a position (<see cref="Membership.IsPlaced"/>) and a higher number. Null: it
+    /// reaches all.
     /// </summary>
     public long? PlacedAfter { get; init; }
 

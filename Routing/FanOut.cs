@@ -126,7 +126,9 @@ internal sealed class FanOut(RoomTable rooms, RoutingOptions options, Tail tail,
         return found;
     }
 
-    /// <summary>Adds the patterns that match a room: one lookup for each of its colons, however many there are.</summary>
+    /// <summary>
+    /// Adds the patterns that match a room: one lookup for each of its colons, however many there are.
+    /// </summary>
     private void AddPatterns(string name, Round round)
     {
         for (var colon = name.IndexOf(':'); colon >= 0; colon = name.IndexOf(':', colon + 1))

@@ -5,9 +5,9 @@ using System.Text.Unicode;
 namespace Dmb.Routing;
 
 /// <summary>
-/// The kept messages of one room, the oldest first, with consecutive positions. A small message of few rooms is a record
-/// of bytes in a chunk that is used again, so that the garbage collector has nothing to trace, copy or free for it; any
-/// other one is its envelope. Guarded by <see cref="LocalHistory"/>.
+/// The kept messages of one room, the oldest first, with consecutive positions. A small message of few rooms is a
+/// record of bytes in a chunk that is used again, so that the garbage collector has nothing to trace, copy or free for
+/// it; any other one is its envelope. Guarded by <see cref="LocalHistory"/>.
 /// </summary>
 internal sealed class KeptMessages(string[] rooms, ChunkPool chunks)
 {

@@ -169,9 +169,9 @@ internal sealed class Room(string name)
 
     /// <summary>
     /// Copies the subscribers to <paramref name="target"/>, which grows as needed, and returns their number. For a
-    /// message with a position: only those that it has not reached; none if it was delivered before. A member whose start
-    /// is not known yet is left out: its start will be at this message or behind it, and until the copy is used its
-    /// replay may be over.
+    /// message with a position: only those that it has not reached; none if it was delivered before. A member whose
+    /// start is not known yet is left out: its start will be at this message or behind it, and until the copy is used
+    /// its replay may be over.
     /// </summary>
     /// <param name="target">The array.</param>
     /// <param name="position">The message's position; none for a message without one.</param>

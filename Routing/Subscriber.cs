@@ -183,8 +183,8 @@ internal sealed class Membership(Room room, Subscriber subscriber, bool isPlaced
     public long Number { get; } = Interlocked.Increment(ref _made);
 
     /// <summary>
-    /// Whether the subscriber was told a position in the room, and gets all behind it. Without: it joined while this node
-    /// delivered messages that had none.
+    /// Whether the subscriber was told a position in the room, and gets all behind it. Without: it joined while this
+    /// node delivered messages that had none.
     /// </summary>
     public bool IsPlaced { get; set; } = isPlaced;
 

@@ -11,11 +11,11 @@ namespace Dmb.Sockets;
 /// </summary>
 /// <remarks>
 /// <code>
-/// state     entered by                          takes frames  writes             left by
-/// open      the constructor                     yes           yes                Close, Finish, Abandon, a failed write
-/// closing   Close, Finish: the queue is sealed  no            what waits, and    the last write, or a failed one; after
-///                                                             bye and close      CloseTimeout the connection is cut
-/// ended     the queue is written or discarded;  no            no                 Release
+/// state     entered by                          takes frames  writes            left by
+/// open      the constructor                     yes           yes               Close, Finish, Abandon, a failed write
+/// closing   Close, Finish: the queue is sealed  no            what waits, and   the last write, or a failed one; after
+///                                                             bye and close     CloseTimeout the connection is cut
+/// ended     the queue is written or discarded;  no            no                Release
 ///           Ended completes
 /// released  Release: the connection is its      no            no; it is never
 ///           owner's again                                     cut any more

@@ -3,8 +3,8 @@ using System.Globalization;
 namespace Dmb.Bench.Scale;
 
 /// <summary>
-/// How many nodes, shards and groups a shape needs. Sessions and rooms are spread evenly over nodes, publishes evenly over
-/// rooms; machines are filled to <see cref="Fill"/>.
+/// How many nodes, shards and groups a shape needs. Sessions and rooms are spread evenly over nodes, publishes evenly
+/// over rooms; machines are filled to <see cref="Fill"/>.
 /// </summary>
 internal sealed class Plan
 {
@@ -28,7 +28,9 @@ internal sealed class Plan
     private readonly Costs _costs;
     private readonly Shape _shape;
 
-    /// <summary>A limit, and the share of it that is used; what is to be within <see cref="Fill"/> is 1 there.</summary>
+    /// <summary>
+    /// A limit, and the share of it that is used; what is to be within <see cref="Fill"/> is 1 there.
+    /// </summary>
     public readonly record struct Use(string Limit, double Share);
 
     /// <exception cref="FormatException">No number of nodes or shards is enough; says what lacks.</exception>
@@ -119,7 +121,9 @@ internal sealed class Plan
         return us / 1e6 / nodes;
     }
 
-    /// <summary>One loop serves all rooms of a node with more members than are served where the message comes.</summary>
+    /// <summary>
+    /// One loop serves all rooms of a node with more members than are served where the message comes.
+    /// </summary>
     private double LargeRoomsOfNode(int nodes) =>
         _shape.Members / Spread(nodes, _shape.Members) > InlineMax
             ? _shape.Deliveries / nodes * _costs.Delivery / 1e6

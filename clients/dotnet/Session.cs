@@ -2,7 +2,9 @@ using System.Text.Json;
 
 namespace Dmb.Client;
 
-/// <summary>The life of one connection to a node: opens it, joins what the client wants, and hands on what comes.</summary>
+/// <summary>
+/// The life of one connection to a node: opens it, joins what the client wants, and hands on what comes.
+/// </summary>
 internal abstract class Session : IDisposable
 {
     protected static readonly TimeSpan AfterMax = TimeSpan.FromMinutes(5);
@@ -104,7 +106,9 @@ internal abstract class Session : IDisposable
         CancellationToken cancellationToken
     );
 
-    /// <summary>Joins rooms, resuming those that are known; one that is refused does not keep the others away.</summary>
+    /// <summary>
+    /// Joins rooms, resuming those that are known; one that is refused does not keep the others away.
+    /// </summary>
     public abstract Task SubscribeAsync(IReadOnlyList<string> rooms, CancellationToken cancellationToken);
 
     /// <summary>Leaves rooms.</summary>

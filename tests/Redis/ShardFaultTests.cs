@@ -1,8 +1,8 @@
 namespace Dmb.Tests.Redis;
 
 /// <summary>
-/// A Redis Cluster changes while three nodes are published to, whose keys are in one of its slots. Each fault is a row of
-/// docs/faults.md.
+/// A Redis Cluster changes while three nodes are published to, whose keys are in one of its slots. Each fault is a row
+/// of docs/faults.md.
 /// </summary>
 [Collection(FaultLane.Name)]
 public sealed class ShardFaultTests(FaultTable table)

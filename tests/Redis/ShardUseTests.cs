@@ -6,7 +6,9 @@ using Microsoft.AspNetCore.Http;
 
 namespace Dmb.Tests.Redis;
 
-/// <summary>What nodes on a Redis Cluster do besides publishing, how they log in, and what they make of a broken one.</summary>
+/// <summary>
+/// What nodes on a Redis Cluster do besides publishing, how they log in, and what they make of a broken one.
+/// </summary>
 [Collection(RedisLane.Name)]
 public sealed class ShardUseTests
 {
