@@ -19,9 +19,14 @@ internal readonly struct Frame
     public string? Position { get; private init; }
     public (string Room, string Position)[] Also { get; private init; }
 
+    /// <summary>Its event and its room alone.</summary>
+    public Frame Names => new() { Event = Event, Room = Room };
+
     /// <summary>Reads one from UTF-8; its data is a copy.</summary>
+    /// <param name="utf8">The frame.</param>
+    /// <param name="before">The frame before it, whose event and room it often has: their texts are shared.</param>
     /// <exception cref="JsonException">It is no such frame.</exception>
-    public static Frame Read(ReadOnlySpan<byte> utf8)
+    public static Frame Read(ReadOnlySpan<byte> utf8, in Frame before)
     {
         var reader = new Utf8JsonReader(utf8, Deep);
         if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
@@ -42,7 +47,7 @@ internal readonly struct Frame
         {
             if (reader.ValueTextEquals("event"u8))
             {
-                @event = ReadText(ref reader);
+                @event = ReadText(ref reader, before.Event);
             }
             else if (reader.ValueTextEquals("data"u8))
             {
@@ -54,7 +59,7 @@ internal readonly struct Frame
             }
             else if (reader.ValueTextEquals("room"u8))
             {
-                room = ReadText(ref reader);
+                room = ReadText(ref reader, before.Room);
             }
             else if (reader.ValueTextEquals("pos"u8))
             {
@@ -106,9 +111,11 @@ internal readonly struct Frame
         };
     }
 
-    private static string ReadText(ref Utf8JsonReader reader) =>
+    private static string ReadText(ref Utf8JsonReader reader, string? likely = null) =>
         reader.Read() && reader.TokenType == JsonTokenType.String
-            ? reader.GetString()!
+            ? likely is not null && reader.ValueTextEquals(likely)
+                ? likely
+                : reader.GetString()!
             : throw new JsonException("A member that is a text has another type.");
 
     private static byte[] ReadRaw(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8)

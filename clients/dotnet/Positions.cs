@@ -103,7 +103,7 @@ internal sealed class Positions(
                 var here = Parse(frame.Position);
                 foreach (var (_, position) in frame.Also)
                 {
-                    Parse(position);
+                    _ = Parse(position);
                 }
 
                 if (isJoined(room))
@@ -116,7 +116,7 @@ internal sealed class Positions(
                 {
                     // A position in another room counts only if all before it came.
                     var there = Parse(position);
-                    if (_rooms.GetValueOrDefault(other) == Text(there.Epoch, there.Sequence - 1))
+                    if (there.IsNextOf(_rooms.GetValueOrDefault(other)))
                     {
                         _rooms[other] = position;
                     }
@@ -150,7 +150,7 @@ internal sealed class Positions(
             {
                 var at = entry.LastIndexOf('=');
                 var (name, place) = (Uri.UnescapeDataString(entry[..Math.Max(0, at)]), entry[(at + 1)..]);
-                Parse(place);
+                _ = Parse(place);
                 if (_rooms.GetValueOrDefault(name) != place)
                 {
                     _rooms[name] = place;
@@ -165,7 +165,8 @@ internal sealed class Positions(
     private void JoinRoom(JsonElement answer)
     {
         var room = answer.Text("room") ?? throw new JsonException("A position without a room.");
-        var (epoch, to) = Parse(answer.Text("pos"));
+        var here = Parse(answer.Text("pos"));
+        var (epoch, to) = (here.Epoch.ToString(), here.Sequence);
         if (answer.Member("recovered") is not { } recovered)
         {
             _rooms[room] = Text(epoch, to);
@@ -191,9 +192,9 @@ internal sealed class Positions(
         Judge(room, isComplete: _reports[room].Expected <= 0);
     }
 
-    private void Count(string room, (string Epoch, long Sequence) position, bool isLast)
+    private void Count(string room, Position position, bool isLast)
     {
-        if (!_reports.TryGetValue(room, out var report) || report.Epoch != position.Epoch)
+        if (!_reports.TryGetValue(room, out var report) || !position.Epoch.SequenceEqual(report.Epoch))
         {
             return;
         }
@@ -231,7 +232,7 @@ internal sealed class Positions(
         return true;
     }
 
-    private static (string Epoch, long Sequence) Parse(string? position)
+    private static Position Parse(string? position)
     {
         var colon = position?.IndexOf(':', StringComparison.Ordinal) ?? -1;
         return
@@ -242,12 +243,21 @@ internal sealed class Positions(
                 CultureInfo.InvariantCulture,
                 out var number
             )
-            ? (position![..colon], number)
+            ? new Position(position!, colon, number)
             : throw new JsonException("A position is <epoch>:<number>.");
     }
 
     private static string Text(string epoch, long sequence) =>
         string.Create(CultureInfo.InvariantCulture, $"{epoch}:{sequence}");
+
+    /// <summary>A position, read without a copy of its parts.</summary>
+    private readonly record struct Position(string Text, int Colon, long Sequence)
+    {
+        public ReadOnlySpan<char> Epoch => Text.AsSpan(0, Colon);
+
+        /// <summary>Whether it follows directly on another one.</summary>
+        public bool IsNextOf(string? other) => other == Positions.Text(Epoch.ToString(), Sequence - 1);
+    }
 
     private sealed record Report(DmbResumed Resumed, string Epoch, long To, long Expected);
 }

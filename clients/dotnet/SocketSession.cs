@@ -10,6 +10,7 @@ internal sealed class SocketSession : Session
 
     private readonly Connection _connection;
     private bool _isReady;
+    private Frame _last;
     private int _roomsPerSubscribe = 100;
     private Task _entering = Task.CompletedTask;
 
@@ -145,7 +146,8 @@ internal sealed class SocketSession : Session
         Watchdog.Heard();
         try
         {
-            var frame = Frame.Read(text);
+            var frame = Frame.Read(text, _last);
+            _last = frame.Names;
             if (frame.Ack is not null)
             {
                 _connection.Answer(frame);

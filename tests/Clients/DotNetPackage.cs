@@ -56,13 +56,11 @@ public sealed class DotNetPackage : IAsyncLifetime
                 <TreatWarningsAsErrors>true</TreatWarningsAsErrors>
                 <IsAotCompatible>true</IsAotCompatible>
               </PropertyGroup>
-              <ItemGroup>
-                <PackageReference Include="Dmb.Client" Version="0.1.0" />
-              </ItemGroup>
             </Project>
             """
         );
         await File.WriteAllTextAsync(Path.Combine(app, "Program.cs"), program);
+        await RunAsync(app, "add", "package", "Dmb.Client");
         await RunAsync(app, "build", "-c", "Release", "-o", "out");
         return Path.Combine(app, "out", name + ".dll");
     }

@@ -3,8 +3,8 @@ using YamlDotNet.RepresentationModel;
 namespace Dmb.Tests.Deploy;
 
 /// <summary>
-/// deploy/compose.yaml and the workflow of releases, as far as they can be held without an engine of containers and
-/// without a forge. <see cref="RecipeTests"/> has the settings that the services name.
+/// deploy/compose.yaml, as far as it can be held without an engine of containers. <see cref="RecipeTests"/> has the
+/// settings that the services name.
 /// </summary>
 public sealed class ComposeTests : IDisposable
 {
@@ -92,27 +92,6 @@ public sealed class ComposeTests : IDisposable
             "http://prometheus:9090",
             (string)Read(Path.Combine(Deploy, "compose", "grafana-datasource.yaml"))["datasources"][0]["url"]!
         );
-    }
-
-    [Fact]
-    public async Task A_release_builds_for_both_platforms_with_what_the_repository_has()
-    {
-        var workflow = Read(Path.Combine(Repository.Root, ".github", "workflows", "release.yml"));
-        var build = workflow["jobs"]["build"];
-        Assert.Equal(
-            ["linux-x64", "linux-arm64"],
-            ((YamlSequenceNode)build["strategy"]["matrix"]["include"]).Select(one => (string)one["platform"]!)
-        );
-        var commands = ((YamlSequenceNode)build["steps"])
-            .OfType<YamlMappingNode>()
-            .Where(step => step.Children.ContainsKey("run"))
-            .Select(step => (string)step["run"]!)
-            .ToArray();
-        Assert.Contains("deploy/release.sh ${{ matrix.platform }} dist", commands);
-        var check = Assert.Single(commands, command => command.StartsWith("grep ", StringComparison.Ordinal));
-        await RunAsync("bash", "-c", $"GITHUB_REF_NAME=v{Dmb.Telemetry.BuildInfo.Version}; {check}");
-        await RunAsync("bash", "-c", $"GITHUB_REF_NAME=v9.9.9; ! {check}");
-        await RunAsync("bash", "-n", "deploy/release.sh");
     }
 
     public void Dispose() => _directory.Delete(recursive: true);

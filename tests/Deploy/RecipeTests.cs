@@ -12,6 +12,7 @@ public sealed partial class RecipeTests
     private static readonly string[] Others =
     [
         "alerts.yaml",
+        "clients.sh",
         "dmb_publisher.py",
         "grafana.json",
         "release.sh",
