@@ -45,6 +45,11 @@ try
 
     redis = await RedisEndpoint.FindAsync(options.Redis);
     SettingsCheck.CheckRole(options.Routing, redis);
+    if (options.Redis.Groups == 0)
+    {
+        options.Redis.Groups = await RedisLayout.FindGroupsAsync(redis, options.Redis);
+        options.Redis.AreGroupsFound = true;
+    }
 }
 catch (Exception) when (signals.Stopping.IsCancellationRequested)
 {

@@ -168,6 +168,7 @@ internal static class CheckCommand
             return;
         }
 
+        options.Groups = options.Groups > 0 ? options.Groups : await RedisLayout.FindGroupsAsync(redis, options);
         var faults = await RedisRights.FindFaultsAsync(redis, options);
         foreach (var fault in faults)
         {

@@ -94,7 +94,7 @@ internal sealed class RedisBackendUsers(
     public async Task AttachAsync(RedisLink link, string mark)
     {
         _attached = _swept = time.GetTimestamp();
-        await link.RunAsync(database => database.SetAddAsync(_channels.Nodes, node.Id));
+        await link.RunAsync(database => database.SetAddAsync(_channels.NodesWithUsers, node.Id));
         var sessions = _users.Keys.Select(user => (user.Bkid, user.Subscriber)).ToHashSet();
         foreach (var user in _pendingDisconnects.Keys.Where(user => sessions.Contains((user.Bkid, user.Subscriber))))
         {
@@ -162,7 +162,7 @@ internal sealed class RedisBackendUsers(
             if (time.GetElapsedTime(_swept) >= SweepInterval && time.GetElapsedTime(_attached) >= NodeLife(redis))
             {
                 _swept = time.GetTimestamp();
-                foreach (var other in await connection.RunAsync(database => database.SetMembersAsync(_channels.Nodes)))
+                foreach (var other in await connection.RunAsync(database => database.SetMembersAsync(_channels.NodesWithUsers)))
                 {
                     await RemoveExpiredAsync(other!);
                 }
@@ -200,7 +200,7 @@ internal sealed class RedisBackendUsers(
         }
 
         await connection.RunAsync(database => database.KeyDeleteAsync(_channels.NodeUsers(other)));
-        await connection.RunAsync(database => database.SetRemoveAsync(_channels.Nodes, other));
+        await connection.RunAsync(database => database.SetRemoveAsync(_channels.NodesWithUsers, other));
     }
 
     private async ValueTask TellDisconnectAsync(BackendUser user)

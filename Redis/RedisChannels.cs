@@ -9,7 +9,8 @@ namespace Dmb.Redis;
 /// <param name="prefix">What they begin with.</param>
 /// <param name="node">This node's id.</param>
 /// <param name="isSharded">Whether the channels of rooms and probes are sharded (SPUBLISH, SSUBSCRIBE).</param>
-internal sealed class RedisChannels(string prefix, string node, bool isSharded = false)
+/// <param name="isOneOfMany">Whether there are other groups.</param>
+internal sealed class RedisChannels(string prefix, string node, bool isSharded = false, bool isOneOfMany = false)
 {
     private readonly string _room = prefix + "room:";
     private readonly string _notify = prefix + "notify:";
@@ -31,8 +32,17 @@ internal sealed class RedisChannels(string prefix, string node, bool isSharded =
     /// <summary>Stream: the recent publishes, read by a node whose connection was lost.</summary>
     public string Log { get; } = prefix + "log";
 
-    /// <summary>Channel: lines to all nodes. Set: the nodes whose users are in <see cref="NodeUsers"/>.</summary>
+    /// <summary>
+    /// Channel: lines to all nodes. Key: with one group, the set of <see cref="NodesWithUsers"/>; with several, their
+    /// number, so that a version that knows no groups is refused by Redis.
+    /// </summary>
     public string Nodes { get; } = prefix + "nodes";
+
+    /// <summary>Set, with several groups: the nodes whose users are in <see cref="NodeUsers"/>.</summary>
+    public string GroupedNodes { get; } = prefix + "nodes:grouped";
+
+    /// <summary>Set: the nodes whose users are in <see cref="NodeUsers"/>.</summary>
+    public string NodesWithUsers => isOneOfMany ? GroupedNodes : Nodes;
 
     /// <summary>Channel: the operator's questions to all nodes, a line `number asker question argument`.</summary>
     public string Ask { get; } = prefix + "ask";

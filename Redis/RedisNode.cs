@@ -13,7 +13,12 @@ internal sealed class RedisNode
         [
             .. Enumerable
                 .Range(0, options.Groups)
-                .Select(group => new RedisChannels(RedisChannels.PrefixOf(options.Prefix, group), Id, isSharded)),
+                .Select(group => new RedisChannels(
+                    RedisChannels.PrefixOf(options.Prefix, group),
+                    Id,
+                    isSharded,
+                    isOneOfMany: options.Groups > 1
+                )),
         ];
     }
 

@@ -43,10 +43,13 @@ internal sealed class RedisOptions
 
     [Description(
         "Groups that the rooms are spread over, by a hash of their names; each has keys, a log and a spool of its own, "
-            + "in one slot of a cluster. The same on every node."
+            + "in one slot of a cluster. The same on every node. 0: one; on a Redis Cluster what its data have, or 64."
     )]
-    [Range(1, 256)]
-    public int Groups { get; set; } = 1;
+    [Range(0, 256)]
+    public int Groups { get; set; }
+
+    /// <summary>Whether <see cref="Groups"/> was found (<see cref="RedisLayout.FindGroupsAsync"/>), not set.</summary>
+    internal bool AreGroupsFound { get; set; }
 
     [Description(
         "While Redis is away: `spool` delivers here and keeps for the others, `local` delivers here only, `reject` "

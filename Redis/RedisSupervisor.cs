@@ -268,11 +268,12 @@ internal sealed partial class RedisSupervisor(
             number,
             (long)(options.ProbeInterval + LogLife).TotalMilliseconds,
             (long)RedisBackendUsers.NodeLife(options).TotalMilliseconds,
+            options.Groups,
         ];
         return link.RunAsync(
             options.ProbeInterval * ProbesMissedMax,
             RedisScript.Probe,
-            [group.Channels.Log, group.Channels.Node],
+            [group.Channels.Log, group.Channels.Node, group.Channels.Format],
             arguments
         );
     }

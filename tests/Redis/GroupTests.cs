@@ -263,6 +263,46 @@ public sealed class GroupTests
     }
 
     [Fact]
+    public async Task A_version_that_knows_no_groups_is_refused_by_Redis_when_it_starts_later()
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await redis.CommandAsync("SADD", "dmb:nodes", "before");
+        await using (var node = await StartAsync(redis))
+        {
+            // The first that such a version writes when it connects.
+            var refused = await Assert.ThrowsAsync<RedisErrorException>(() =>
+                redis.CommandAsync("SADD", "dmb:nodes", "old")
+            );
+            Assert.StartsWith("WRONGTYPE", refused.Message, StringComparison.Ordinal);
+            Assert.Equal("2", await redis.CommandAsync("SCARD", "dmb:nodes:grouped"));
+            await using var client = await node.JoinAsync("n:1");
+            await node.NotifyAsync("any", """{"n":1,"_in":["n:1"]}""");
+            Assert.Equal(1, await NumberAsync(client));
+        }
+
+        await redis.CommandAsync("DEL", await redis.CommandAsync("KEYS", "dmb:node:*"));
+        await using var one = await NodeProcess.StartReadyAsync([.. Settings(redis), ("DMB_GROUPS", "1")]);
+        Assert.Equal("0", await redis.CommandAsync("EXISTS", "dmb:nodes:grouped"));
+        Assert.Equal("1", await redis.CommandAsync("SADD", "dmb:nodes", "old"));
+    }
+
+    [Fact]
+    public async Task A_node_that_was_taken_for_dead_stops_when_the_others_have_another_number_by_then()
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await using var node = await StartAsync(redis, isPatient: false);
+        node.Stop();
+        await redis.CommandAsync("DEL", await redis.CommandAsync("KEYS", "dmb:node:*"));
+        await using var other = await NodeProcess.StartReadyAsync([.. Settings(redis), ("DMB_GROUPS", "4")]);
+        node.Continue();
+        Assert.Equal(2, await node.EndAsync());
+        Assert.Contains(node.Log, line =>
+            line.Contains("DMB_GROUPS is 8 here, and 4 on the nodes that share dmb: in Redis", StringComparison.Ordinal)
+        );
+        await other.BecomesAsync("ready");
+    }
+
+    [Fact]
     public async Task Positions_begin_anew_when_the_number_of_groups_changes()
     {
         await using var redis = await RedisServer.StartAsync();

@@ -40,6 +40,56 @@ public sealed class ShardTests
     }
 
     [Fact]
+    public async Task Groups_that_are_not_set_are_64_on_a_new_cluster_and_what_its_data_have_on_another()
+    {
+        await using var shards = await Shards.StartAsync();
+        (string, string)[] settings = [.. shards.Settings, ("DMB_GROUPS", "0"), .. NodeProcess.Patient];
+        await using (var one = await NodeProcess.StartReadyAsync(settings))
+        {
+            await using var two = await NodeProcess.StartReadyAsync(settings);
+            await using var client = await two.JoinAsync("n:1", "n:2", "n:3");
+            var id = await one.NotifyAsync("call", """{"_in":["n:1","n:2","n:3"]}""");
+            Assert.Contains(id, await client.ReadAsync(), StringComparison.Ordinal);
+            Assert.Equal("64", await GroupsAsync(Shards.Prefix));
+        }
+
+        // One of this number, and one of a version that did not record it.
+        await CommandAsync("{a}:", "HSET", "{a}:format", "layout", "1", "groups", "1", "since", "");
+        await CommandAsync("{b}:", "HSET", "{b}:epoch", "mark", "abc");
+        foreach (var prefix in (string[])["{a}:", "{b}:"])
+        {
+            await using var node = await NodeProcess.StartReadyAsync([.. settings, ("DMB_PREFIX", prefix)]);
+            Assert.Equal("1", await GroupsAsync(prefix));
+        }
+
+        Assert.Equal("abc", await CommandAsync("{b}:", "HGET", "{b}:epoch", "mark"));
+
+        // What could not be asked for is not changed.
+        await CommandAsync("{c}:", "HSET", "{c}:format", "layout", "1", "groups", "3", "since", "");
+        foreach (var server in shards.Servers)
+        {
+            server.Stop();
+        }
+
+        await using var late = NodeProcess.Run([.. settings, ("DMB_PREFIX", "{c}:")]);
+        await late.LineAsync(" listens on ");
+        foreach (var server in shards.Servers)
+        {
+            server.Continue();
+        }
+
+        Assert.Equal(2, await late.EndAsync());
+        Assert.Contains(late.Lines, line =>
+            line.Contains("is 64 here; what is kept under {c}: has 3. This node stops.", StringComparison.Ordinal)
+        );
+
+        async Task<string> CommandAsync(string prefix, params string[] words) =>
+            await (await shards.OwnerAsync(prefix)).CommandAsync(words);
+
+        Task<string> GroupsAsync(string prefix) => CommandAsync(prefix, "HGET", prefix + "format", "groups");
+    }
+
+    [Fact]
     public async Task The_line_of_the_readme_finds_the_cluster()
     {
         await using var shards = await Shards.StartAsync();

@@ -119,8 +119,13 @@ public sealed class ShardUseTests
         }
     }
 
-    [Fact]
-    public async Task A_user_of_an_ACL_with_the_commands_of_the_docs_is_refused_nothing()
+    [Theory]
+    [InlineData("1")]
+    [InlineData("0", "~{dmb.g*", "&{dmb.g*", "+spublish", "+ssubscribe", "+sunsubscribe", "+pubsub|shardnumsub")]
+    public async Task A_user_of_an_ACL_with_the_commands_of_the_docs_is_refused_nothing(
+        string groups,
+        params string[] more
+    )
     {
         var page = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "docs/operations.md"));
         var rule = page.Split("<!-- redis-acl -->")[1].Split('\n').Single(line => line.StartsWith("user dmb "));
@@ -129,7 +134,9 @@ public sealed class ShardUseTests
             .. rule.Replace("dmb:", Shards.Prefix, StringComparison.Ordinal).Split(' ')[1..],
             "+cluster|nodes",
             "+cluster|keyslot",
+            .. more,
         ];
+        Assert.All(more, word => Assert.Contains(word, page, StringComparison.Ordinal));
         await using var shards = await Shards.StartAsync();
         foreach (var server in shards.Servers)
         {
@@ -139,6 +146,7 @@ public sealed class ShardUseTests
         await using var node = await NodeProcess.StartReadyAsync([
             ("REDIS_URL", shards.Settings[0].Value.Replace("redis://", "redis://dmb:password@")),
             ("DMB_PREFIX", Shards.Prefix),
+            ("DMB_GROUPS", groups),
             .. NodeProcess.Patient,
         ]);
         await using var client = await node.JoinAsync("n:1");
