@@ -162,7 +162,11 @@ internal sealed class RedisBackendUsers(
             if (time.GetElapsedTime(_swept) >= SweepInterval && time.GetElapsedTime(_attached) >= NodeLife(redis))
             {
                 _swept = time.GetTimestamp();
-                foreach (var other in await connection.RunAsync(database => database.SetMembersAsync(_channels.NodesWithUsers)))
+                foreach (
+                    var other in await connection.RunAsync(database =>
+                        database.SetMembersAsync(_channels.NodesWithUsers)
+                    )
+                )
                 {
                     await RemoveExpiredAsync(other!);
                 }

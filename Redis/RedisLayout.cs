@@ -43,8 +43,7 @@ internal sealed class RedisLayout(RedisOptions options, RoutingOptions routing, 
             }
 
             var names = new RedisChannels(options.Prefix, "");
-            return
-                await conversation.AskAsync("HGET", names.Format, "groups") is [var stored]
+            return await conversation.AskAsync("HGET", names.Format, "groups") is [var stored]
                 && int.TryParse(stored, NumberStyles.None, CultureInfo.InvariantCulture, out var groups)
                 && groups is > 0 and <= GroupsMax
                     ? groups
