@@ -38,8 +38,8 @@ internal sealed class KeptMessages(string[] rooms, ChunkPool chunks)
         End,
 
         /// <summary>
-        /// The head, the event, the id, the data and, of a message with other rooms too, for each room its name, epoch
-        /// and number; each text with its length.
+        /// The head, the event, the id, the data, the trace context and, of a message with other rooms too, for each
+        /// room its name, epoch and number; each text with its length.
         /// </summary>
         Bytes,
 
@@ -53,17 +53,14 @@ internal sealed class KeptMessages(string[] rooms, ChunkPool chunks)
     /// <summary>Since when the oldest message is kept, as a timestamp; there is one.</summary>
     public long OldestSince => ReadHead(_chunks.Peek(), _start).Since;
 
-    /// <summary>
-    /// Whether an envelope is kept as bytes. Not if it is traced: its trace context changes after it was added.
-    /// </summary>
+    /// <summary>Whether an envelope is kept as bytes.</summary>
     public static bool IsBytes(Envelope envelope) =>
         envelope.Rooms.Length <= RoomsMax
-        && envelope.Traceparent is null
         && envelope.Data.Length < ChunkPool.SizeMax
         && MaxLength(envelope) <= ChunkPool.SizeMax;
 
     /// <summary>Adds a message, whose data is copied unless the envelope itself is kept.</summary>
-    /// <param name="envelope">The envelope, with its number and positions.</param>
+    /// <param name="envelope">The envelope, with its number, positions and the trace context of its publish.</param>
     /// <param name="since">Now, as a timestamp.</param>
     public void Add(Envelope envelope, long since)
     {
@@ -76,9 +73,10 @@ internal sealed class KeptMessages(string[] rooms, ChunkPool chunks)
             head.IdLength = (byte)Put(envelope.Id, ref rest);
             head.DataLength = (ushort)envelope.Data.Length;
             envelope.Data.Span.CopyTo(rest);
+            rest = rest[envelope.Data.Length..];
+            head.TraceparentLength = (byte)Put(envelope.Traceparent, ref rest);
             if (envelope.Rooms.Length > 1)
             {
-                rest = rest[envelope.Data.Length..];
                 var before = rest.Length;
                 for (var i = 0; i < envelope.Rooms.Length; i++)
                 {
@@ -181,9 +179,15 @@ internal sealed class KeptMessages(string[] rooms, ChunkPool chunks)
         var id = Text(head.IdLength, ref rest);
         var data = rest[..head.DataLength].ToArray();
         rest = rest[head.DataLength..];
+        var traceparent = head.TraceparentLength > 0 ? Text(head.TraceparentLength, ref rest) : null;
         if (rest.IsEmpty)
         {
-            return new Envelope(@event, id, rooms, data, isKept: true) { Positions = [position], Number = head.Number };
+            return new Envelope(@event, id, rooms, data, isKept: true)
+            {
+                Positions = [position],
+                Number = head.Number,
+                Traceparent = traceparent,
+            };
         }
 
         var (names, positions) = (new List<string>(RoomsMax), new List<StreamPosition>(RoomsMax));
@@ -199,6 +203,7 @@ internal sealed class KeptMessages(string[] rooms, ChunkPool chunks)
         {
             Positions = [.. positions],
             Number = head.Number,
+            Traceparent = traceparent,
         };
     }
 
@@ -252,7 +257,12 @@ internal sealed class KeptMessages(string[] rooms, ChunkPool chunks)
     /// <summary>The bytes that a record takes at most.</summary>
     private static int MaxLength(Envelope envelope)
     {
-        var length = Head.Size + envelope.Event.Length + Encoding.UTF8.GetByteCount(envelope.Id) + envelope.Data.Length;
+        var length =
+            Head.Size
+            + envelope.Event.Length
+            + Encoding.UTF8.GetByteCount(envelope.Id)
+            + envelope.Data.Length
+            + (envelope.Traceparent?.Length ?? 0);
         if (envelope.Rooms.Length > 1)
         {
             foreach (var room in envelope.Rooms)
@@ -285,9 +295,10 @@ internal sealed class KeptMessages(string[] rooms, ChunkPool chunks)
         public ushort RoomsLength;
         public byte EventLength;
         public byte IdLength;
+        public byte TraceparentLength;
         public Kind Kind;
 
         /// <summary>Bytes in the chunk.</summary>
-        public readonly int Length => Size + EventLength + IdLength + DataLength + RoomsLength;
+        public readonly int Length => Size + EventLength + IdLength + DataLength + TraceparentLength + RoomsLength;
     }
 }
