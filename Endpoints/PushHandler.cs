@@ -15,6 +15,7 @@ namespace Dmb.Endpoints;
 /// The event's name; needed only where it has no registration, and <see cref="PushHandler.NeedsName"/>.
 /// </param>
 /// <param name="IsStrict">Whether an event that is not registered is an error (<c>Prefer: handling=strict</c>).</param>
+/// <param name="IsSampled">False where the request is not sampled, so that nothing of it is traced.</param>
 internal readonly record struct PushRequest(
     EventRegistration? Registration,
     ReadOnlyMemory<byte> Body,
@@ -22,7 +23,8 @@ internal readonly record struct PushRequest(
     string? TraceParent,
     Caller Caller,
     string? Event = null,
-    bool IsStrict = false
+    bool IsStrict = false,
+    bool IsSampled = true
 );
 
 /// <summary>
@@ -130,6 +132,7 @@ internal sealed class PushHandler(
             push.Caller.Scoped(key),
             id: null,
             new Origin(Origin.Http, push.Caller.Name, push.Event),
-            push.TraceParent
+            push.TraceParent,
+            push.IsSampled
         );
 }

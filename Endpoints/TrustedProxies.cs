@@ -30,6 +30,20 @@ internal sealed class TrustedProxies
     /// <summary>Sets a request's scheme, host and address from the headers of trusted proxies.</summary>
     public void Apply(HttpContext context) => _middleware?.ApplyForwarders(context);
 
+    /// <summary>
+    /// The client's address for a request with <c>X-Forwarded-For</c>, and nothing else that an address depends on.
+    /// </summary>
+    /// <param name="peer">The connection's peer.</param>
+    /// <param name="forwardedFor">The header's value.</param>
+    public IPAddress? ClientOf(IPEndPoint? peer, string forwardedFor)
+    {
+        var context = new DefaultHttpContext();
+        (context.Connection.RemoteIpAddress, context.Connection.RemotePort) = (peer?.Address, peer?.Port ?? 0);
+        context.Request.Headers["X-Forwarded-For"] = forwardedFor;
+        Apply(context);
+        return context.Connection.RemoteIpAddress;
+    }
+
     private static ForwardedHeadersOptions Read(string[] proxies)
     {
         var forwarded = new ForwardedHeadersOptions

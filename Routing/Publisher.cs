@@ -63,6 +63,7 @@ internal sealed class Publisher(
     /// <param name="id">The publisher's message id, or null.</param>
     /// <param name="origin">Where it comes from.</param>
     /// <param name="traceparent">Its <c>traceparent</c> (W3C Trace Context), or null.</param>
+    /// <param name="isSampled">False where its request is not sampled: it gets no span and carries no trace.</param>
     /// <exception cref="RefusedException"><c>_in</c> names too many rooms, or the backplane refuses.</exception>
     public ValueTask<PublishResult> PublishAsync(
         EventRegistration? registration,
@@ -71,7 +72,8 @@ internal sealed class Publisher(
         string? key,
         string? id,
         Origin origin,
-        string? traceparent = null
+        string? traceparent = null,
+        bool isSampled = true
     )
     {
         if (Prepare(registration, data, address, id) is not { } envelope)
@@ -84,9 +86,9 @@ internal sealed class Publisher(
             return new(PublishResult.Ignored);
         }
 
-        envelope.Traceparent = Tracing.Carried(traceparent);
-        return key is not null || Tracing.Source.HasListeners()
-            ? PublishTracedAsync(envelope, address, key, origin)
+        envelope.Traceparent = isSampled ? Tracing.Carried(traceparent) : null;
+        return key is not null || (isSampled && Tracing.Source.HasListeners())
+            ? PublishTracedAsync(envelope, address, key, origin, isSampled)
             : RecordAsync(Stopwatch.GetTimestamp(), envelope, address, origin, SendAsync(envelope));
     }
 
@@ -95,10 +97,11 @@ internal sealed class Publisher(
         Envelope envelope,
         Address address,
         string? key,
-        Origin origin
+        Origin origin,
+        bool isSampled
     )
     {
-        using var publish = MessageSpans.Publish(envelope);
+        using var publish = isSampled ? MessageSpans.Publish(envelope) : null;
         var start = Stopwatch.GetTimestamp();
         return await (
             key is null

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Globalization;
 using OpenTelemetry;
 using OpenTelemetry.Metrics;
 using OpenTelemetry.Resources;
@@ -73,7 +75,15 @@ internal sealed partial class TelemetryExport(ILoggerFactory loggers) : IHostedL
             .UseOtlpExporter();
         if (IsExported("TRACES"))
         {
-            telemetry.WithTracing(Trace);
+            var sampler = ReadSampler();
+            Tracing.Sampler = (parent, trace) =>
+                sampler.ShouldSample(new(parent, trace, "", ActivityKind.Server)).Decision
+                == SamplingDecision.RecordAndSample;
+            telemetry.WithTracing(tracing =>
+            {
+                Trace(tracing);
+                tracing.SetSampler(sampler);
+            });
         }
 
         if (IsExported("METRICS"))
@@ -102,6 +112,30 @@ internal sealed partial class TelemetryExport(ILoggerFactory loggers) : IHostedL
 
         LogExported(_logger, string.Join(", ", Signals.Where(IsExported)).ToLowerInvariant());
         return provider;
+    }
+
+    /// <summary>
+    /// The sampler that <c>OTEL_TRACES_SAMPLER</c> and <c>OTEL_TRACES_SAMPLER_ARG</c> name; as in OpenTelemetry's
+    /// specification, the caller's decision, and without one each trace, where they name none.
+    /// </summary>
+    private static Sampler ReadSampler()
+    {
+        var isRatio = double.TryParse(
+            Variable("OTEL_TRACES_SAMPLER_ARG"),
+            NumberStyles.Float,
+            CultureInfo.InvariantCulture,
+            out var ratio
+        );
+        var ratioBased = new TraceIdRatioBasedSampler(isRatio && ratio is >= 0 and <= 1 ? ratio : 1);
+        return Variable("OTEL_TRACES_SAMPLER")?.ToLowerInvariant() switch
+        {
+            "always_on" => new AlwaysOnSampler(),
+            "always_off" => new AlwaysOffSampler(),
+            "traceidratio" => ratioBased,
+            "parentbased_always_off" => new ParentBasedSampler(new AlwaysOffSampler()),
+            "parentbased_traceidratio" => new ParentBasedSampler(ratioBased),
+            _ => new ParentBasedSampler(new AlwaysOnSampler()),
+        };
     }
 
     /// <summary>Whether a signal has an endpoint and is not disabled.</summary>

@@ -11,6 +11,12 @@ internal static class Tracing
     public static ActivitySource Source { get; } = new(SourceName);
 
     /// <summary>
+    /// Tells by the caller's context (default without one) and the trace's id whether a trace is sampled, before a span
+    /// is made; null while none is exported.
+    /// </summary>
+    public static Func<ActivityContext, ActivityTraceId, bool>? Sampler { get; set; }
+
+    /// <summary>
     /// Starts the span of a plain input over Redis. All nodes receive each input; those that do not publish it
     /// <see cref="Drop"/> their span.
     /// </summary>

@@ -39,8 +39,9 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
     private CancellationTokenRegistration _closing;
     private bool _isTimed;
 
-    /// <summary>Applies forwarded headers; created for the first request that has any.</summary>
-    private DefaultHttpContext? _forwarded;
+    /// <summary>The last <c>X-Forwarded-For</c> of a trusted proxy, and the client's address that it gave.</summary>
+    private byte[] _forwardedFor = [];
+    private IPAddress? _client;
 
     /// <summary>The caller of the current push once it is admitted, and the push's bytes.</summary>
     private Caller? _admitted;
@@ -228,9 +229,16 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
                 TextOrNull(_head.IdempotencyKey),
                 TextOrNull(_head.TraceParent),
                 caller,
-                registration is null && fastPath.Pushes.NeedsName ? FastPathMiddleware.Text(_head.Event) : null
+                registration is null && fastPath.Pushes.NeedsName ? FastPathMiddleware.Text(_head.Event) : null,
+                IsSampled: observed is not { IsSampled: false }
             );
-            status = fastPath.Responses.Write(_output, await fastPath.Pushes.PublishAsync(push), isLast);
+            var publishing = fastPath.Pushes.PublishAsync(push);
+            if (observed is not null && !publishing.IsCompleted)
+            {
+                observed = fastPath.Telemetry.Await(observed.Value);
+            }
+
+            status = fastPath.Responses.Write(_output, await publishing, isLast);
         }
         catch (RefusedException refused)
         {
@@ -266,7 +274,7 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
         return (await FlushAsync() && !isLast ? Next.Continue : Next.Close, _head.Length - missing);
     }
 
-    private ObservedRequest? Observe() => fastPath.Telemetry.IsObserved ? fastPath.Telemetry.Begin(_head) : null;
+    private ObservedRequest? Observe() => fastPath.Telemetry.IsObserved ? RequestTelemetry.Begin(_head) : null;
 
     /// <summary>Looks the event up; false if the target is not an event's name, which Kestrel refuses.</summary>
     private bool TryReadTarget(out EventRegistration? registration)
@@ -286,32 +294,19 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
             return false;
         }
 
-        if (
-            !fastPath.Proxies.IsOn
-            || (_head.ForwardedFor.IsEmpty && _head.ForwardedProto.IsEmpty && _head.ForwardedHost.IsEmpty)
-        )
+        if (!fastPath.Proxies.IsOn || _head.ForwardedFor.IsEmpty)
         {
             return true;
         }
 
-        var request = (_forwarded ??= new DefaultHttpContext()).Request;
-        (request.Scheme, request.Host) = ("http", new HostString(FastPathMiddleware.Text(_head.Host)));
-        (_forwarded.Connection.RemoteIpAddress, _forwarded.Connection.RemotePort) = (address, _peer?.Port ?? 0);
-        request.Headers.Clear();
-        Forward("X-Forwarded-For", _head.ForwardedFor);
-        Forward("X-Forwarded-Proto", _head.ForwardedProto);
-        Forward("X-Forwarded-Host", _head.ForwardedHost);
-        fastPath.Proxies.Apply(_forwarded);
-        address = _forwarded.Connection.RemoteIpAddress;
-        return true;
-
-        void Forward(string name, ReadOnlySpan<byte> value)
+        if (!_head.ForwardedFor.SequenceEqual(_forwardedFor))
         {
-            if (!value.IsEmpty)
-            {
-                request.Headers[name] = FastPathMiddleware.Text(value);
-            }
+            _forwardedFor = _head.ForwardedFor.ToArray();
+            _client = fastPath.Proxies.ClientOf(_peer, FastPathMiddleware.Text(_forwardedFor));
         }
+
+        address = _client;
+        return true;
     }
 
     /// <summary>Flushes the output; false if the client has disconnected.</summary>

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using System.Globalization;
 using Dmb.Endpoints;
+using Dmb.Telemetry;
 
 namespace Dmb.Http.FastPath;
 
@@ -42,15 +43,19 @@ internal sealed class RequestTelemetry(IMeterFactory meters)
     public bool IsObserved => _active.Enabled || _duration.Enabled || Spans.HasListeners();
 
     /// <summary>Starts a request's measurement. Its span is current until <see cref="End"/>.</summary>
-    public ObservedRequest Begin(PushRequestParser head)
+    public static ObservedRequest Begin(PushRequestParser head) =>
+        new(StartSpan(head, out var isSampled), Stopwatch.GetTimestamp(), isSampled);
+
+    /// <summary>Counts a request as active that waits for something; one that is answered at once never is.</summary>
+    public ObservedRequest Await(in ObservedRequest request)
     {
-        var request = new ObservedRequest(StartSpan(head), Stopwatch.GetTimestamp(), _active.Enabled);
-        if (request.IsCounted)
+        if (!_active.Enabled)
         {
-            _active.Add(1, new("http.request.method", Method), new("url.scheme", "http"));
+            return request;
         }
 
-        return request;
+        _active.Add(1, new("http.request.method", Method), new("url.scheme", "http"));
+        return request with { IsCounted = true };
     }
 
     /// <summary>Ends a request's measurement.</summary>
@@ -78,7 +83,7 @@ internal sealed class RequestTelemetry(IMeterFactory meters)
         {
             if (span.IsAllDataRequested)
             {
-                span.DisplayName = $"{Method} {NotifyEndpoints.Route}";
+                span.DisplayName = Method + " " + NotifyEndpoints.Route;
                 span.SetTag("http.route", NotifyEndpoints.Route).SetTag("http.response.status_code", status);
                 if (status >= StatusCodes.Status500InternalServerError)
                 {
@@ -90,8 +95,10 @@ internal sealed class RequestTelemetry(IMeterFactory meters)
         }
     }
 
-    private static Activity? StartSpan(PushRequestParser head)
+    /// <summary>Starts the span of a request that is sampled; nothing is made for any other.</summary>
+    private static Activity? StartSpan(PushRequestParser head, out bool isSampled)
     {
+        isSampled = true;
         if (!Spans.HasListeners())
         {
             return null;
@@ -104,6 +111,22 @@ internal sealed class RequestTelemetry(IMeterFactory meters)
             _ = ActivityContext.TryParse(FastPathMiddleware.Text(head.TraceParent), state, isRemote: true, out context);
         }
 
+        if (Tracing.Sampler is { } sampler)
+        {
+            var trace = context.TraceId == default ? ActivityTraceId.CreateRandom() : context.TraceId;
+            isSampled = sampler(context, trace);
+            if (!isSampled)
+            {
+                return null;
+            }
+
+            if (context == default)
+            {
+                // A root span of the trace that was decided on: it has no parent.
+                context = new ActivityContext(trace, default, ActivityTraceFlags.Recorded);
+            }
+        }
+
         var span = Spans.StartActivity(SpanName, ActivityKind.Server, context);
         if (span is { IsAllDataRequested: true })
         {
@@ -114,8 +137,7 @@ internal sealed class RequestTelemetry(IMeterFactory meters)
     }
 
     /// <summary>
-    /// Sets the attributes of a recorded span. The samplers that <c>OTEL_TRACES_SAMPLER</c> names use none of them, so
-    /// a request that is not sampled pays for none.
+    /// Sets the attributes of a recorded span. The samplers that <c>OTEL_TRACES_SAMPLER</c> names use none of them.
     /// </summary>
     private static void Describe(Activity span, PushRequestParser head)
     {
@@ -142,5 +164,6 @@ internal sealed class RequestTelemetry(IMeterFactory meters)
 /// <summary>An observed request in progress.</summary>
 /// <param name="Span">Its span; null without a listener.</param>
 /// <param name="Start">Its start, as <see cref="Stopwatch.GetTimestamp"/>.</param>
+/// <param name="IsSampled">False where a sampler decided that it is not traced.</param>
 /// <param name="IsCounted">Whether it was added to the active requests.</param>
-internal readonly record struct ObservedRequest(Activity? Span, long Start, bool IsCounted);
+internal readonly record struct ObservedRequest(Activity? Span, long Start, bool IsSampled, bool IsCounted = false);

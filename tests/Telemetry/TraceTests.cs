@@ -2,6 +2,8 @@ using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json;
+using Dmb.Tests.History;
 
 namespace Dmb.Tests.Telemetry;
 
@@ -140,8 +142,7 @@ public sealed class TraceTests
             new Uri(cluster.First.Url, "/register/backend"),
             register
         );
-        var bkid = System
-            .Text.Json.JsonElement.Parse(await registered.Content.ReadAsStringAsync())
+        var bkid = JsonElement.Parse(await registered.Content.ReadAsStringAsync())
             .GetProperty("bkid")
             .GetString()!;
         await using var user = await cluster.Second.ConnectAsync();
@@ -192,6 +193,103 @@ public sealed class TraceTests
         Assert.Equal(("", publish.Id), (publish.Parent, Assert.Single(spans, span => span.Name == "deliver").Parent));
         Assert.Equal(2, spans.Length);
         Assert.Contains($",\"traceparent\":\"00-{publish.Trace}-", await client.ReadAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_kept_message_carries_the_trace_of_its_publish_also_without_Redis()
+    {
+        await using var receiver = await OtlpReceiver.StartAsync();
+        await using var node = await NodeProcess.StartExportingAsync([
+            ("REDIS_HOST", "none"),
+            ("DMB_HISTORY_SIZE", "100"),
+            .. receiver.Settings("alone"),
+        ]);
+        await using var live = await JoinTracedAsync(node);
+        var (sampled, not) = (NewTrace(), NewTrace());
+        await PushAsync(node, $"00-{sampled}-00f067aa0ba902b7-01");
+        await PushAsync(node, $"00-{not}-00f067aa0ba902b7-00");
+        await PushAsync(node, $"00-{sampled}-00f067aa0ba902b7-01");
+        var first = JsonElement.Parse(await live.ReadAsync());
+        var before = Place.Of(first) with { Seq = Place.Of(first).Seq - 1 };
+
+        await using var late = await TestClient.ConnectAsync(new Uri(node.Url, "/ws?trace=1"));
+        await late.AckAsync("subscribe", $$"""{"room":"support","since":"{{before.Epoch}}:{{before.Seq}}"}""");
+        List<string?> replayed = [];
+        while (replayed.Count < 3)
+        {
+            var frame = JsonElement.Parse(await late.ReadAsync());
+            if (frame.TryGetProperty("id", out _))
+            {
+                replayed.Add(frame.TryGetProperty("traceparent", out var trace) ? trace.GetString() : null);
+            }
+        }
+
+        var spans = await receiver.TraceAsync(sampled, 6);
+        var publishes = spans.Where(span => span.Name == "publish support").Select(span => span.Id).Order();
+        Assert.Null(replayed[1]);
+        Assert.Equal(
+            publishes.Select(id => $"00-{sampled}-{id}-01"),
+            new[] { replayed[0], replayed[2] }.Order(StringComparer.Ordinal)
+        );
+    }
+
+    [Theory]
+    [InlineData("traceidratio", "1")]
+    [InlineData("parentbased_always_on", "")]
+    [InlineData("always_on", "")]
+    public async Task A_push_without_a_trace_begins_one_that_the_sampler_takes(string sampler, string ratio)
+    {
+        await using var receiver = await OtlpReceiver.StartAsync();
+        await using var node = await StartSamplingAsync(receiver, sampler, ratio);
+        await using var client = await JoinTracedAsync(node);
+        await node.NotifyAsync("report_csr", "{}");
+        var request = await receiver.SpanAsync("POST /_notify/{event}");
+        var spans = await receiver.TraceAsync(request.Trace, 3);
+        Assert.Equal("", request.Parent);
+        var publish = Assert.Single(spans, span => span.Name == "publish support");
+        Assert.Equal(request.Id, publish.Parent);
+        Assert.Equal(publish.Id, Assert.Single(spans, span => span.Name == "deliver").Parent);
+        Assert.Contains($",\"traceparent\":\"00-{request.Trace}-", await client.ReadAsync(), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("traceidratio", "0", "01")]
+    [InlineData("always_off", "", "01")]
+    [InlineData("parentbased_traceidratio", "1", "00")]
+    [InlineData("parentbased_always_off", "", null)]
+    public async Task A_push_that_the_sampler_leaves_out_has_no_span_and_no_traceparent(
+        string sampler,
+        string ratio,
+        string? flags
+    )
+    {
+        await using var receiver = await OtlpReceiver.StartAsync();
+        await using var node = await StartSamplingAsync(receiver, sampler, ratio);
+        await using var client = await JoinTracedAsync(node);
+        foreach (var key in (string?[])[null, "once"])
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(node.Url, "/_notify/report_csr"));
+            request.Content = new StringContent("{}");
+            if (key is not null)
+            {
+                request.Headers.Add("Idempotency-Key", key);
+            }
+
+            if (flags is not null)
+            {
+                request.Headers.Add("traceparent", $"00-{NewTrace()}-00f067aa0ba902b7-{flags}");
+            }
+
+            using var response = await node.Http.SendAsync(request);
+            Assert.True(response.IsSuccessStatusCode);
+            Assert.DoesNotContain("traceparent", await client.ReadAsync(), StringComparison.Ordinal);
+        }
+
+        Assert.Equal(0, await node.TerminateAsync());
+        Assert.DoesNotContain(
+            receiver.Spans,
+            span => span.Name is "POST /_notify/{event}" or "publish support" or "deliver"
+        );
     }
 
     [Fact]
@@ -298,6 +396,14 @@ public sealed class TraceTests
         Assert.DoesNotContain("url.query", span.Attributes.Keys);
         Assert.Single(receiver.Spans);
     }
+
+    private static Task<NodeProcess> StartSamplingAsync(OtlpReceiver receiver, string sampler, string ratio) =>
+        NodeProcess.StartExportingAsync([
+            ("REDIS_HOST", "none"),
+            .. receiver.Settings("sampling"),
+            ("OTEL_TRACES_SAMPLER", sampler),
+            ("OTEL_TRACES_SAMPLER_ARG", ratio),
+        ]);
 
     private static void Messaging(OtlpSpan span, string operation, string type)
     {
