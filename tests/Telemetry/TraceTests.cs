@@ -142,9 +142,7 @@ public sealed class TraceTests
             new Uri(cluster.First.Url, "/register/backend"),
             register
         );
-        var bkid = JsonElement.Parse(await registered.Content.ReadAsStringAsync())
-            .GetProperty("bkid")
-            .GetString()!;
+        var bkid = JsonElement.Parse(await registered.Content.ReadAsStringAsync()).GetProperty("bkid").GetString()!;
         await using var user = await cluster.Second.ConnectAsync();
         await user.AckAsync("dmb:connect", $$"""{"service":"{{bkid}}","user":"alice"}""");
         await user.ReadAllAsync();
@@ -286,9 +284,8 @@ public sealed class TraceTests
         }
 
         Assert.Equal(0, await node.TerminateAsync());
-        Assert.DoesNotContain(
-            receiver.Spans,
-            span => span.Name is "POST /_notify/{event}" or "publish support" or "deliver"
+        Assert.DoesNotContain(receiver.Spans, span =>
+            span.Name is "POST /_notify/{event}" or "publish support" or "deliver"
         );
     }
 
