@@ -71,20 +71,18 @@ internal sealed class RedisCluster(RedisNode node, RedisConnection connection, C
     private async Task<string[]> FindLivingAsync()
     {
         var members = await connection.RunAsync(redis => redis.SetMembersAsync(_channels.Members));
-        var living = new List<string>();
-        foreach (var member in members.Select(member => (string)member!))
+        var nodes = members.Select(member => (string)member!).ToArray();
+        var lives = await Task.WhenAll(
+            nodes.Select(async other =>
+                other == node.Id || await connection.RunAsync(redis => redis.KeyExistsAsync(_channels.NodeOf(other)))
+            )
+        );
+        foreach (var dead in nodes.Where((_, i) => !lives[i]))
         {
-            if (member == node.Id || await connection.RunAsync(redis => redis.KeyExistsAsync(_channels.NodeOf(member))))
-            {
-                living.Add(member);
-            }
-            else
-            {
-                await connection.RunAsync(redis => redis.SetRemoveAsync(_channels.Members, member));
-            }
+            await connection.RunAsync(redis => redis.SetRemoveAsync(_channels.Members, dead));
         }
 
-        return [.. living];
+        return [.. nodes.Where((_, i) => lives[i])];
     }
 
     /// <summary>Parses <c>number asker question argument</c>.</summary>

@@ -15,6 +15,7 @@ internal sealed class RedisLayout(RedisOptions options, RoutingOptions routing, 
     private const int OnCluster = 64;
     private const int GroupsMax = 256;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan LeaveMax = TimeSpan.FromSeconds(1);
 
     private readonly TaskCompletionSource<string> _found = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -106,6 +107,30 @@ internal sealed class RedisLayout(RedisOptions options, RoutingOptions routing, 
 
         _found.TrySetResult(answer[1]);
         return answer[1];
+    }
+
+    /// <summary>Ends the membership of this node, so that no other node misses it. Ends by itself if Redis is away.</summary>
+    public async Task LeaveAsync(RedisLink link)
+    {
+        if (routing.IsPublishOnly)
+        {
+            return;
+        }
+
+        try
+        {
+            await link.WithinAsync(
+                LeaveMax,
+                Task.WhenAll(
+                    link.RunAsync(redis => redis.SetRemoveAsync(node.Channels.Members, node.Id)),
+                    link.RunAsync(redis => redis.KeyDeleteAsync(node.Channels.Node))
+                )
+            );
+        }
+        catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)
+        {
+            // The membership expires.
+        }
     }
 }
 

@@ -92,7 +92,18 @@ internal sealed partial class RedisSupervisor(
             using var link = await _connecting.ExecuteAsync(ConnectAsync, cancellationToken);
             state.Set(null, group.Number);
             (_reason, _hadLink) = (null, true);
-            var why = await KeepAsync(link, cancellationToken);
+            string why;
+            try
+            {
+                why = await KeepAsync(link, cancellationToken);
+            }
+            catch (OperationCanceledException) when (IsFirst && cancellationToken.IsCancellationRequested)
+            {
+                // No probe follows that would renew it.
+                await layout.LeaveAsync(link);
+                throw;
+            }
+
             link.Lose(why);
             group.Publisher.Leave(link, why);
             group.Rooms.Detach();

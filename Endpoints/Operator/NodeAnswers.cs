@@ -26,6 +26,9 @@ internal sealed class NodeAnswers(
     /// <summary>Name of the question for sessions.</summary>
     public const string Sessions = "sessions";
 
+    /// <summary>Name of the question for the next lines of a stream of all sessions.</summary>
+    public const string Lines = "lines";
+
     /// <summary>Argument of the question for the node's state: its sessions are counted by transport.</summary>
     public const string Transports = "transports";
 
@@ -46,9 +49,17 @@ internal sealed class NodeAnswers(
     {
         questions.Add(Node, asked => Write(Show(asked == Transports), ApiJson.Wire.NodeEntry));
         questions.Add(Sessions, query =>
-            Write(List(Read(query, ApiJson.Wire.SessionQuery)), ApiJson.Wire.SessionEntryArray)
+            ListAsync(() =>
+                Bytes(
+                    Array.ConvertAll(List(Read(query, ApiJson.Wire.SessionQuery)), Show),
+                    ApiJson.Wire.SessionEntryArray
+                )
+            )
         );
-        questions.Add(Rooms, query => Write(List(Read(query, ApiJson.Wire.RoomQuery)), ApiJson.Wire.RoomEntryArray));
+        questions.Add(Lines, query => ListAsync(() => Write(Read(query, ApiJson.Wire.SessionLinesQuery))));
+        questions.Add(Rooms, query =>
+            ListAsync(() => Bytes(List(Read(query, ApiJson.Wire.RoomQuery)), ApiJson.Wire.RoomEntryArray))
+        );
         questions.Add(Stats, _ => Write(stats.Read(), ApiJson.Wire.StatsEntryArray));
         questions.Add(Close, command =>
             Write(Do(Read(command, ApiJson.Wire.CloseCommand)), ApiJson.Wire.CommandAnswer)
@@ -79,7 +90,7 @@ internal sealed class NodeAnswers(
         );
     }
 
-    private SessionEntry[] List(SessionQuery query)
+    private Session[] List(SessionQuery query)
     {
         var page = new Page<Session, SessionKey>(query.Limit, SessionKey.NewestFirst);
         var after = SessionKey.Parse(query.After);
@@ -92,7 +103,24 @@ internal sealed class NodeAnswers(
             }
         }
 
-        return Array.ConvertAll(page.ToArray(), Show);
+        return page.ToArray();
+    }
+
+    /// <summary>Answers the question for lines (<see cref="SessionLines"/>).</summary>
+    private byte[] Write(SessionLinesQuery query)
+    {
+        var filter = query.Filter;
+        if (query.Nodes is { } nodes)
+        {
+            if (!nodes.TryGetValue(cluster.NodeId, out var from))
+            {
+                return SessionLines.Write(cluster.NodeId, [], Show);
+            }
+
+            filter = filter with { After = from.After, Limit = from.Limit };
+        }
+
+        return SessionLines.Write(cluster.NodeId, List(filter), Show);
     }
 
     private static bool Fits(Session session, SessionQuery query)
@@ -209,6 +237,9 @@ internal sealed class NodeAnswers(
     private static T Read<T>(string json, JsonTypeInfo<T> type) => JsonSerializer.Deserialize(json, type)!;
 
     private static byte[] Bytes<T>(T value, JsonTypeInfo<T> type) => JsonSerializer.SerializeToUtf8Bytes(value, type);
+
+    /// <summary>Makes a list on a thread of the pool: the asking one receives messages for sessions.</summary>
+    private static async ValueTask<byte[]> ListAsync(Func<byte[]> list) => await Task.Run(list);
 
     private static ValueTask<byte[]> Write<T>(T value, JsonTypeInfo<T> type) =>
         ValueTask.FromResult(Bytes(value, type));

@@ -101,6 +101,10 @@ internal sealed record SessionEntry(
 /// <param name="Missing">Ids of nodes that did not answer in time.</param>
 internal sealed record SessionsAnswer(IReadOnlyList<SessionEntry> Items, string? Next, IReadOnlyList<string> Missing);
 
+/// <summary>The last line of a stream of sessions.</summary>
+/// <param name="Missing">Ids of nodes that did not answer in time.</param>
+internal sealed record MissingLine(IReadOnlyCollection<string> Missing);
+
 /// <summary>The result of closing sessions.</summary>
 /// <param name="Closed">Number of closed sessions.</param>
 internal sealed record ClosedAnswer(int Closed);
@@ -119,6 +123,16 @@ internal sealed record HistoryAnswer(IReadOnlyList<HistoryEntry> Items, string? 
 
 /// <summary>The question for sessions, the newest first, to all nodes.</summary>
 internal sealed record SessionQuery(string? User, string? Room, string? Address, int Limit, string? After);
+
+/// <summary>The question for the next lines of a stream of all sessions, to all nodes.</summary>
+/// <param name="Filter">The filter, and the most lines of a node that is asked for the first time.</param>
+/// <param name="Nodes">The nodes that are asked; null for all, from the beginning.</param>
+internal sealed record SessionLinesQuery(SessionQuery Filter, IReadOnlyDictionary<string, LinesFrom>? Nodes);
+
+/// <summary>What is asked of one node.</summary>
+/// <param name="After">The cursor of its last line.</param>
+/// <param name="Limit">The most lines.</param>
+internal sealed record LinesFrom(string After, int Limit);
 
 /// <summary>The question for rooms, by name, to all nodes.</summary>
 internal sealed record RoomQuery(string Prefix, int Limit, string? After);

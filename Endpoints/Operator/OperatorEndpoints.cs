@@ -70,6 +70,11 @@ internal static class OperatorEndpoints
             .WithTags(Tag)
             .WithName("listSessions")
             .WithSummary("List sessions, the newest first.")
+            .WithDescription(
+                "With `Accept: application/x-ndjson` all of them are streamed, one a line; `limit` and `after` are "
+                    + "ignored. The last line is `{\"missing\":[…]}`, with the ids of nodes that did not answer in time: "
+                    + "a stream without it is not complete."
+            )
             .WithMetadata(
                 new QueryParameter("user", "Only those of a user, by the name of their key or token."),
                 new QueryParameter("room", "Only those in a room."),
@@ -197,6 +202,7 @@ internal static class OperatorEndpoints
     }
 
     private static async Task<IResult> SessionsAsync(
+        HttpContext context,
         ICluster cluster,
         string? user = null,
         string? room = null,
@@ -205,12 +211,18 @@ internal static class OperatorEndpoints
         string? after = null
     )
     {
-        var (items, next, missing) = await FindAsync(
-            cluster,
-            new SessionQuery(user, room, address, LimitOf(limit), after)
-        );
+        var query = new SessionQuery(user, room, address, LimitOf(limit), after);
+        if (AcceptsLines(context.Request))
+        {
+            return new SessionStream(cluster, query);
+        }
+
+        var (items, next, missing) = await FindAsync(cluster, query);
         return Results.Json(new SessionsAnswer(items, next, missing), ApiJson.Wire.SessionsAnswer);
     }
+
+    private static bool AcceptsLines(HttpRequest request) =>
+        request.GetTypedHeaders().Accept.Any(type => type.MediaType == SessionStream.MediaType);
 
     private static async Task<(SessionEntry[] Items, string? Next, IReadOnlyList<string> Missing)> FindAsync(
         ICluster cluster,

@@ -13,7 +13,7 @@ namespace Dmb.Bench.Operator;
 internal static class TailBench
 {
     private const int Seconds = 4;
-    private const int Rounds = 3;
+    private const int Rounds = 2;
     private static readonly int[] Rates = [1_000, 5_000];
 
     /// <summary>Prints the figures; returns whether all publishes were answered.</summary>

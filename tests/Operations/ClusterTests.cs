@@ -64,6 +64,53 @@ public sealed class ClusterTests(SharedCluster shared)
     }
 
     [Fact]
+    public async Task Sessions_of_all_nodes_are_streamed_once_each_newest_first()
+    {
+        const string Room = "operator:streamed";
+        var clients = new List<TestClient>();
+        try
+        {
+            for (var i = 0; i < 9; i++)
+            {
+                clients.Add(await shared.Nodes[i % 3].JoinAsync(Room));
+            }
+
+            var listed = Items(await GetAsync(shared.Nodes[0], "/sessions?room=" + Room));
+            var lines = await StreamAsync(shared.Nodes[1], "/sessions?room=" + Room);
+            Assert.Equal("""{"missing":[]}""", lines[^1]);
+            Assert.Equal(
+                listed.Select(item => Text(item, "session")),
+                lines[..^1].Select(line => Text(JsonElement.Parse(line), "session"))
+            );
+            Assert.Equal(9, lines.Length - 1);
+        }
+        finally
+        {
+            foreach (var client in clients)
+            {
+                await client.DisposeAsync();
+            }
+        }
+    }
+
+    [Fact]
+    public async Task A_node_that_stops_is_missing_nowhere_and_one_that_is_killed_is_named()
+    {
+        await using var cluster = await Cluster.StartAsync(NodeProcess.Patient);
+        Assert.Equal(0, await cluster.Nodes[2].TerminateAsync());
+        var nodes = await GetAsync(cluster.Nodes[0], "/nodes");
+        Assert.Equal(2, Items(nodes).Length);
+        Assert.Empty(nodes.GetProperty("missing").EnumerateArray());
+
+        var dead = Items(nodes).Select(item => Text(item, "id")).ToHashSet();
+        await cluster.Nodes[1].KillAsync();
+        nodes = await GetAsync(cluster.Nodes[0], "/nodes");
+        dead.ExceptWith(Items(nodes).Select(item => Text(item, "id")));
+        Assert.Equal(dead, nodes.GetProperty("missing").EnumerateArray().Select(id => id.GetString()!).ToHashSet());
+        Assert.Single(dead);
+    }
+
+    [Fact]
     public async Task A_node_that_hangs_is_named_and_the_others_answer()
     {
         await using var cluster = await Cluster.StartAsync();
@@ -81,6 +128,12 @@ public sealed class ClusterTests(SharedCluster shared)
             );
             Assert.Equal(2, Items(nodes).Length);
             Assert.Single(Items(await GetAsync(cluster.Nodes[0], "/sessions?room=operator:there")));
+            var lines = await StreamAsync(cluster.Nodes[0], "/sessions?room=operator:there");
+            Assert.Equal(2, lines.Length);
+            Assert.Equal(
+                all.Except(answered),
+                JsonElement.Parse(lines[1]).GetProperty("missing").EnumerateArray().Select(id => id.GetString())
+            );
         }
         finally
         {
@@ -90,6 +143,15 @@ public sealed class ClusterTests(SharedCluster shared)
 
     private static async Task<JsonElement> GetAsync(NodeProcess node, string path) =>
         await node.Http.GetFromJsonAsync<JsonElement>(new Uri(node.Url, path));
+
+    private static async Task<string[]> StreamAsync(NodeProcess node, string path)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, new Uri(node.Url, path));
+        request.Headers.Accept.ParseAdd("application/x-ndjson");
+        using var answer = await node.Http.SendAsync(request);
+        Assert.Equal("application/x-ndjson", answer.Content.Headers.ContentType?.MediaType);
+        return (await answer.Content.ReadAsStringAsync()).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+    }
 
     private static async Task<HttpStatusCode> SendAsync(NodeProcess node, string method, string path)
     {
