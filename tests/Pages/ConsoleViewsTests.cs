@@ -97,7 +97,7 @@ public sealed class ConsoleViewsTests(Browser browser, NodeFixture fixture) : IC
         var reached = Traces(visit).Nth(1);
         await Expect(reached).ToContainTextAsync("1 session");
         await reached.ClickAsync();
-        await Expect(reached).ToContainTextAsync("1 sessions on 1 nodes");
+        await Expect(reached).ToContainTextAsync("1 session on 1 node");
         await Expect(reached).ToContainTextAsync("\"n\": 98765432109876543210");
         await Expect(reached.GetByRole(AriaRole.Cell, new() { Name = ":1" })).ToBeVisibleAsync();
         visit.IsQuietAndAtHome(node);

@@ -29,7 +29,10 @@ function route() {
   for (const anchor of $('views').querySelectorAll('a')) {
     const isHere = anchor.hash === `#/${name}`;
     anchor.toggleAttribute('aria-current', isHere);
-    if (isHere) { anchor.setAttribute('aria-current', 'page'); }
+    if (isHere) {
+      anchor.setAttribute('aria-current', 'page');
+      anchor.scrollIntoView({ block: 'nearest', inline: 'center' });
+    }
   }
   end = views[name].show(main, Object.fromEntries(new URLSearchParams(query)), frame) ?? (() => {});
 }
@@ -100,6 +103,11 @@ $('leave').addEventListener('click', () => {
 document.addEventListener('key-wanted', () => frame.askForKey(true));
 $('theme').addEventListener('click', () => theme(document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark'));
 theme(matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light');
+// Not by its address, which says which view is shown.
+document.querySelector('.skip').addEventListener('click', event => {
+  event.preventDefault();
+  $('view').focus();
+});
 addEventListener('hashchange', route);
 addEventListener('unhandledrejection', event => {
   if (event.reason instanceof ApiError) {

@@ -55,7 +55,7 @@ function row(item, change) {
   const data = JSON.stringify(item.data), path = `dead/${encodeURIComponent(item.id)}`;
   return h('tr', {},
     h('td', { title: item.time }, since(item.time), ' ago'),
-    h('td', { title: reasons[item.reason] }, h('b', { class: 'bad' }, item.reason), h('div', { class: 'dim name' }, item.detail)),
+    h('td', { title: reasons[item.reason] }, h('b', { class: 'bad' }, item.reason), h('div', { class: 'dim words' }, item.detail)),
     h('td', { class: 'name' }, item.event || '–'),
     h('td', { class: 'mono cut', title: item.webhook ?? item.channel },
       item.webhook ? link('webhooks', { id: item.webhook }, item.webhook) : item.channel ?? '–'),

@@ -18,6 +18,8 @@ export function h(name, properties = {}, ...children) {
 
 // A table with a caption for screen readers, and a row that says what to do when there is nothing.
 export function table(caption, columns, rows, empty) {
+  // In a narrow window a row is a card whose cells show the names of their columns.
+  rows.forEach(row => [...row.cells].forEach((cell, i) => { if (columns[i]) { cell.dataset.column = columns[i]; } }));
   const body = rows.length
     ? rows
     : [h('tr', {}, h('td', { colspan: columns.length, class: 'empty' }, empty))];
@@ -36,6 +38,9 @@ export function address(view, parameters = {}) {
 }
 
 export const number = value => value === null || value === undefined ? '–' : Number(value).toLocaleString('en');
+
+// "1 session", "2 sessions".
+export const many = (count, what) => `${number(count)} ${what}${count === 1 ? '' : what.endsWith('sh') ? 'es' : 's'}`;
 
 // Names in a row.
 export const chips = names => h('ul', { class: 'chips' }, names.map(name => h('li', {}, name)));

@@ -1,7 +1,7 @@
 // What became of one publish: a tail of its event that is open from before the publish until its trace has come.
 
 import { ApiError, stream, withQuery } from './api.js';
-import { h, link, number } from './dom.js';
+import { h, link, many } from './dom.js';
 import { meaning } from './tail.js';
 
 const openMs = 1500, traceMs = 3000;
@@ -43,7 +43,6 @@ function say(trace, failure, event) {
       ? 'A key with the scope admin also shows how many got it.' : 'The tail does not say how many got it.');
   }
   const { why, sessions, nodes } = trace;
-  const many = (count, what) => `${number(count)} ${what}${count === 1 ? '' : 's'}`;
   return h('p', { class: why === null ? 'good' : 'wait' },
     h('b', {}, sessions > 0 ? `${many(sessions, 'session')} on ${many(nodes, 'node')} got it.` : 'No session got it.'),
     why === null ? '' : ` ${why}: ${meaning(why)}`, ' ', link('tail', { event }, 'Tail'));

@@ -1,7 +1,7 @@
 // What becomes of each publish, as it happens: filtered, opened, paused, exported.
 
 import { stream, withQuery } from './api.js';
-import { address, h, link, number, pretty } from './dom.js';
+import { address, h, link, many, number, pretty } from './dom.js';
 import { failure } from './refresh.js';
 
 export const title = 'Tail';
@@ -60,7 +60,7 @@ export function show(main, { event = '', room = '', text = '' }) {
       paused ? `paused with ${number(waiting.length)} waiting` : '',
     ].filter(Boolean).join(', ');
     count.textContent = !isOpen && !seen ? 'Opening …'
-      : seen ? `${number(seen)} publishes, newest first${more && ', ' + more}`
+      : seen ? `${many(seen, 'publish')}, newest first${more && ', ' + more}`
         : `Nothing is published now${event || room || text ? ' that fits the filter' : ''}. Publish in “Watch and publish” to see a line.`;
   }
 
@@ -109,7 +109,7 @@ function line(json) {
       h('b', { class: 'name' }, trace.event || '–'),
       h('span', { class: 'name' }, trace.rooms.join(', ') || '–'),
       h('span', { class: 'dim' }, trace.from),
-      h('span', { class: kind }, why ?? `${number(trace.sessions)} session${trace.sessions === 1 ? '' : 's'}`))));
+      h('span', { class: kind }, why ?? many(trace.sessions, 'session')))));
 }
 
 // Filled when it is opened: most lines never are.
@@ -118,7 +118,7 @@ function open(details, trace, json) {
   const places = trace.rooms.map((room, i) => h('tr', {}, h('td', { class: 'name' }, link('rooms', { room }, room)),
     h('td', { class: 'mono' }, trace.pos[i] ?? '–')));
   details.append(h('p', {}, meaning(trace.why)),
-    h('p', { class: 'dim' }, `${number(trace.sessions)} sessions on ${number(trace.nodes)} nodes`),
+    h('p', { class: 'dim' }, `${many(trace.sessions, 'session')} on ${many(trace.nodes, 'node')}`),
     places.length ? h('table', {}, h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'Room'), h('th', { scope: 'col' }, 'Position'))),
       h('tbody', {}, places)) : '',
     h('pre', {}, pretty(json)));
