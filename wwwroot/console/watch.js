@@ -234,7 +234,7 @@ function page() {
   const pause = h('button', { type: 'button', class: 'push', 'aria-pressed': 'false' }, 'Pause');
   const clear = h('button', { type: 'button' }, 'Clear');
   const all = [
-    h('p', { class: 'dim' }, 'First press Subscribe, then POST: the message that you publish arrives on the right.'),
+    h('p', { class: 'dim' }, 'First press Subscribe, then POST: the message that you publish arrives in Messages.'),
     h('div', { class: 'columns' },
       h('div', {},
         h('section', {}, h('h2', {}, 'Rooms'), subscribe,
