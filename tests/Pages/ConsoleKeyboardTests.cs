@@ -86,9 +86,6 @@ public sealed class ConsoleKeyboardTests(Browser browser, NodeFixture fixture) :
             )
         );
         Assert.Equal(1, await visit.Page.Locator("h1").CountAsync());
-        Assert.Equal(
-            1,
-            await visit.Page.Locator($"nav a[aria-current=page][href='#/{view}']").CountAsync()
-        );
+        Assert.Equal(1, await visit.Page.Locator($"nav a[aria-current=page][href='#/{view}']").CountAsync());
     }
 }
