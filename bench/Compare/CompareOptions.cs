@@ -21,6 +21,7 @@ internal sealed partial record CompareOptions
             )}
                                or name=path, another build of ours: its Dmb.dll, or the Dmb that was published;
                                over Redis as name-redis=path, on two nodes as name-2=path, events as name-sse=path
+                               exporting as name-otlp=path or name-otlp-100=path, behind nginx as name-nginx=path
             --work a,b         {string.Join(' ', Work.All.Select(work => work.Name))}
             --name full        keeps the raw lines in bench/results/NAME.txt
 

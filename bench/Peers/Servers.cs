@@ -129,25 +129,39 @@ internal static class Servers
     /// <summary>
     /// By its name; <c>name=path</c> is ours, built elsewhere: the path is its Dmb.dll or its Dmb. A name that ends in
     /// <c>-redis</c> or <c>-2</c> runs it over Redis, on one node or two; one that ends in <c>-sse</c> is heard over
-    /// Server-Sent Events.
+    /// Server-Sent Events; <c>-otlp</c>, <c>-otlp-100</c> and <c>-nginx</c> deploy it as the servers of these names.
     /// </summary>
     /// <exception cref="FormatException">There is no such server.</exception>
     public static Server Find(string text)
     {
-        return text.Split('=', 2) is [var name, var path]
-            ? Ours(name, name, Path.GetFullPath(path)) with
-            {
-                Prepare = () => Build.Nothing(path),
-                Redis =
-                    name.EndsWith("-redis", StringComparison.Ordinal) || name.EndsWith("-2", StringComparison.Ordinal),
-                Nodes = name.EndsWith("-2", StringComparison.Ordinal) ? 2 : 1,
-                Dialect = name.EndsWith("-sse", StringComparison.Ordinal) ? Dialect.DmbEvents : Dialect.Dmb,
-            }
-            : All.FirstOrDefault(server => server.Name == text)
+        if (text.Split('=', 2) is not [var name, var path])
+        {
+            return All.FirstOrDefault(server => server.Name == text)
                 ?? throw new FormatException(
                     $"'{text}' is no server: {string.Join(' ', All.Select(server => server.Name))}."
                 );
+        }
+
+        var server = Ours(name, name, Path.GetFullPath(path), SettingsOf(name)) with
+        {
+            Prepare = () => Build.Nothing(path),
+            Redis = Ends("-redis") || Ends("-2"),
+            Nodes = Ends("-2") ? 2 : 1,
+            Dialect = Ends("-sse") ? Dialect.DmbEvents : Dialect.Dmb,
+        };
+        return Ends("-nginx") ? server with { Proxy = Build.NginxCommand } : server;
+
+        bool Ends(string end) => name.EndsWith(end, StringComparison.Ordinal);
     }
+
+    private static (string Name, string Value)[] SettingsOf(string name) =>
+        name.Split('-') switch
+        {
+            [.., "otlp"] => Otlp("always_on"),
+            [.., "otlp", "100"] => Otlp("traceidratio"),
+            [.., "nginx"] => [("DMB_TRUSTED_PROXIES", "127.0.0.1")],
+            _ => [],
+        };
 
     /// <summary>Ours, with its default settings but for those given.</summary>
     private static Server Ours(
