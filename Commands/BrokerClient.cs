@@ -13,6 +13,9 @@ internal sealed class BrokerClient : IDisposable
 {
     private const int PageSize = 500;
 
+    /// <summary>The media type of lists that the broker streams, one item a line.</summary>
+    private const string Lines = "application/x-ndjson";
+
     /// <summary>Timeout; longer than a stream's heartbeat interval.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
 
@@ -85,7 +88,10 @@ internal sealed class BrokerClient : IDisposable
         }
     }
 
-    /// <summary>Reads the items of a list over all pages; missing nodes are named on stderr.</summary>
+    /// <summary>
+    /// Reads the items of a list, streamed where the broker does that, else over all pages; missing nodes are named on
+    /// stderr.
+    /// </summary>
     /// <exception cref="CommandException">The broker refuses, or does not answer.</exception>
     public async IAsyncEnumerable<JsonElement> ListAsync(
         string path,
@@ -96,30 +102,88 @@ internal sealed class BrokerClient : IDisposable
         string? after = null;
         do
         {
-            var text = await AskAsync(
+            using var request = new HttpRequestMessage(
                 HttpMethod.Get,
-                path + Query([.. query, ("limit", $"{PageSize}"), ("after", after)]),
-                cancellationToken
+                path + Query([.. query, ("limit", $"{PageSize}"), ("after", after)])
             );
-            var answer = JsonElement.Parse(text);
-            foreach (var item in answer.GetProperty("items").EnumerateArray())
+            request.Headers.TryAddWithoutValidation("Accept", $"{Lines}, application/json");
+            using var answer = await BeginAsync(request, cancellationToken);
+            using var body = new StreamReader(await answer.Content.ReadAsStreamAsync(cancellationToken));
+            if (answer.Content.Headers.ContentType?.MediaType != Lines)
             {
-                yield return item;
-            }
-
-            // Lists that do not ask the nodes have no such member.
-            if (answer.TryGetProperty("missing", out var missing))
-            {
-                foreach (var node in missing.EnumerateArray())
+                var page = JsonElement.Parse(
+                    await ReadAsync(body.ReadToEndAsync(cancellationToken), cancellationToken)
+                );
+                foreach (var item in page.GetProperty("items").EnumerateArray())
                 {
-                    await Console.Error.WriteLineAsync(
-                        $"Node {node.GetString()} did not answer; what it has is missing."
-                    );
+                    yield return item;
                 }
+
+                await TellMissingAsync(page);
+                after = page.GetProperty("next").GetString();
+                continue;
             }
 
-            after = answer.GetProperty("next").GetString();
+            JsonElement line;
+            do
+            {
+                line = JsonElement.Parse(
+                    await ReadAsync(body.ReadLineAsync(cancellationToken).AsTask(), cancellationToken)
+                        ?? throw NoAnswer(new IOException("The list ends too early"))
+                );
+                if (!line.TryGetProperty("missing", out _))
+                {
+                    yield return line;
+                }
+            } while (!line.TryGetProperty("missing", out _));
+
+            await TellMissingAsync(line);
         } while (after is not null);
+    }
+
+    /// <summary>Lists that do not ask the nodes have no such member.</summary>
+    private static async Task TellMissingAsync(JsonElement answer)
+    {
+        if (answer.TryGetProperty("missing", out var missing))
+        {
+            foreach (var node in missing.EnumerateArray())
+            {
+                await Console.Error.WriteLineAsync($"Node {node.GetString()} did not answer; what it has is missing.");
+            }
+        }
+    }
+
+    /// <summary>Sends a request, and returns a successful response whose body is not read yet.</summary>
+    /// <exception cref="CommandException">The broker refuses, or does not answer.</exception>
+    private async Task<HttpResponseMessage> BeginAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+    {
+        HttpResponseMessage? answer = null;
+        try
+        {
+            answer = await _http
+                .SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken)
+                .WaitAsync(Patience, TimeProvider.System, cancellationToken);
+            return answer.IsSuccessStatusCode
+                ? answer
+                : throw Refusal(answer.StatusCode, await answer.Content.ReadAsStringAsync(cancellationToken));
+        }
+        catch (Exception e) when (IsNoAnswer(e, cancellationToken))
+        {
+            answer?.Dispose();
+            throw NoAnswer(e);
+        }
+    }
+
+    private static async Task<T> ReadAsync<T>(Task<T> reading, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await reading.WaitAsync(Patience, TimeProvider.System, cancellationToken);
+        }
+        catch (Exception e) when (IsNoAnswer(e, cancellationToken))
+        {
+            throw NoAnswer(e);
+        }
     }
 
     /// <summary>Opens a stream of events.</summary>
@@ -136,21 +200,8 @@ internal sealed class BrokerClient : IDisposable
             request.Headers.TryAddWithoutValidation("Last-Event-ID", lastEventId);
         }
 
-        HttpResponseMessage? answer = null;
-        try
-        {
-            answer = await _http
-                .SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken)
-                .WaitAsync(Patience, TimeProvider.System, cancellationToken);
-            return answer.IsSuccessStatusCode
-                ? new EventStreamReader(answer, await answer.Content.ReadAsStreamAsync(cancellationToken))
-                : throw Refusal(answer.StatusCode, await answer.Content.ReadAsStringAsync(cancellationToken));
-        }
-        catch (Exception e) when (IsNoAnswer(e, cancellationToken))
-        {
-            answer?.Dispose();
-            throw NoAnswer(e);
-        }
+        var answer = await BeginAsync(request, cancellationToken);
+        return new EventStreamReader(answer, await answer.Content.ReadAsStreamAsync(cancellationToken));
     }
 
     /// <summary>Builds a query string of the parameters with a value.</summary>

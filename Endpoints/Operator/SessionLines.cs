@@ -11,10 +11,13 @@ namespace Dmb.Endpoints;
 /// </summary>
 internal static class SessionLines
 {
+    /// <summary>About the most bytes of a line, so that the buffer does not grow.</summary>
+    private const int BytesOfLine = 512;
+
     /// <summary>Writes an answer.</summary>
     public static byte[] Write(string node, Session[] sessions, Func<Session, SessionEntry> show)
     {
-        var written = new ArrayBufferWriter<byte>();
+        var written = new ArrayBufferWriter<byte>(BytesOfLine * (sessions.Length + 1));
         written.Write(Encoding.UTF8.GetBytes(node));
         written.Write("\n"u8);
         using var json = new Utf8JsonWriter(written);
