@@ -124,29 +124,32 @@ internal sealed partial class RedisWebhookStore(
         return isRemoved;
     }
 
-    public async ValueTask EnqueueAsync(WebhookMessage message)
+    public async ValueTask EnqueueAsync(IReadOnlyList<WebhookMessage> messages)
     {
         if (_spool.IsEmpty)
         {
             try
             {
-                await _adding.AddAsync(message);
+                await _adding.AddAsync(messages);
                 Wake();
                 return;
             }
             catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)
             {
-                // It may have been written: a receiver may get it twice, under one id.
+                // They may have been written: a receiver may get one twice, under one id.
             }
         }
 
-        if (_spool.Count < SpoolMax)
+        foreach (var message in messages)
         {
-            _spool.Enqueue(message);
-        }
-        else
-        {
-            LogLost(logger, message.Id, message.Webhook);
+            if (_spool.Count < SpoolMax)
+            {
+                _spool.Enqueue(message);
+            }
+            else
+            {
+                LogLost(logger, message.Id, message.Webhook);
+            }
         }
     }
 
@@ -181,7 +184,7 @@ internal sealed partial class RedisWebhookStore(
     {
         while (_spool.TryPeek(out var message))
         {
-            await _adding.AddAsync(message);
+            await _adding.AddAsync([message]);
             _spool.TryDequeue(out _);
         }
     }
@@ -200,15 +203,11 @@ internal sealed partial class RedisWebhookStore(
 
             try
             {
-                await Task.WhenAll(
-                    done.GroupBy(one => one.Lane)
-                        .Select(lane =>
-                            connection.RunAsync(
-                                RedisScript.WebhookDone,
-                                [_channels.WebhookLane(lane.Key)],
-                                [.. lane.Select(one => (RedisValue)one.Place)]
-                            )
-                        )
+                var lanes = done.GroupBy(one => one.Lane, one => (RedisValue)one.Place).ToArray();
+                await connection.RunAsync(
+                    RedisScript.WebhookDone,
+                    [.. lanes.Select(lane => (RedisKey)_channels.WebhookLane(lane.Key))],
+                    [.. lanes.SelectMany(lane => lane.Prepend(lane.Count()))]
                 );
             }
             catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)

@@ -17,12 +17,12 @@ internal sealed class RedisWebhookWriter(RedisChannels channels, RedisConnection
     private readonly ConcurrentQueue<Addition> _waiting = [];
     private int _isAdding;
 
-    /// <summary>Adds a message; completes when Redis has it.</summary>
-    /// <exception cref="RedisUnavailableException">It is not known whether it was added.</exception>
-    /// <exception cref="RedisKeyException">The stream's key holds something else.</exception>
-    public Task AddAsync(WebhookMessage message)
+    /// <summary>Adds messages; completes when Redis has them.</summary>
+    /// <exception cref="RedisUnavailableException">It is not known whether they were added.</exception>
+    /// <exception cref="RedisKeyException">A stream's key holds something else.</exception>
+    public Task AddAsync(IReadOnlyList<WebhookMessage> messages)
     {
-        var addition = new Addition(message);
+        var addition = new Addition(messages);
         _waiting.Enqueue(addition);
         if (Interlocked.Exchange(ref _isAdding, 1) == 0)
         {
@@ -49,12 +49,13 @@ internal sealed class RedisWebhookWriter(RedisChannels channels, RedisConnection
     {
         var batch = new List<Addition>();
         for (
-            var bytes = 0;
-            batch.Count < BatchMax && bytes < BatchBytesMax && _waiting.TryDequeue(out var addition);
-            bytes += addition.Message.Data.Length
+            var (count, bytes) = (0, 0);
+            count < BatchMax && bytes < BatchBytesMax && _waiting.TryDequeue(out var addition);
+            bytes += addition.Messages.Sum(message => message.Data.Length)
         )
         {
             batch.Add(addition);
+            count += addition.Messages.Count;
         }
 
         return batch;
@@ -64,11 +65,7 @@ internal sealed class RedisWebhookWriter(RedisChannels channels, RedisConnection
     {
         try
         {
-            await connection.RunAsync(
-                RedisScript.WebhookAdd,
-                [.. batch.Select(one => (RedisKey)channels.WebhookLane(RedisWebhookStore.LaneOf(one.Message.Webhook)))],
-                [LaneLengthMax, .. batch.SelectMany(one => Fields(one.Message))]
-            );
+            await WriteAsync([.. batch.SelectMany(one => one.Messages)]);
             batch.ForEach(one => one.Done.TrySetResult());
         }
         catch (RedisKeyException) when (batch.Count > 1)
@@ -79,16 +76,52 @@ internal sealed class RedisWebhookWriter(RedisChannels channels, RedisConnection
                 await AddAsync([one]);
             }
         }
+        catch (RedisKeyException) when (batch[0].Messages.Count > 1)
+        {
+            await AddEachAsync(batch[0]);
+        }
         catch (Exception e)
         {
             batch.ForEach(one => one.Done.TrySetException(e));
         }
     }
 
+    private async Task AddEachAsync(Addition addition)
+    {
+        Exception? failure = null;
+        foreach (var message in addition.Messages)
+        {
+            try
+            {
+                await WriteAsync([message]);
+            }
+            catch (Exception e)
+            {
+                failure = e;
+            }
+        }
+
+        if (failure is null)
+        {
+            addition.Done.TrySetResult();
+        }
+        else
+        {
+            addition.Done.TrySetException(failure);
+        }
+    }
+
+    private Task<RedisResult> WriteAsync(WebhookMessage[] messages) =>
+        connection.RunAsync(
+            RedisScript.WebhookAdd,
+            [.. messages.Select(one => (RedisKey)channels.WebhookLane(RedisWebhookStore.LaneOf(one.Webhook)))],
+            [LaneLengthMax, .. messages.SelectMany(Fields)]
+        );
+
     private static RedisValue[] Fields(WebhookMessage message) =>
         [message.Webhook, message.Event, message.Id, message.Subject ?? "", message.Traceparent ?? "", message.Data];
 
-    private sealed record Addition(WebhookMessage Message)
+    private sealed record Addition(IReadOnlyList<WebhookMessage> Messages)
     {
         public TaskCompletionSource Done { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
     }

@@ -89,7 +89,7 @@ internal sealed class DeadLetterReplay(IDeadLetters letters, WebhookTable table,
                 throw Webhook.Unknown(webhook);
             }
 
-            await store.EnqueueAsync(
+            await store.EnqueueAsync([
                 new WebhookMessage(
                     webhook,
                     letter.Message,
@@ -98,8 +98,8 @@ internal sealed class DeadLetterReplay(IDeadLetters letters, WebhookTable table,
                     time.GetUtcNow(),
                     null,
                     letter.Data
-                )
-            );
+                ),
+            ]);
         }
         else
         {

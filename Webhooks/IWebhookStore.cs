@@ -26,8 +26,8 @@ internal interface IWebhookStore
     /// <exception cref="Routing.RefusedException">The store is unavailable.</exception>
     ValueTask<bool> RemoveAsync(string id);
 
-    /// <summary>Queues a message for the node that delivers to its webhook.</summary>
-    ValueTask EnqueueAsync(WebhookMessage message);
+    /// <summary>Queues messages for the nodes that deliver to their webhooks.</summary>
+    ValueTask EnqueueAsync(IReadOnlyList<WebhookMessage> messages);
 
     /// <summary>Acknowledges a received message, which needs no further delivery.</summary>
     ValueTask DoneAsync(WebhookMessage message);

@@ -56,9 +56,13 @@ internal sealed class LocalWebhookStore : IWebhookStore, IDisposable
 
     public ValueTask<bool> RemoveAsync(string id) => ValueTask.FromResult(_table.Remove(id));
 
-    public ValueTask EnqueueAsync(WebhookMessage message)
+    public ValueTask EnqueueAsync(IReadOnlyList<WebhookMessage> messages)
     {
-        Take(message);
+        foreach (var message in messages)
+        {
+            Take(message);
+        }
+
         return default;
     }
 

@@ -112,12 +112,17 @@ internal sealed partial class WebhookDelivery : IHostedService, IDisposable
         }
 
         var (now, trace) = (_time.GetUtcNow(), Tracing.Carried(envelope.Traceparent));
-        foreach (var (webhook, room) in found)
-        {
-            await _store.EnqueueAsync(
-                new WebhookMessage(webhook.Id, envelope.Id, envelope.Event, room, now, trace, envelope.Data)
-            );
-        }
+        await _store.EnqueueAsync(
+            found.ConvertAll(one => new WebhookMessage(
+                one.Webhook.Id,
+                envelope.Id,
+                envelope.Event,
+                one.Room,
+                now,
+                trace,
+                envelope.Data
+            ))
+        );
     }
 
     private void Receive(WebhookMessage message)

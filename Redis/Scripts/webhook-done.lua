@@ -1,3 +1,8 @@
--- Removes finished messages from a stream. KEYS: stream. ARGV: their entries.
-redis.call('XACK', KEYS[1], 'dmb', unpack(ARGV))
-redis.call('XDEL', KEYS[1], unpack(ARGV))
+-- Removes finished messages from streams. KEYS: streams. ARGV: of each stream the number of entries, and the entries.
+local at = 1
+for _, stream in ipairs(KEYS) do
+  local last = at + tonumber(ARGV[at])
+  redis.call('XACK', stream, 'dmb', unpack(ARGV, at + 1, last))
+  redis.call('XDEL', stream, unpack(ARGV, at + 1, last))
+  at = last + 1
+end
