@@ -46,5 +46,5 @@ internal sealed class FirstGroup(
     }
 
     /// <summary>Does what is due after an outage or a while.</summary>
-    public void Sweep() => _ = backendUsers.SweepAsync();
+    public void Sweep() => _ = backendUsers.SweepAsync(inputs.TakeOverAsync);
 }

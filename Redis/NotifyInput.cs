@@ -64,6 +64,16 @@ internal sealed class NotifyInput(EventTable events, Publisher publisher, RedisB
         }
     }
 
+    /// <summary>Publishes what a node that died has claimed and not published.</summary>
+    /// <exception cref="RedisUnavailableException">A group is away; it is tried again.</exception>
+    public async Task TakeOverAsync(string other)
+    {
+        foreach (var envelope in await redis.TakeOverAsync(other))
+        {
+            await (publisher.Outlet?.Invoke(envelope) ?? ValueTask.CompletedTask);
+        }
+    }
+
     /// <summary>The input's own <c>id</c> or <c>nonce</c>; null unless it is a valid id.</summary>
     private string? ReadId(ReadOnlySpan<byte> json)
     {

@@ -135,7 +135,8 @@ internal sealed class RedisBackendUsers(
     /// <summary>
     /// Retries pending disconnects, renews the registration of backends with users here, and removes expired nodes.
     /// </summary>
-    public async Task SweepAsync()
+    /// <param name="takeOverAsync">Takes over what else an expired node has left.</param>
+    public async Task SweepAsync(Func<string, Task> takeOverAsync)
     {
         if (Interlocked.Exchange(ref _sweeping, 1) == 1)
         {
@@ -168,7 +169,7 @@ internal sealed class RedisBackendUsers(
                     )
                 )
                 {
-                    await RemoveExpiredAsync(other!);
+                    await RemoveExpiredAsync(other!, takeOverAsync);
                 }
             }
         }
@@ -185,7 +186,7 @@ internal sealed class RedisBackendUsers(
     /// <summary>
     /// Removes an expired node with its sessions. Safe on several nodes at once: each session ends once.
     /// </summary>
-    private async Task RemoveExpiredAsync(string other)
+    private async Task RemoveExpiredAsync(string other, Func<string, Task> takeOverAsync)
     {
         if (await connection.RunAsync(database => database.KeyExistsAsync(_channels.NodeOf(other))))
         {
@@ -203,6 +204,7 @@ internal sealed class RedisBackendUsers(
             }
         }
 
+        await takeOverAsync(other);
         await connection.RunAsync(database => database.KeyDeleteAsync(_channels.NodeUsers(other)));
         await connection.RunAsync(database => database.SetRemoveAsync(_channels.NodesWithUsers, other));
     }

@@ -12,7 +12,8 @@ internal sealed class RedisBackplane(
     RoutingOptions routing,
     RedisNode node,
     RedisGroups groups,
-    SharedEvents sharedEvents
+    SharedEvents sharedEvents,
+    TimeProvider time
 ) : IBackplane, IDisposable
 {
     /// <summary>
@@ -33,8 +34,8 @@ internal sealed class RedisBackplane(
 
     /// <summary>Publishes an input that all nodes receive; false if another node has claimed it.</summary>
     /// <remarks>
-    /// In the first group, the claim and the publish are one script. In others the claim comes before: an input whose
-    /// node dies in between is lost, and no input is published twice.
+    /// In the first group, the claim and the publish are one script. In others the claim comes before, and notes the
+    /// message until it is published: <see cref="TakeOverAsync"/> publishes what a node that died has left.
     /// </remarks>
     /// <exception cref="RedisUnavailableException">It is not known whether it was published.</exception>
     public async Task<bool> PublishOnceAsync(Envelope envelope, InputClaim claim)
@@ -44,16 +45,66 @@ internal sealed class RedisBackplane(
             return await groups.First.Publisher.PublishOnceAsync(envelope, RedisFormat.Write(envelope, node.Id), claim);
         }
 
+        var claimed = groups.First.Channels.NodeInputs(node.Id);
         var answer = (RedisResult[])
-            (await groups.First.Connection.RunAsync(RedisScript.ClaimInput, claim.Keys, claim.Arguments))!;
+            (
+                await groups.First.Connection.RunAsync(
+                    RedisScript.ClaimInput,
+                    [.. claim.Keys, claimed],
+                    [.. claim.Arguments, envelope.Id, RedisFormat.Write(envelope, node.Id)]
+                )
+            )!;
         claim.Seen = (long)answer[1];
         if ((int)answer[0] == 0)
         {
             return false;
         }
 
-        await PublishAsync(envelope);
+        try
+        {
+            await PublishAsync(envelope);
+        }
+        finally
+        {
+            _ = ForgetAsync(claimed, envelope.Id);
+        }
+
         return true;
+    }
+
+    /// <summary>
+    /// Publishes the inputs that a node which died has claimed, and returns them. What it has published already is known
+    /// by its id, in histories and at each node, so that several nodes may do this at once.
+    /// </summary>
+    /// <exception cref="RedisUnavailableException">A group is away; nothing is forgotten.</exception>
+    public async Task<IReadOnlyList<Envelope>> TakeOverAsync(string other)
+    {
+        if (groups.All.Count == 1)
+        {
+            return [];
+        }
+
+        var claimed = groups.First.Channels.NodeInputs(other);
+        var published = new List<Envelope>();
+        foreach (var input in await groups.First.Connection.RunAsync(redis => redis.HashGetAllAsync(claimed)))
+        {
+            if (RedisFormat.Read((byte[])input.Value!, room: null, time, out _) is { } envelope)
+            {
+                await Task.WhenAll(
+                    Split(envelope)
+                        .Select(part =>
+                            part.Group.Publisher.PublishAgainAsync(
+                                part.Envelope,
+                                RedisFormat.Write(part.Envelope, node.Id)
+                            )
+                        )
+                );
+                published.Add(envelope);
+            }
+        }
+
+        await groups.First.Connection.RunAsync(redis => redis.KeyDeleteAsync(claimed));
+        return published;
     }
 
     public ValueTask SubscribeAsync(string room) =>
@@ -134,6 +185,18 @@ internal sealed class RedisBackplane(
         {
             // Without Redis the key is recorded on this node only.
             return null;
+        }
+    }
+
+    private async Task ForgetAsync(string claimed, string id)
+    {
+        try
+        {
+            await groups.First.Connection.RunAsync(redis => redis.HashDeleteAsync(claimed, id));
+        }
+        catch (RefusedException)
+        {
+            // The next link forgets all of this node.
         }
     }
 

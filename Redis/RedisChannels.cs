@@ -147,6 +147,11 @@ internal sealed class RedisChannels(string prefix, string node, bool isSharded =
     /// <summary>Set: the backends' users of a node, a line each.</summary>
     public string NodeUsers(string other) => NodeOf(other) + ":users";
 
+    /// <summary>
+    /// Hash: message id to message, of the inputs that a node has claimed and not yet published in all groups.
+    /// </summary>
+    public string NodeInputs(string other) => NodeOf(other) + ":inputs";
+
     /// <summary>Another node's channel, and the key that exists while it is alive.</summary>
     public string NodeOf(string other) => NodeOf(prefix, other);
 

@@ -57,6 +57,9 @@ internal sealed partial class RedisInputs(
     public async Task AttachAsync(RedisLink link, TimeSpan patience)
     {
         _counts.ListensSinceMs = await link.TimeAsync();
+
+        // What this node has claimed it publishes, or spools, as long as it lives.
+        await link.RunAsync(redis => redis.KeyDeleteAsync(node.Channels.NodeInputs(node.Id)));
         foreach (var pattern in (string[])[node.Channels.NotifyPattern, .. options.NotifyChannels])
         {
             // The event is the part matched by the *.
@@ -92,6 +95,10 @@ internal sealed partial class RedisInputs(
             );
         }
     }
+
+    /// <summary>Publishes what a node that died has claimed and not published.</summary>
+    /// <exception cref="RedisUnavailableException">A group is away; it is tried again.</exception>
+    public Task TakeOverAsync(string other) => notify.TakeOverAsync(other);
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {

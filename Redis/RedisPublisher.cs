@@ -149,6 +149,15 @@ internal sealed partial class RedisPublisher
         return answer;
     }
 
+    /// <summary>Publishes a message of a node that died, which may have published it.</summary>
+    /// <exception cref="RedisUnavailableException">It is not known whether it was published.</exception>
+    public async Task PublishAgainAsync(Envelope envelope, byte[] body)
+    {
+        var message = new PendingPublish(envelope.Id, envelope.Rooms, body) { Since = _time.GetTimestamp() };
+        message.MarkSent();
+        await SendAgainAsync(await _connection.RequiredAsync(), message);
+    }
+
     /// <summary>
     /// Handles the loss of the link: later publishes are spooled, after recently acknowledged ones were delivered on
     /// this node. Without effect if another link is in use.
