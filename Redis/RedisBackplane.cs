@@ -137,7 +137,11 @@ internal sealed class RedisBackplane(
     public async ValueTask ClearHistoryAsync(string room)
     {
         var group = groups.Of(room);
-        await group.Connection.RunAsync(redis => redis.KeyDeleteAsync(group.Channels.History(room)));
+        await group.Connection.RunAsync(
+            RedisScript.ClearHistory,
+            [group.Channels.History(room), group.Channels.Position(room)],
+            []
+        );
     }
 
     public ValueTask<int> CountAsync(string room) => groups.Counts.AskAsync(room);

@@ -7,8 +7,9 @@ using Dmb.Telemetry;
 namespace Dmb.Redis;
 
 /// <summary>
-/// Processes received messages of a group in order. Messages published while the connection was cut are read from the
-/// log before later ones are delivered.
+/// Processes received messages of a group in order, one at a time, on the thread that received them unless an earlier one
+/// is still processed: a thread of its own would have to be woken for each. Messages published while the connection was
+/// cut are read from the log before later ones are delivered.
 /// </summary>
 internal sealed partial class RedisReceiver(
     RoutingOptions options,
@@ -22,7 +23,6 @@ internal sealed partial class RedisReceiver(
 ) : BackgroundService
 {
     private const int InboundMax = 65_536;
-    private const int BatchMax = 1_000;
 
     /// <summary>Maximum bytes that the broker adds to a client's data, as in <c>shouted</c>.</summary>
     private const int WrappingMax = 1_024;
@@ -31,6 +31,12 @@ internal sealed partial class RedisReceiver(
     private readonly Channel<Inbound> _inbound = Channel.CreateBounded<Inbound>(
         new BoundedChannelOptions(InboundMax) { SingleReader = true }
     );
+
+    /// <summary>Fails with what ends the node: an error in processing that was not expected.</summary>
+    private readonly TaskCompletionSource _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>Whether a thread processes what is inbound; changed atomically.</summary>
+    private bool _isProcessing;
 
     /// <summary>
     /// Messages received after a cut, held until the log is read; null while nothing is held.
@@ -51,7 +57,7 @@ internal sealed partial class RedisReceiver(
     /// <exception cref="RedisUnavailableException">Redis did not answer in time.</exception>
     public async Task AttachAsync(RedisLink link, TimeSpan patience)
     {
-        await _inbound.Writer.WriteAsync(new Hold(), link.Gone);
+        await TakeAsync(new Hold(), link.Gone);
         link.Receive((channel, body) => Take(new ReceivedMessage(link, channels.RoomOf(channel), body)));
         rooms.OnAnyRoom = (channel, body) =>
         {
@@ -83,53 +89,63 @@ internal sealed partial class RedisReceiver(
     public async Task RecoverAsync(RedisLink link)
     {
         var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        await _inbound.Writer.WriteAsync(new Recover(link, done), link.Gone);
+        await TakeAsync(new Recover(link, done), link.Gone);
         await done.Task.WaitAsync(link.Gone);
     }
 
     /// <summary>Delivers, on this node only, a message that did not go through Redis; after received ones.</summary>
-    public ValueTask DeliverHereAsync(Envelope envelope) => _inbound.Writer.WriteAsync(new LocalMessage(envelope));
+    public ValueTask DeliverHereAsync(Envelope envelope) =>
+        TakeAsync(new LocalMessage(envelope), CancellationToken.None);
 
     /// <summary>Delivers this node's latest publishes, unless they are received.</summary>
     public void DeliverOwn(IEnumerable<PendingPublish> messages)
     {
         foreach (var message in messages)
         {
-            Take(new OwnMessage(message));
+            Enqueue(new OwnMessage(message));
+        }
+
+        // The caller holds a lock.
+        ThreadPool.UnsafeQueueUserWorkItem(static receiver => receiver.Process(), this, preferLocal: false);
+    }
+
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) => _failed.Task.WaitAsync(stoppingToken);
+
+    /// <summary>Processes what is inbound, unless another thread does.</summary>
+    private void Process()
+    {
+        if (!Interlocked.Exchange(ref _isProcessing, true))
+        {
+            _ = ProcessAsync();
         }
     }
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    /// <summary>Processes what is inbound; after a wait, on a thread of the pool.</summary>
+    private async Task ProcessAsync()
     {
-        var batch = new List<Inbound>();
-        while (await _inbound.Reader.WaitToReadAsync(stoppingToken))
+        try
         {
-            while (batch.Count < BatchMax && _inbound.Reader.TryRead(out var inbound))
+            do
             {
-                batch.Add(inbound);
-            }
-
-            // Asked when they are here: one that came on another socket, past a gap, shows by now. The log has it, in
-            // order.
-            (RedisLink? Link, bool IsWhole) asked = default;
-            foreach (var inbound in batch)
-            {
-                if (inbound is Received { Link: var link } && link != asked.Link)
+                while (_inbound.Reader.TryRead(out var inbound))
                 {
-                    asked = (link, link.IsWhole);
+                    // One that was received on a connection that has a gap before it is in the log, in order.
+                    if (inbound is not Received { Link: { IsWhole: false } link })
+                    {
+                        await HandleAsync(inbound);
+                    }
+                    else
+                    {
+                        link.Lose("the connection for subscriptions was cut");
+                    }
                 }
 
-                if (inbound is not Received || asked.IsWhole)
-                {
-                    await HandleAsync(inbound);
-                }
-                else
-                {
-                    asked.Link!.Lose("the connection for subscriptions was cut");
-                }
-            }
-
-            batch.Clear();
+                Interlocked.Exchange(ref _isProcessing, false);
+            } while (_inbound.Reader.TryPeek(out _) && !Interlocked.Exchange(ref _isProcessing, true));
+        }
+        catch (Exception e)
+        {
+            _failed.TrySetException(e);
         }
     }
 
@@ -303,6 +319,18 @@ internal sealed partial class RedisReceiver(
     }
 
     private void Take(Inbound inbound)
+    {
+        Enqueue(inbound);
+        Process();
+    }
+
+    private async ValueTask TakeAsync(Inbound inbound, CancellationToken cancellationToken)
+    {
+        await _inbound.Writer.WriteAsync(inbound, cancellationToken);
+        Process();
+    }
+
+    private void Enqueue(Inbound inbound)
     {
         if (!_inbound.Writer.TryWrite(inbound))
         {

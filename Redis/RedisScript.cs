@@ -57,6 +57,9 @@ internal sealed class RedisScript
     /// <summary>Reads positions and histories (<see cref="RedisHistory"/>).</summary>
     public static readonly RedisScript ReadHistory = new("read-history");
 
+    /// <summary>Empties a room's history (<see cref="RedisBackplane"/>).</summary>
+    public static readonly RedisScript ClearHistory = new("clear-history");
+
     /// <summary>Detects whether the server lost data (<see cref="RedisHistory"/>).</summary>
     public static readonly RedisScript Epoch = new("epoch");
 

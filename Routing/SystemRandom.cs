@@ -14,6 +14,15 @@ internal static class SystemRandom
         ? null
         : File.OpenHandle("/dev/urandom", share: FileShare.ReadWrite);
 
+    /// <summary>Numbers per read of the source, which costs more than the use of one.</summary>
+    private const int Numbers = 128;
+
+    [ThreadStatic]
+    private static ulong[]? _numbers;
+
+    [ThreadStatic]
+    private static int _left;
+
     /// <summary>Fills a span with random bytes.</summary>
     public static void Fill(Span<byte> bytes)
     {
@@ -32,8 +41,13 @@ internal static class SystemRandom
     /// <summary>A random number.</summary>
     public static ulong Number()
     {
-        ulong number = 0;
-        Fill(MemoryMarshal.AsBytes(new Span<ulong>(ref number)));
-        return number;
+        var numbers = _numbers ??= new ulong[Numbers];
+        if (_left == 0)
+        {
+            Fill(MemoryMarshal.AsBytes(numbers.AsSpan()));
+            _left = numbers.Length;
+        }
+
+        return numbers[--_left];
     }
 }
