@@ -22,6 +22,7 @@ internal static class Program
         bench load  [options]      over real sockets; `bench load --help` lists the options
         bench compare [options]    ours beside its peers, for docs/performance.md; `bench compare --help` lists the options
         bench redis                what Redis costs, beside embedded and beside redis-benchmark; takes some minutes
+        bench rooms [--servers dmb,before=/old/Dmb]   100,000 rooms over Redis: time to join, memory, time to come back
         bench simulate [options]   how many nodes, shards and groups a use needs, for docs/scale.md; `bench simulate --help`
         bench trace                the trace of one push across two nodes and a Redis, as a tree
         bench history [--only publish|resume|return]   what history costs, and coming back to it; takes some minutes
@@ -52,6 +53,10 @@ internal static class Program
                 return Try(() => Comparison.Run(CompareOptions.Parse(options)));
             case ["redis"]:
                 return Try(RedisBench.Run);
+            case ["rooms"]:
+                return Try(() => ManyRooms.Run(["built"]));
+            case ["rooms", "--servers", var names]:
+                return Try(() => ManyRooms.Run(names.Split(',')));
             case ["simulate", "--help", ..]:
                 Console.WriteLine(Shape.Usage);
                 return 0;

@@ -45,7 +45,11 @@ internal sealed class ServerProcess : IDisposable
     /// <exception cref="IOException">It ended, or did not answer in time.</exception>
     public static ServerProcess Start(Server server)
     {
-        var running = new ServerProcess(server, server.Redis ? RedisProcess.Start() : null);
+        var redis =
+            !server.Redis ? null
+            : server.Shards > 0 ? RedisProcess.StartCluster(server.Shards)
+            : RedisProcess.Start();
+        var running = new ServerProcess(server, redis);
         try
         {
             for (var node = 0; node < server.Nodes; node++)
@@ -191,7 +195,7 @@ internal sealed class ServerProcess : IDisposable
         return new StreamReader(answer).ReadToEnd().Contains("\"ready\"", StringComparison.Ordinal);
     }
 
-    private static void Wait(TimeSpan time) => Task.Delay(time, TimeProvider.System).GetAwaiter().GetResult();
+    public static void Wait(TimeSpan time) => Task.Delay(time, TimeProvider.System).GetAwaiter().GetResult();
 
     public static int FreePort()
     {

@@ -15,6 +15,9 @@ internal sealed record Server(string Name, string Title, Dialect Dialect)
 
     public bool Redis { get; init; }
 
+    /// <summary>Masters of the Redis Cluster that it runs on; 0 for one server of Redis.</summary>
+    public int Shards { get; init; }
+
     /// <summary>
     /// The command of a proxy in front of it, which listens on the first port and passes on to the second; null without.
     /// </summary>

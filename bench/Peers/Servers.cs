@@ -11,6 +11,14 @@ internal static class Servers
     private static readonly string[] SocketIo = ["idle", "rooms", "rate500", "fanout1000", "fanout1000x8", "storm"];
     private static readonly string[] Polling = ["rooms", "rate500", "fanout1000"];
 
+    /// <summary>A Redis Cluster: found out by asking one server, and names with a hash tag.</summary>
+    private static readonly (string, string)[] Cluster =
+    [
+        ("REDIS_URL", "redis://127.0.0.1:REDIS?cluster=true"),
+        ("DMB_PREFIX", "{dmb}:"),
+        ("DMB_GROUPS", "64"),
+    ];
+
     public static IReadOnlyList<Server> All { get; } =
     [
         Ours("dmb", "DMB"),
@@ -115,6 +123,17 @@ internal static class Servers
             Prepare = () => { },
             ByDefault = false,
         },
+        Ours("dmb-groups", "DMB, 8 groups + Redis", settings: [("DMB_GROUPS", "8")]) with
+        {
+            Redis = true,
+            ByDefault = false,
+        },
+        Ours("dmb-shards", "DMB, 64 groups + 3 shards", settings: Cluster) with
+        {
+            Redis = true,
+            Shards = 3,
+            ByDefault = false,
+        },
         Ours("dmb-sse", "DMB, events") with
         {
             Dialect = Dialect.DmbEvents,
@@ -183,7 +202,9 @@ internal static class Servers
                 start.Environment["REDIS_PORT"] = $"{(redis == 0 ? 6379 : redis)}";
                 foreach (var (setting, value) in settings)
                 {
-                    start.Environment[setting] = value.Replace("OTLP", $"{OtlpSink.Port}", StringComparison.Ordinal);
+                    start.Environment[setting] = value
+                        .Replace("OTLP", $"{OtlpSink.Port}", StringComparison.Ordinal)
+                        .Replace("REDIS", $"{redis}", StringComparison.Ordinal);
                 }
 
                 return start;

@@ -17,10 +17,30 @@ internal static class ManyRooms
     private static readonly TimeSpan TimeMax = TimeSpan.FromMinutes(2);
     private static readonly TimeSpan Rest = TimeSpan.FromSeconds(2);
 
-    /// <summary>The figures as a line.</summary>
-    public static string Measure(bool overRedis)
+    private const int Rounds = 3;
+
+    /// <summary>Prints a line for each round of each server over Redis, in turn.</summary>
+    public static bool Run(string[] servers)
     {
-        using var server = ServerProcess.Start(Servers.Find("built") with { Redis = overRedis });
+        var measured = servers.Select(name => Servers.Find(name) with { Redis = true }).ToArray();
+        Array.ForEach(measured, server => server.Prepare());
+        for (var round = 0; round < Rounds; round++)
+        {
+            foreach (var server in measured)
+            {
+                Console.WriteLine($"{server.Name}: {Measure(server)}");
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>The figures as a line.</summary>
+    public static string Measure(bool overRedis) => Measure(Servers.Find("built") with { Redis = overRedis });
+
+    private static string Measure(Server measured)
+    {
+        using var server = ServerProcess.Start(measured);
         return MeasureAsync(server).WaitAsync(TimeMax).GetAwaiter().GetResult();
     }
 
