@@ -57,7 +57,8 @@ internal sealed class Publishers : IDisposable
         if (options.RoomsOfOne)
         {
             var inPath = path.IndexOf(NoRoom, StringComparison.Ordinal);
-            var inData = _numberAt + Dialect.NumberLength + "\"".Length + Address(options).Length - RoomLength - "\"".Length;
+            var inData =
+                _numberAt + Dialect.NumberLength + "\"".Length + Address(options).Length - RoomLength - "\"".Length;
             _roomsAt = inPath < 0 ? [inData] : ["POST ".Length + inPath, inData];
         }
     }
@@ -167,8 +168,9 @@ internal sealed class Publishers : IDisposable
             ? options.OneRoom
                 ? $",\"_in\":\"endpoint:{NoRoom}\""
                 : $",\"endpoint\":\"{NoRoom}\""
-        : options.Room.Contains(':', StringComparison.Ordinal) ? $",\"_in\":\"{options.Room}\""
-        : "";
+            : options.Room.Contains(':', StringComparison.Ordinal)
+                ? $",\"_in\":\"{options.Room}\""
+                : "";
 
     private void Format(int at, int digits, long number)
     {
