@@ -1,4 +1,6 @@
+using System.Net;
 using System.Text;
+using System.Xml.Linq;
 
 namespace Dmb.Tests.Deploy;
 
@@ -106,6 +108,46 @@ public sealed class FreeSwitchTests
         using var client = await switching.AcceptAsync();
         await bridge.LineAsync("ESL_PASSWORD");
         Assert.Equal(1, await bridge.EndAsync());
+    }
+
+    [Fact]
+    public async Task The_record_of_a_call_is_taken_as_the_file_of_mod_json_cdr_has_it_posted()
+    {
+        const string Secret = "0123456789abcdef0123";
+        var file = Path.Combine(Repository.Root, "deploy", "freeswitch", "json_cdr.conf.xml");
+        var settings = XDocument
+            .Load(file)
+            .Descendants("param")
+            .ToDictionary(param => (string)param.Attribute("name")!, param => (string)param.Attribute("value")!);
+        Assert.Equal(
+            ("false", "false", "basic"),
+            (settings["encode"], settings["encode-values"], settings["auth-scheme"])
+        );
+        await using var node = await NodeProcess.StartAsync(
+            ("REDIS_HOST", "none"),
+            ("DMB_KEYS", $"freeswitch:{Secret}:admin"),
+            ("DMB_HISTORY_SIZE", "10")
+        );
+
+        const string Record = """{"variables":{"sip_from_display":"Ann \"the Ö\"; <b>","duration":"3"},"callflow":[{}]}""";
+        var credentials = settings["cred"].Replace("<secret>", Secret, StringComparison.Ordinal);
+        using var request = new HttpRequestMessage(
+            HttpMethod.Post,
+            new Uri(node.Url, new Uri(settings["url"]).PathAndQuery)
+        );
+        request.Content = new StringContent(Record, Encoding.UTF8, "application/json");
+        request.Headers.Authorization = new("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes(credentials)));
+        using var answer = await node.Http.SendAsync(request);
+        Assert.Equal(HttpStatusCode.OK, answer.StatusCode);
+
+        using var asked = new HttpRequestMessage(HttpMethod.Get, new Uri(node.Url, "/rooms/calls/history"));
+        asked.Headers.Add("X-Api-Key", Secret);
+        using var history = await node.Http.SendAsync(asked);
+        Assert.Contains(
+            "\"event\":\"statistics:add\"",
+            await history.Content.ReadAsStringAsync(),
+            StringComparison.Ordinal
+        );
     }
 
     private static ChildProcess Start(FreeSwitch switching, Uri broker, string password = "ClueCon") =>

@@ -10,7 +10,7 @@ namespace Dmb.Tests.History;
 /// Clients that come and go at random while a thousand messages a second flow and something fails: what history reaches
 /// is with each of them once, and what it does not reach each of them is told. Each test is a row of docs/resume.md.
 /// </summary>
-[Collection(FaultLane.Name)]
+[Collection(HistoryLane.Name)]
 public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
 {
     private const int PerSecond = 1_000;

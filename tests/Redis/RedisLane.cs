@@ -1,3 +1,8 @@
+using Xunit.Sdk;
+using Xunit.v3;
+
+[assembly: TestCollectionOrderer(typeof(Dmb.Tests.Redis.LanesFirst))]
+
 namespace Dmb.Tests.Redis;
 
 /// <summary>
@@ -14,6 +19,25 @@ public sealed class RedisLane : ICollectionFixture<SharedCluster>
 public sealed class FaultLane : ICollectionFixture<FaultTable>
 {
     public const string Name = "Faults";
+}
+
+/// <summary>The same for what histories keep through faults.</summary>
+[CollectionDefinition(Name)]
+public sealed class HistoryLane
+{
+    public const string Name = "Histories";
+}
+
+/// <summary>Starts the lanes before all other tests: what is long must not be left for the end.</summary>
+public sealed class LanesFirst : ITestCollectionOrderer
+{
+    private static readonly string[] Lanes = [FaultLane.Name, RedisLane.Name, HistoryLane.Name];
+
+    public IReadOnlyCollection<TTestCollection> OrderTestCollections<TTestCollection>(
+        IReadOnlyCollection<TTestCollection> testCollections
+    )
+        where TTestCollection : ITestCollection =>
+        [.. testCollections.OrderBy(one => (uint)Array.IndexOf(Lanes, one.TestCollectionDisplayName))];
 }
 
 /// <summary>Three nodes and a Redis for all tests that leave them as they were.</summary>

@@ -62,7 +62,7 @@ public sealed partial class NodeProcess : IAsyncDisposable
     /// <summary>
     /// The published program that is tested, such as a native one; null: the one that the tests were built with.
     /// </summary>
-    private static readonly string? App = Environment.GetEnvironmentVariable("DMB_TEST_APP") is { Length: > 0 } app
+    private static readonly string? App = Environment.GetEnvironmentVariable("APP_UNDER_TEST") is { Length: > 0 } app
         ? Path.GetFullPath(app)
         : null;
 

@@ -8,7 +8,8 @@ namespace Dmb.Tests.Transport;
 
 /// <summary>
 /// A node whose process can make no further thread (pids.max, RLIMIT_NPROC) goes on. The node runs as a user that
-/// has no other process: the limit does not hold for root, and counts all threads of a user.
+/// has no other process: the limit does not hold for root, and counts all threads of a user. It is the managed program,
+/// which has more of them than the native one.
 /// </summary>
 public sealed partial class ThreadLimitTests
 {
@@ -55,7 +56,7 @@ public sealed partial class ThreadLimitTests
     private static ChildProcess Start(string run) =>
         ChildProcess.Start(
             "bash",
-            ["-c", $"exec {AsUser} bash -c '{run} {NodeProcess.CommandLine}'"],
+            ["-c", $"exec {AsUser} bash -c '{run} dotnet {AppContext.BaseDirectory}/Dmb.dll'"],
             "/",
             ("DMB_PORT", "0"),
             ("REDIS_HOST", "none"),
@@ -83,7 +84,7 @@ public sealed partial class ThreadLimitTests
     {
         Assert.SkipUnless(Environment.UserName == "root", "Only root can run a node as another user.");
         Assert.SkipUnless(
-            await RunAsync($"{AsUser} test -r {NodeProcess.AppDirectory}/Dmb.dll") == 0,
+            await RunAsync($"{AsUser} test -r {AppContext.BaseDirectory}/Dmb.dll") == 0,
             "Other users can't read the program."
         );
     }
