@@ -290,7 +290,7 @@ internal sealed partial class RedisPublisher
             }
 
             Expire();
-            return _spool.TryAdd(message)
+            return _spool.TryInsert(message)
                 ? true
                 : throw new RefusedException(
                     ErrorCode.BackplaneDown,

@@ -80,37 +80,61 @@ internal sealed class SpoolSpace(int maxMessages, long maxBytes)
 /// <summary>A queue of messages, bounded in space and age. Not thread-safe.</summary>
 internal sealed class Spool(SpoolSpace space, TimeSpan maxAge, TimeProvider time)
 {
-    private readonly Queue<PendingPublish> _messages = new();
+    private readonly LinkedList<PendingPublish> _messages = [];
 
     public int Count => _messages.Count;
 
-    /// <summary>Adds a message; false if it does not fit.</summary>
-    public bool TryAdd(PendingPublish message)
+    /// <summary>
+    /// Inserts a message by its age; false if it does not fit. Calls that a lost link fails together end in any order,
+    /// and their messages were sent in another.
+    /// </summary>
+    public bool TryInsert(PendingPublish message)
     {
         if (!space.TryTake(message.Body.Length))
         {
             return false;
         }
 
-        _messages.Enqueue(message);
+        var before = _messages.Last;
+        while (before?.Value.Since > message.Since)
+        {
+            before = before.Previous;
+        }
+
+        if (before is null)
+        {
+            _messages.AddFirst(message);
+        }
+        else
+        {
+            _messages.AddAfter(before, message);
+        }
+
         return true;
     }
 
-    /// <summary>Adds a message, and drops the oldest ones if it does not fit.</summary>
+    /// <summary>Adds a message at the end, and drops the oldest ones if it does not fit.</summary>
     public void Push(PendingPublish message)
     {
         Expire();
-        while (!TryAdd(message) && Count > 0)
+        while (!space.TryTake(message.Body.Length))
         {
+            if (Count == 0)
+            {
+                return;
+            }
+
             DropOldest();
         }
+
+        _messages.AddLast(message);
     }
 
     /// <summary>Drops expired messages; returns their number.</summary>
     public int Expire()
     {
         var expired = 0;
-        while (_messages.TryPeek(out var oldest) && time.GetElapsedTime(oldest.Since) > maxAge)
+        while (_messages.First is { Value: var oldest } && time.GetElapsedTime(oldest.Since) > maxAge)
         {
             DropOldest();
             expired++;
@@ -119,14 +143,23 @@ internal sealed class Spool(SpoolSpace space, TimeSpan maxAge, TimeProvider time
         return expired;
     }
 
-    private void DropOldest() => space.Give(_messages.Dequeue().Body.Length);
+    private void DropOldest()
+    {
+        space.Give(_messages.First!.Value.Body.Length);
+        _messages.RemoveFirst();
+    }
 
-    /// <summary>Removes a message, if it is the oldest.</summary>
+    /// <summary>Removes a message, if it is still there: older ones may have been inserted before it.</summary>
     public void Remove(PendingPublish message)
     {
-        if (_messages.TryPeek(out var oldest) && ReferenceEquals(oldest, message))
+        for (var one = _messages.First; one?.Value.Since <= message.Since; one = one.Next)
         {
-            DropOldest();
+            if (ReferenceEquals(one.Value, message))
+            {
+                space.Give(message.Body.Length);
+                _messages.Remove(one);
+                return;
+            }
         }
     }
 
