@@ -129,7 +129,8 @@ public sealed class FreeSwitchTests
             ("DMB_HISTORY_SIZE", "10")
         );
 
-        const string Record = """{"variables":{"sip_from_display":"Ann \"the Ö\"; <b>","duration":"3"},"callflow":[{}]}""";
+        const string Record =
+            """{"variables":{"sip_from_display":"Ann \"the Ö\"; <b>","duration":"3"},"callflow":[{}]}""";
         var credentials = settings["cred"].Replace("<secret>", Secret, StringComparison.Ordinal);
         using var request = new HttpRequestMessage(
             HttpMethod.Post,

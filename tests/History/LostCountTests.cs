@@ -385,11 +385,7 @@ public sealed class LostCountTests : IAsyncLifetime
         var place = Place.Of(JsonElement.Parse(await client.AckAsync("subscribe", $"\"{Room}\"")).GetProperty("data"));
 
         // While a member is left the node itself knows where the room stands.
-        Assert.Contains(
-            "\"ok\":true",
-            await client.AckAsync("unsubscribe", $"\"{Room}\""),
-            StringComparison.Ordinal
-        );
+        Assert.Contains("\"ok\":true", await client.AckAsync("unsubscribe", $"\"{Room}\""), StringComparison.Ordinal);
         return place;
     }
 
