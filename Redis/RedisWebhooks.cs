@@ -18,10 +18,14 @@ internal sealed class RedisWebhooks(
     private static readonly TimeSpan Life = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan RenewInterval = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(50);
-    private static readonly TimeSpan RoundInterval = TimeSpan.FromMilliseconds(2);
+    private static readonly TimeSpan RoundInterval = TimeSpan.FromMilliseconds(5);
     private static readonly TimeSpan RetryInterval = TimeSpan.FromMilliseconds(200);
 
     private readonly HashSet<int> _lanes = [];
+
+    /// <summary>Those of <see cref="_lanes"/> that have webhooks.</summary>
+    private int[] _used = [];
+    private int _isUsedStale = 1;
     private long? _renewed;
 
     /// <summary>Gives its share to the other nodes.</summary>
@@ -43,6 +47,7 @@ internal sealed class RedisWebhooks(
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
+        table.Changed += () => Volatile.Write(ref _isUsedStale, 1);
         while (!stoppingToken.IsCancellationRequested)
         {
             try
@@ -53,14 +58,17 @@ internal sealed class RedisWebhooks(
                     continue;
                 }
 
-                if (_renewed is not { } renewed || TimeProvider.System.GetElapsedTime(renewed) >= RenewInterval)
+                // In the others is what came before, or after, its webhook.
+                var readsAll =
+                    _renewed is not { } renewed || TimeProvider.System.GetElapsedTime(renewed) >= RenewInterval;
+                if (readsAll)
                 {
                     await TakeShareAsync();
                 }
 
                 await store.SendSpooledAsync();
                 await store.AcknowledgeAsync();
-                if (_lanes.Count == 0 || !await ReadAsync())
+                if (_lanes.Count == 0 || !await ReadAsync(readsAll))
                 {
                     await store.WaitAsync(PollInterval, stoppingToken);
                 }
@@ -107,6 +115,8 @@ internal sealed class RedisWebhooks(
             await ClaimAsync(lane);
             _lanes.Add(lane);
         }
+
+        Volatile.Write(ref _isUsedStale, 1);
     }
 
     private async Task<int[]> RenewAsync(TimeSpan life)
@@ -144,11 +154,23 @@ internal sealed class RedisWebhooks(
         }
     }
 
-    private async Task<bool> ReadAsync()
+    /// <summary>Reads streams; false if nothing was in them.</summary>
+    private async Task<bool> ReadAsync(bool readsAll)
     {
+        if (Interlocked.Exchange(ref _isUsedStale, 0) == 1)
+        {
+            _used = [.. table.All.Select(webhook => RedisWebhookStore.LaneOf(webhook.Id)).Distinct().Where(_lanes.Contains)];
+        }
+
+        var lanes = readsAll ? [.. _lanes] : _used;
+        if (lanes.Length == 0)
+        {
+            return false;
+        }
+
         var streams = await connection.RunAsync(
             RedisScript.WebhookRead,
-            [.. _lanes.Select(lane => (RedisKey)node.Channels.WebhookLane(lane))],
+            [.. lanes.Select(lane => (RedisKey)node.Channels.WebhookLane(lane))],
             [node.Id, EntriesMax]
         );
         var isAny = false;
@@ -170,6 +192,7 @@ internal sealed class RedisWebhooks(
         {
             store.Leave([.. _lanes]);
             _lanes.Clear();
+            Volatile.Write(ref _isUsedStale, 1);
         }
     }
 }
