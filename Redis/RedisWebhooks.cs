@@ -159,7 +159,10 @@ internal sealed class RedisWebhooks(
     {
         if (Interlocked.Exchange(ref _isUsedStale, 0) == 1)
         {
-            _used = [.. table.All.Select(webhook => RedisWebhookStore.LaneOf(webhook.Id)).Distinct().Where(_lanes.Contains)];
+            _used =
+            [
+                .. table.All.Select(webhook => RedisWebhookStore.LaneOf(webhook.Id)).Distinct().Where(_lanes.Contains),
+            ];
         }
 
         var lanes = readsAll ? [.. _lanes] : _used;
