@@ -105,12 +105,22 @@ internal static class SocketEndpoints
             {
                 Wire = WireOf(context, deflate),
                 Agent = UserAgents.Intern(context.Request.Headers.UserAgent.ToString()),
+                Answer = stream.TakeAnswer(),
             };
 
             // On a detached socket the framework's WebSocket would hold the request, and abort it.
-            serving = stream.Socket is null
-                ? sessions.ServeAsync(stream, socket, AbortOf(context), admitted)
-                : sessions.ServeDetachedAsync(stream, deflate, admitted);
+            if (stream.Socket is null)
+            {
+                serving = sessions.ServeAsync(stream, socket, AbortOf(context), admitted);
+            }
+            else
+            {
+                // The session outlives the request, and holds nothing of its context: logging scopes, activity.
+                using (ExecutionContext.SuppressFlow())
+                {
+                    serving = sessions.ServeDetachedAsync(stream, deflate, admitted);
+                }
+            }
         }
         catch
         {
@@ -169,7 +179,7 @@ internal static class SocketEndpoints
     {
         // Shared frames use the largest window: a client that negotiated a smaller one gets uncompressed frames.
         var isDeflated = deflate is { ServerMaxWindowBits: LargestWindowBits };
-        return context.Request.Query["trace"] == "1" ? WebSocketWire.Traced
+        return context.Request.QueryString.HasValue && context.Request.Query["trace"] == "1" ? WebSocketWire.Traced
             : isDeflated ? WebSocketWire.Deflated
             : WebSocketWire.Plain;
     }

@@ -83,6 +83,16 @@ internal sealed class SocketIoEndpoints(
         try
         {
             socket = isSocket ? await AcceptAsync(context) : null;
+            if (socket?.IsDetached == true)
+            {
+                // As in SocketEndpoints: the session outlives the request, and holds nothing of its context.
+                using (ExecutionContext.SuppressFlow())
+                {
+                    _ = socket.ReadAsync(engines.Open(version, admitted, socket, isRecoveryAsked));
+                    return;
+                }
+            }
+
             engine = engines.Open(version, admitted, socket, isRecoveryAsked);
         }
         catch
@@ -97,11 +107,7 @@ internal sealed class SocketIoEndpoints(
             return;
         }
 
-        var reading = socket.ReadAsync(engine);
-        if (!socket.IsDetached)
-        {
-            await Task.WhenAll(reading, engine.Running);
-        }
+        await Task.WhenAll(socket.ReadAsync(engine), engine.Running);
     }
 
     private async Task ContinueAsync(HttpContext context, string sid, bool isSocket)

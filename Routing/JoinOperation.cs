@@ -9,9 +9,11 @@ internal sealed class JoinOperation(Subscriber subscriber, Membership[] membersh
     /// <summary>Replayed messages between two waits for the subscriber's queue.</summary>
     private const int ReplayBatch = 64;
 
-    private readonly List<JoinedRoom> _rooms = [];
-    private readonly List<(Envelope Envelope, int Room)> _missed = [];
-    private readonly HashSet<string> _ids = [];
+    private readonly List<JoinedRoom> _rooms = new(memberships.Length);
+
+    /// <summary>The messages to replay, and their ids; null while there is none.</summary>
+    private List<(Envelope Envelope, int Room)>? _missed;
+    private HashSet<string>? _ids;
     private bool _isReleased;
 
     /// <summary>The outcome of each request, in order.</summary>
@@ -34,18 +36,9 @@ internal sealed class JoinOperation(Subscriber subscriber, Membership[] membersh
             return;
         }
 
-        _missed.Sort(static (one, other) => one.Envelope.Number.CompareTo(other.Envelope.Number));
-        for (var i = 0; i < _missed.Count; i++)
+        if (_missed is { } missed)
         {
-            if (i % ReplayBatch == 0)
-            {
-                await subscriber.ReadyAsync();
-            }
-
-            if (subscriber.QueueFirst(_missed[i].Envelope, _missed[i].Room))
-            {
-                subscriber.Flush();
-            }
+            await ReplayAsync(missed);
         }
 
         Release();
@@ -68,7 +61,7 @@ internal sealed class JoinOperation(Subscriber subscriber, Membership[] membersh
             subscriber.Release(envelope =>
                 envelope.Positions is null
                 || IsLive(envelope, withoutPosition: true)
-                || (subscriber.HasPatternOf(envelope.Rooms) && !_ids.Contains(envelope.Id))
+                || (subscriber.HasPatternOf(envelope.Rooms) && _ids?.Contains(envelope.Id) != true)
             );
         }
     }
@@ -96,13 +89,30 @@ internal sealed class JoinOperation(Subscriber subscriber, Membership[] membersh
             }
 
             kept++;
-            if (!IsLive(envelope, withoutPosition: false) && _ids.Add(envelope.Id))
+            if (!IsLive(envelope, withoutPosition: false) && (_ids ??= []).Add(envelope.Id))
             {
-                _missed.Add((envelope, Array.IndexOf(envelope.Rooms, request.Room)));
+                (_missed ??= []).Add((envelope, Array.IndexOf(envelope.Rooms, request.Room)));
             }
         }
 
         _rooms.Add(Outcome(request.Room, since, position, kept, history.IsExpired));
+    }
+
+    private async ValueTask ReplayAsync(List<(Envelope Envelope, int Room)> missed)
+    {
+        missed.Sort(static (one, other) => one.Envelope.Number.CompareTo(other.Envelope.Number));
+        for (var i = 0; i < missed.Count; i++)
+        {
+            if (i % ReplayBatch == 0)
+            {
+                await subscriber.ReadyAsync();
+            }
+
+            if (subscriber.QueueFirst(missed[i].Envelope, missed[i].Room))
+            {
+                subscriber.Flush();
+            }
+        }
     }
 
     private static JoinedRoom Outcome(

@@ -34,34 +34,27 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
             await Task.Yield();
         }
 
-        // Subscribed concurrently, so that many rooms take as long as one.
-        foreach (
-            var subscribing in requests.Select(request => backplane.SubscribeAsync(request.Room).Preserve()).ToArray()
-        )
-        {
-            await subscribing;
-        }
-
-        isHeld |=
-            policy.IsOn
-            && requests.Any(request =>
-                policy.Keeps(request.Room)
-                && (request.Since is not null || rooms.Find(request.Room) is not { Last.IsNone: false })
-            );
+        await SubscribeAsync(requests);
+        isHeld |= NeedsHistory(requests);
         if (isHeld)
         {
             subscriber.Hold();
         }
 
         var memberships = new Membership[requests.Count];
-        var joined = new List<string>();
+        var isNew = new bool[memberships.Length];
         for (var i = 0; i < memberships.Length; i++)
         {
             lock (subscriber.Memberships)
             {
-                if (rooms.Join(subscriber, requests[i].Room, out memberships[i], policy.Keeps(requests[i].Room)))
+                isNew[i] = rooms.Join(
+                    subscriber,
+                    requests[i].Room,
+                    out memberships[i],
+                    policy.Keeps(requests[i].Room)
+                );
+                if (isNew[i])
                 {
-                    joined.Add(requests[i].Room);
                     memberships[i].Since = requests[i].Since?.ToString();
                 }
             }
@@ -75,10 +68,48 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
         }
         catch
         {
-            joined.ForEach(room => rooms.Leave(subscriber, room));
+            for (var i = 0; i < isNew.Length; i++)
+            {
+                if (isNew[i])
+                {
+                    rooms.Leave(subscriber, requests[i].Room);
+                }
+            }
+
             subscriber.Release(envelope => subscriber.IsReachedBy(envelope.Rooms));
             throw;
         }
+    }
+
+    /// <summary>Subscribes this node to the rooms, concurrently, so that many take as long as one.</summary>
+    private ValueTask SubscribeAsync(IReadOnlyList<RoomRequest> requests)
+    {
+        List<Task>? subscribing = null;
+        for (var i = 0; i < requests.Count; i++)
+        {
+            var one = backplane.SubscribeAsync(requests[i].Room);
+            if (!one.IsCompletedSuccessfully)
+            {
+                (subscribing ??= []).Add(one.AsTask());
+            }
+        }
+
+        return subscribing is null ? ValueTask.CompletedTask : new ValueTask(Task.WhenAll(subscribing));
+    }
+
+    /// <summary>Whether a position is asked for, or the position of a room that keeps a history is not known.</summary>
+    private bool NeedsHistory(IReadOnlyList<RoomRequest> requests)
+    {
+        for (var i = 0; policy.IsOn && i < requests.Count; i++)
+        {
+            var (room, since) = requests[i];
+            if (policy.Keeps(room) && (since is not null || rooms.Find(room) is not { Last.IsNone: false }))
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 
     private async ValueTask RecoverAsync(
@@ -88,14 +119,14 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
     )
     {
         var histories = new RoomHistory[requests.Count];
-        var unread = new List<int>();
+        List<int>? unread = null;
         for (var i = 0; i < histories.Length; i++)
         {
             // Read even at the room's last position: without Redis, this node delivers messages that have none yet.
             var room = memberships[i].Room;
             if (policy.Keeps(room.Name) && (room.Last.IsNone || requests[i].Since is not null))
             {
-                unread.Add(i);
+                (unread ??= []).Add(i);
             }
             else
             {
@@ -103,6 +134,36 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
             }
         }
 
+        if (unread is not null)
+        {
+            await ReadAsync(unread, requests, memberships, histories);
+        }
+
+        // All starts are known before any room is judged: a message of several rooms reaches the subscriber by one.
+        var positions = new StreamPosition[histories.Length];
+        for (var i = 0; i < histories.Length; i++)
+        {
+            positions[i] = memberships[i].Room.Start(memberships[i], default, default);
+        }
+
+        for (var i = 0; i < histories.Length; i++)
+        {
+            join.Add(requests[i], memberships[i].IsPlaced ? positions[i] : default, histories[i]);
+        }
+    }
+
+    /// <summary>Reads the histories of some requests, and starts their memberships.</summary>
+    /// <param name="unread">Indices of the requests; empty at the end.</param>
+    /// <param name="requests">All requests.</param>
+    /// <param name="memberships">A membership a request.</param>
+    /// <param name="histories">Receives a history a request.</param>
+    private async ValueTask ReadAsync(
+        List<int> unread,
+        IReadOnlyList<RoomRequest> requests,
+        Membership[] memberships,
+        RoomHistory[] histories
+    )
+    {
         var positions = new StreamPosition[histories.Length];
         while (unread.Count > 0)
         {
@@ -117,17 +178,6 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
 
             // Newer messages may have arrived before the room's position was known.
             unread.RemoveAll(i => !positions[i].IsAfter(histories[i].Position));
-        }
-
-        // All starts are known before any room is judged: a message of several rooms reaches the subscriber by one.
-        for (var i = 0; i < histories.Length; i++)
-        {
-            positions[i] = memberships[i].Room.Start(memberships[i], default, default);
-        }
-
-        for (var i = 0; i < histories.Length; i++)
-        {
-            join.Add(requests[i], memberships[i].IsPlaced ? positions[i] : default, histories[i]);
         }
     }
 

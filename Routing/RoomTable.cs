@@ -81,13 +81,14 @@ internal sealed class RoomTable
         }
     }
 
-    /// <summary>Number of a subscriber's rooms if it joined these too.</summary>
-    public static int CountWith(Subscriber subscriber, IEnumerable<string> names)
+    /// <summary>Whether a subscriber that joined these rooms too would be in more than the maximum.</summary>
+    public static bool WouldExceed(Subscriber subscriber, IEnumerable<string> names, int max)
     {
         lock (subscriber.Memberships)
         {
-            return subscriber.Memberships.Count
-                + names.Distinct().Count(name => !subscriber.Memberships.ContainsKey(name));
+            var rooms = subscriber.Memberships;
+            return !(names.TryGetNonEnumeratedCount(out var asked) && rooms.Count + asked <= max)
+                && rooms.Count + names.Distinct().Count(name => !rooms.ContainsKey(name)) > max;
         }
     }
 

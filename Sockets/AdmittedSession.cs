@@ -13,7 +13,9 @@ namespace Dmb.Sockets;
 /// <param name="Lease">Its permit in the session limits, disposed at its end.</param>
 /// <param name="Wire">How its frames are encoded.</param>
 /// <param name="Agent">The client's <c>User-Agent</c>, as <see cref="UserAgents.Intern"/> gives it.</param>
-/// <param name="Answer">A frame that precedes all others, such as Engine.IO's open packet; null for none.</param>
+/// <param name="Answer">
+/// Bytes that precede all frames: the answer to the handshake, Engine.IO's open packet; null for none.
+/// </param>
 internal readonly record struct AdmittedSession(
     Caller Caller,
     CloseReason? Refusal,

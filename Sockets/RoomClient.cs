@@ -7,7 +7,7 @@ namespace Dmb.Sockets;
 /// <summary>
 /// Executes one client's <c>subscribe</c>, <c>unsubscribe</c> and <c>configure</c> frames (docs/protocol.md §4).
 /// </summary>
-internal sealed class RoomClient(Session session, SocketBroker broker, IPAddress? address)
+internal readonly struct RoomClient(Session session, SocketBroker broker, IPAddress? address)
 {
     /// <summary>
     /// <c>subscribe</c>: joins, sends <c>joined</c> per room, acknowledges, and replays missed messages.
@@ -19,7 +19,8 @@ internal sealed class RoomClient(Session session, SocketBroker broker, IPAddress
             return;
         }
 
-        HashSet<string> names = [.. rooms.Select(request => request.Room)];
+        IReadOnlyCollection<string> names =
+            rooms.Count == 1 ? [rooms[0].Room] : rooms.Select(request => request.Room).ToHashSet();
         await broker.Rules.AskAsync(session.Caller, names);
         CheckJoins(names);
         await using var join = await broker.Joins.JoinAsync(session, rooms);
@@ -84,10 +85,16 @@ internal sealed class RoomClient(Session session, SocketBroker broker, IPAddress
     /// <summary>Leaves the rooms that the caller may no longer join, except those of its backend services.</summary>
     public void LeaveForbidden(Caller caller)
     {
+        var rules = broker.Rules;
         string[] rooms;
         lock (session.Memberships)
         {
-            rooms = [.. session.Memberships.Keys.Where(IsForbidden)];
+            rooms =
+            [
+                .. session.Memberships.Keys.Where(room =>
+                    (Names.IsRoom(room) || Names.IsPattern(room)) && !rules.May(caller, Operation.Join, room)
+                ),
+            ];
         }
 
         var mustFlush = false;
@@ -98,13 +105,10 @@ internal sealed class RoomClient(Session session, SocketBroker broker, IPAddress
         }
 
         FlushIf(mustFlush);
-
-        bool IsForbidden(string room) =>
-            (Names.IsRoom(room) || Names.IsPattern(room)) && !broker.Rules.May(caller, Operation.Join, room);
     }
 
     /// <summary>Refuses a join as a whole if one room is forbidden or the limits are exceeded.</summary>
-    private void CheckJoins(HashSet<string> rooms)
+    private void CheckJoins(IReadOnlyCollection<string> rooms)
     {
         foreach (var room in rooms)
         {

@@ -34,9 +34,11 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     private volatile IFrameOutput _output = output;
 
     /// <summary>
-    /// The oldest queued frame, and those after it. An idle session needs none, and one message at a time no queue.
+    /// The two oldest queued frames, and those after them. An idle session needs none of them, and neither a handshake
+    /// nor one message at a time a queue.
     /// </summary>
     private byte[]? _first;
+    private byte[]? _second;
     private Queue<byte[]>? _rest;
     private int _bytes;
     private long _accepted;
@@ -52,7 +54,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     private TaskCompletionSource? _ended;
 
     /// <summary>Queued frames; read without the lock, so it may be out of date.</summary>
-    public int Count => _first is null ? 0 : 1 + (_rest?.Count ?? 0);
+    public int Count => _first is null ? 0 : _second is null ? 1 : 2 + (_rest?.Count ?? 0);
 
     /// <summary>Frames accepted so far, queued ones included.</summary>
     public long Accepted => Volatile.Read(ref _accepted);
@@ -359,6 +361,10 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
         {
             _first = frame;
         }
+        else if (_second is null)
+        {
+            _second = frame;
+        }
         else
         {
             (_rest ??= new()).Enqueue(frame);
@@ -368,7 +374,8 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     private void RemoveFirst()
     {
         _bytes -= _first!.Length;
-        _first = _rest is { Count: > 0 } rest ? rest.Dequeue() : null;
+        _first = _second;
+        _second = _rest is { Count: > 0 } rest ? rest.Dequeue() : null;
     }
 
     private bool IsHalfFull() => Count > framesMax / 2 || _bytes > bytesMax / 2;
@@ -405,7 +412,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
 
     private void Clear()
     {
-        (_first, _rest) = (null, null);
+        (_first, _second, _rest) = (null, null, null);
         _bytes = 0;
     }
 }

@@ -23,7 +23,7 @@ internal sealed record SocketBroker(
     /// <summary>Refuses a join that would exceed the session's limit of rooms.</summary>
     public void CheckRoomCount(Session session, IEnumerable<string> rooms)
     {
-        if (RoomTable.CountWith(session, rooms) > Options.MaxRoomsPerSession)
+        if (RoomTable.WouldExceed(session, rooms, Options.MaxRoomsPerSession))
         {
             throw new RefusedException(
                 ErrorCode.TooManyRooms,

@@ -12,13 +12,14 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
     private const int RefusedMax = 100;
     private static readonly TimeSpan FailedInterval = TimeSpan.FromSeconds(1);
 
-    private readonly RoomClient _rooms = new(session, broker, address);
-    private readonly ViolationCounter _badFrames = new(BadFramesMax, broker.Time);
-    private readonly ViolationCounter _tooFast = new(RefusedMax, broker.Time);
+    private ViolationCounter _badFrames;
+    private ViolationCounter _tooFast;
     private long? _lastFailed;
 
     /// <summary>Null for a client that has been neither a backend service nor a user of one.</summary>
     private DuplexClient? _duplex;
+
+    private RoomClient Rooms => new(session, broker, address);
 
     /// <summary>Executes one frame. A refusal is sent to the client, never thrown.</summary>
     public async ValueTask HandleAsync(ClientFrame frame)
@@ -62,11 +63,11 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
             session.Send(session.Wire.Refusal(frame.Ack.Span, refused));
         }
 
-        if (frame.Event is null && _badFrames.Add())
+        if (frame.Event is null && _badFrames.Add(BadFramesMax, broker.Time))
         {
             session.Close(CloseReason.Protocol);
         }
-        else if (refused.Code == ErrorCode.RateLimited && _tooFast.Add())
+        else if (refused.Code == ErrorCode.RateLimited && _tooFast.Add(RefusedMax, broker.Time))
         {
             session.Close(CloseReason.TooFast);
         }
@@ -84,12 +85,12 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
             case "auth":
                 return AuthenticateAsync(frame);
             case "subscribe" or "join":
-                return _rooms.SubscribeAsync(frame);
+                return Rooms.SubscribeAsync(frame);
             case "unsubscribe" or "leave":
-                _rooms.Unsubscribe(frame);
+                Rooms.Unsubscribe(frame);
                 return ValueTask.CompletedTask;
             case "configure":
-                return _rooms.ConfigureAsync(frame);
+                return Rooms.ConfigureAsync(frame);
             case "register":
                 return RegisterAsync(frame);
             case "dmb:ping" when !frame.Ack.IsEmpty:
@@ -159,7 +160,7 @@ internal sealed class SocketClient(Session session, SocketBroker broker, IPAddre
             return;
         }
 
-        _rooms.LeaveForbidden(caller);
+        Rooms.LeaveForbidden(caller);
         Acknowledge(frame, ServerEvents.Caller(caller));
     }
 

@@ -64,27 +64,40 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
     /// <param name="session">The session, which has sent nothing yet.</param>
     /// <param name="transport">Its receiving side.</param>
     /// <param name="admitted">The result of its admission.</param>
-    public async Task RunAsync(Session session, IClientTransport transport, AdmittedSession admitted)
+    public Task RunAsync(Session session, IClientTransport transport, in AdmittedSession admitted)
+    {
+        // One frame of the queue, so that the answer leaves in one write with the welcome. Queued before the session is
+        // registered, so that nothing precedes it.
+        var first = admitted.Answer ?? [];
+        if (admitted.Refusal is null && !transport.IsOpenedByClient)
+        {
+            first = [.. first, .. session.Wire.Event("welcome", Welcome(session))];
+        }
+
+        var mustFlush = session.Queue(first);
+        var client = new SocketClient(session, broker, admitted.Address);
+        return ServeAsync(session, transport, client, admitted.Lease, admitted.Refusal, mustFlush);
+    }
+
+    private async Task ServeAsync(
+        Session session,
+        IClientTransport transport,
+        SocketClient client,
+        IDisposable lease,
+        CloseReason? refusal,
+        bool mustFlush
+    )
     {
         // Frames are not part of the opening request's trace: each message starts its own.
         Activity.Current = null;
-        var client = new SocketClient(session, broker, admitted.Address);
-        using (admitted.Lease)
+        using (lease)
         {
-            // The answer is written together with the first event.
-            var mustFlush = admitted.Answer is { } answer && session.Queue(answer);
-            if (admitted.Refusal is null && !transport.IsOpenedByClient)
-            {
-                // Queued before the session is registered, so that nothing precedes it.
-                mustFlush |= QueueWelcome(session);
-            }
-
             sessions.Add(session);
             try
             {
-                if (admitted.Refusal is not null)
+                if (refusal is not null)
                 {
-                    session.Close(admitted.Refusal);
+                    session.Close(refusal);
                     FlushIf(session, mustFlush);
                 }
                 else if (!transport.IsOpenedByClient)
@@ -137,7 +150,7 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
             return false;
         }
 
-        var mustFlush = opening.MustFlush | QueueWelcome(session);
+        var mustFlush = opening.MustFlush | session.Queue("welcome", Welcome(session));
         if (opening.Recovered is { } recovered)
         {
             FlushIf(session, mustFlush);
@@ -150,16 +163,14 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
         return true;
     }
 
-    private bool QueueWelcome(Session session) =>
-        session.Queue(
-            "welcome",
-            ServerEvents.Welcome(
-                session.Id,
-                BuildInfo.Version,
-                session.Caller.IsAnonymous,
-                broker.Options,
-                broker.Routing
-            )
+    /// <summary>The data of a session's <c>welcome</c>.</summary>
+    private byte[] Welcome(Session session) =>
+        ServerEvents.Welcome(
+            session.Id,
+            BuildInfo.Version,
+            session.Caller.IsAnonymous,
+            broker.Options,
+            broker.Routing
         );
 
     /// <summary>Joins the open bus, then flushes the welcome: a client that has read it is in the room.</summary>

@@ -116,15 +116,20 @@ internal sealed class SocketConnection : ConnectionContext, IDuplexPipe
     public void Watch(Action? onHalfClosed = null) => _input.Watch(onHalfClosed);
 
     /// <summary>
-    /// Hands the socket to the caller, which closes it and disposes <see cref="Lease"/>. Kestrel no longer reads,
-    /// writes or closes it. Everything flushed has been sent, since a flush completes only then.
+    /// Whether output is held from now on, for <see cref="DetachSocket"/>, instead of sent when it is flushed. What was
+    /// flushed before has been sent, since a flush completes only then.
     /// </summary>
-    /// <returns>The bytes received after the request.</returns>
-    public byte[] DetachSocket()
+    public void HoldOutput(bool isHeld) => _output.Hold(isHeld);
+
+    /// <summary>
+    /// Hands the socket to the caller, which sends the held output, closes the socket and disposes <see cref="Lease"/>.
+    /// Kestrel no longer reads, writes or closes it.
+    /// </summary>
+    /// <returns>The bytes received after the request, and the output that was held.</returns>
+    public (byte[] Received, byte[] Held) DetachSocket()
     {
         _isDetached = true;
-        _output.Complete();
-        return _input.Detach();
+        return (_input.Detach(), _output.Detach());
     }
 
     /// <summary>Cancels <see cref="ConnectionClosed"/> on the thread pool: the client has disconnected.</summary>

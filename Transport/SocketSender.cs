@@ -13,6 +13,7 @@ internal sealed class SocketSender(SocketConnection connection) : PipeWriter
 
     private byte[] _buffer = [];
     private int _length;
+    private bool _isHeld;
 
     /// <summary>Set when nothing more is sent: the connection failed, or the socket is detached.</summary>
     private volatile bool _isCompleted;
@@ -37,6 +38,11 @@ internal sealed class SocketSender(SocketConnection connection) : PipeWriter
 
     public override ValueTask<FlushResult> FlushAsync(CancellationToken cancellationToken = default)
     {
+        if (_isHeld && !_isCompleted)
+        {
+            return new ValueTask<FlushResult>(new FlushResult(isCanceled: false, isCompleted: false));
+        }
+
         if (_length == 0 || _isCompleted)
         {
             return new ValueTask<FlushResult>(Flushed());
@@ -64,6 +70,18 @@ internal sealed class SocketSender(SocketConnection connection) : PipeWriter
         }
 
         return new ValueTask<FlushResult>(Flushed());
+    }
+
+    /// <summary>Whether flushes complete without sending, so that <see cref="Detach"/> returns what they wrote.</summary>
+    public void Hold(bool isHeld) => _isHeld = isHeld;
+
+    /// <summary>Sends nothing more, and returns the bytes that are held.</summary>
+    public byte[] Detach()
+    {
+        _isCompleted = true;
+        var held = _buffer.AsSpan(0, _length).ToArray();
+        Release();
+        return held;
     }
 
     /// <summary>

@@ -47,6 +47,9 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
     private Caller? _admitted;
     private int _admittedLength;
 
+    /// <summary>Whether the request that goes to Kestrel is a handshake of /ws.</summary>
+    private bool _isHandshake;
+
     /// <summary>Bytes reserved in <see cref="UnfinishedBodies"/> until the body is complete.</summary>
     private long _held;
 
@@ -117,9 +120,15 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
                 connection.Features.Set(new AdmittedPush());
             }
 
-            // Kestrel's first request takes 100 ms to prepare; the thread's other connections do not wait for it.
-            await Task.Yield();
+            // Kestrel's first request takes 100 ms to prepare, and others may be slow; the thread's other connections do
+            // not wait for them. A handshake takes less than its way to another thread once one has been served.
+            if (!_isHandshake || !fastPath.HasServedHandshake)
+            {
+                await Task.Yield();
+            }
+
             await kestrel(connection);
+            fastPath.HasServedHandshake |= _isHandshake;
         }
     }
 
@@ -149,6 +158,8 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
 
             if (isPart && (next == Next.Kestrel || read.IsCanceled || read.IsCompleted))
             {
+                _isHandshake = received.Span[done..].StartsWith("GET /ws"u8);
+
                 // The request is not marked as examined, so that Kestrel's first read returns it.
                 _input.AdvanceTo(read.Buffer.GetPosition(done));
                 return true;

@@ -45,6 +45,9 @@ internal sealed class FastPathMiddleware(
     /// <summary>Whether connections close after their answer.</summary>
     public bool IsDraining => sessions.IsDraining;
 
+    /// <summary>Whether Kestrel has served a handshake, and so is prepared for others.</summary>
+    public bool HasServedHandshake { get; set; }
+
     /// <summary>Builds the connection delegate: the fast path, then Kestrel.</summary>
     public ConnectionDelegate Before(ConnectionDelegate kestrel) =>
         connection => new FastPathConnection(this, connection).RunAsync(kestrel);

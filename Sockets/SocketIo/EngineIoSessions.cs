@@ -53,6 +53,11 @@ internal sealed class EngineIoSessions(SocketSessions sessions, SessionTable tab
             ];
         }
 
+        if (socket?.TakeAnswer() is { } upgrade)
+        {
+            answer = [.. upgrade, .. answer];
+        }
+
         admitted = admitted with
         {
             Wire = version == EngineIoVersion.V3 ? _wire3 : _wire4,

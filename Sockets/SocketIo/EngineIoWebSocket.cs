@@ -27,6 +27,9 @@ internal sealed class EngineIoWebSocket(WebSocket webSocket, SharedStream stream
     /// <summary>Whether the socket has left the server.</summary>
     public bool IsDetached => stream.Socket is not null;
 
+    /// <inheritdoc cref="SharedStream.TakeAnswer"/>
+    public byte[]? TakeAnswer() => stream.TakeAnswer();
+
     /// <summary>Completes when nothing more is read.</summary>
     public Task Ended => _ended.Task;
 
@@ -92,6 +95,11 @@ internal sealed class EngineIoWebSocket(WebSocket webSocket, SharedStream stream
 
     private async Task<bool> UpgradeAsync(EngineIoSession engine)
     {
+        if (TakeAnswer() is { } answer)
+        {
+            await output.WriteAsync(answer);
+        }
+
         if (await ReadMessageAsync() is not { IsBinary: false } probe || !probe.Text.Span.SequenceEqual("2probe"u8))
         {
             return false;
@@ -122,14 +130,20 @@ internal sealed class EngineIoWebSocket(WebSocket webSocket, SharedStream stream
     {
         try
         {
-            while (await ReadMessageAsync() is { } packet)
+            while (true)
             {
+                // Waits here, so that nothing else is held meanwhile.
+                ReleaseBuffer();
+                var first = await webSocket.ReceiveAsync(Memory<byte>.Empty, CancellationToken.None);
+                if (await ReadMessageAsync(first) is not { } packet)
+                {
+                    break;
+                }
+
                 if (!engine.Session.IsClosing)
                 {
                     await engine.ReceiveAsync(packet);
                 }
-
-                ReleaseBuffer();
             }
 
             if (_isTooBig)
@@ -139,7 +153,9 @@ internal sealed class EngineIoWebSocket(WebSocket webSocket, SharedStream stream
             }
 
             engine.Session.Finish(
-                WebSocketFrames.Close((int)(webSocket.CloseStatus ?? WebSocketCloseStatus.NormalClosure), "")
+                stream.HasEnded
+                    ? []
+                    : WebSocketFrames.Close((int)(webSocket.CloseStatus ?? WebSocketCloseStatus.NormalClosure), "")
             );
         }
         catch (Exception e) when (IsLost(e))
@@ -152,11 +168,16 @@ internal sealed class EngineIoWebSocket(WebSocket webSocket, SharedStream stream
     /// The next message as a packet, in a buffer that is reused; null at the client's close frame, or when it is too
     /// big.
     /// </summary>
-    private async Task<EngineIoPacket?> ReadMessageAsync()
+    private async ValueTask<EngineIoPacket?> ReadMessageAsync()
     {
         // No buffer is held while nothing arrives.
         ReleaseBuffer();
-        var result = await webSocket.ReceiveAsync(Memory<byte>.Empty, CancellationToken.None);
+        return await ReadMessageAsync(await webSocket.ReceiveAsync(Memory<byte>.Empty, CancellationToken.None));
+    }
+
+    /// <summary>The same, from the result of a first receive of no bytes.</summary>
+    private async ValueTask<EngineIoPacket?> ReadMessageAsync(ValueWebSocketReceiveResult result)
+    {
         _buffer = ArrayPool<byte>.Shared.Rent(FirstBufferBytes);
         for (var length = 0; ; )
         {

@@ -42,13 +42,30 @@ internal sealed class SharedUpgrade : IHttpUpgradeFeature, IHttpExtendedConnectF
         features.Set<IHttpExtendedConnectFeature>(upgrade);
     }
 
-    /// <summary>Detaches the socket of a connection without TLS from Kestrel.</summary>
+    /// <summary>
+    /// Detaches the socket of a connection without TLS from Kestrel, with the answer unsent: it leaves in one write
+    /// with the session's first frame.
+    /// </summary>
     public async Task<Stream> UpgradeAsync()
     {
-        var stream = await _upgrade!.UpgradeAsync();
-        return Stream = _connection is null
-            ? new SharedStream(stream)
-            : new SharedStream(_connection.Socket, _connection.DetachSocket(), _connection.Lease);
+        if (_connection is null)
+        {
+            return Stream = new SharedStream(await _upgrade!.UpgradeAsync());
+        }
+
+        _connection.HoldOutput(true);
+        try
+        {
+            await _upgrade!.UpgradeAsync();
+        }
+        catch
+        {
+            _connection.HoldOutput(false);
+            throw;
+        }
+
+        var (received, held) = _connection.DetachSocket();
+        return Stream = new SharedStream(_connection.Socket, received, held, _connection.Lease);
     }
 
     public async ValueTask<Stream> AcceptAsync() => Stream = new SharedStream(await _connect!.AcceptAsync());
@@ -62,19 +79,28 @@ internal sealed class SharedStream : Stream
     private const byte OpcodeMask = 0x0F;
     private const byte CloseOpcode = 0x8;
 
+    /// <summary>A client's close frame without a status, its mask all zeros (RFC 6455 §5.2).</summary>
+    private static ReadOnlySpan<byte> ClientClose => [0x80 | CloseOpcode, 0x80, 0, 0, 0, 0];
+
     /// <summary>Bytes that Kestrel had received before the socket was detached.</summary>
     private ReadOnlyMemory<byte> _early;
+
+    /// <summary>The answer to the upgrade until <see cref="TakeAnswer"/>.</summary>
+    private byte[]? _answer;
 
     private readonly Receiving? _receiving;
     private readonly IDisposable? _lease;
     private int _received;
 
+    /// <summary>Whether the last read was of no bytes: the framework waits so only where a frame begins.</summary>
+    private bool _isAtFrame;
+
     /// <summary>An upgraded connection that Kestrel keeps.</summary>
     public SharedStream(Stream inner) => Inner = inner;
 
-    /// <summary>A detached socket, and the bytes already read from it.</summary>
-    public SharedStream(Socket socket, ReadOnlyMemory<byte> early, IDisposable? lease) =>
-        (Socket, _early, _receiving, _lease) = (socket, early, new Receiving(this, socket), lease);
+    /// <summary>A detached socket, the bytes already read from it, and the answer to the upgrade.</summary>
+    public SharedStream(Socket socket, byte[] early, byte[] answer, IDisposable? lease) =>
+        (Socket, _early, _answer, _receiving, _lease) = (socket, early, answer, new Receiving(this, socket), lease);
 
     /// <summary>Kestrel's connection, to which the session writes; null for a detached socket.</summary>
     public Stream? Inner { get; }
@@ -84,6 +110,12 @@ internal sealed class SharedStream : Stream
 
     /// <summary>The session of the connection. While null, writes go to the connection directly.</summary>
     public Session? Session { get; set; }
+
+    /// <summary>
+    /// Whether a detached socket ended where a frame could begin. Its reader got a close frame instead of the end,
+    /// since the framework's exception would cost more than the session.
+    /// </summary>
+    public bool HasEnded { get; private set; }
 
     public override bool CanRead => true;
 
@@ -98,6 +130,12 @@ internal sealed class SharedStream : Stream
         get => throw new NotSupportedException();
         set => throw new NotSupportedException();
     }
+
+    /// <summary>
+    /// The answer to the upgrade, which the caller has to send before all else; null if it was taken, or sent by
+    /// Kestrel.
+    /// </summary>
+    public byte[]? TakeAnswer() => Interlocked.Exchange(ref _answer, null);
 
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
@@ -206,10 +244,21 @@ internal sealed class SharedStream : Stream
         base.Dispose(disposing);
     }
 
-    /// <summary>
-    /// A reusable receive operation. A lost connection reads as the end of the stream: an exception would cost more
-    /// than the session.
-    /// </summary>
+    /// <summary>The end of the connection, as what the reader of so many bytes gets.</summary>
+    private int EndIn(Span<byte> buffer)
+    {
+        if (!_isAtFrame || buffer.Length < ClientClose.Length)
+        {
+            _isAtFrame |= buffer.IsEmpty;
+            return 0;
+        }
+
+        HasEnded = true;
+        ClientClose.CopyTo(buffer);
+        return ClientClose.Length;
+    }
+
+    /// <summary>A reusable receive operation. A lost connection reads as the end of the stream.</summary>
     private sealed class Receiving(SharedStream stream, Socket socket) : SocketReceive, IValueTaskSource<int>
     {
         private ManualResetValueTaskSourceCore<int> _source;
@@ -228,7 +277,7 @@ internal sealed class SharedStream : Stream
             }
             catch (ObjectDisposedException)
             {
-                return new ValueTask<int>(0);
+                return new ValueTask<int>(stream.EndIn(buffer.Span));
             }
         }
 
@@ -257,9 +306,15 @@ internal sealed class SharedStream : Stream
             if (SocketError != SocketError.Success)
             {
                 IsLost = true;
-                return 0;
             }
 
+            var buffer = MemoryBuffer.Span;
+            if (IsLost || (BytesTransferred == 0 && buffer.Length > 0))
+            {
+                return stream.EndIn(buffer);
+            }
+
+            stream._isAtFrame = buffer.IsEmpty;
             stream.Session?.RecordActivity();
             return stream._received = BytesTransferred;
         }

@@ -21,8 +21,15 @@ internal sealed class WebSocketTransport(WebSocket webSocket, SharedStream strea
     {
         try
         {
-            while (await ReadMessageAsync() is { } message)
+            while (true)
             {
+                // A zero-byte read waits without a buffer, and here, so that nothing else is held meanwhile.
+                var first = await webSocket.ReceiveAsync(Memory<byte>.Empty, CancellationToken.None);
+                if (await ReadMessageAsync(first) is not { } message)
+                {
+                    break;
+                }
+
                 try
                 {
                     if (!session.IsClosing)
@@ -37,13 +44,12 @@ internal sealed class WebSocketTransport(WebSocket webSocket, SharedStream strea
             }
 
             // A close frame is answered with its own code, or 1000 if it has none (RFC 6455 §5.5.1).
-            session.Finish(WebSocketFrames.Close((int)webSocket.CloseStatus!.Value, ""));
+            session.Finish(stream.HasEnded ? [] : WebSocketFrames.Close((int)webSocket.CloseStatus!.Value, ""));
         }
         catch (Exception e)
             when (e is WebSocketException or IOException or OperationCanceledException or ObjectDisposedException)
         {
-            // Disconnected without a close frame, or a protocol error, for which the framework has sent the close
-            // frame.
+            // Disconnected within a message, or a protocol error, for which the framework has sent the close frame.
             session.Finish([]);
         }
     }
@@ -70,13 +76,11 @@ internal sealed class WebSocketTransport(WebSocket webSocket, SharedStream strea
         return client.HandleAsync(frame);
     }
 
-    /// <summary>Reads the next text message into a rented buffer; null at the client's close frame.</summary>
-    private async Task<Message?> ReadMessageAsync()
+    /// <summary>Reads the rest of a text message into a rented buffer; null at the client's close frame.</summary>
+    /// <param name="result">The result of the first receive, which has received no bytes of the message.</param>
+    private async ValueTask<Message?> ReadMessageAsync(ValueWebSocketReceiveResult result)
     {
         var maxBytes = broker.Routing.MaxMessageBytes;
-
-        // A zero-byte read waits without a buffer.
-        var result = await webSocket.ReceiveAsync(Memory<byte>.Empty, CancellationToken.None);
         var buffer = ArrayPool<byte>.Shared.Rent(FirstBufferBytes);
         try
         {

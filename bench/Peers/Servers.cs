@@ -29,7 +29,7 @@ internal static class Servers
         },
         Ours("dmb-otlp", "DMB, OTLP", settings: Otlp("always_on")) with
         {
-            Works = Deployed,
+            Works = ["start", .. Deployed],
         },
         Ours("dmb-otlp-100", "DMB, OTLP 1 in 100", settings: Otlp("traceidratio")) with
         {

@@ -31,6 +31,26 @@ public sealed class HandshakeTests
     }
 
     [Fact]
+    public async Task The_answer_and_the_welcome_leave_in_one_write()
+    {
+        await using var node = await Node.StartAsync();
+        var request = Encoding.ASCII.GetBytes(("GET /ws HTTP/1.1\n" + Upgrade).ReplaceLineEndings("\r\n") + "\r\n\r\n");
+
+        // The first handshake of a node is served on another thread than later ones.
+        for (var handshake = 1; handshake <= 2; handshake++)
+        {
+            using var tcp = new System.Net.Sockets.TcpClient();
+            await tcp.ConnectAsync("127.0.0.1", node.Port);
+            await tcp.GetStream().WriteAsync(request);
+            var received = new byte[65_536];
+            var length = await tcp.GetStream().ReadAsync(received).AsTask().WaitAsync(Node.Patience);
+            var text = Encoding.ASCII.GetString(received, 0, length);
+            Assert.StartsWith("HTTP/1.1 101 ", text, StringComparison.Ordinal);
+            Assert.Contains("""{"event":"welcome",""", text, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public async Task The_key_is_answered_by_RFC_6455()
     {
         await using var node = await Node.StartAsync();

@@ -84,6 +84,24 @@ public sealed class MetricsTests
     }
 
     [Fact]
+    public async Task A_client_that_goes_without_a_close_frame_costs_no_exception()
+    {
+        await using var node = await NodeProcess.StartAsync(("REDIS_HOST", "none"));
+        await using (await node.JoinAsync("support")) { }
+
+        Dictionary<string, double> page;
+        do
+        {
+            page = Parse(await node.Http.GetStringAsync(new Uri(node.Url, "/metrics")));
+        } while (page["dmb_sessions"] > 0);
+
+        Assert.DoesNotContain(
+            page.Keys,
+            key => key.StartsWith("dotnet_exceptions_total{error_type=\"WebSocketException\"", StringComparison.Ordinal)
+        );
+    }
+
+    [Fact]
     public async Task Away_from_Redis_the_backplane_is_down_and_the_spool_grows()
     {
         var redis = new RedisServer();
