@@ -47,12 +47,7 @@ internal sealed class RoomJoins(RoomTable rooms, IBackplane backplane, HistoryPo
         {
             lock (subscriber.Memberships)
             {
-                isNew[i] = rooms.Join(
-                    subscriber,
-                    requests[i].Room,
-                    out memberships[i],
-                    policy.Keeps(requests[i].Room)
-                );
+                isNew[i] = rooms.Join(subscriber, requests[i].Room, out memberships[i], policy.Keeps(requests[i].Room));
                 if (isNew[i])
                 {
                     memberships[i].Since = requests[i].Since?.ToString();

@@ -54,7 +54,10 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     private TaskCompletionSource? _ended;
 
     /// <summary>Queued frames; read without the lock, so it may be out of date.</summary>
-    public int Count => _first is null ? 0 : _second is null ? 1 : 2 + (_rest?.Count ?? 0);
+    public int Count =>
+        _first is null ? 0
+        : _second is null ? 1
+        : 2 + (_rest?.Count ?? 0);
 
     /// <summary>Frames accepted so far, queued ones included.</summary>
     public long Accepted => Volatile.Read(ref _accepted);

@@ -165,13 +165,7 @@ internal sealed partial class SocketSessions(SessionTable sessions, SocketBroker
 
     /// <summary>The data of a session's <c>welcome</c>.</summary>
     private byte[] Welcome(Session session) =>
-        ServerEvents.Welcome(
-            session.Id,
-            BuildInfo.Version,
-            session.Caller.IsAnonymous,
-            broker.Options,
-            broker.Routing
-        );
+        ServerEvents.Welcome(session.Id, BuildInfo.Version, session.Caller.IsAnonymous, broker.Options, broker.Routing);
 
     /// <summary>Joins the open bus, then flushes the welcome: a client that has read it is in the room.</summary>
     private async Task JoinOpenBusAsync(Session session, bool mustFlush)

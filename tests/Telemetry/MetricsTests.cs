@@ -95,9 +95,8 @@ public sealed class MetricsTests
             page = Parse(await node.Http.GetStringAsync(new Uri(node.Url, "/metrics")));
         } while (page["dmb_sessions"] > 0);
 
-        Assert.DoesNotContain(
-            page.Keys,
-            key => key.StartsWith("dotnet_exceptions_total{error_type=\"WebSocketException\"", StringComparison.Ordinal)
+        Assert.DoesNotContain(page.Keys, key =>
+            key.StartsWith("dotnet_exceptions_total{error_type=\"WebSocketException\"", StringComparison.Ordinal)
         );
     }
 
