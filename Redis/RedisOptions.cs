@@ -8,6 +8,9 @@ namespace Dmb.Redis;
 /// </summary>
 internal sealed class RedisOptions
 {
+    /// <summary>Maximum number of groups: each costs a node a probe a second and a receiver.</summary>
+    public const int GroupsMax = 256;
+
     [ConfigurationKeyName("REDIS_HOST")]
     [Description("Host of Redis; `none` runs this node alone. Without it, localhost is tried once at start.")]
     public string RedisHost { get; set; } = "";
@@ -45,7 +48,7 @@ internal sealed class RedisOptions
         "Groups that the rooms are spread over, by a hash of their names; each has keys, a log and a spool of its own, "
             + "in one slot of a cluster. The same on every node. 0: one; on a Redis Cluster what its data have, or 64."
     )]
-    [Range(0, 256)]
+    [Range(0, GroupsMax)]
     public int Groups { get; set; }
 
     /// <summary>Whether <see cref="Groups"/> was found (<see cref="RedisLayout.FindGroupsAsync"/>), not set.</summary>

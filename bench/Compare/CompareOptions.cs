@@ -33,7 +33,7 @@ internal sealed partial record CompareOptions
     public bool Quick { get; private init; }
     public IReadOnlyList<Server> Servers { get; private init; } =
     [.. Peers.Servers.All.Where(server => server.ByDefault)];
-    public IReadOnlyList<Work> Works { get; private init; } = [.. Work.All.Where(work => work.ByDefault)];
+    public IReadOnlyList<Work> Works { get; private init; } = Work.All;
     public string? Name { get; private init; }
 
     /// <summary>Whether nothing was left out.</summary>

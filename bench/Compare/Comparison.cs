@@ -204,7 +204,6 @@ internal sealed partial class Comparison : IDisposable
             Server = server,
             Subscribers = crowd.Subscribers,
             RoomsOfOne = crowd.RoomsOfOne,
-            OneRoom = work.OneRoom,
             InFlight = work.InFlight,
             Rate = work.Rate,
             TimeLimit = TimeSpan.FromSeconds(20),

@@ -18,12 +18,6 @@ internal enum Unit
 /// <summary>One thing that is asked of every server in the same way.</summary>
 internal sealed record Work(string Name, string Title, Unit Unit, Crowd Crowd, int InFlight = 1, int Rate = 0)
 {
-    /// <summary>Whether it is done when no works are named: what only ours can do is not.</summary>
-    public bool ByDefault => !OneRoom;
-
-    /// <summary>Whether a publish names one room in <c>_in</c>, instead of that and its event's bus.</summary>
-    public bool OneRoom { get; init; }
-
     private const int Idle = 10_000;
 
     private static readonly Crowd Rooms = new(1_000, RoomsOfOne: true);
@@ -36,7 +30,6 @@ internal sealed record Work(string Name, string Title, Unit Unit, Crowd Crowd, i
         new("nobody", "nobody listening, 32 in flight", Unit.Publish, new Crowd(0), 32),
         new("rooms", "1,000 rooms of one, 32 in flight", Unit.Publish, Rooms, 32),
         new("rate500", "500 publishes/s to rooms of one", Unit.Publish, Rooms, 8, 500),
-        new("rooms-in", "1,000 rooms of one, named alone, 32 in flight", Unit.Publish, Rooms, 32) { OneRoom = true },
         .. new[] { 1, 10, 100, 1_000, 5_000 }.SelectMany(FanOut),
         new("rate20", "20 publishes/s to 1,000 subscribers", Unit.Delivery, new Crowd(1_000), 8, 20),
         new("storm", "5,000 handshakes", Unit.Handshake, new Crowd(5_000)),

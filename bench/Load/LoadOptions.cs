@@ -31,9 +31,6 @@ internal sealed partial record LoadOptions
     public int Subscribers { get; init; } = 1_000;
     public string Room { get; init; } = "support";
     public bool RoomsOfOne { get; init; }
-
-    /// <summary>With rooms of one: whether a publish names its room in <c>_in</c>, and goes to no other.</summary>
-    public bool OneRoom { get; init; }
     public int InFlight { get; init; } = 1;
     public int Publishes { get; init; } = 10_000;
     public int Rate { get; init; }

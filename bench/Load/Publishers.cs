@@ -57,8 +57,7 @@ internal sealed class Publishers : IDisposable
         if (options.RoomsOfOne)
         {
             var inPath = path.IndexOf(NoRoom, StringComparison.Ordinal);
-            var inData =
-                _numberAt + Dialect.NumberLength + "\"".Length + Address(options).Length - RoomLength - "\"".Length;
+            var inData = _numberAt + Dialect.NumberLength + "\",\"endpoint\":\"".Length;
             _roomsAt = inPath < 0 ? [inData] : ["POST ".Length + inPath, inData];
         }
     }
@@ -158,19 +157,13 @@ internal sealed class Publishers : IDisposable
     private static string Data(LoadOptions options)
     {
         var number = new string('0', Dialect.NumberLength);
-        var start = $"{{\"n\":\"{number}\"{Address(options)},\"pad\":\"";
+        var address =
+            options.RoomsOfOne ? $",\"endpoint\":\"{NoRoom}\""
+            : options.Room.Contains(':', StringComparison.Ordinal) ? $",\"_in\":\"{options.Room}\""
+            : "";
+        var start = $"{{\"n\":\"{number}\"{address},\"pad\":\"";
         return start + new string('x', Math.Max(0, options.PayloadBytes - start.Length - 2)) + "\"}";
     }
-
-    /// <summary>What names the rooms, after the number.</summary>
-    private static string Address(LoadOptions options) =>
-        options.RoomsOfOne
-            ? options.OneRoom
-                ? $",\"_in\":\"endpoint:{NoRoom}\""
-                : $",\"endpoint\":\"{NoRoom}\""
-            : options.Room.Contains(':', StringComparison.Ordinal)
-                ? $",\"_in\":\"{options.Room}\""
-                : "";
 
     private void Format(int at, int digits, long number)
     {

@@ -56,6 +56,9 @@ internal sealed class Costs
     /// <summary>Redis: the script of a publish, without its rooms.</summary>
     public double Script => this["redis_script"];
 
+    /// <summary>Redis: what a script costs more on a cluster with groups: the channel of all rooms of a group.</summary>
+    public double ScriptShard => this["redis_shard"];
+
     /// <summary>Redis: a room of a publish, with its history and the first node that receives it.</summary>
     public double ScriptRoom => this["redis_room"];
 
@@ -114,6 +117,7 @@ internal sealed class Costs
         "member_bytes",
         "frame_bytes",
         "redis_script",
+        "redis_shard",
         "redis_room",
         "redis_copy",
         "redis_return",

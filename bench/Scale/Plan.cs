@@ -1,4 +1,5 @@
 using System.Globalization;
+using Dmb.Redis;
 
 namespace Dmb.Bench.Scale;
 
@@ -22,8 +23,8 @@ internal sealed class Plan
     /// <summary>From one keep-alive ping of a session to the next.</summary>
     private const double PingSeconds = 25;
 
-    /// <summary>Of a cluster; one server has one group.</summary>
-    private static readonly int[] GroupCounts = [64, 256];
+    /// <summary>Of a cluster, within the limit of <c>DMB_GROUPS</c>; one server has one group.</summary>
+    private static readonly int[] GroupCounts = [64, RedisOptions.GroupsMax];
 
     private readonly Costs _costs;
     private readonly Shape _shape;
@@ -150,7 +151,7 @@ internal sealed class Plan
     {
         var further = _shape.RoomsEach * (NodesOfRoom - 1);
         var us =
-            (Spread(groups, _shape.RoomsEach) * _costs.Script)
+            (Spread(groups, _shape.RoomsEach) * (_costs.Script + (groups > 1 ? _costs.ScriptShard : 0)))
             + (_shape.RoomsEach * _costs.ScriptRoom)
             + (further * _costs.ScriptCopy);
         return _shape.Publishes * us / 1e6;

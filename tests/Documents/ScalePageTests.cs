@@ -1,4 +1,6 @@
+using System.Globalization;
 using Dmb.Bench.Scale;
+using Dmb.Redis;
 
 namespace Dmb.Tests.Documents;
 
@@ -43,6 +45,23 @@ public sealed class ScalePageTests
         Assert.Equal((1, 1), (few.Shards, few.Groups));
         Assert.InRange(many.Shards, 3, 10);
         Assert.Equal(64, many.Groups);
+    }
+
+    [Fact]
+    public async Task No_plan_has_more_groups_than_a_node_accepts_and_the_page_says_the_limit()
+    {
+        var page = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "docs/scale.md"));
+        var groups = new[] { 1e5, 1e6, 5e6 }
+            .Select(publishes => new Plan(Costs, Large with { Rooms = 1e7, Members = 1, Publishes = publishes }).Groups)
+            .ToArray();
+
+        Assert.All(groups, number => Assert.InRange(number, 1, RedisOptions.GroupsMax));
+        Assert.Contains(RedisOptions.GroupsMax, groups);
+        Assert.Contains(
+            string.Create(CultureInfo.InvariantCulture, $"`DMB_GROUPS`, at most {RedisOptions.GroupsMax}"),
+            page,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
