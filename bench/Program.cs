@@ -23,7 +23,7 @@ internal static class Program
         bench compare [options]    ours beside its peers, for docs/performance.md; `bench compare --help` lists the options
         bench redis                what Redis costs, beside embedded and beside redis-benchmark; takes some minutes
         bench rooms [--servers dmb,before=/old/Dmb]   100,000 rooms over Redis: time to join, memory, time to come back
-        bench queues               100,000 rooms by queues of the client library, beside the connection for subscriptions
+        bench queues               100,000 rooms by the client library, beside the connection for subscriptions
         bench simulate [options]   how many nodes, shards and groups a use needs, for docs/scale.md; `bench simulate --help`
         bench trace                the trace of one push across two nodes and a Redis, as a tree
         bench history [--only publish|resume|return]   what history costs, and coming back to it; takes some minutes

@@ -8,8 +8,9 @@
 -- room, streams that were something else}.
 -- A stream ends with its position, with the mark under which it began, when there is no memory to count or to keep, and
 -- when one of its keys holds something else: a client that comes back is told then that what it missed is not known.
--- A call of a command costs 1 to 2 us. So the lives of a room's keys are set when a tenth of the history's life has passed
--- since they were (`lived`), and are longer by that tenth. Numbers are handed over as strings: Redis formats them slowly.
+-- A call of a command costs 1 to 2 us. So the lives of a room's keys are set when a tenth of the history's life has
+-- passed since they were (`lived`), and are longer by that tenth. Numbers are handed over as strings: Redis formats them
+-- slowly.
 local function publish(k, a)
   local log, epoch_key = KEYS[k], KEYS[k + 1]
   local log_length, body, id, new_epoch, position_ms, again =
