@@ -51,9 +51,7 @@ public sealed class ScalePageTests
     public async Task No_plan_has_more_groups_than_a_node_accepts_and_the_page_says_the_limit()
     {
         var page = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "docs/scale.md"));
-        var groups = new[] { 1e5, 1e6, 5e6 }
-            .Select(publishes => new Plan(Costs, Large with { Rooms = 1e7, Members = 1, Publishes = publishes }).Groups)
-            .ToArray();
+        int[] groups = [GroupsOf(1e5), GroupsOf(1e6), GroupsOf(5e6)];
 
         Assert.All(groups, number => Assert.InRange(number, 1, RedisOptions.GroupsMax));
         Assert.Contains(RedisOptions.GroupsMax, groups);
@@ -63,6 +61,9 @@ public sealed class ScalePageTests
             StringComparison.Ordinal
         );
     }
+
+    private static int GroupsOf(double publishes) =>
+        new Plan(Costs, Large with { Rooms = 1e7, Members = 1, Publishes = publishes }).Groups;
 
     [Fact]
     public void Publishes_to_one_room_that_exceed_one_shard_are_refused_since_a_room_is_on_one_shard()
