@@ -68,9 +68,7 @@ internal static class QueueBench
             $"for i=1,{PerScript} do redis.call('PUBLISH','{Prefix}'..((ARGV[1]*{PerScript}+i)%{Rooms}),"
             + $"string.rep('x',{BodyBytes})) end";
         await Task.Run(() =>
-            redis.Command([
-                .. Enumerable.Range(0, Messages / PerScript).Select(part => $"EVAL \"{script}\" 0 {part}"),
-            ])
+            redis.Command([.. Enumerable.Range(0, Messages / PerScript).Select(part => $"EVAL \"{script}\" 0 {part}")])
         );
         await _all.Task.WaitAsync(TimeMax);
     }
