@@ -23,8 +23,11 @@ internal sealed class KeptMessages(string[] rooms, ChunkPool chunks)
     private byte[] _last = [];
     private int _end;
 
-    /// <summary>Offset of the oldest record in the first chunk.</summary>
+    /// <summary>
+    /// Offset of the oldest record in the first chunk, and its head: the chunk itself is hardly in the processor's cache.
+    /// </summary>
     private int _start;
+    private Head _oldest;
 
     /// <summary>
     /// The envelopes that were read last, while a replay holds them: sessions that come back at the same time share
@@ -51,7 +54,7 @@ internal sealed class KeptMessages(string[] rooms, ChunkPool chunks)
     public int Count { get; private set; }
 
     /// <summary>Since when the oldest message is kept, as a timestamp; there is one.</summary>
-    public long OldestSince => ReadHead(_chunks.Peek(), _start).Since;
+    public long OldestSince => _oldest.Since;
 
     /// <summary>Whether an envelope is kept as bytes.</summary>
     public static bool IsBytes(Envelope envelope) =>
@@ -98,15 +101,17 @@ internal sealed class KeptMessages(string[] rooms, ChunkPool chunks)
 
         MemoryMarshal.Write(Free(Head.Size), head);
         _end += head.Length;
-        Count++;
+        if (Count++ == 0)
+        {
+            _oldest = head;
+        }
     }
 
     /// <summary>Drops the oldest message; returns the length of its data.</summary>
     public int DropOldest()
     {
-        var head = ReadHead(_chunks.Peek(), _start);
-        var length = head.Kind == Kind.Envelope ? _envelopes!.Dequeue().Data.Length : head.DataLength;
-        _start += head.Length;
+        var length = _oldest.Kind == Kind.Envelope ? _envelopes!.Dequeue().Data.Length : _oldest.DataLength;
+        _start += _oldest.Length;
         if (--Count == 0)
         {
             while (_chunks.TryDequeue(out var chunk))
@@ -115,13 +120,16 @@ internal sealed class KeptMessages(string[] rooms, ChunkPool chunks)
             }
 
             (_last, _start, _end) = ([], 0, 0);
+            return length;
         }
-        else if (IsEnd(_chunks.Peek(), _start))
+
+        if (IsEnd(_chunks.Peek(), _start))
         {
             chunks.Return(_chunks.Dequeue());
             _start = 0;
         }
 
+        _oldest = ReadHead(_chunks.Peek(), _start);
         return length;
     }
 
