@@ -5,7 +5,27 @@ using Dmb.Redis;
 namespace Dmb.Tests.Redis;
 
 /// <summary>What a fault happens to.</summary>
-public sealed record FaultScene(Cluster Cluster, Listeners Listeners, Load Load);
+public sealed record FaultScene(Cluster Cluster, Listeners Listeners, Load Load)
+{
+    /// <summary>A master is killed, and its replica takes over.</summary>
+    public async Task KillAsync(RedisServer master)
+    {
+        await master.KillAsync();
+        await Listeners.BackplaneAsync("down");
+        await Listeners.BackplaneAsync("up");
+    }
+
+    /// <summary>A master hangs until its replica has taken over, and goes on as a replica.</summary>
+    public async Task HangAsync(RedisServer master)
+    {
+        master.Stop();
+        await Listeners.BackplaneAsync("down");
+        await Listeners.BackplaneAsync("up");
+        await Load.MoreAsync(FaultProof.Second);
+        master.Continue();
+        await master.LineAsync("MASTER <-> REPLICA sync: Finished with success");
+    }
+}
 
 /// <summary>What all tests of faults prove: what was answered with yes arrives once, in order.</summary>
 public static class FaultProof

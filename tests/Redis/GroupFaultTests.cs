@@ -69,20 +69,14 @@ public sealed class GroupFaultTests(FaultTable table)
     [Fact]
     public Task Master_of_a_shard_killed() =>
         ProveAsync(5, "the master of one shard killed (SIGKILL), its replica takes over", async (shards, scene) =>
-        {
-            await (await shards.OwnerAsync(OneGroup)).KillAsync();
-            await scene.Listeners.BackplaneAsync("down");
-            await scene.Listeners.BackplaneAsync("up");
-        });
+            await scene.KillAsync(await shards.OwnerAsync(OneGroup))
+        );
 
     [Fact]
     public Task Master_of_the_first_group_killed() =>
         ProveAsync(6, "the master of the first group killed (SIGKILL), its replica takes over", async (shards, scene) =>
-        {
-            await (await shards.OwnerAsync()).KillAsync();
-            await scene.Listeners.BackplaneAsync("down");
-            await scene.Listeners.BackplaneAsync("up");
-        });
+            await scene.KillAsync(await shards.OwnerAsync())
+        );
 
     [Fact]
     public Task Master_of_a_shard_hung() =>
@@ -90,15 +84,7 @@ public sealed class GroupFaultTests(FaultTable table)
             7,
             "the master of one shard stopped (SIGSTOP), its replica takes over, the master goes on as replica",
             async (shards, scene) =>
-            {
-                var owner = await shards.OwnerAsync(OneGroup);
-                owner.Stop();
-                await scene.Listeners.BackplaneAsync("down");
-                await scene.Listeners.BackplaneAsync("up");
-                await scene.Load.MoreAsync(Second);
-                owner.Continue();
-                await owner.LineAsync("MASTER <-> REPLICA sync: Finished with success");
-            }
+                await scene.HangAsync(await shards.OwnerAsync(OneGroup))
         );
 
     [Fact]

@@ -14,11 +14,8 @@ public sealed class SentinelFaultTests(FaultTable table)
     [Fact]
     public Task Master_killed() =>
         ProveAsync(1, "Sentinel: the master killed (SIGKILL), its replica takes over", async (sentinels, scene) =>
-        {
-            await sentinels.Master.KillAsync();
-            await scene.Listeners.BackplaneAsync("down");
-            await scene.Listeners.BackplaneAsync("up");
-        });
+            await scene.KillAsync(sentinels.Master)
+        );
 
     [Fact]
     public Task Master_hung() =>
@@ -26,14 +23,7 @@ public sealed class SentinelFaultTests(FaultTable table)
             2,
             "Sentinel: the master stopped (SIGSTOP), its replica takes over, the master goes on as replica",
             async (sentinels, scene) =>
-            {
-                sentinels.Master.Stop();
-                await scene.Listeners.BackplaneAsync("down");
-                await scene.Listeners.BackplaneAsync("up");
-                await scene.Load.MoreAsync(Second);
-                sentinels.Master.Continue();
-                await sentinels.Master.LineAsync("MASTER <-> REPLICA sync: Finished with success");
-            }
+                await scene.HangAsync(sentinels.Master)
         );
 
     [Fact]
@@ -49,9 +39,7 @@ public sealed class SentinelFaultTests(FaultTable table)
         ProveAsync(4, "Sentinel: the master and the sentinel that is asked first killed", async (sentinels, scene) =>
         {
             await sentinels.KillAsync(0);
-            await sentinels.Master.KillAsync();
-            await scene.Listeners.BackplaneAsync("down");
-            await scene.Listeners.BackplaneAsync("up");
+            await scene.KillAsync(sentinels.Master);
         });
 
     private async Task ProveAsync(int row, string fault, Func<Sentinels, FaultScene, Task> happenAsync)

@@ -14,11 +14,8 @@ public sealed class ShardFaultTests(FaultTable table)
     [Fact]
     public Task Master_killed() =>
         ProveAsync(1, "Cluster: the slot's master killed (SIGKILL), its replica takes over", async (shards, scene) =>
-        {
-            await (await shards.OwnerAsync()).KillAsync();
-            await scene.Listeners.BackplaneAsync("down");
-            await scene.Listeners.BackplaneAsync("up");
-        });
+            await scene.KillAsync(await shards.OwnerAsync())
+        );
 
     [Fact]
     public Task Master_hung() =>
@@ -26,15 +23,7 @@ public sealed class ShardFaultTests(FaultTable table)
             2,
             "Cluster: the slot's master stopped (SIGSTOP), its replica takes over, the master goes on as replica",
             async (shards, scene) =>
-            {
-                var owner = await shards.OwnerAsync();
-                owner.Stop();
-                await scene.Listeners.BackplaneAsync("down");
-                await scene.Listeners.BackplaneAsync("up");
-                await scene.Load.MoreAsync(Second);
-                owner.Continue();
-                await owner.LineAsync("MASTER <-> REPLICA sync: Finished with success");
-            }
+                await scene.HangAsync(await shards.OwnerAsync())
         );
 
     [Fact]
