@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Dmb.Redis;
 
 namespace Dmb.Tests.History;
 
@@ -8,6 +9,9 @@ namespace Dmb.Tests.History;
 /// </summary>
 public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
 {
+    /// <summary>Groups that nodes have here, where they have several.</summary>
+    private const int Groups = 8;
+
     private static int _rooms;
     private readonly string _room = $"history:{Interlocked.Increment(ref _rooms)}-{Guid.NewGuid():N}";
 
@@ -178,7 +182,7 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     [Fact]
     public async Task Several_rooms_are_recovered_together_and_a_message_in_two_of_them_arrives_once()
     {
-        var other = _room + "-other";
+        var other = Beside("-other");
         var (start, otherStart) = (await PlaceAsync(), await PlaceAsync(other));
         await PublishAsync(1, 3);
         await First.NotifyAsync("any", $$"""{"n":4,"_in":["{{_room}}","{{other}}"]}""");
@@ -206,7 +210,7 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     [Fact]
     public async Task A_message_delivered_live_by_one_room_is_not_replayed_by_another()
     {
-        var other = _room + "-other";
+        var other = Beside("-other");
         var start = await PlaceAsync();
         await using var client = await Last.JoinAsync(other);
         await PublishAsync(1, 1);
@@ -220,7 +224,7 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     [Fact]
     public async Task A_frame_names_the_places_in_all_rooms_of_the_message()
     {
-        var other = _room + "-other";
+        var other = Beside("-other");
         var (start, otherStart) = (await PlaceAsync(), await PlaceAsync(other));
         await using var one = await Last.JoinAsync(_room);
         await using var both = await Last.JoinAsync(_room, other);
@@ -342,13 +346,14 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
     [Fact]
     public async Task An_id_line_carries_all_rooms_of_the_stream()
     {
-        var other = _room + "&=+ö";
+        var other = Beside("&=+ö");
+        var escaped = other.Replace("&=+ö", "%26%3D%2B%C3%B6", StringComparison.Ordinal);
         var (start, otherStart) = (await PlaceAsync(), await PlaceAsync(other));
         string cursor;
         using (var stream = await StreamAsync(Last, null, _room, other, "none:2"))
         {
             await stream.ReadAsync();
-            Assert.Equal($"id: {_room}={start}&{_room}%26%3D%2B%C3%B6={otherStart}", await stream.ReadAsync());
+            Assert.Equal($"id: {_room}={start}&{escaped}={otherStart}", await stream.ReadAsync());
             await PublishAsync(1, 1);
             await stream.ReadAsync();
             await First.NotifyAsync("any", """{"_in":"none:2"}""");
@@ -356,7 +361,7 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
             await First.NotifyAsync("any", JsonSerializer.Serialize(new { n = 2, _in = new[] { _room, other } }));
             cursor = (await stream.ReadAsync()).Split("id: ")[1];
             Assert.Equal(
-                $"{_room}={start with { Seq = start.Seq + 2 }}&{_room}%26%3D%2B%C3%B6={otherStart with { Seq = otherStart.Seq + 1 }}",
+                $"{_room}={start with { Seq = start.Seq + 2 }}&{escaped}={otherStart with { Seq = otherStart.Seq + 1 }}",
                 cursor
             );
         }
@@ -546,6 +551,15 @@ public abstract class HistorySpec(IReadOnlyList<NodeProcess> nodes)
             lastEventId
         );
 
+    /// <summary>
+    /// Another room of this one's group, of eight or of one: a message's places are those of one group (protocol.md §7).
+    /// </summary>
+    private string Beside(string suffix) =>
+        Enumerable
+            .Range(0, int.MaxValue)
+            .Select(i => $"{_room}{suffix}{i}")
+            .First(other => HashSlot.Checksum(other) % Groups == HashSlot.Checksum(_room) % Groups);
+
     private async Task<Place> PlaceAsync(string? room = null)
     {
         await using var client = await Last.ConnectAsync();
@@ -655,7 +669,7 @@ public sealed class EmbeddedHistoryTests(EmbeddedHistoryTests.Alone alone)
 public sealed class RedisHistoryTests(HistoryCluster shared) : HistorySpec(shared.Nodes), IClassFixture<HistoryCluster>;
 
 /// <summary>Three nodes and a Redis whose rooms keep a history.</summary>
-public sealed class HistoryCluster : IAsyncLifetime
+public class HistoryCluster : IAsyncLifetime
 {
     public static readonly (string, string)[] Settings =
     [
@@ -664,12 +678,22 @@ public sealed class HistoryCluster : IAsyncLifetime
         ("DMB_EVENTS", "any="),
     ];
 
+    private readonly (string, string)[] _more;
     private Cluster? _cluster;
+
+    public HistoryCluster()
+        : this([]) { }
+
+    protected HistoryCluster(params (string, string)[] more) => _more = more;
 
     public List<NodeProcess> Nodes => _cluster!.Nodes;
 
     public async ValueTask InitializeAsync() =>
-        _cluster = await Cluster.StartAsync([.. NodeProcess.Patient, .. Settings]);
+        _cluster = await Cluster.StartAsync([.. NodeProcess.Patient, .. Settings, .. _more]);
 
-    public ValueTask DisposeAsync() => _cluster!.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        await _cluster!.DisposeAsync();
+        GC.SuppressFinalize(this);
+    }
 }

@@ -4,67 +4,6 @@ using Dmb.Redis;
 
 namespace Dmb.Tests.Redis;
 
-/// <summary>The promise, kept by nodes whose rooms are in eight groups on one server.</summary>
-[Collection(RedisLane.Name)]
-public sealed class GroupedBackplaneTests(GroupedBackplaneTests.Grouped grouped)
-    : BackplaneSpec(grouped.Cluster.Nodes, isOrderedOverRooms: false),
-        IClassFixture<GroupedBackplaneTests.Grouped>
-{
-    public sealed class Grouped : IAsyncLifetime
-    {
-        public Cluster Cluster { get; private set; } = null!;
-
-        public async ValueTask InitializeAsync() =>
-            Cluster = await Cluster.StartAsync([
-                ("DMB_GROUPS", "8"),
-                ("DMB_EVENTS", "call=calls,report_csr=support,any="),
-                .. NodeProcess.Patient,
-            ]);
-
-        public ValueTask DisposeAsync() => Cluster.DisposeAsync();
-    }
-}
-
-/// <summary>The promise, kept by nodes whose rooms are in eight groups on the shards of a Redis Cluster.</summary>
-[Collection(RedisLane.Name)]
-public sealed class ShardedBackplaneTests(ShardedBackplaneTests.Sharded sharded)
-    : BackplaneSpec(sharded.Nodes, isOrderedOverRooms: false),
-        IClassFixture<ShardedBackplaneTests.Sharded>
-{
-    public sealed class Sharded : IAsyncLifetime
-    {
-        private Shards _shards = null!;
-
-        public List<NodeProcess> Nodes { get; } = [];
-
-        public async ValueTask InitializeAsync()
-        {
-            _shards = await Shards.StartAsync();
-            for (var i = 0; i < 2; i++)
-            {
-                Nodes.Add(
-                    await NodeProcess.StartReadyAsync([
-                        .. _shards.Settings,
-                        ("DMB_GROUPS", "8"),
-                        ("DMB_EVENTS", "call=calls,report_csr=support,any="),
-                        .. NodeProcess.Patient,
-                    ])
-                );
-            }
-        }
-
-        public async ValueTask DisposeAsync()
-        {
-            foreach (var node in Nodes)
-            {
-                await node.DisposeAsync();
-            }
-
-            await _shards.DisposeAsync();
-        }
-    }
-}
-
 /// <summary>Groups of rooms: their names, their number, and what happens to one of them alone.</summary>
 [Collection(RedisLane.Name)]
 public sealed class GroupTests

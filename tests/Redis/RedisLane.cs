@@ -31,7 +31,7 @@ public sealed class HistoryLane
 /// <summary>Starts the lanes before all other tests: what is long must not be left for the end.</summary>
 public sealed class LanesFirst : ITestCollectionOrderer
 {
-    private static readonly string[] Lanes = [FaultLane.Name, RedisLane.Name, HistoryLane.Name];
+    private static readonly string[] Lanes = [FaultLane.Name, RedisLane.Name, HistoryLane.Name, GroupLane.Name, ShardLane.Name];
 
     public IReadOnlyCollection<TTestCollection> OrderTestCollections<TTestCollection>(
         IReadOnlyCollection<TTestCollection> testCollections
@@ -40,21 +40,83 @@ public sealed class LanesFirst : ITestCollectionOrderer
         [.. testCollections.OrderBy(one => (uint)Array.IndexOf(Lanes, one.TestCollectionDisplayName))];
 }
 
-/// <summary>Three nodes and a Redis for all tests that leave them as they were.</summary>
-public sealed class SharedCluster : IAsyncLifetime
+/// <summary>Tests of three nodes in eight groups on one server.</summary>
+[CollectionDefinition(Name)]
+public sealed class GroupLane : ICollectionFixture<GroupedCluster>
 {
+    public const string Name = "Groups";
+}
+
+/// <summary>Tests of three nodes in eight groups on the shards of a Redis Cluster.</summary>
+[CollectionDefinition(Name)]
+public sealed class ShardLane : ICollectionFixture<ShardedCluster>
+{
+    public const string Name = "Shards";
+}
+
+/// <summary>Three nodes and a Redis for all tests that leave them as they were.</summary>
+public class SharedCluster : IAsyncLifetime
+{
+    /// <summary>What the nodes are set to.</summary>
+    protected static readonly (string, string)[] Settings =
+    [
+        ("DMB_NOTIFY_CHANNELS", "opensips:*"),
+        ("DMB_EVENTS", "call=calls,reference=calls,report_csr=support,any="),
+        .. NodeProcess.Patient,
+    ];
+
     public Cluster Cluster { get; private set; } = null!;
 
-    public RedisServer Redis => Cluster.Redis;
+    /// <summary>What all keys and channels of the nodes begin with.</summary>
+    public virtual string Prefix => "dmb:";
+
+    /// <summary>A server on which other programs publish.</summary>
+    public virtual RedisServer Redis => Cluster.Redis;
 
     public List<NodeProcess> Nodes => Cluster.Nodes;
 
-    public async ValueTask InitializeAsync() =>
-        Cluster = await Cluster.StartAsync([
-            ("DMB_NOTIFY_CHANNELS", "opensips:*"),
-            ("DMB_EVENTS", "call=calls,reference=calls,report_csr=support,any="),
-            .. NodeProcess.Patient,
-        ]);
+    public async ValueTask InitializeAsync() => Cluster = await StartAsync();
 
-    public ValueTask DisposeAsync() => Cluster.DisposeAsync();
+    public virtual async ValueTask DisposeAsync()
+    {
+        await Cluster.DisposeAsync();
+        GC.SuppressFinalize(this);
+    }
+
+    protected virtual Task<Cluster> StartAsync() => Cluster.StartAsync(Settings);
+}
+
+/// <summary>The same in eight groups.</summary>
+public sealed class GroupedCluster : SharedCluster
+{
+    protected override Task<Cluster> StartAsync() => Cluster.StartAsync([.. Settings, ("DMB_GROUPS", "8")]);
+}
+
+/// <summary>The same on the shards of a Redis Cluster.</summary>
+public sealed class ShardedCluster : SharedCluster
+{
+    private Shards _shards = null!;
+
+    public override string Prefix => Shards.Prefix;
+
+    public override RedisServer Redis => _shards.Servers[0];
+
+    /// <summary>What nodes of another prefix are set to.</summary>
+    public (string, string)[] ShardSettings => _shards.Settings;
+
+    public override async ValueTask DisposeAsync()
+    {
+        await base.DisposeAsync();
+        await _shards.DisposeAsync();
+    }
+
+    protected override async Task<Cluster> StartAsync()
+    {
+        _shards = await Shards.StartAsync();
+        return await Cluster.StartReadyAsync(
+            new RedisServer(),
+            withProxy: false,
+            [.. _shards.Settings, .. Settings, ("DMB_GROUPS", "8")]
+        );
+    }
 }

@@ -1,8 +1,4 @@
-using System.Net;
-using System.Text.Json;
-using Dmb.Tests.Backends;
 using Dmb.Tests.Webhooks;
-using Microsoft.AspNetCore.Http;
 
 namespace Dmb.Tests.Redis;
 
@@ -13,60 +9,34 @@ namespace Dmb.Tests.Redis;
 public sealed class ShardUseTests
 {
     [Fact]
-    public async Task A_webhook_gets_the_messages_of_all_nodes_once_each_and_in_order_though_the_slot_s_master_dies()
+    public async Task A_webhook_gets_the_messages_of_all_nodes_in_order_though_the_slot_s_master_dies()
     {
         await using var shards = await Shards.StartAsync();
         await using var cluster = await StartNodesAsync(shards);
         await using var receiver = await Receiver.StartAsync();
         await TestHook.RegisterAsync(cluster.Nodes[0].Http, receiver.Url, "\"events\":[\"call\"]");
-        foreach (var node in cluster.Nodes)
-        {
-            while ((await node.GetAsync("/webhooks")).GetProperty("items").GetArrayLength() == 0)
-            {
-                await Task.Yield();
-            }
-        }
-
+        await TestHook.IsKnownAsync(cluster.Nodes);
         for (var i = 0; i < 30; i++)
         {
             await cluster.Nodes[i % 3].NotifyAsync("call", $"{i}");
         }
 
-        await shards.Servers[0].CommandAsync("PUBLISH", "{dmb}:notify:call", "30");
-        Assert.Equal(Enumerable.Range(0, 31).Select(i => $"{i}"), await receiver.NextAsync(31));
+        Assert.Equal(Enumerable.Range(0, 30).Select(i => $"{i}"), await receiver.NextAsync(30));
 
         await (await shards.OwnerAsync()).KillAsync();
         await cluster.Nodes[0].BecomesAsync("degraded");
-        Assert.Equal(202, (await cluster.Nodes[0].PushAsync("call", "31")).Status);
+        Assert.Equal(202, (await cluster.Nodes[0].PushAsync("call", "30")).Status);
         await cluster.ReadyAsync();
-        await cluster.Nodes[0].NotifyAsync("call", "32");
-        Assert.Equal(["31", "32"], await receiver.NextAsync(2));
-    }
+        await cluster.Nodes[0].NotifyAsync("call", "31");
 
-    [Fact]
-    public async Task A_function_hears_its_users_on_any_node_and_answers_them()
-    {
-        await using var shards = await Shards.StartAsync();
-        await using var cluster = await StartNodesAsync(shards);
-        await using var receiver = await Receiver.StartAsync(
-            async (context, _) =>
-            {
-                context.Response.StatusCode = 200;
-                await context.Response.WriteAsync("""{"messages":[{"to":"ann","data":1}]}""");
-            }
-        );
-        var (status, body) = await HttpBackend.PostAsync(
-            new Uri(cluster.Nodes[0].Url, "/register/backend"),
-            $$$"""{"name":"f","webhook":{"url":"{{{receiver.Url}}}"}}"""
-        );
-        Assert.True(status == HttpStatusCode.Created, body);
-        var bkid = JsonElement.Parse(body).GetProperty("bkid").GetString()!;
-        await using var ann = await TestUser.JoinAsync(cluster.Nodes[2].Url, bkid, "ann");
-        Assert.Equal("ann", (await receiver.NextAsync())["ce-subject"]);
-        await ann.GetsAsync("dmb:direct", "1");
-        await ann.SayAsync("\"hello\"");
-        Assert.Contains("\"data\":\"hello\"", (await receiver.NextAsync()).Body, StringComparison.Ordinal);
-        await ann.GetsAsync("dmb:direct", "1");
+        // That a message was delivered may not have reached the replica, which then has it delivered again.
+        var bodies = new List<string>();
+        do
+        {
+            bodies.Add((await receiver.NextAsync()).Body);
+        } while (bodies[^1] != "31");
+
+        Assert.Equal(["30", "31"], bodies.Where(body => int.Parse(body) >= 30).Distinct());
     }
 
     [Fact]
@@ -210,54 +180,3 @@ public sealed class ShardUseTests
     private static Task<Cluster> StartNodesAsync(Shards shards) =>
         Cluster.StartReadyAsync(new RedisServer(), withProxy: false, shards.Settings);
 }
-
-/// <summary>Three nodes and a Redis Cluster for all tests of a class.</summary>
-public class SharedShards : IAsyncLifetime
-{
-    private readonly (string, string)[] _settings;
-    private Shards _shards = null!;
-    private Cluster _cluster = null!;
-
-    public SharedShards()
-        : this([("DMB_EVENTS", "call=calls,reference=calls,report_csr=support,any=")]) { }
-
-    protected SharedShards((string, string)[] settings) => _settings = settings;
-
-    public List<NodeProcess> Nodes => _cluster.Nodes;
-
-    public async ValueTask InitializeAsync()
-    {
-        _shards = await Shards.StartAsync();
-        _cluster = await Cluster.StartReadyAsync(
-            new RedisServer(),
-            withProxy: false,
-            [.. _shards.Settings, .. _settings, .. NodeProcess.Patient]
-        );
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        await _cluster.DisposeAsync();
-        await _shards.DisposeAsync();
-        GC.SuppressFinalize(this);
-    }
-}
-
-/// <summary>The same, whose rooms keep a history.</summary>
-public sealed class HistoryShards() : SharedShards(History.HistoryCluster.Settings);
-
-/// <summary>The promise of a backplane, kept by three nodes on a Redis Cluster.</summary>
-[Collection(RedisLane.Name)]
-public sealed class ShardBackplaneTests(SharedShards shared) : BackplaneSpec(shared.Nodes), IClassFixture<SharedShards>;
-
-/// <summary>What backends are promised, over a socket, by three nodes on a Redis Cluster.</summary>
-[Collection(RedisLane.Name)]
-public sealed class ShardBackendTests(SharedShards shared)
-    : BackendSpec(By.Socket, shared.Nodes, null, Shards.Prefix),
-        IClassFixture<SharedShards>;
-
-/// <summary>What histories are promised, kept by three nodes on a Redis Cluster.</summary>
-[Collection(RedisLane.Name)]
-public sealed class ShardHistoryTests(HistoryShards shared)
-    : History.HistorySpec(shared.Nodes),
-        IClassFixture<HistoryShards>;

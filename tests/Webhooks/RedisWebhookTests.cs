@@ -1,8 +1,4 @@
 using System.Globalization;
-using System.Net;
-using System.Text.Json;
-using Dmb.Tests.Backends;
-using Microsoft.AspNetCore.Http;
 
 namespace Dmb.Tests.Webhooks;
 
@@ -11,63 +7,6 @@ namespace Dmb.Tests.Webhooks;
 /// </summary>
 public sealed class RedisWebhookTests
 {
-    [Fact]
-    public async Task A_webhook_of_one_node_gets_the_messages_of_all_nodes_once_each()
-    {
-        await using var cluster = await Cluster.StartAsync();
-        await using var receiver = await Receiver.StartAsync();
-        var hook = await TestHook.RegisterAsync(cluster.Nodes[0].Http, receiver.Url, "\"events\":[\"call\"]");
-        foreach (var node in cluster.Nodes)
-        {
-            while ((await node.GetAsync("/webhooks")).GetProperty("items").GetArrayLength() == 0)
-            {
-                await Task.Yield();
-            }
-        }
-
-        for (var i = 0; i < 30; i++)
-        {
-            await cluster.Nodes[i % 3].NotifyAsync("call", $"{i}");
-        }
-
-        await cluster.Redis.CommandAsync("PUBLISH", "dmb:notify:call", "30");
-        Assert.Equal(Enumerable.Range(0, 31).Select(i => $"{i}"), await receiver.NextAsync(31));
-
-        using var removed = await cluster.Nodes[1].Http.DeleteAsync(new Uri($"/webhooks/{hook.Id}", UriKind.Relative));
-        Assert.Equal(HttpStatusCode.NoContent, removed.StatusCode);
-        while ((await cluster.Nodes[2].GetAsync("/webhooks")).GetProperty("items").GetArrayLength() > 0)
-        {
-            await Task.Yield();
-        }
-    }
-
-    [Fact]
-    public async Task A_function_hears_its_users_on_any_node_and_answers_them()
-    {
-        await using var cluster = await Cluster.StartAsync();
-        await using var receiver = await Receiver.StartAsync(
-            async (context, _) =>
-            {
-                context.Response.StatusCode = 200;
-                await context.Response.WriteAsync("""{"messages":[{"to":"ann","data":1}]}""");
-            }
-        );
-        var (status, body) = await HttpBackend.PostAsync(
-            new Uri(cluster.Nodes[0].Url, "/register/backend"),
-            $$$"""{"name":"f","webhook":{"url":"{{{receiver.Url}}}"}}"""
-        );
-        Assert.True(status == HttpStatusCode.Created, body);
-        var bkid = JsonElement.Parse(body).GetProperty("bkid").GetString()!;
-        await using var ann = await TestUser.JoinAsync(cluster.Nodes[2].Url, bkid, "ann");
-        var connect = await receiver.NextAsync();
-        Assert.Equal("ann", connect["ce-subject"]);
-        Assert.StartsWith("{\"type\":\"connect\"", connect.Body, StringComparison.Ordinal);
-        await ann.GetsAsync("dmb:direct", "1");
-        await ann.SayAsync("\"hello\"");
-        Assert.Contains("\"data\":\"hello\"", (await receiver.NextAsync()).Body, StringComparison.Ordinal);
-        await ann.GetsAsync("dmb:direct", "1");
-    }
-
     [Fact]
     public async Task Nothing_is_lost_and_all_is_in_order_while_nodes_and_Redis_die()
     {
@@ -88,11 +27,7 @@ public sealed class RedisWebhookTests
             }
         );
         await TestHook.RegisterAsync(cluster.Nodes[0].Http, receiver.Url, "\"events\":[\"call\"]");
-        while ((await cluster.Nodes[1].GetAsync("/webhooks")).GetProperty("items").GetArrayLength() == 0)
-        {
-            await Task.Yield();
-        }
-
+        await TestHook.IsKnownAsync(cluster.Nodes);
         var owner = await OwnerAsync(cluster);
         var publisher = cluster.Nodes.First(node => node != owner);
         for (var i = 0; i < count; i++)

@@ -19,6 +19,18 @@ public sealed record TestHook(string Id, string Secret)
         return new TestHook(answer.GetProperty("id").GetString()!, answer.GetProperty("secret").GetString()!);
     }
 
+    /// <summary>Asks until all nodes know a webhook; their answers set the pace.</summary>
+    public static async Task IsKnownAsync(IEnumerable<NodeProcess> nodes)
+    {
+        foreach (var node in nodes)
+        {
+            while ((await node.GetAsync("/webhooks")).GetProperty("items").GetArrayLength() == 0)
+            {
+                await Task.Yield();
+            }
+        }
+    }
+
     /// <summary>Asks for a webhook.</summary>
     public static async Task<(HttpStatusCode Status, string Body)> AskAsync(HttpClient http, string json)
     {
