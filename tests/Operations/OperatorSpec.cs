@@ -46,10 +46,7 @@ public abstract class OperatorSpec(SharedCluster shared)
     public async Task A_session_is_moved_and_closed_from_another_node()
     {
         await using var client = await shared.Nodes[2].JoinAsync("operator:moved");
-        var id = Text(
-            Assert.Single(Items(await shared.Nodes[0].GetAsync("/sessions?room=operator:moved"))),
-            "session"
-        );
+        var id = Text(Assert.Single(Items(await shared.Nodes[0].GetAsync("/sessions?room=operator:moved"))), "session");
         Assert.Equal(
             HttpStatusCode.NoContent,
             await SendAsync(shared.Nodes[0], "PUT", $"/sessions/{id}/rooms/operator:more")

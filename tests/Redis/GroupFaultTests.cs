@@ -83,8 +83,7 @@ public sealed class GroupFaultTests(FaultTable table)
         ProveAsync(
             7,
             "the master of one shard stopped (SIGSTOP), its replica takes over, the master goes on as replica",
-            async (shards, scene) =>
-                await scene.HangAsync(await shards.OwnerAsync(OneGroup))
+            async (shards, scene) => await scene.HangAsync(await shards.OwnerAsync(OneGroup))
         );
 
     [Fact]

@@ -31,7 +31,14 @@ public sealed class HistoryLane
 /// <summary>Starts the lanes before all other tests: what is long must not be left for the end.</summary>
 public sealed class LanesFirst : ITestCollectionOrderer
 {
-    private static readonly string[] Lanes = [FaultLane.Name, RedisLane.Name, HistoryLane.Name, GroupLane.Name, ShardLane.Name];
+    private static readonly string[] Lanes =
+    [
+        FaultLane.Name,
+        RedisLane.Name,
+        HistoryLane.Name,
+        GroupLane.Name,
+        ShardLane.Name,
+    ];
 
     public IReadOnlyCollection<TTestCollection> OrderTestCollections<TTestCollection>(
         IReadOnlyCollection<TTestCollection> testCollections

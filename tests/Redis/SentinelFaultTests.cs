@@ -22,8 +22,7 @@ public sealed class SentinelFaultTests(FaultTable table)
         ProveAsync(
             2,
             "Sentinel: the master stopped (SIGSTOP), its replica takes over, the master goes on as replica",
-            async (sentinels, scene) =>
-                await scene.HangAsync(sentinels.Master)
+            async (sentinels, scene) => await scene.HangAsync(sentinels.Master)
         );
 
     [Fact]

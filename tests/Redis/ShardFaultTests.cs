@@ -22,8 +22,7 @@ public sealed class ShardFaultTests(FaultTable table)
         ProveAsync(
             2,
             "Cluster: the slot's master stopped (SIGSTOP), its replica takes over, the master goes on as replica",
-            async (shards, scene) =>
-                await scene.HangAsync(await shards.OwnerAsync())
+            async (shards, scene) => await scene.HangAsync(await shards.OwnerAsync())
         );
 
     [Fact]
