@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net.Http.Json;
 using System.Net.Mime;
+using System.Runtime.CompilerServices;
 using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
@@ -62,9 +63,15 @@ public sealed partial class NodeProcess : IAsyncDisposable
     /// <summary>
     /// The published program that is tested, such as a native one; null: the one that the tests were built with.
     /// </summary>
-    private static readonly string? App = Environment.GetEnvironmentVariable("APP_UNDER_TEST") is { Length: > 0 } app
-        ? Path.GetFullPath(app)
-        : null;
+    private static string? App { get; set; }
+
+    /// <summary>Takes <c>DMB_TEST_APP</c> out of the environment: it is no setting of the broker.</summary>
+    [ModuleInitializer]
+    internal static void TakeApp()
+    {
+        App = Environment.GetEnvironmentVariable("DMB_TEST_APP") is { Length: > 0 } app ? Path.GetFullPath(app) : null;
+        Environment.SetEnvironmentVariable("DMB_TEST_APP", null);
+    }
 
     /// <summary>The folder of the program that is tested.</summary>
     public static string AppDirectory => App is null ? AppContext.BaseDirectory : Path.GetDirectoryName(App)!;
