@@ -183,6 +183,7 @@ internal sealed partial record RedisEndpoint(
             TieBreaker = "",
             ConfigurationChannel = "",
             // Without INFO the library does not find out that it is a cluster, whose other servers it would use.
+            // Without UNLINK it sends DEL, which the ACL rule of docs/operations.md has.
             CommandMap = CommandMap.Create(
                 [
                     "SUBSCRIBE",
@@ -192,6 +193,7 @@ internal sealed partial record RedisEndpoint(
                     "CONFIG",
                     "CLUSTER",
                     "SENTINEL",
+                    "UNLINK",
                     .. IsClustered ? (string[])["INFO"] : [],
                 ],
                 available: false
