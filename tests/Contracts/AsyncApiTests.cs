@@ -139,7 +139,10 @@ public sealed class AsyncApiTests
     public async Task Each_message_of_a_sampled_trace_has_a_traceparent_by_its_schema_on_a_tracing_socket()
     {
         await using var collector = await OtlpReceiver.StartAsync();
-        await using var node = await NodeProcess.StartAsync([("REDIS_HOST", "none"), .. collector.Settings("traced")]);
+        await using var node = await NodeProcess.StartExportingAsync([
+            ("REDIS_HOST", "none"),
+            .. collector.Settings("traced"),
+        ]);
 
         var url = new Uri(node.Url, "/ws?trace=1");
         await using var listener = await ListenAsync(url);
