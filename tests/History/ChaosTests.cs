@@ -17,6 +17,10 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
     private const int Clients = 12;
     private const string Room = "calls";
 
+    /// <summary>Where rooms are in groups; each message also goes to rooms of other groups then.</summary>
+    private const string Groups = "8 groups: ";
+    private const string ShardedGroups = "Cluster, 8 groups: ";
+
     private static readonly (string, string)[] Long = [("DMB_HISTORY_SIZE", "10000"), ("DMB_HISTORY_TTL", "600")];
 
     private static int Seed =>
@@ -29,10 +33,20 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
         await ProveAsync("nothing else", cluster, async scene => await scene.Load.MoreAsync(4 * PerSecond));
     }
 
-    [Fact]
-    public async Task A_node_is_killed_and_one_is_drained()
+    [Theory]
+    [InlineData("")]
+    [InlineData(Groups)]
+    [InlineData(ShardedGroups)]
+    public async Task A_node_is_killed_and_one_is_drained(string topology)
     {
-        await using var cluster = await Cluster.StartAsync(Long);
+        await using var shards = topology == ShardedGroups ? await Shards.StartAsync() : null;
+        await using var cluster = shards is null
+            ? await Cluster.StartAsync(SettingsOf(topology))
+            : await Cluster.StartReadyAsync(
+                new RedisServer(),
+                withProxy: false,
+                [.. SettingsOf(topology), .. shards.Settings]
+            );
         await ProveAsync(
             "a node killed (SIGKILL), another one stopped (SIGTERM), both started again",
             cluster,
@@ -54,19 +68,27 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
                 }
 
                 await scene.Load.MoreAsync(PerSecond / 2);
-            }
+            },
+            topology
         );
     }
 
-    [Fact]
-    public async Task Redis_is_killed_and_comes_back_with_its_data()
+    [Theory]
+    [InlineData("")]
+    [InlineData(Groups)]
+    public async Task Redis_is_killed_and_comes_back_with_its_data(string topology)
     {
         await using var cluster = await Cluster.StartReadyAsync(
             await RedisServer.StartAsync("--appendonly", "yes", "--appendfsync", "always"),
             withProxy: false,
-            Long
+            SettingsOf(topology)
         );
-        await ProveAsync("Redis killed (SIGKILL), started again from its append-only file", cluster, KillRedisAsync);
+        await ProveAsync(
+            "Redis killed (SIGKILL), started again from its append-only file",
+            cluster,
+            KillRedisAsync,
+            topology
+        );
     }
 
     [Fact]
@@ -90,6 +112,9 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
         );
     }
 
+    private static (string, string)[] SettingsOf(string topology) =>
+        topology.Length == 0 ? Long : [.. Long, ("DMB_GROUPS", "8")];
+
     private static async Task KillRedisAsync(Scene scene)
     {
         await scene.Load.MoreAsync(PerSecond);
@@ -104,6 +129,7 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
         string happens,
         Cluster cluster,
         Func<Scene, Task> happenAsync,
+        string topology = "",
         bool isCountLost = false,
         [CallerLineNumber] int order = 0
     )
@@ -116,7 +142,12 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
         var nodes = new ConcurrentDictionary<NodeProcess, bool>(
             cluster.Nodes.Select(node => KeyValuePair.Create(node, true))
         );
-        await using var load = Load.Start(cluster.Nodes, PerSecond, padding: 0);
+        await using var load = Load.Start(
+            cluster.Nodes,
+            PerSecond,
+            padding: 0,
+            topology.Length == 0 ? [] : ["number:1", "domain:a"]
+        );
         ResumingClient[] clients =
         [
             .. Enumerable
@@ -139,7 +170,7 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
         var answers = load.Answers;
         var rows = clients.Select(client => Count(client, answers)).ToArray();
         var sum = rows.Aggregate((one, other) => one + other);
-        table.Add(order, happens, answers.Length, sum);
+        table.Add((topology.Length, order), topology + happens, answers.Length, sum);
         TestContext.Current.TestOutputHelper?.WriteLine(string.Join('\n', cluster.Nodes.SelectMany(node => node.Log)));
         Assert.All(rows, row =>
             Assert.True(
@@ -243,9 +274,9 @@ public sealed class ChaosTable : IDisposable
 
         """;
 
-    private readonly ConcurrentDictionary<int, string> _rows = [];
+    private readonly ConcurrentDictionary<(int Topology, int Order), string> _rows = [];
 
-    public void Add(int order, string happens, int sent, ChaosRow row) =>
+    public void Add((int Topology, int Order) order, string happens, int sent, ChaosRow row) =>
         _rows[order] = string.Create(
             CultureInfo.InvariantCulture,
             $"| {happens} | {sent} | {row.Resumed} | {row.Received} | {row.Lost} | {row.ToldLost} | "
