@@ -25,6 +25,12 @@ internal sealed class RedisPipeline : IAsyncDisposable
     /// <summary>Calls whose answer is awaited, those of <see cref="_waiting"/> last; under the lock.</summary>
     private readonly Queue<Call> _unanswered = [];
 
+    /// <summary>
+    /// Calls whose script Redis does not have, which go with its text, before all that waits: nothing is sent meanwhile,
+    /// so that the order of the calls stays. Under the lock.
+    /// </summary>
+    private readonly List<Call> _again = [];
+
     /// <summary>Encoded calls that are not sent; under the lock.</summary>
     private ArrayBufferWriter<byte> _waiting = new(BufferBytes);
     private ArrayBufferWriter<byte> _sending = new(BufferBytes);
@@ -98,10 +104,12 @@ internal sealed class RedisPipeline : IAsyncDisposable
         return call.Task;
     }
 
-    /// <summary>Takes all that waits for being sent, unless a write is under way; under the lock.</summary>
+    /// <summary>
+    /// Takes all that waits for being sent, unless a write is under way or calls are to be made again; under the lock.
+    /// </summary>
     private bool TryTake()
     {
-        if (_isSending || _waitingCount == 0)
+        if (_isSending || _waitingCount == 0 || _again.Count > 0)
         {
             return false;
         }
@@ -158,7 +166,8 @@ internal sealed class RedisPipeline : IAsyncDisposable
         lock (_lock)
         {
             _why ??= why;
-            calls = [.. _unanswered];
+            calls = [.. _again, .. _unanswered];
+            _again.Clear();
             _unanswered.Clear();
         }
 
@@ -193,16 +202,29 @@ internal sealed class RedisPipeline : IAsyncDisposable
     /// <summary>Completes the calls that were answered, after those that wait were sent.</summary>
     private void Complete(List<RedisResult> answers)
     {
-        var calls = new Call[answers.Count];
+        var calls = new Call?[answers.Count];
         bool isTaken;
         lock (_lock)
         {
             for (var i = 0; i < calls.Length; i++)
             {
-                calls[i] =
+                var call =
                     _unanswered.Count > _waitingCount
                         ? _unanswered.Dequeue()
                         : throw new InvalidDataException("Redis answered what was not asked");
+                if (answers[i].Resp2Type == ResultType.Error && call.TryAgain((string)answers[i]!))
+                {
+                    _again.Add(call);
+                }
+                else
+                {
+                    calls[i] = call;
+                }
+            }
+
+            if (_again.Count > 0 && _unanswered.Count == _waitingCount)
+            {
+                PutAgain();
             }
 
             isTaken = answers.Count > 0 && TryTake();
@@ -215,21 +237,37 @@ internal sealed class RedisPipeline : IAsyncDisposable
 
         for (var i = 0; i < calls.Length; i++)
         {
-            var (call, answer) = (calls[i], answers[i]);
+            var answer = answers[i];
             if (answer.Resp2Type != ResultType.Error)
             {
-                call.TrySetResult(answer);
-            }
-            else if (call.TryAgain((string)answer!))
-            {
-                // Redis has it no longer; the text goes with the call.
-                _ = SendAsync(call);
+                calls[i]?.TrySetResult(answer);
             }
             else
             {
-                call.TrySetException(new RedisServerException(RedisErrorKind.None, CommandFlags.None, (string)answer!));
+                calls[i]
+                    ?.TrySetException(
+                        new RedisServerException(RedisErrorKind.None, CommandFlags.None, (string)answer!)
+                    );
             }
         }
+    }
+
+    /// <summary>Puts the calls that are made again before those that wait; under the lock.</summary>
+    private void PutAgain()
+    {
+        var (bytes, calls) = (_waiting, _unanswered.ToArray());
+        _waiting = new ArrayBufferWriter<byte>(BufferBytes);
+        _unanswered.Clear();
+        foreach (var call in _again)
+        {
+            call.Write(_waiting);
+            _unanswered.Enqueue(call);
+        }
+
+        _waiting.Write(bytes.WrittenSpan);
+        Array.ForEach(calls, _unanswered.Enqueue);
+        _waitingCount = _unanswered.Count;
+        _again.Clear();
     }
 
     /// <summary>A call of a script; without one, the choice of a database.</summary>

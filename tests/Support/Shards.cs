@@ -44,7 +44,13 @@ public sealed class Shards : IAsyncDisposable
                 "--cluster-yes",
             ]);
             await Task.WhenAll(shards._servers.Select(server => server.LineAsync("Cluster state changed: ok")));
-            var nodes = await shards.NodesAsync();
+            ShardNode[] nodes;
+            do
+            {
+                // The server that is asked hears a moment later which ones are replicas.
+                nodes = await shards.NodesAsync();
+            } while (nodes.Count(node => node.IsReplica) < Masters);
+
             await Task.WhenAll(
                 nodes.Where(node => node.IsReplica).Select(node => shards.ServerOf(node).LineAsync(Synced))
             );
