@@ -208,25 +208,6 @@ public sealed class LostCountTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Messages_under_way_when_Redis_has_forgotten_the_scripts_keep_their_order()
-    {
-        await StartAsync();
-        await using var client = await _node.JoinAsync(Room);
-        await using var publisher = await _node.ConnectAsync();
-        for (var round = 0; round < 3; round++)
-        {
-            await _redis.CommandAsync("SCRIPT", "FLUSH");
-            var numbers = Enumerable.Range(round * 200, 200).ToArray();
-            foreach (var number in numbers)
-            {
-                await publisher.SendAsync($$$"""{"event":"any","data":{"n":{{{number}}},"_in":"{{{Room}}}"}}""");
-            }
-
-            Assert.Equal(numbers, await client.NumbersAsync(numbers.Length));
-        }
-    }
-
-    [Fact]
     public async Task Spooled_messages_are_in_the_history_once_and_not_delivered_again()
     {
         await StartAsync("--appendonly", "yes", "--appendfsync", "always");

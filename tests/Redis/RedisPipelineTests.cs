@@ -1,0 +1,92 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using Dmb.Redis;
+
+namespace Dmb.Tests.Redis;
+
+/// <summary>
+/// Calls reach Redis in the order in which they were made, also where it has forgotten their script. The test answers in
+/// place of Redis, so that it decides when.
+/// </summary>
+public sealed class RedisPipelineTests
+{
+    private const string Forgotten = "-NOSCRIPT No matching script.\r\n";
+    private const string Done = ":1\r\n";
+
+    [Fact]
+    public async Task A_call_whose_script_is_forgotten_is_made_again_before_those_that_wait()
+    {
+        await using var server = await Server.StartAsync();
+        server.Call("a", "b", "c");
+        Assert.Equal("EVALSHA a", await server.AnswerNextAsync(Forgotten));
+        Assert.Equal("EVAL a", await server.AnswerNextAsync(Done));
+        Assert.Equal("EVALSHA b", await server.AnswerNextAsync(Done));
+        Assert.Equal("EVALSHA c", await server.AnswerNextAsync(Done));
+        await server.AllDoneAsync();
+    }
+
+    [Fact]
+    public async Task Calls_that_are_under_way_together_are_made_again_in_their_order_before_those_that_wait()
+    {
+        await using var server = await Server.StartAsync();
+        server.Call("a", "b", "c");
+        Assert.Equal("EVALSHA a", await server.AnswerNextAsync(Done));
+        Assert.Equal("EVALSHA b", await server.AnswerNextAsync(Forgotten));
+        server.Call("d");
+        Assert.Equal("EVALSHA c", await server.AnswerNextAsync(Forgotten));
+        Assert.Equal("EVAL b", await server.AnswerNextAsync(Done));
+        Assert.Equal("EVAL c", await server.AnswerNextAsync(Done));
+        Assert.Equal("EVALSHA d", await server.AnswerNextAsync(Done));
+        await server.AllDoneAsync();
+    }
+
+    /// <summary>A pipeline, and the end of its connection.</summary>
+    private sealed class Server(RedisPipeline pipeline, TcpClient accepted) : IAsyncDisposable
+    {
+        private readonly List<Task> _calls = [];
+        private readonly StreamReader _reader = new(accepted.GetStream());
+
+        public static async Task<Server> StartAsync()
+        {
+            using var listener = new TcpListener(IPAddress.Loopback, 0);
+            listener.Start();
+            var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
+            await socket.ConnectAsync(listener.LocalEndpoint);
+            var accepted = await listener.AcceptTcpClientAsync();
+            return new Server(new RedisPipeline(new NetworkStream(socket, ownsSocket: true), 0, _ => { }), accepted);
+        }
+
+        /// <summary>Makes calls, each with its name as the only argument.</summary>
+        public void Call(params string[] names) =>
+            _calls.AddRange(names.Select(name => pipeline.CallAsync(RedisScript.Probe, [], [name])));
+
+        /// <summary>Reads the next command and answers it; returns its name and last argument.</summary>
+        public async Task<string> AnswerNextAsync(string answer)
+        {
+            var words = new string[await LengthAsync()];
+            for (var i = 0; i < words.Length; i++)
+            {
+                var text = new char[await LengthAsync() + 2];
+                await _reader.ReadBlockAsync(text).AsTask().WaitAsync(Node.Patience);
+                words[i] = new string(text[..^2]);
+            }
+
+            await accepted.Client.SendAsync(System.Text.Encoding.ASCII.GetBytes(answer));
+            return $"{words[0]} {words[^1]}";
+        }
+
+        public Task AllDoneAsync() => Task.WhenAll(_calls).WaitAsync(Node.Patience);
+
+        public async ValueTask DisposeAsync()
+        {
+            await pipeline.DisposeAsync();
+            _reader.Dispose();
+            accepted.Dispose();
+        }
+
+        /// <summary>The number in a line such as <c>*3</c> or <c>$5</c>.</summary>
+        private async Task<int> LengthAsync() =>
+            int.Parse((await _reader.ReadLineAsync().WaitAsync(Node.Patience))![1..], CultureInfo.InvariantCulture);
+    }
+}
