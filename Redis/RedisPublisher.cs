@@ -12,7 +12,11 @@ namespace Dmb.Redis;
 /// </summary>
 internal sealed partial class RedisPublisher
 {
-    private const int FlushBatch = 256;
+    /// <summary>
+    /// Messages sent again before an answer is awaited: Redis looks each up among the kept ones, and has to answer all
+    /// within a publish's timeout, though each group of each node sends at the same time.
+    /// </summary>
+    private const int FlushBatch = 32;
 
     /// <summary>
     /// Bytes sent again before an answer is awaited; more could exceed Redis's output buffer of a subscriber.
