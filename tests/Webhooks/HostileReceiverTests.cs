@@ -103,13 +103,19 @@ public sealed class HostileReceiverTests
             }
         }
 
-        var metrics = await node.Http.GetStringAsync(new Uri(node.Url, "/metrics"));
-        Assert.Contains($"dmb_webhook_queue {Limit + 1}\n", metrics, StringComparison.Ordinal);
-        Assert.Contains(
-            $"dmb_dead_total{{reason=\"queue_full\"}} {Messages - Limit - 1}\n",
-            metrics,
-            StringComparison.Ordinal
+        // Webhooks get a message a moment after its sockets.
+        string metrics;
+        do
+        {
+            metrics = await node.Http.GetStringAsync(new Uri(node.Url, "/metrics"));
+        } while (
+            !metrics.Contains(
+                $"dmb_dead_total{{reason=\"queue_full\"}} {Messages - Limit - 1}\n",
+                StringComparison.Ordinal
+            )
         );
+
+        Assert.Contains($"dmb_webhook_queue {Limit + 1}\n", metrics, StringComparison.Ordinal);
         var dead = JsonElement.Parse(
             await node.Http.GetStringAsync(new Uri(node.Url, "/dead?reason=queue_full&limit=1"))
         );
