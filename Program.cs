@@ -16,7 +16,7 @@ Environment.SetEnvironmentVariable("DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS
 
 if (args.Contains("--help") || args.Contains("-h"))
 {
-    Console.Write(Settings.Help());
+    Console.Write(Settings.Help(CommandLine.Names));
     return 0;
 }
 

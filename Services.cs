@@ -347,7 +347,12 @@ internal static partial class Services
 
             if (redis is null)
             {
-                LogEmbedded(app.Logger);
+                LogEmbedded(
+                    app.Logger,
+                    options.Redis.RedisHost == "none"
+                        ? "REDIS_HOST is none"
+                        : $"no Redis at localhost:{options.Redis.RedisPort}"
+                );
             }
             else
             {
@@ -397,8 +402,8 @@ internal static partial class Services
     [LoggerMessage(1, LogLevel.Information, "DMB {Version} listens on {Address}.")]
     private static partial void LogListening(ILogger logger, string version, string address);
 
-    [LoggerMessage(2, LogLevel.Information, "Backplane: embedded, one node, nothing installed beside it.")]
-    private static partial void LogEmbedded(ILogger logger);
+    [LoggerMessage(2, LogLevel.Information, "Backplane: embedded, one node alone: {Why}.")]
+    private static partial void LogEmbedded(ILogger logger, string why);
 
     [LoggerMessage(5, LogLevel.Information, "Backplane: Redis at {Redis}, channels and keys {Prefix}*.")]
     private static partial void LogRedis(ILogger logger, string redis, string prefix);

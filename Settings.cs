@@ -157,22 +157,25 @@ internal static class Settings
     }
 
     /// <summary>The text of <c>--help</c>.</summary>
-    public static string Help() =>
+    public static string Help(string[] commands) =>
         $"""
             dmb: the Duplex Message Broker
 
             Settings come from the environment, as below; from appsettings.json and the command line they are called
             Dmb:Port and --Dmb:Port=8082, for DMB_PORT. Durations are in seconds, lists have commas.
-            pub, sub, tail, rooms, sessions, kick, token, key, check and config are commands; dmb pub --help explains pub.
+            {string.Join(", ", commands[..^1])} and {commands[^1]} are commands;
+            dmb pub --help explains pub.
             --health asks the node that runs with the same settings whether it is alive: exit code 0 or 1.
             -h or --help prints this, --version the version.
 
             {string.Join(
                 "\n",
                 All.Select(s =>
-                    $"{s.Variable, -28} {s.Meaning}\n{"", -28} {s.Accepted}; default {s.Default.Replace("`", "", StringComparison.Ordinal)}"
+                    $"{s.Variable, -28} {s.Meaning}\n{"", -28} {s.Accepted}{(s.Default.Length > 0 ? "; default " : "")}"
+                    + s.Default.Replace("`", "", StringComparison.Ordinal)
                 )
             )}
+
             """;
 
     /// <summary>Refuses unknown arguments, so that a mistyped name does not start the node.</summary>
@@ -198,8 +201,8 @@ internal static class Settings
             )
             {
                 throw new BadSettingException(
-                    $"{argument}: there is no such argument; a setting is written --Dmb:Port=8082, and --help "
-                        + "prints those there are."
+                    $"{argument}: there is no such argument or command; a setting is written --Dmb:Port=8082, and "
+                        + "--help prints all of them."
                 );
             }
 

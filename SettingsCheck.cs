@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net;
 using Dmb.Access;
+using Dmb.Endpoints;
 using Dmb.Redis;
 using Dmb.Routing;
 using Dmb.Webhooks;
@@ -43,6 +44,7 @@ internal static class SettingsCheck
         }
 
         CheckAccess(options);
+        CheckAddresses(options.Http);
 
         CheckBuses("DMB_PUBLIC_BUSES", options.Routing.PublicBuses);
         CheckBuses("DMB_HOST_BUSES", options.Routing.HostBuses);
@@ -65,37 +67,10 @@ internal static class SettingsCheck
                 throw new Settings.BadValueException(
                     "DMB_EVENTS",
                     entry,
-                    "event=bus, the bus being one of the DMB_*_BUSES, or event= for no default bus"
+                    "event=bus, the bus being one of DMB_PUBLIC_BUSES, DMB_HOST_BUSES or DMB_PRIVATE_BUSES, or event= "
+                        + "for no default bus"
                 );
             }
-        }
-
-        foreach (var origin in options.Http.AllowedOrigins)
-        {
-            if (
-                !Uri.TryCreate(origin, UriKind.Absolute, out var uri)
-                || uri.GetLeftPart(UriPartial.Authority) != origin
-            )
-            {
-                throw new Settings.BadValueException(
-                    "DMB_ALLOWED_ORIGINS",
-                    origin,
-                    "origins such as https://desk.example.com or http://localhost:3000, without a path"
-                );
-            }
-        }
-
-        foreach (
-            var proxy in options.Http.TrustedProxies.Where(proxy =>
-                !IPAddress.TryParse(proxy, out _) && !System.Net.IPNetwork.TryParse(proxy, out _)
-            )
-        )
-        {
-            throw new Settings.BadValueException(
-                "DMB_TRUSTED_PROXIES",
-                proxy,
-                "IP addresses such as 127.0.0.1, and networks such as 10.0.0.0/8"
-            );
         }
 
         if (options.Routing.MaxPendingBytes < options.Routing.MaxMessageBytes + 1_024)
@@ -114,6 +89,15 @@ internal static class SettingsCheck
             () => WebhookFile.Read(File.ReadAllBytes(options.Webhooks.WebhooksFile)),
             options.Webhooks.WebhooksFile.Length > 0
         );
+
+        if (options.Redis.RedisHost.Length > 0 && Uri.CheckHostName(options.Redis.RedisHost) == UriHostNameType.Unknown)
+        {
+            throw new Settings.BadValueException(
+                "REDIS_HOST",
+                RedisEndpoint.Masked(options.Redis.RedisHost),
+                "a host's name or IP address; its port is REDIS_PORT, and a URL is REDIS_URL"
+            );
+        }
 
         if (options.Redis.RedisUrl.Length > 0)
         {
@@ -186,6 +170,48 @@ internal static class SettingsCheck
                 "DMB_SILENT_TIMEOUT",
                 Setting.Write(options.Sockets.SilentTimeout),
                 "more than DMB_PING_INTERVAL"
+            );
+        }
+    }
+
+    private static void CheckAddresses(HttpOptions options)
+    {
+        foreach (var origin in options.AllowedOrigins)
+        {
+            if (
+                !Uri.TryCreate(origin, UriKind.Absolute, out var uri)
+                || uri.GetLeftPart(UriPartial.Authority) != origin
+            )
+            {
+                throw new Settings.BadValueException(
+                    "DMB_ALLOWED_ORIGINS",
+                    origin,
+                    "origins such as https://desk.example.com or http://localhost:3000, without a path"
+                );
+            }
+        }
+
+        foreach (
+            var host in options.AllowedHosts.Where(static host => Uri.CheckHostName(host) == UriHostNameType.Unknown)
+        )
+        {
+            throw new Settings.BadValueException(
+                "DMB_ALLOWED_HOSTS",
+                host,
+                "names such as dmb.example.com, without a scheme or port"
+            );
+        }
+
+        foreach (
+            var proxy in options.TrustedProxies.Where(static proxy =>
+                !IPAddress.TryParse(proxy, out _) && !System.Net.IPNetwork.TryParse(proxy, out _)
+            )
+        )
+        {
+            throw new Settings.BadValueException(
+                "DMB_TRUSTED_PROXIES",
+                proxy,
+                "IP addresses such as 127.0.0.1, and networks such as 10.0.0.0/8"
             );
         }
     }
@@ -272,9 +298,17 @@ internal static class SettingsCheck
                 read();
             }
         }
-        catch (Exception e) when (e is FormatException or IOException or UnauthorizedAccessException)
+        catch (FormatException e)
         {
-            throw new Settings.BadValueException(setting, shown, $"{form}. {e.Message}");
+            throw new Settings.BadValueException(setting, shown, $"{form}. Wrong here: {e.Message.TrimEnd('.')}");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new Settings.BadValueException(
+                setting,
+                shown,
+                $"a file that this user can read. {e.Message.TrimEnd('.')}"
+            );
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Http.Headers;
+using System.Security.Authentication;
 using System.Text;
 using System.Text.Json;
 
@@ -230,9 +231,13 @@ internal sealed class BrokerClient : IDisposable
         e is HttpRequestException or IOException or TimeoutException
         || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested);
 
+    /// <summary>The message that says most: of a failed TLS handshake the outer one says nothing.</summary>
+    private static string Innermost(Exception e) =>
+        (e.GetBaseException() is AuthenticationException tls ? tls : e).Message.TrimEnd('.');
+
     private static CommandException NoAnswer(Exception e) =>
         new(
-            $"{Url}: {(e is OperationCanceledException or TimeoutException ? "no answer" : e.Message)}. "
+            $"{Url}: {(e is OperationCanceledException or TimeoutException ? "no answer" : Innermost(e))}. "
                 + "Is the broker running? DMB_URL says where it is."
         )
         {

@@ -164,7 +164,11 @@ internal static class CheckCommand
     {
         if (await RedisEndpoint.FindAsync(options) is not { } redis)
         {
-            report.Ok("Redis: none is set, so that one node runs alone");
+            report.Ok(
+                options.RedisHost == "none"
+                    ? "Redis: REDIS_HOST is none, so that one node runs alone"
+                    : $"Redis: there is none at localhost:{options.RedisPort}, so that one node runs alone"
+            );
             return;
         }
 
@@ -172,7 +176,7 @@ internal static class CheckCommand
         var faults = await RedisRights.FindFaultsAsync(redis, options);
         foreach (var fault in faults)
         {
-            report.Bad($"{fault}. docs/operations.md, What Redis has to allow, has the rule for its ACL");
+            report.Bad(fault);
         }
 
         if (faults.Count == 0)
@@ -194,7 +198,7 @@ internal static class CheckCommand
 
         if (!await IsBrokerAsync(new Uri(url, "healthz"), token))
         {
-            report.Bad($"{url}: no broker answers there; is the proxy's upstream the broker's address?");
+            report.Bad($"{url}: no broker answers there; the proxy's upstream has to be the broker's address");
             return;
         }
 

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 
 namespace Dmb.Commands;
 
@@ -12,7 +13,7 @@ internal static class CommandLine
     private const int BadUsage = 2;
 
     /// <summary>The names of commands; every other command line starts the broker.</summary>
-    private static readonly string[] Names =
+    public static readonly string[] Names =
     [
         "pub",
         "sub",
@@ -82,6 +83,23 @@ internal static class CommandLine
             return Failed;
         }
     }
+
+    /// <summary>The option <c>--count</c>: a number from 1 on; 0 where it is not given.</summary>
+    public static Option<int> Count(string description) =>
+        new("--count", "-n")
+        {
+            Description = description,
+            CustomParser = static result =>
+            {
+                var text = result.Tokens[^1].Value;
+                if (!int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var count) || count == 0)
+                {
+                    result.AddError($"--count: '{text}' is no number from 1 on.");
+                }
+
+                return count;
+            },
+        };
 
     /// <summary>Escapes text from the network for a terminal: control characters could move its cursor.</summary>
     public static string Printable(string? text) =>

@@ -20,7 +20,7 @@ internal static class SubscribeCommand
             Description =
                 "Print {\"event\",\"data\",\"id\"} a line. What a resumed stream can no longer have is an event gap.",
         };
-        var count = new Option<int>("--count", "-n") { Description = "End after so many messages." };
+        var count = CommandLine.Count("End after so many messages.");
         var command = new Command("sub", "Print what is published to rooms, a message a line.") { rooms, json, count };
         command.SetAction(
             (parsed, token) => RunAsync(parsed.GetValue(rooms)!, parsed.GetValue(json), parsed.GetValue(count), token)

@@ -179,6 +179,8 @@ internal static partial class Problems
                 $"There is nothing at {context.Request.Path}; /swagger shows what there is.",
             StatusCodes.Status405MethodNotAllowed =>
                 $"{context.Request.Path} does not take {context.Request.Method}, but {context.Response.Headers.Allow}.",
+            StatusCodes.Status400BadRequest =>
+                "A parameter of the query has no valid value; /swagger shows what it takes.",
             var status => $"The request was refused with status {status}.",
         };
 

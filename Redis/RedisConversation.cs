@@ -1,6 +1,4 @@
 using System.Globalization;
-using System.Net.Security;
-using System.Net.Sockets;
 using System.Text;
 
 namespace Dmb.Redis;
@@ -29,27 +27,8 @@ internal sealed class RedisConversation : IAsyncDisposable
     /// <param name="cancellationToken">Ends the conversation.</param>
     public static async Task<RedisConversation> ConnectAsync(RedisEndpoint redis, CancellationToken cancellationToken)
     {
-        var socket = await RedisGreeting.ConnectAsync(redis, cancellationToken);
-        var network = new NetworkStream(socket, ownsSocket: true);
-        if (!redis.IsTls)
-        {
-            return new RedisConversation(network, cancellationToken);
-        }
-
-        var tls = new SslStream(network);
-        try
-        {
-            await tls.AuthenticateAsClientAsync(
-                new SslClientAuthenticationOptions { TargetHost = redis.Host },
-                cancellationToken
-            );
-            return new RedisConversation(tls, cancellationToken);
-        }
-        catch
-        {
-            await tls.DisposeAsync();
-            throw;
-        }
+        var (stream, _) = await RedisGreeting.OpenAsync(redis, cancellationToken);
+        return new RedisConversation(stream, cancellationToken);
     }
 
     /// <summary>

@@ -52,6 +52,7 @@ internal abstract record RedisDiscovery
             when (!cancellationToken.IsCancellationRequested
                 && e
                     is RedisAnswerException
+                        or RedisUnavailableException
                         or SocketException
                         or IOException
                         or FormatException

@@ -21,13 +21,11 @@ internal static class RedisGreeting
         CancellationToken cancellationToken
     )
     {
-        var socket = await ConnectAsync(redis, cancellationToken);
-        var network = new NetworkStream(socket, ownsSocket: true);
-        Stream stream = redis.IsTls ? new SslStream(network) : network;
+        var (stream, address) = await OpenAsync(redis, cancellationToken);
         try
         {
             await AskAsync(stream, redis, password, cancellationToken);
-            return (stream, (IPEndPoint)socket.RemoteEndPoint!);
+            return (stream, address);
         }
         catch
         {
@@ -43,14 +41,6 @@ internal static class RedisGreeting
         CancellationToken cancellationToken
     )
     {
-        if (stream is SslStream tls)
-        {
-            await tls.AuthenticateAsClientAsync(
-                new SslClientAuthenticationOptions { TargetHost = redis.Host },
-                cancellationToken
-            );
-        }
-
         await stream.WriteAsync(
             Encoding.UTF8.GetBytes(
                 Login() + Command("PING") + Command("INFO", "replication") + Command("INFO", "cluster")
@@ -107,8 +97,44 @@ internal static class RedisGreeting
             ?? throw new EndOfStreamException("the connection was closed");
     }
 
+    /// <summary>Connects, over TLS where that is set; does not log in. Also returns the address that answered.</summary>
+    /// <exception cref="SocketException">The host is unknown or refuses the connection.</exception>
+    /// <exception cref="RedisUnavailableException">The server does not answer the TLS handshake.</exception>
+    internal static async Task<(Stream Stream, IPEndPoint Address)> OpenAsync(
+        RedisEndpoint redis,
+        CancellationToken cancellationToken
+    )
+    {
+        var socket = await ConnectAsync(redis, cancellationToken);
+        var network = new NetworkStream(socket, ownsSocket: true);
+        if (!redis.IsTls)
+        {
+            return (network, (IPEndPoint)socket.RemoteEndPoint!);
+        }
+
+        var tls = new SslStream(network);
+        try
+        {
+            await tls.AuthenticateAsClientAsync(
+                new SslClientAuthenticationOptions { TargetHost = redis.Host },
+                cancellationToken
+            );
+            return (tls, (IPEndPoint)socket.RemoteEndPoint!);
+        }
+        catch (OperationCanceledException e)
+        {
+            await tls.DisposeAsync();
+            throw new RedisUnavailableException("no answer to the TLS handshake; without TLS it is redis://", e);
+        }
+        catch
+        {
+            await tls.DisposeAsync();
+            throw;
+        }
+    }
+
     /// <summary>Tries the host's addresses in sequence.</summary>
-    internal static async Task<Socket> ConnectAsync(RedisEndpoint redis, CancellationToken cancellationToken)
+    private static async Task<Socket> ConnectAsync(RedisEndpoint redis, CancellationToken cancellationToken)
     {
         var addresses = await Dns.GetHostAddressesAsync(redis.Host, cancellationToken);
         for (var i = 0; ; i++)

@@ -9,6 +9,7 @@ namespace Dmb.Redis;
 /// </summary>
 internal static class RedisRights
 {
+    private const string Rule = ". docs/operations.md, What Redis has to allow, has the rule for its ACL";
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
 
     /// <summary>The commands, of which <c>K</c> stands for a key of the check; each type has its own.</summary>
@@ -83,7 +84,9 @@ internal static class RedisRights
                         or System.Security.Authentication.AuthenticationException
             )
         {
-            return [$"Redis at {redis} can't be used: {RedisReason.Of(e)}"];
+            var why = RedisReason.Of(e);
+            var rule = why.Contains("NOPERM", StringComparison.Ordinal) ? Rule : "";
+            return [$"Redis at {redis} can't be used: {why}{rule}"];
         }
     }
 
@@ -188,7 +191,7 @@ internal static class RedisRights
                 && !RedisReason.IsAboutSlot(error)
             )
             {
-                faults.Add($"Redis does not allow {what}: {error}");
+                faults.Add($"Redis does not allow {what}: {error}{Rule}");
             }
         }
     }

@@ -149,6 +149,13 @@ internal sealed partial class RedisSupervisor(
             link?.Dispose();
             throw;
         }
+        catch
+        {
+            // The node stops, which ends each step in its own way.
+            link?.Dispose();
+            cancellationToken.ThrowIfCancellationRequested();
+            throw;
+        }
     }
 
     /// <summary>Attaches the participants to a new link, in this order.</summary>

@@ -33,7 +33,10 @@ public sealed class SettingsTests
     [InlineData("DMB_EVENTS", "a b=calls", "event=bus")]
     [InlineData("DMB_EVENTS", "report_csr", "event= for no default bus")]
     [InlineData("REDIS_PORT", "0", "1 to 65535")]
+    [InlineData("REDIS_HOST", "localhost:6380", "REDIS_PORT")]
+    [InlineData("REDIS_HOST", "redis://localhost", "REDIS_URL")]
     [InlineData("REDIS_URL", "http://localhost", "redis://")]
+    [InlineData("DMB_ALLOWED_HOSTS", "https://dmb.example", "without a scheme or port")]
     [InlineData("DMB_OUTAGE", "panic", "`spool` or `local` or `reject`")]
     [InlineData("DMB_ROLE", "socket", "`all` or `publish`")]
     [InlineData("DMB_PREFIX", "a*", "1 to 64 characters")]
@@ -212,6 +215,7 @@ public sealed class SettingsTests
     [InlineData("--urls=http://localhost:9000", "--urls: there is no such argument")]
     [InlineData("-p 9000", "-p: there is no such argument")]
     [InlineData("9000", "9000: there is no such argument")]
+    [InlineData("pubb call", "pubb: there is no such argument or command")]
     [InlineData("DMB_PORT=9000", "DMB_PORT: there is no such argument")]
     [InlineData("--Dmb:Port", "--Dmb:Port: a value is missing")]
     public async Task An_unknown_argument_is_one_line_on_stderr_and_exit_code_2(string arguments, string told)
@@ -279,6 +283,7 @@ public sealed class SettingsTests
             .GetProperties()
             .Sum(part => part.PropertyType.GetProperties().Count(property => property.CanWrite));
         Assert.Equal(settings, Regex.Count(output, "(?m)^(DMB|REDIS)_"));
+        Assert.Contains("pub, sub, tail, rooms, sessions, kick, dead, token, key, check and config are", output);
     }
 
     [Fact]
@@ -287,7 +292,7 @@ public sealed class SettingsTests
         await using var broker = Start([], ("DMB_PORT", "0"));
         var lines = await ReadHelloAsync(broker);
         var url = Assert.Single(Regex.Matches(lines[0], @"listens on (http://127\.0\.0\.1:\d+)\.")).Groups[1].Value;
-        Assert.Contains("embedded", lines[1], StringComparison.Ordinal);
+        Assert.Contains("embedded, one node alone: no Redis at localhost:", lines[1], StringComparison.Ordinal);
         Assert.Contains($"curl -N '{url}/events?room=", lines[2], StringComparison.Ordinal);
 
         using var http = new HttpClient { Timeout = Node.Patience };

@@ -199,6 +199,8 @@ public sealed class CommandTests(CommandTests.Broker broker) : IClassFixture<Com
         Assert.Equal((2, 0), (usage.Code, usage.Output.Length));
         var config = await CommandResult.RunAsync(["config", "apache"]);
         Assert.Equal((2, 0), (config.Code, config.Output.Length));
+        var count = await CommandResult.RunAsync(["sub", "support", "-n", "0"]);
+        Assert.Equal((2, "--count: '0' is no number from 1 on."), (count.Code, count.Errors[0]));
         var help = await CommandResult.RunAsync(["sub", "--help"]);
         Assert.Equal(0, help.Code);
         Assert.Contains(help.Output, line => line.Contains("--json", StringComparison.Ordinal));

@@ -94,6 +94,17 @@ public sealed class ReadinessTests
     }
 
     [Fact]
+    public async Task A_node_stops_without_an_error_while_it_connects_to_a_Redis_that_does_not_answer()
+    {
+        await using var redis = await RedisServer.StartAsync();
+        redis.Stop();
+        await using var node = await StartAsync(redis.Port);
+        await IsDegradedAsync(node);
+        Assert.Equal(0, await node.TerminateAsync());
+        Assert.DoesNotContain(node.Log, line => line.Contains("xception", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task A_wrong_password_is_degraded_with_the_reason()
     {
         await using var redis = await RedisServer.StartAsync("--requirepass", "right");
