@@ -9,22 +9,16 @@ using Dmb.Telemetry;
 using Dmb.Transport;
 using Dmb.Webhooks;
 using Microsoft.AspNetCore.Connections;
-using Microsoft.AspNetCore.Connections.Features;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Logging.Console;
 
 namespace Dmb;
 
 /// <summary>Composes the node: server, options and services.</summary>
-internal static partial class Services
+internal static class Services
 {
     /// <summary>Limit for the services of a drained node to stop.</summary>
     private static readonly TimeSpan StopMax = TimeSpan.FromSeconds(5);
-
-    /// <summary>Connections below which the limit of open files is logged as low.</summary>
-    private const int FewConnections = 10_000;
 
     /// <summary>Configures Kestrel's endpoints, limits and logging.</summary>
     public static void ListenAs(this WebApplicationBuilder builder, NodeOptions options)
@@ -275,177 +269,4 @@ internal static partial class Services
                 )
             );
     }
-
-    /// <summary>Applies forwarded headers of trusted proxies.</summary>
-    public static void UseTrustedProxies(this WebApplication app)
-    {
-        var proxies = app.Services.GetRequiredService<TrustedProxies>();
-        if (proxies.IsOn)
-        {
-            app.Use(
-                (context, next) =>
-                {
-                    proxies.Apply(context);
-                    return next(context);
-                }
-            );
-        }
-    }
-
-    /// <summary>Closes each connection after its response while the node drains.</summary>
-    public static void UseDrain(this WebApplication app)
-    {
-        var sessions = app.Services.GetRequiredService<SessionTable>();
-        app.Use(
-            (context, next) =>
-            {
-                if (sessions.IsDraining)
-                {
-                    context.Features.Get<IConnectionLifetimeNotificationFeature>()?.RequestClose();
-                }
-
-                return next(context);
-            }
-        );
-    }
-
-    /// <summary>
-    /// Collapses leading slashes: a client's base URL with a trailing slash yields <c>//_notify/…</c>.
-    /// </summary>
-    public static void UseBrokerPaths(this WebApplication app) =>
-        app.Use(
-            (context, next) =>
-            {
-                if (context.Request.Path.Value is ['/', '/', ..] path)
-                {
-                    // By the constructor, since the conversion from a string would decode the path again.
-                    context.Request.Path = new PathString("/" + path.TrimStart('/'));
-                }
-
-                return next(context);
-            }
-        );
-
-    /// <summary>
-    /// Logs the start: addresses, backplane, and first commands to try. Then makes the threads that are needed later.
-    /// </summary>
-    public static void LogStartup(this WebApplication app, NodeOptions options, RedisEndpoint? redis)
-    {
-        app.Lifetime.ApplicationStarted.Register(() =>
-        {
-            _ = WorkerThreads.Start().Exhausted.ContinueWith(_ => LogNoThread(app.Logger), TaskScheduler.Default);
-
-            // A server without addresses listens nowhere: it is called within its process.
-            var address = app
-                .Services.GetRequiredService<IServer>()
-                .Features.Get<IServerAddressesFeature>()
-                ?.Addresses.FirstOrDefault();
-            if (address is not null)
-            {
-                LogListening(app.Logger, BuildInfo.Version, address);
-            }
-
-            if (redis is null)
-            {
-                LogEmbedded(
-                    app.Logger,
-                    options.Redis.RedisHost == "none"
-                        ? "REDIS_HOST is none"
-                        : $"no Redis at localhost:{options.Redis.RedisPort}"
-                );
-            }
-            else
-            {
-                LogRedis(app.Logger, redis.ToString(), options.Redis.Prefix);
-            }
-
-            if (address is not null)
-            {
-                var here = new UriBuilder(address);
-                here.Host = options.Http.IsLoopback ? here.Host : "localhost";
-                var key = options.Access.HasCredentials ? "-H \"X-Api-Key: $KEY\" " : "";
-                if (options.Routing.IsPublishOnly)
-                {
-                    LogPublishOnly(app.Logger, key, here.Uri.Authority);
-                }
-                else
-                {
-                    LogNext(app.Logger, here.Uri.Authority, key);
-                }
-            }
-
-            if (options.Access.Auth == "none" && !options.Http.IsLoopback)
-            {
-                LogOpen(app.Logger);
-            }
-
-            var gate = app.Services.GetRequiredService<ConnectionGate>();
-            // The default of DMB_MAX_SESSIONS exceeds many machines' limits: with it, warn only below FewConnections.
-            if (
-                options.Sockets.MaxSessions > gate.ConnectionsMax
-                && (
-                    options.Sockets.MaxSessions != new SocketOptions().MaxSessions
-                    || gate.ConnectionsMax < FewConnections
-                )
-            )
-            {
-                LogFewFiles(app.Logger, gate.FilesMax, gate.ConnectionsMax, options.Sockets.MaxSessions);
-            }
-
-            foreach (var (name, meant) in Settings.Unknown(app.Configuration))
-            {
-                LogUnknownSetting(app.Logger, name, meant is null ? "" : $" Did you mean {meant}?");
-            }
-        });
-    }
-
-    [LoggerMessage(1, LogLevel.Information, "DMB {Version} listens on {Address}.")]
-    private static partial void LogListening(ILogger logger, string version, string address);
-
-    [LoggerMessage(2, LogLevel.Information, "Backplane: embedded, one node alone: {Why}.")]
-    private static partial void LogEmbedded(ILogger logger, string why);
-
-    [LoggerMessage(5, LogLevel.Information, "Backplane: Redis at {Redis}, channels and keys {Prefix}*.")]
-    private static partial void LogRedis(ILogger logger, string redis, string prefix);
-
-    [LoggerMessage(
-        3,
-        LogLevel.Information,
-        "Next: open http://{Host}/, or: curl -N {Key}'http://{Host}/events?room=support' and, in another window: "
-            + "curl {Key}-d '{{}}' http://{Host}/_notify/report_csr"
-    )]
-    private static partial void LogNext(ILogger logger, string host, string key);
-
-    [LoggerMessage(
-        8,
-        LogLevel.Information,
-        "Role publish: pushes and registrations only; sockets and streams are on nodes with DMB_ROLE=all. Next: "
-            + "curl {Key}-d '{{}}' http://{Host}/_notify/report_csr"
-    )]
-    private static partial void LogPublishOnly(ILogger logger, string key, string host);
-
-    [LoggerMessage(
-        6,
-        LogLevel.Warning,
-        "No credentials are required: every client that reaches this port may do everything."
-    )]
-    private static partial void LogOpen(ILogger logger);
-
-    [LoggerMessage(
-        7,
-        LogLevel.Warning,
-        "{Files} files may be open (ulimit -n, LimitNOFILE=), enough for {Connections} connections; "
-            + "DMB_MAX_SESSIONS is {Sessions}."
-    )]
-    private static partial void LogFewFiles(ILogger logger, long files, long connections, int sessions);
-
-    [LoggerMessage(
-        9,
-        LogLevel.Warning,
-        "The system makes no further thread: raise ulimit -u, TasksMax= or pids.max, and restart the node."
-    )]
-    private static partial void LogNoThread(ILogger logger);
-
-    [LoggerMessage(4, LogLevel.Warning, "Unknown setting {Name}; --help lists the settings.{Meant}")]
-    private static partial void LogUnknownSetting(ILogger logger, string name, string meant);
 }

@@ -1,7 +1,6 @@
 using System.Net;
 using System.Text;
 using Dmb.Access;
-using Dmb.Routing;
 
 namespace Dmb.Endpoints;
 
@@ -58,72 +57,5 @@ internal sealed class HostCheck(HttpOptions options, AccessOptions access)
 
         _last = host.ToArray();
         return true;
-    }
-}
-
-/// <summary>Middleware for all requests: host check, HEAD, and rules of HTTP/1.0.</summary>
-internal static class HttpEdges
-{
-    /// <summary>
-    /// Checks the host of the request itself, before forwarded headers apply, which a page could send.
-    /// </summary>
-    public static void UseHostCheck(this WebApplication app)
-    {
-        var hosts = app.Services.GetRequiredService<HostCheck>();
-        if (!hosts.IsOn)
-        {
-            return;
-        }
-
-        app.Use(
-            (context, next) =>
-            {
-                if (hosts.Allows(context.Request.Host))
-                {
-                    return next(context);
-                }
-
-                Problems.CloseIfUnread(context);
-                return Problems.WriteAsync(
-                    context,
-                    StatusCodes.Status421MisdirectedRequest,
-                    ErrorCode.ForbiddenHost,
-                    "This node does not serve that host; DMB_ALLOWED_HOSTS names those that it serves."
-                );
-            }
-        );
-    }
-
-    /// <summary>
-    /// Answers HEAD as GET without a body (RFC 9110 §9.3.2), except for streams. Closes the connection after a request
-    /// of HTTP/1.0 with <c>Transfer-Encoding</c> (RFC 9112 §6.1).
-    /// </summary>
-    public static void UseHttpRules(this WebApplication app) =>
-        app.Use(
-            (context, next) =>
-            {
-                var request = context.Request;
-                if (HttpMethods.IsHead(request.Method) && !EventStreamSession.IsStream(request.Path))
-                {
-                    // Kestrel keeps the original method, and sends no body.
-                    request.Method = HttpMethods.Get;
-                }
-
-                if (request.Headers.TransferEncoding.Count > 0 && HttpProtocol.IsHttp10(request.Protocol))
-                {
-                    context.Response.Headers.Connection = "close";
-                }
-
-                return next(context);
-            }
-        );
-
-    /// <summary>Adds security headers of pages: no framing, no content sniffing, no referrer.</summary>
-    public static void AddPageHeaders(IHeaderDictionary headers)
-    {
-        headers.ContentSecurityPolicy = "frame-ancestors 'none'";
-        headers.XFrameOptions = "DENY";
-        headers.XContentTypeOptions = "nosniff";
-        headers["Referrer-Policy"] = "no-referrer";
     }
 }

@@ -1,5 +1,3 @@
-using System.Buffers;
-
 namespace Dmb.Sockets;
 
 /// <summary>Result of <see cref="SendQueue.Enqueue"/>.</summary>
@@ -28,19 +26,9 @@ internal enum Enqueued
 /// <param name="bytesMax">Maximum of queued bytes; a frame in an empty queue may be larger.</param>
 internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax)
 {
-    /// <summary>Maximum bytes of a batch; a larger frame is written alone.</summary>
-    private const int BatchBytesMax = 65_536;
-
     private volatile IFrameOutput _output = output;
 
-    /// <summary>
-    /// The two oldest queued frames, and those after them. An idle session needs none of them, and neither a handshake
-    /// nor one message at a time a queue.
-    /// </summary>
-    private byte[]? _first;
-    private byte[]? _second;
-    private Queue<byte[]>? _rest;
-    private int _bytes;
+    private FrameBuffer _frames;
     private long _accepted;
     private bool _isWriting;
     private bool _isSealed;
@@ -54,10 +42,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     private TaskCompletionSource? _ended;
 
     /// <summary>Queued frames; read without the lock, so it may be out of date.</summary>
-    public int Count =>
-        _first is null ? 0
-        : _second is null ? 1
-        : 2 + (_rest?.Count ?? 0);
+    public int Count => _frames.Count;
 
     /// <summary>Frames accepted so far, queued ones included.</summary>
     public long Accepted => Volatile.Read(ref _accepted);
@@ -104,12 +89,12 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
                 return Enqueued.Sealed;
             }
 
-            if (!Allows(Count, _bytes + frame.Length))
+            if (!Allows(Count, _frames.Bytes + frame.Length))
             {
                 return Enqueued.Full;
             }
 
-            Add(frame);
+            _frames.Add(frame);
             _accepted++;
             return BeginWriting() ? Enqueued.BeginsWriting : Enqueued.Waits;
         }
@@ -169,14 +154,14 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
 
             if (dropped is not null)
             {
-                dropped(Count, _bytes);
-                Clear();
+                dropped(Count, _frames.Bytes);
+                _frames.Clear();
             }
 
             SealAndWake();
             if (last.Length > 0)
             {
-                Add(last);
+                _frames.Add(last);
             }
 
             mustFlush = BeginWriting();
@@ -190,7 +175,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
         lock (this)
         {
             SealAndWake();
-            Clear();
+            _frames.Clear();
             End();
         }
     }
@@ -257,7 +242,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
             return false;
         }
 
-        Return(rented);
+        FrameBuffer.Return(rented);
         return true;
     }
 
@@ -282,7 +267,7 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
         }
         finally
         {
-            Return(rented);
+            FrameBuffer.Return(rented);
         }
 
         Flush();
@@ -297,34 +282,24 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     {
         lock (this)
         {
-            rented = null;
             if (_ready is not null && !IsHalfFull())
             {
                 _ready.TrySetResult();
                 _ready = null;
             }
 
-            if (_first is not { } first)
+            if (_frames.TryTakeBatch(out batch, out rented))
             {
-                batch = default;
-                _isWriting = false;
-                if (_isSealed)
-                {
-                    End();
-                }
-
-                return false;
+                return true;
             }
 
-            RemoveFirst();
-            batch = first;
-            if (_first is not null && first.Length < BatchBytesMax)
+            _isWriting = false;
+            if (_isSealed)
             {
-                rented = ArrayPool<byte>.Shared.Rent(Math.Min(BatchBytesMax, first.Length + _bytes));
-                batch = rented.AsMemory(0, FillBatch(first, rented));
+                End();
             }
 
-            return true;
+            return false;
         }
     }
 
@@ -333,55 +308,11 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     {
         lock (this)
         {
-            if (_first is not null && batch.Length < BatchBytesMax)
-            {
-                var larger = ArrayPool<byte>.Shared.Rent(Math.Min(BatchBytesMax, batch.Length + _bytes));
-                batch = larger.AsMemory(0, FillBatch(batch.Span, larger));
-                Return(rented);
-                rented = larger;
-            }
+            _frames.Refill(ref batch, ref rented);
         }
     }
 
-    private int FillBatch(ReadOnlySpan<byte> first, byte[] target)
-    {
-        first.CopyTo(target);
-        var length = first.Length;
-        while (_first is { } next && length + next.Length <= target.Length)
-        {
-            RemoveFirst();
-            next.CopyTo(target, length);
-            length += next.Length;
-        }
-
-        return length;
-    }
-
-    private void Add(byte[] frame)
-    {
-        _bytes += frame.Length;
-        if (_first is null)
-        {
-            _first = frame;
-        }
-        else if (_second is null)
-        {
-            _second = frame;
-        }
-        else
-        {
-            (_rest ??= new()).Enqueue(frame);
-        }
-    }
-
-    private void RemoveFirst()
-    {
-        _bytes -= _first!.Length;
-        _first = _second;
-        _second = _rest is { Count: > 0 } rest ? rest.Dequeue() : null;
-    }
-
-    private bool IsHalfFull() => Count > framesMax / 2 || _bytes > bytesMax / 2;
+    private bool IsHalfFull() => Count > framesMax / 2 || _frames.Bytes > bytesMax / 2;
 
     private bool BeginWriting()
     {
@@ -403,19 +334,5 @@ internal sealed class SendQueue(IFrameOutput output, int framesMax, int bytesMax
     {
         _hasEnded = true;
         _ended?.TrySetResult();
-    }
-
-    private static void Return(byte[]? rented)
-    {
-        if (rented is not null)
-        {
-            ArrayPool<byte>.Shared.Return(rented);
-        }
-    }
-
-    private void Clear()
-    {
-        (_first, _second, _rest) = (null, null, null);
-        _bytes = 0;
     }
 }

@@ -6,32 +6,19 @@ using System.Threading.Tasks.Sources;
 namespace Dmb.Transport;
 
 /// <summary>
-/// Reads a socket on demand into one pooled buffer, which grows while the reader leaves bytes unconsumed. A pending
-/// read completes inline, on the socket engine's thread.
+/// Reads a socket on demand into one <see cref="ReceiveBuffer"/>. A pending read completes inline, on the socket
+/// engine's thread.
 /// </summary>
 internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>, IDisposable
 {
-    private const int FirstBufferBytes = 4_096;
-
-    /// <summary>Least free space to receive into; with less, the buffer is compacted or grown.</summary>
-    private const int FreeBytesMin = 1_024;
-
     /// <summary>Limit for unread bytes while watching; past it the connection is reported as closed.</summary>
     private const int WatchedBytesMax = 65_536;
 
     private readonly Lock _lock = new();
     private readonly SocketConnection _connection;
     private readonly Receiving _receiving;
-    private readonly Filled _filled = new();
     private ManualResetValueTaskSourceCore<ReadResult> _source;
-    private byte[] _buffer = [];
-
-    /// <summary>
-    /// Offsets into the buffer: first unconsumed byte, first unexamined byte, end of the received bytes.
-    /// </summary>
-    private int _start;
-    private int _examined;
-    private int _end;
+    private ReceiveBuffer _buffer = new();
 
     /// <summary>Bytes of the last receive, not yet counted by <see cref="InlineReadBudget"/>.</summary>
     private int _received;
@@ -104,11 +91,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
     {
         lock (_lock)
         {
-            (_start, _examined) = (consumed.GetInteger(), examined.GetInteger());
-            if (_start == _end && !_isReceiving)
-            {
-                _start = _examined = _end = 0;
-            }
+            _buffer.AdvanceTo(consumed, examined, isFree: !_isReceiving);
         }
     }
 
@@ -153,7 +136,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
             _receiving.Dispose();
             if (!_isReceiving)
             {
-                Release();
+                _buffer.Release();
             }
         }
     }
@@ -183,7 +166,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         lock (_lock)
         {
             _isEnded = true;
-            var rest = _buffer.AsSpan(_start, _end - _start).ToArray();
+            var rest = _buffer.Unread.ToArray();
             Complete();
             return rest;
         }
@@ -227,7 +210,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
     }
 
     /// <summary>True when a read can complete: unexamined bytes, the end of the stream, or a cancellation.</summary>
-    private bool HasResult() => _isCancelled || _isEnded || _end > _examined;
+    private bool HasResult() => _isCancelled || _isEnded || _buffer.HasUnexamined;
 
     private ReadResult Result()
     {
@@ -235,33 +218,8 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         {
             var isCancelled = _isCancelled;
             _isCancelled = false;
-            return new ReadResult(_filled.Sequence(_buffer, _start, _end), isCancelled, _isEnded);
+            return new ReadResult(_buffer.Unread, isCancelled, _isEnded);
         }
-    }
-
-    /// <summary>
-    /// Free space at the end of the buffer; moves the unconsumed bytes to the front, or grows the buffer.
-    /// </summary>
-    private Memory<byte> Free()
-    {
-        if (_buffer.Length - _end < FreeBytesMin)
-        {
-            var left = _end - _start;
-            var larger =
-                left + FreeBytesMin <= _buffer.Length
-                    ? _buffer
-                    : ArrayPool<byte>.Shared.Rent(Math.Max(FirstBufferBytes, _buffer.Length * 2));
-            _buffer.AsSpan(_start, left).CopyTo(larger);
-            if (larger != _buffer)
-            {
-                Return(_buffer);
-                _buffer = larger;
-            }
-
-            (_start, _examined, _end) = (0, _examined - _start, left);
-        }
-
-        return _buffer.AsMemory(_end);
     }
 
     /// <summary>
@@ -290,13 +248,13 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
     /// <summary>Receives without waiting; false if nothing has arrived.</summary>
     private bool ReceiveFirst()
     {
-        var free = Free().Span;
+        var free = _buffer.Free().Span;
         try
         {
             var bytes = _connection.Socket.Receive(free, SocketFlags.None, out var error);
             if (error == SocketError.WouldBlock)
             {
-                Release();
+                _buffer.Release();
                 return false;
             }
 
@@ -324,7 +282,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
             return _hasReceived || _isEnded;
         }
 
-        return _isEnded || Receive(Free());
+        return _isEnded || Receive(_buffer.Free());
     }
 
     /// <summary>Applies the result of a receive into a buffer of <paramref name="room"/> bytes.</summary>
@@ -350,8 +308,8 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         }
 
         _received = _error is null ? bytes : 0;
-        _end += _received;
-        if (!_hasReceived && _end > 0)
+        _buffer.Add(_received);
+        if (!_hasReceived && _received > 0)
         {
             _hasReceived = true;
             _connection.RecordActivity();
@@ -359,7 +317,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
 
         if (_isCompleted)
         {
-            Release();
+            _buffer.Release();
         }
     }
 
@@ -367,20 +325,20 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
     {
         while (_isWatching && !_isReceiving && !_isEnded && !_isCompleted)
         {
-            if (_end - _start >= WatchedBytesMax)
+            if (_buffer.UnreadBytes >= WatchedBytesMax)
             {
                 _isWatching = false;
                 _connection.ReportClosed();
                 return;
             }
 
-            if (_start == _end)
+            if (_buffer.UnreadBytes == 0)
             {
-                Release();
+                _buffer.Release();
             }
 
             // The first receive only waits; the second tells data from the end of the stream.
-            if (!Receive(Memory<byte>.Empty) || !Receive(Free()))
+            if (!Receive(Memory<byte>.Empty) || !Receive(_buffer.Free()))
             {
                 return;
             }
@@ -393,7 +351,7 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         lock (_lock)
         {
             Received(_receiving.SocketError, _receiving.BytesTransferred, _receiving.MemoryBuffer.Length);
-            if (!HasResult() && !_isCompleted && (_isWaiting || _isWatching) && !Receive(Free()))
+            if (!HasResult() && !_isCompleted && (_isWaiting || _isWatching) && !Receive(_buffer.Free()))
             {
                 return;
             }
@@ -429,34 +387,10 @@ internal sealed class SocketReceiver : PipeReader, IValueTaskSource<ReadResult>,
         }
     }
 
-    private void Release()
-    {
-        Return(_buffer);
-        (_buffer, _start, _examined, _end) = ([], 0, 0, 0);
-    }
-
-    private static void Return(byte[] buffer)
-    {
-        if (buffer.Length > 0)
-        {
-            ArrayPool<byte>.Shared.Return(buffer);
-        }
-    }
-
     private sealed class Receiving(SocketReceiver input) : SocketReceive
     {
         protected override void Complete() => input.OnReceived();
 
         protected override void Fail(Exception failure) => input.Fail(failure);
-    }
-
-    /// <summary>The buffer as a sequence, whose positions are offsets into the buffer.</summary>
-    private sealed class Filled : ReadOnlySequenceSegment<byte>
-    {
-        public ReadOnlySequence<byte> Sequence(byte[] buffer, int start, int end)
-        {
-            Memory = buffer;
-            return new ReadOnlySequence<byte>(this, start, this, end);
-        }
     }
 }
