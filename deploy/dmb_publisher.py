@@ -98,8 +98,34 @@ class Publisher:
         return True
 
 
-def start():
-    """The logging of a bridge, whose SIGTERM ends it as Ctrl+C does, and its publisher."""
+class Refused(Exception):
+    """What a bridge follows refuses it for good."""
+
+
+def run(follow):
+    """Calls follow(publisher), which follows until it is refused, until SIGTERM or Ctrl+C: returns the exit code.
+
+    It has a thread of its own. Python handles a signal between two steps of the main thread: one that comes just before
+    a blocking call, or to another thread, would wait for the end of that call."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    return Publisher()
+    ended, ending = os.pipe()
+    os.set_blocking(ending, False)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    # The number of each signal is written there at once, whichever thread it comes to.
+    signal.set_wakeup_fd(ending)
+    publisher = Publisher()
+
+    def following():
+        try:
+            follow(publisher)
+        except Refused as e:
+            log.error("%s", e)
+        finally:
+            os.write(ending, b"\0")
+
+    threading.Thread(target=following, daemon=True).start()
+    if os.read(ended, 1) == b"\0":
+        return 1
+    publisher.close()
+    return 0

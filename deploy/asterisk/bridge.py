@@ -28,10 +28,6 @@ CONTACT_STATES = {"Created": "registered", "Removed": "removed"}
 log = logging.getLogger("dmb")
 
 
-class Refused(Exception):
-    """The user or the password of ARI is wrong."""
-
-
 class Translator:
     """Makes events of DMB of ARI's. A call has one caller, and one peer for each telephone that is dialled."""
 
@@ -94,7 +90,7 @@ async def follow(translator, url):
                 translator.take(json.loads(text))
     except websockets.exceptions.InvalidHandshake as e:
         if "401" in str(e) or "403" in str(e):
-            raise Refused("Asterisk refused the user or the password: ARI_KEY.") from e
+            raise dmb_publisher.Refused("Asterisk refused the user or the password: ARI_KEY.") from e
         raise ConnectionError(e) from e
     except (websockets.exceptions.WebSocketException, asyncio.TimeoutError) as e:
         raise ConnectionError(e) from e
@@ -114,17 +110,5 @@ async def run(publisher):
         await asyncio.sleep(random.uniform(0.5, 1.5))
 
 
-def main():
-    publisher = dmb_publisher.start()
-    try:
-        asyncio.run(run(publisher))
-    except Refused as e:
-        log.error("%s", e)
-        return 1
-    except KeyboardInterrupt:
-        publisher.close()
-        return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(dmb_publisher.run(lambda publisher: asyncio.run(run(publisher))))

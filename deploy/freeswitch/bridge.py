@@ -31,10 +31,6 @@ SILENCE_S = 30
 log = logging.getLogger("dmb")
 
 
-class Refused(Exception):
-    """The password is wrong, or the address is not allowed."""
-
-
 def publish(publisher, event):
     """Publishes what an event of FreeSWITCH says, if it is one of a call or a registration."""
     name = event.get("Event-Name", "")
@@ -83,7 +79,9 @@ def command(connection, stream, text):
         if headers.get("Content-Type") == "command/reply":
             return headers.get("Reply-Text", "")
         if headers.get("Content-Type") == "text/rude-rejection":
-            raise Refused("FreeSWITCH does not allow this address: apply-inbound-acl of event_socket.conf.xml.")
+            raise dmb_publisher.Refused(
+                "FreeSWITCH does not allow this address: apply-inbound-acl of event_socket.conf.xml."
+            )
 
 
 def follow(publisher, address, password):
@@ -94,7 +92,7 @@ def follow(publisher, address, password):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, SILENCE_S)
         if not command(connection, stream, f"auth {password}").startswith("+OK"):
-            raise Refused("FreeSWITCH refused the password: ESL_PASSWORD.")
+            raise dmb_publisher.Refused("FreeSWITCH refused the password: ESL_PASSWORD.")
         names = " ".join([*STATES, "CHANNEL_HANGUP_COMPLETE", "CUSTOM", *REGISTRATIONS])
         if not (reply := command(connection, stream, f"event json {names}")).startswith("+OK"):
             raise ConnectionError(reply)
@@ -105,23 +103,16 @@ def follow(publisher, address, password):
                 publish(publisher, json.loads(body.decode(errors="replace"), strict=False))
 
 
-def main():
+def follow_on(publisher):
+    """Follows again after each loss."""
     address = os.environ.get("ESL_ADDRESS", "127.0.0.1:8021")
-    publisher = dmb_publisher.start()
-    try:
-        while True:
-            try:
-                follow(publisher, address, os.environ.get("ESL_PASSWORD", "ClueCon"))
-            except (OSError, ValueError) as e:
-                log.warning("FreeSWITCH at %s: %s", address, e)
-                time.sleep(random.uniform(0.5, 1.5))
-    except Refused as e:
-        log.error("%s", e)
-        return 1
-    except KeyboardInterrupt:
-        publisher.close()
-        return 0
+    while True:
+        try:
+            follow(publisher, address, os.environ.get("ESL_PASSWORD", "ClueCon"))
+        except (OSError, ValueError) as e:
+            log.warning("FreeSWITCH at %s: %s", address, e)
+            time.sleep(random.uniform(0.5, 1.5))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(dmb_publisher.run(follow_on))

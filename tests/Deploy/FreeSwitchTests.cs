@@ -101,6 +101,17 @@ public sealed class FreeSwitchTests
     }
 
     [Fact]
+    public async Task A_signal_that_interrupts_no_call_of_the_bridge_ends_it_too()
+    {
+        using var switching = new FreeSwitch();
+        await using var bridge = Start(switching, new Uri("http://127.0.0.1:1"));
+        using var client = await switching.AcceptAsync();
+        await bridge.LineAsync("Following FreeSWITCH");
+        bridge.TerminateLastThread();
+        Assert.Equal(0, await bridge.EndAsync());
+    }
+
+    [Fact]
     public async Task A_wrong_password_ends_the_bridge_with_a_line_that_says_so()
     {
         using var switching = new FreeSwitch();

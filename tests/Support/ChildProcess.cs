@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Runtime.InteropServices;
 
 namespace Dmb.Tests.Support;
@@ -211,6 +212,17 @@ public sealed class ChildProcess : IAsyncDisposable
 
     /// <summary>Asks it to end.</summary>
     public void Terminate() => Signal(PosixSignals.Terminate);
+
+    /// <summary>
+    /// Asks it to end by a signal that its last thread takes: one that is no thread's own comes to any of them.
+    /// </summary>
+    public void TerminateLastThread()
+    {
+        var last = Directory
+            .EnumerateDirectories($"/proc/{_process.Id}/task")
+            .Max(thread => int.Parse(Path.GetFileName(thread), CultureInfo.InvariantCulture));
+        Assert.Equal(0, PosixSignals.Send(last, PosixSignals.Terminate));
+    }
 
     /// <summary>Asks it to end as Ctrl+C does.</summary>
     public void Interrupt() => Signal(PosixSignals.Interrupt);
