@@ -40,7 +40,7 @@ internal sealed class RedisPipeline : IAsyncDisposable
 
     /// <param name="stream">An idle connection to Redis, logged in.</param>
     /// <param name="database">The database; selected unless it is 0.</param>
-    /// <param name="lost">Called with the reason when the connection has ended.</param>
+    /// <param name="lost">Called once, with the reason, when the connection has ended.</param>
     public RedisPipeline(Stream stream, int database, Action<string> lost)
     {
         (_stream, _lost) = (stream, lost);
@@ -160,12 +160,18 @@ internal sealed class RedisPipeline : IAsyncDisposable
         }
     }
 
+    /// <summary>Fails all calls; without effect after the first time.</summary>
     private void End(string why)
     {
         Call[] calls;
         lock (_lock)
         {
-            _why ??= why;
+            if (_why is not null)
+            {
+                return;
+            }
+
+            _why = why;
             calls = [.. _again, .. _unanswered];
             _again.Clear();
             _unanswered.Clear();
@@ -199,13 +205,21 @@ internal sealed class RedisPipeline : IAsyncDisposable
         }
     }
 
-    /// <summary>Completes the calls that were answered, after those that wait were sent.</summary>
+    /// <summary>
+    /// Completes the calls that were answered, after those that wait were sent. What is answered after the end has no
+    /// call any more: a write fails while answers are still to be read.
+    /// </summary>
     private void Complete(List<RedisResult> answers)
     {
         var calls = new Call?[answers.Count];
         bool isTaken;
         lock (_lock)
         {
+            if (_why is not null)
+            {
+                return;
+            }
+
             for (var i = 0; i < calls.Length; i++)
             {
                 var call =

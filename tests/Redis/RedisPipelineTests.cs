@@ -1,6 +1,8 @@
+using System.Collections.Concurrent;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using System.Threading.Channels;
 using Dmb.Redis;
 
 namespace Dmb.Tests.Redis;
@@ -41,11 +43,28 @@ public sealed class RedisPipelineTests
         await server.AllDoneAsync();
     }
 
+    [Fact]
+    public async Task Answers_that_are_read_after_a_write_has_failed_are_no_fault_and_the_end_is_told_once()
+    {
+        await using var server = await Server.StartAsync();
+        server.Call("a");
+        server.WritesFail();
+        server.Call("b");
+        Assert.Equal("EVALSHA a", await server.AnswerNextAsync(Done));
+        Assert.Equal("EVALSHA b", await server.AnswerNextAsync(Done));
+        await server.AnswersAreReadAsync(2);
+        Assert.Single(server.Ends);
+        await Assert.ThrowsAsync<IOException>(server.AllDoneAsync);
+    }
+
     /// <summary>A pipeline, and the end of its connection.</summary>
-    private sealed class Server(RedisPipeline pipeline, TcpClient accepted) : IAsyncDisposable
+    private sealed class Server(RedisPipeline pipeline, Connection connection, TcpClient accepted) : IAsyncDisposable
     {
         private readonly List<Task> _calls = [];
         private readonly StreamReader _reader = new(accepted.GetStream());
+
+        /// <summary>The reasons with which the end was told.</summary>
+        public ConcurrentQueue<string> Ends { get; private init; } = [];
 
         public static async Task<Server> StartAsync()
         {
@@ -54,7 +73,8 @@ public sealed class RedisPipelineTests
             var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
             await socket.ConnectAsync(listener.LocalEndpoint);
             var accepted = await listener.AcceptTcpClientAsync();
-            return new Server(new RedisPipeline(new NetworkStream(socket, ownsSocket: true), 0, _ => { }), accepted);
+            var (connection, ends) = (new Connection(socket), new ConcurrentQueue<string>());
+            return new Server(new RedisPipeline(connection, 0, ends.Enqueue), connection, accepted) { Ends = ends };
         }
 
         /// <summary>Makes calls, each with its name as the only argument.</summary>
@@ -76,6 +96,12 @@ public sealed class RedisPipelineTests
             return $"{words[0]} {words[^1]}";
         }
 
+        /// <summary>Lets all writes fail from here on, after their bytes were sent.</summary>
+        public void WritesFail() => connection.IsBroken = true;
+
+        /// <summary>Waits until the pipeline has processed so many answers, each read alone.</summary>
+        public Task AnswersAreReadAsync(int count) => connection.ReadAsync(count + 1).WaitAsync(Node.Patience);
+
         public Task AllDoneAsync() => Task.WhenAll(_calls).WaitAsync(Node.Patience);
 
         public async ValueTask DisposeAsync()
@@ -88,5 +114,38 @@ public sealed class RedisPipelineTests
         /// <summary>The number in a line such as <c>*3</c> or <c>$5</c>.</summary>
         private async Task<int> LengthAsync() =>
             int.Parse((await _reader.ReadLineAsync().WaitAsync(Node.Patience))![1..], CultureInfo.InvariantCulture);
+    }
+
+    /// <summary>The pipeline's connection.</summary>
+    private sealed class Connection(Socket socket) : NetworkStream(socket, ownsSocket: true)
+    {
+        private readonly Channel<bool> _reads = Channel.CreateUnbounded<bool>();
+
+        /// <summary>Whether a write fails when its bytes were sent.</summary>
+        public bool IsBroken { get; set; }
+
+        public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken)
+        {
+            await base.WriteAsync(buffer, cancellationToken);
+            if (IsBroken)
+            {
+                throw new IOException("Broken pipe");
+            }
+        }
+
+        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken)
+        {
+            _reads.Writer.TryWrite(true);
+            return base.ReadAsync(buffer, cancellationToken);
+        }
+
+        /// <summary>Completes when it was read from so often.</summary>
+        public async Task ReadAsync(int count)
+        {
+            for (; count > 0; count--)
+            {
+                await _reads.Reader.ReadAsync();
+            }
+        }
     }
 }
