@@ -10,6 +10,7 @@ namespace Dmb.Redis;
 /// </summary>
 internal sealed class EmitterInput(
     EventTable events,
+    Publisher publisher,
     RoutingOptions options,
     RedisBackplane redis,
     TimeProvider time,
@@ -62,6 +63,7 @@ internal sealed class EmitterInput(
         else
         {
             telemetry.Published.Add(1);
+            await publisher.HandOverAsync(envelope);
             if (tail.IsOpen)
             {
                 tail.Published(origin, envelope, leftOut: null, isDuplicate: false, PublishOutcome.Fully);

@@ -18,11 +18,12 @@ internal sealed class NotifyInput(EventTable events, Publisher publisher, RedisB
         var address = publisher.ReadAddress(json.Span);
         var own = ReadId(json.Span);
         var origin = new Origin(Origin.Redis, Event: name);
-        if (publisher.Prepare(events.Find(name), json, address, own) is not { Rooms.Length: > 0 } envelope)
+        var envelope = publisher.Prepare(events.Find(name), json, address, own);
+        if (envelope is null || (envelope.Rooms.Length == 0 && publisher.Outlet is null))
         {
             if (tail.IsOpen)
             {
-                var why = events.Find(name) is null ? TraceReason.UnknownEvent : TraceReason.NoRoom;
+                var why = envelope is null ? TraceReason.UnknownEvent : TraceReason.NoRoom;
                 tail.Dropped(origin, why, isOnEveryNode: true);
             }
 
@@ -41,7 +42,7 @@ internal sealed class NotifyInput(EventTable events, Publisher publisher, RedisB
             }
             else
             {
-                await (publisher.Outlet?.Invoke(envelope) ?? ValueTask.CompletedTask);
+                await publisher.HandOverAsync(envelope);
                 if (tail.IsOpen)
                 {
                     tail.Published(origin, envelope, address.LeftOutNames, isDuplicate: false, PublishOutcome.Fully);
@@ -70,7 +71,7 @@ internal sealed class NotifyInput(EventTable events, Publisher publisher, RedisB
     {
         foreach (var envelope in await redis.TakeOverAsync(other))
         {
-            await (publisher.Outlet?.Invoke(envelope) ?? ValueTask.CompletedTask);
+            await publisher.HandOverAsync(envelope);
         }
     }
 

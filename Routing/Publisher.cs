@@ -211,6 +211,9 @@ internal sealed class Publisher(
         return id;
     }
 
+    /// <summary>Hands over to the outlet a message that was published as an input of all nodes.</summary>
+    public ValueTask HandOverAsync(Envelope envelope) => Outlet?.Invoke(envelope) ?? ValueTask.CompletedTask;
+
     private ValueTask<PublishOutcome> SendAsync(Envelope envelope) =>
         Outlet is { } outlet ? SendAsync(envelope, outlet) : backplane.PublishAsync(envelope);
 
