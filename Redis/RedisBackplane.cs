@@ -26,11 +26,11 @@ internal sealed class RedisBackplane(
 
     public bool IsCurrent => groups.All.All(IsWhole);
 
-    public async ValueTask<PublishOutcome> PublishAsync(Envelope envelope) =>
-        envelope.Rooms.Length == 0 ? PublishOutcome.Fully
+    public ValueTask<PublishOutcome> PublishAsync(Envelope envelope) =>
+        envelope.Rooms.Length == 0 ? new(PublishOutcome.Fully)
         : groups.OfAll(envelope.Rooms) is { } group
-            ? await group.Publisher.PublishAsync(envelope, RedisFormat.Write(envelope, node.Id))
-        : await PublishPartsAsync(envelope);
+            ? group.Publisher.PublishAsync(envelope, RedisFormat.Write(envelope, node.Id))
+        : PublishPartsAsync(envelope);
 
     /// <summary>Publishes an input that all nodes receive; false if another node has claimed it.</summary>
     /// <remarks>

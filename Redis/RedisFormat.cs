@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Text;
 using System.Text.Json;
 using Dmb.Routing;
@@ -18,59 +17,114 @@ internal static class RedisFormat
 {
     private static readonly JsonReaderOptions Options = new() { MaxDepth = 1_002 };
 
+    private static ReadOnlySpan<byte> EventMember => "{\"event\":"u8;
+
     private static ReadOnlySpan<byte> DataMember => ",\"data\":"u8;
 
+    private static ReadOnlySpan<byte> IdMember => ",\"id\":"u8;
+
+    private static ReadOnlySpan<byte> RoomsMember => ",\"rooms\":["u8;
+
+    private static ReadOnlySpan<byte> OthersMember => "],\"others\":["u8;
+
+    private static ReadOnlySpan<byte> FromMember => "],\"from\":\""u8;
+
+    private static ReadOnlySpan<byte> TraceMember => "\",\"traceparent\":\""u8;
+
+    private static ReadOnlySpan<byte> Close => "\"}"u8;
+
+    /// <summary>Encodes a message.</summary>
+    /// <param name="envelope">The message.</param>
+    /// <param name="node">This node's id.</param>
     public static byte[] Write(Envelope envelope, string node)
     {
-        var name = JsonText.Quote(envelope.Event);
-        return
-        [
-            .. "{\"event\":"u8,
-            .. name,
-            .. DataMember,
-            .. envelope.Data.Span,
-            .. End(envelope.Id, envelope.Rooms, node, envelope.Traceparent, envelope.Elsewhere),
-        ];
+        var (id, rooms, others) = (envelope.Id, envelope.Rooms, envelope.Elsewhere);
+        var endLength = EndLength(id, rooms, node, envelope.Traceparent, others);
+        var body = new byte[DataStart(envelope.Event) + envelope.Data.Length + endLength];
+        var rest = body.AsSpan();
+        JsonText.Put(EventMember, ref rest);
+        PutQuoted(envelope.Event, ref rest);
+        JsonText.Put(DataMember, ref rest);
+        JsonText.Put(envelope.Data.Span, ref rest);
+        PutEnd(id, rooms, node, envelope.Traceparent, others, rest);
+        return body;
     }
 
-    /// <summary>The bytes after the data.</summary>
-    public static byte[] End(
+    /// <summary>The bytes after the data, of a message that is not traced.</summary>
+    public static byte[] End(string id, string[] rooms, string node)
+    {
+        var end = new byte[EndLength(id, rooms, node, traceparent: null, others: [])];
+        PutEnd(id, rooms, node, traceparent: null, others: [], end);
+        return end;
+    }
+
+    private static int EndLength(string id, string[] rooms, string node, string? traceparent, string[] others) =>
+        IdMember.Length
+        + JsonText.QuotedLength(id)
+        + RoomsMember.Length
+        + QuotedLength(rooms)
+        + (others.Length > 0 ? OthersMember.Length + QuotedLength(others) : 0)
+        + FromMember.Length
+        + node.Length
+        + (traceparent is null ? 0 : TraceMember.Length + traceparent.Length)
+        + Close.Length;
+
+    private static void PutEnd(
         string id,
         string[] rooms,
         string node,
-        string? traceparent = null,
-        string[]? others = null
+        string? traceparent,
+        string[] others,
+        Span<byte> rest
     )
     {
-        var end = new ArrayBufferWriter<byte>(256);
-        end.Append(",\"id\":"u8).Append(JsonText.Quote(id)).Append(",\"rooms\":["u8);
-        AppendAll(end, rooms);
-        if (others is { Length: > 0 })
+        JsonText.Put(IdMember, ref rest);
+        PutQuoted(id, ref rest);
+        JsonText.Put(RoomsMember, ref rest);
+        PutQuoted(rooms, ref rest);
+        if (others.Length > 0)
         {
-            end.Append("],\"others\":["u8);
-            AppendAll(end, others);
+            JsonText.Put(OthersMember, ref rest);
+            PutQuoted(others, ref rest);
         }
 
-        end.Append("],\"from\":\""u8).Append(Encoding.ASCII.GetBytes(node)).Append("\""u8);
+        JsonText.Put(FromMember, ref rest);
+        rest = rest[Encoding.ASCII.GetBytes(node, rest)..];
         if (traceparent is not null)
         {
-            end.Append(",\"traceparent\":\""u8).Append(Encoding.ASCII.GetBytes(traceparent)).Append("\""u8);
+            JsonText.Put(TraceMember, ref rest);
+            rest = rest[Encoding.ASCII.GetBytes(traceparent, rest)..];
         }
 
-        return end.Append("}"u8).WrittenSpan.ToArray();
+        JsonText.Put(Close, ref rest);
     }
 
-    private static void AppendAll(ArrayBufferWriter<byte> end, string[] rooms)
+    /// <summary>Length of the names, with commas between.</summary>
+    private static int QuotedLength(string[] names)
     {
-        for (var i = 0; i < rooms.Length; i++)
+        var length = Math.Max(names.Length - 1, 0);
+        foreach (var name in names)
         {
-            end.Append(i == 0 ? ""u8 : ","u8).Append(JsonText.Quote(rooms[i]));
+            length += JsonText.QuotedLength(name);
+        }
+
+        return length;
+    }
+
+    private static void PutQuoted(string[] names, ref Span<byte> rest)
+    {
+        for (var i = 0; i < names.Length; i++)
+        {
+            JsonText.Put(i == 0 ? ""u8 : ","u8, ref rest);
+            PutQuoted(names[i], ref rest);
         }
     }
+
+    private static void PutQuoted(string text, ref Span<byte> rest) => rest = rest[JsonText.Quote(text, rest)..];
 
     /// <summary>The offset of the data in an encoded message, in bytes.</summary>
     public static int DataStart(string @event) =>
-        "{\"event\":"u8.Length + JsonText.Quote(@event).Length + DataMember.Length;
+        EventMember.Length + JsonText.QuotedLength(@event) + DataMember.Length;
 
     /// <summary>A copy of the message, marked as sent again.</summary>
     public static byte[] MarkAgain(byte[] body) => [.. body.AsSpan(0, body.Length - 1), .. ",\"again\":true}"u8];

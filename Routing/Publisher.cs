@@ -89,7 +89,7 @@ internal sealed class Publisher(
         envelope.Traceparent = isSampled ? Tracing.Carried(traceparent) : null;
         return key is not null || (isSampled && Tracing.Source.HasListeners())
             ? PublishTracedAsync(envelope, address, key, origin, isSampled)
-            : RecordAsync(Stopwatch.GetTimestamp(), envelope, address, origin, SendAsync(envelope));
+            : RecordAsync(Stopwatch.GetTimestamp(), envelope, address.LeftOutNames, origin, SendAsync(envelope));
     }
 
     /// <summary>Publishes a message that may have a span or has an idempotency key.</summary>
@@ -103,39 +103,14 @@ internal sealed class Publisher(
     {
         using var publish = isSampled ? MessageSpans.Publish(envelope) : null;
         var start = Stopwatch.GetTimestamp();
-        return await (
-            key is null
-                ? RecordAsync(start, envelope, address, origin, SendAsync(envelope))
-                : RecordLaterAsync(start, envelope, address, origin, PublishOnceAsync(envelope, key))
-        );
-    }
+        if (key is null)
+        {
+            return await RecordAsync(start, envelope, address.LeftOutNames, origin, SendAsync(envelope));
+        }
 
-    /// <summary>Records what becomes of a publish, at once if nothing has to be awaited for it.</summary>
-    private ValueTask<PublishResult> RecordAsync(
-        long start,
-        Envelope envelope,
-        Address address,
-        Origin origin,
-        ValueTask<PublishOutcome> sending
-    ) =>
-        sending.IsCompletedSuccessfully
-            ? new(Record(start, envelope, address, origin, new(envelope.Id, Duplicate: false, sending.Result)))
-            : RecordLaterAsync(start, envelope, address, origin, SentAsync(envelope, sending));
-
-    private static async ValueTask<PublishResult> SentAsync(Envelope envelope, ValueTask<PublishOutcome> sending) =>
-        new(envelope.Id, Duplicate: false, await sending);
-
-    private async ValueTask<PublishResult> RecordLaterAsync(
-        long start,
-        Envelope envelope,
-        Address address,
-        Origin origin,
-        ValueTask<PublishResult> publishing
-    )
-    {
         try
         {
-            return Record(start, envelope, address, origin, await publishing);
+            return Record(start, envelope, address.LeftOutNames, origin, await PublishOnceAsync(envelope, key));
         }
         catch (RefusedException refused)
         {
@@ -144,12 +119,49 @@ internal sealed class Publisher(
         }
     }
 
-    private PublishResult Record(long start, Envelope envelope, Address address, Origin origin, PublishResult published)
+    /// <summary>Records what becomes of a publish, at once if nothing has to be awaited for it.</summary>
+    private ValueTask<PublishResult> RecordAsync(
+        long start,
+        Envelope envelope,
+        List<string>? leftOut,
+        Origin origin,
+        ValueTask<PublishOutcome> sending
+    ) =>
+        sending.IsCompletedSuccessfully
+            ? new(Record(start, envelope, leftOut, origin, new(envelope.Id, Duplicate: false, sending.Result)))
+            : RecordLaterAsync(start, envelope, leftOut, origin, sending);
+
+    private async ValueTask<PublishResult> RecordLaterAsync(
+        long start,
+        Envelope envelope,
+        List<string>? leftOut,
+        Origin origin,
+        ValueTask<PublishOutcome> sending
+    )
+    {
+        try
+        {
+            return Record(start, envelope, leftOut, origin, new(envelope.Id, Duplicate: false, await sending));
+        }
+        catch (RefusedException refused)
+        {
+            refused.Rooms = envelope.Rooms;
+            throw;
+        }
+    }
+
+    private PublishResult Record(
+        long start,
+        Envelope envelope,
+        List<string>? leftOut,
+        Origin origin,
+        PublishResult published
+    )
     {
         telemetry.PublishedSince(start);
         if (tail.IsOpen)
         {
-            tail.Published(origin, envelope, address.LeftOutNames, published.Duplicate, published.Outcome);
+            tail.Published(origin, envelope, leftOut, published.Duplicate, published.Outcome);
         }
 
         return published;
