@@ -33,7 +33,7 @@ internal sealed class PublishCalls(
         var body = isAgain ? RedisFormat.MarkAgain(message.Body) : message.Body;
         if (history.Keeps(message))
         {
-            var sent = link.RunAsync(RedisScript.PublishKept, history.Keys(message), history.Arguments(message, body));
+            var sent = link.RunAsync(Kept(RedisScript.PublishKept, [], [], message, body));
             message.MarkSent();
             var answer = (RedisResult[])(await sent)!;
             Note(message, answer[0], answer[1]);
@@ -91,14 +91,8 @@ internal sealed class PublishCalls(
         RedisValue[] arguments
     )
     {
-        var answer = (RedisResult[])
-            (
-                await link.RunAsync(
-                    script,
-                    [.. claim.Keys, .. keys, .. history.Keys(message)],
-                    [.. claim.Arguments, .. arguments, .. history.Arguments(message, message.Body)]
-                )
-            )!;
+        var call = Kept(script, [.. claim.Keys, .. keys], [.. claim.Arguments, .. arguments], message, message.Body);
+        var answer = (RedisResult[])(await link.RunAsync(call))!;
         claim.Seen = (long)answer[1];
         var isPublished = (int)answer[0] == 1 && (int)answer[2] == 1;
         if (isPublished)
@@ -108,6 +102,14 @@ internal sealed class PublishCalls(
 
         return (answer, isPublished);
     }
+
+    private KeptCall Kept(
+        RedisScript script,
+        RedisKey[] keys,
+        RedisValue[] arguments,
+        PendingPublish message,
+        byte[] body
+    ) => new(channels.Own(script), keys, arguments, history, message, body);
 
     private void Note(PendingPublish message, RedisResult number, RedisResult positions)
     {

@@ -12,7 +12,6 @@ namespace Dmb.Redis;
 /// <param name="isOneOfMany">Whether there are other groups.</param>
 internal sealed class RedisChannels(string prefix, string node, bool isSharded = false, bool isOneOfMany = false)
 {
-    private readonly string _room = prefix + "room:";
     private readonly string _notify = prefix + "notify:";
 
     /// <summary>What all names of the group begin with; its hash tag keeps them in one slot.</summary>
@@ -71,24 +70,36 @@ internal sealed class RedisChannels(string prefix, string node, bool isSharded =
     /// <summary>Channel: pushes of an event.</summary>
     public string Notify(string @event) => _notify + @event;
 
+    /// <summary>What <see cref="Room"/> begins with.</summary>
+    public string RoomStart { get; } = prefix + "room:";
+
+    /// <summary>What <see cref="History"/> begins with.</summary>
+    public string HistoryStart { get; } = prefix + "history:";
+
+    /// <summary>What <see cref="Position"/> begins with.</summary>
+    public string PositionStart { get; } = prefix + "pos:";
+
+    /// <summary>The form of a script for these channels.</summary>
+    public RedisScript Own(RedisScript script) => isSharded ? script.Sharded : script;
+
     /// <summary>Channel: the messages to one room.</summary>
-    public string Room(string room) => _room + room;
+    public string Room(string room) => RoomStart + room;
 
     /// <summary>
     /// Stream: a room's history, an entry `seq-0` with the time `t` in ms, the `id` and the message `m`; expires.
     /// </summary>
-    public string History(string room) => prefix + "history:" + room;
+    public string History(string room) => HistoryStart + room;
 
     /// <summary>Hash: a room's `seq`, its `epoch`, and the `mark` under which that began; expires.</summary>
-    public string Position(string room) => prefix + "pos:" + room;
+    public string Position(string room) => PositionStart + room;
 
     /// <summary>
     /// Pattern, or, as there are none of them, sharded channel: the messages to all rooms of the group.
     /// </summary>
-    public string AllRooms => isSharded ? prefix + "rooms" : _room + "*";
+    public string AllRooms => isSharded ? prefix + "rooms" : RoomStart + "*";
 
     /// <summary>The room of a channel.</summary>
-    public string RoomOf(string channel) => channel[_room.Length..];
+    public string RoomOf(string channel) => channel[RoomStart.Length..];
 
     /// <summary>Key: the id of the first message with an idempotency key; expires.</summary>
     public string Idempotency(string key) => prefix + "idempotency:" + key;

@@ -1,3 +1,4 @@
+using System.Buffers;
 using Dmb.Routing;
 using StackExchange.Redis;
 using StreamPosition = Dmb.Routing.StreamPosition;
@@ -58,44 +59,51 @@ internal sealed class RedisHistory(
         return _mark;
     }
 
-    /// <summary>The keys of a script that publishes a message (kept.lua).</summary>
-    public RedisKey[] Keys(PendingPublish message)
-    {
-        var keys = new RedisKey[2 + (2 * message.Rooms.Length)];
-        Array.Fill(keys, channels.Epoch);
-        keys[0] = channels.Log;
-        for (var i = 0; i < message.Rooms.Length; i++)
-        {
-            if (policy.Keeps(message.Rooms[i]))
-            {
-                keys[2 + (2 * i)] = channels.History(message.Rooms[i]);
-                keys[3 + (2 * i)] = channels.Position(message.Rooms[i]);
-            }
-        }
+    /// <summary>The keys of a script that publishes a message (kept.lua), by name.</summary>
+    public IEnumerable<string> Keys(PendingPublish message) =>
+        [
+            channels.Log,
+            channels.Epoch,
+            .. message
+                .Rooms.Where(policy.Keeps)
+                .SelectMany(room => (string[])[channels.History(room), channels.Position(room)]),
+        ];
 
-        return keys;
+    /// <summary>The number of keys of a script that publishes a message.</summary>
+    public static int KeyCount(PendingPublish message) => 2 + (2 * message.Rooms.Length);
+
+    /// <summary>The number of arguments of a script that publishes a message.</summary>
+    public static int ArgumentCount(PendingPublish message) => 6 + (3 * message.Rooms.Length);
+
+    /// <summary>Encodes the keys of a script that publishes a message (kept.lua).</summary>
+    public void WriteKeys(ArrayBufferWriter<byte> output, PendingPublish message)
+    {
+        output.WriteBulk(channels.Log);
+        output.WriteBulk(channels.Epoch);
+        foreach (var room in message.Rooms)
+        {
+            var isKept = policy.Keeps(room);
+            output.WriteBulk(isKept ? channels.HistoryStart : channels.Epoch, isKept ? room : "");
+            output.WriteBulk(isKept ? channels.PositionStart : channels.Epoch, isKept ? room : "");
+        }
     }
 
-    /// <summary>The arguments of a script that publishes a message (kept.lua).</summary>
-    public RedisValue[] Arguments(PendingPublish message, byte[] body)
+    /// <summary>Encodes the arguments of a script that publishes a message (kept.lua).</summary>
+    public void WriteArguments(ArrayBufferWriter<byte> output, PendingPublish message, byte[] body, string positions)
     {
-        const int First = 6;
-        var arguments = new RedisValue[First + (3 * message.Rooms.Length)];
-        arguments[0] = PublishCalls.LogLength(body);
-        arguments[1] = body;
-        arguments[2] = message.Id;
-        arguments[3] = StreamPosition.NewEpoch();
-        arguments[4] = (long)options.PositionTtl.TotalMilliseconds;
-        arguments[5] = message.Positions;
-        for (var i = 0; i < message.Rooms.Length; i++)
+        output.WriteBulk((RedisValue)PublishCalls.LogLength(body));
+        output.WriteBulk((RedisValue)body);
+        output.WriteBulk(message.Id);
+        output.WriteBulk(StreamPosition.NewEpoch());
+        output.WriteBulk((RedisValue)(long)options.PositionTtl.TotalMilliseconds);
+        output.WriteBulk(positions);
+        foreach (var room in message.Rooms)
         {
-            var (size, ttl) = policy.Of(message.Rooms[i]);
-            arguments[First + (3 * i)] = channels.Room(message.Rooms[i]);
-            arguments[First + (3 * i) + 1] = size;
-            arguments[First + (3 * i) + 2] = (long)ttl.TotalMilliseconds;
+            var (size, ttl) = policy.Of(room);
+            output.WriteBulk(channels.RoomStart, room);
+            output.WriteBulk((RedisValue)size);
+            output.WriteBulk((RedisValue)(long)ttl.TotalMilliseconds);
         }
-
-        return arguments;
     }
 
     /// <summary>Reads the rooms' positions, and the kept messages after the requested positions.</summary>

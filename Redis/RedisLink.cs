@@ -22,7 +22,7 @@ internal sealed class RedisLink : IDisposable
     private readonly CancellationTokenSource _gone = new();
     private readonly CancellationTokenRegistration _losing;
     private readonly CircuitBreakerManualControl _circuit = new();
-    private readonly ResiliencePipeline _pipeline;
+    private readonly ResiliencePipeline<object?> _pipeline;
     private readonly PoisonedKeys _poisoned;
 
     /// <summary>What this link has subscribed besides rooms.</summary>
@@ -49,9 +49,9 @@ internal sealed class RedisLink : IDisposable
             poisoned,
             leave
         );
-        _pipeline = new ResiliencePipelineBuilder { TimeProvider = TimeProvider.System }
+        _pipeline = new ResiliencePipelineBuilder<object?> { TimeProvider = TimeProvider.System }
             .AddCircuitBreaker(
-                new CircuitBreakerStrategyOptions
+                new CircuitBreakerStrategyOptions<object?>
                 {
                     ManualControl = _circuit,
                     MinimumThroughput = 100,
@@ -116,15 +116,18 @@ internal sealed class RedisLink : IDisposable
     {
         try
         {
-            return await _pipeline.ExecuteAsync(
-                static async (call, token) => await call.command(call.database).WaitAsync(token),
-                (command, database: _database),
-                Gone
-            );
+            return (T)
+                (
+                    await _pipeline.ExecuteAsync(
+                        static async (call, token) => await call.command(call.database).WaitAsync(token),
+                        (command, database: _database),
+                        Gone
+                    )
+                )!;
         }
         catch (Exception e) when (IsUnavailable(e))
         {
-            throw Refused(e, []);
+            throw Refused(e, "");
         }
     }
 
@@ -141,30 +144,31 @@ internal sealed class RedisLink : IDisposable
         }
         catch (Exception e) when (IsUnavailable(e))
         {
-            throw Refused(e, []);
+            throw Refused(e, "");
         }
     }
 
     /// <summary>Runs a script within the timeout of a publish.</summary>
     /// <exception cref="RedisKeyException">A key has a wrong type.</exception>
     /// <exception cref="RedisUnavailableException">It is not known whether it was executed.</exception>
-    public async Task<RedisResult> RunAsync(RedisScript script, RedisKey[] keys, RedisValue[] arguments)
+    public ValueTask<RedisResult> RunAsync(RedisScript script, RedisKey[] keys, RedisValue[] arguments) =>
+        RunAsync(new RedisCall(_channels.Own(script), keys, arguments));
+
+    /// <summary>Calls a script within the timeout of a publish.</summary>
+    /// <exception cref="RedisKeyException">A key has a wrong type.</exception>
+    /// <exception cref="RedisUnavailableException">It is not known whether it was executed.</exception>
+    public async ValueTask<RedisResult> RunAsync(RedisCall call)
     {
-        try
-        {
-            return await _pipeline.ExecuteAsync(
-                static (call, token) =>
-                    new ValueTask<RedisResult>(
-                        call.scripts.CallAsync(call.script, call.keys, call.arguments).WaitAsync(token)
-                    ),
-                (scripts: _scripts, script: Own(script), keys, arguments),
-                Gone
-            );
-        }
-        catch (Exception e) when (IsUnavailable(e))
-        {
-            throw Refused(e, keys);
-        }
+        var context = ResilienceContextPool.Shared.Get(Gone);
+        var answer = await _pipeline.ExecuteOutcomeAsync(
+            static (context, call) => call.scripts.CallAsync(call.call, context.CancellationToken),
+            context,
+            (scripts: _scripts, call)
+        );
+        ResilienceContextPool.Shared.Return(context);
+        return answer.Exception is not { } e ? (RedisResult)answer.Result!
+            : IsUnavailable(e) ? throw Refused(e, call.KeyNames)
+            : throw e;
     }
 
     /// <summary>Awaits an operation on a connection of this link.</summary>
@@ -177,7 +181,7 @@ internal sealed class RedisLink : IDisposable
         }
         catch (Exception e) when (IsUnavailable(e))
         {
-            throw Refused(e, []);
+            throw Refused(e, "");
         }
     }
 
@@ -193,7 +197,7 @@ internal sealed class RedisLink : IDisposable
     /// <exception cref="RedisKeyException">A key has a wrong type.</exception>
     /// <exception cref="RedisUnavailableException">It is not known whether it was executed.</exception>
     public Task<RedisResult> RunAsync(TimeSpan within, RedisScript script, RedisKey[] keys, RedisValue[] arguments) =>
-        RunAsync(within, redis => Own(script).RunAsync(redis, keys, arguments));
+        RunAsync(within, redis => _channels.Own(script).RunAsync(redis, keys, arguments));
 
     /// <summary>Subscribes a channel, or, with a `*` in it or letters in brackets, a pattern.</summary>
     /// <exception cref="RedisUnavailableException">It is not known whether it was subscribed.</exception>
@@ -247,9 +251,6 @@ internal sealed class RedisLink : IDisposable
         _leave();
     }
 
-    /// <summary>The form of a script for the channels of the group.</summary>
-    private RedisScript Own(RedisScript script) => _channels.IsSharded ? script.Sharded : script;
-
     private void NotUnsubscribed(string why)
     {
         if (RedisReason.IsAboutSlot(why))
@@ -275,11 +276,11 @@ internal sealed class RedisLink : IDisposable
     /// Maps an exception of the library to <see cref="RedisKeyException"/> for a key of a wrong type, and to
     /// <see cref="RedisUnavailableException"/> otherwise.
     /// </summary>
-    private RefusedException Refused(Exception e, RedisKey[] keys)
+    private RefusedException Refused(Exception e, string keys)
     {
         if (RedisKeyException.From(e) is { } poisoned)
         {
-            _poisoned.Refused(keys.Length == 0 ? "a key" : string.Join(", ", keys), poisoned.Why);
+            _poisoned.Refused(keys.Length == 0 ? "a key" : keys, poisoned.Why);
             return poisoned;
         }
 

@@ -1,6 +1,5 @@
 using System.Buffers;
-using System.Globalization;
-using System.Text;
+using Polly;
 using StackExchange.Redis;
 
 namespace Dmb.Redis;
@@ -23,13 +22,13 @@ internal sealed class RedisPipeline : IAsyncDisposable
     private readonly Lock _lock = new();
 
     /// <summary>Calls whose answer is awaited, those of <see cref="_waiting"/> last; under the lock.</summary>
-    private readonly Queue<Call> _unanswered = [];
+    private readonly Queue<RedisCall> _unanswered = [];
 
     /// <summary>
     /// Calls whose script Redis does not have, which go with its text, before all that waits: nothing is sent meanwhile,
     /// so that the order of the calls stays. Under the lock.
     /// </summary>
-    private readonly List<Call> _again = [];
+    private readonly List<RedisCall> _again = [];
 
     /// <summary>Encoded calls that are not sent; under the lock.</summary>
     private ArrayBufferWriter<byte> _waiting = new(BufferBytes);
@@ -52,13 +51,17 @@ internal sealed class RedisPipeline : IAsyncDisposable
         _ = RunAsync();
     }
 
-    /// <summary>Calls a script. Completes on the thread that receives the answer.</summary>
-    /// <exception cref="RedisServerException">Redis answers with an error.</exception>
-    /// <exception cref="IOException">
-    /// The connection has ended; it is not known whether the script was executed.
-    /// </exception>
-    public Task<RedisResult> CallAsync(RedisScript script, RedisKey[] keys, RedisValue[] arguments) =>
-        SendAsync(new Call(script, keys, arguments));
+    /// <summary>
+    /// Makes a call. Completes on the thread that receives the answer, or cancels it: with the answer, with
+    /// <see cref="RedisServerException"/> where that is an error, or with <see cref="IOException"/> when the connection
+    /// has ended, so that it is not known whether the script was executed.
+    /// </summary>
+    public ValueTask<Outcome<object?>> CallAsync(RedisCall call, CancellationToken cancellationToken)
+    {
+        var answer = call.AnswerAsync(cancellationToken);
+        Send(call);
+        return answer;
+    }
 
     public ValueTask DisposeAsync()
     {
@@ -68,40 +71,37 @@ internal sealed class RedisPipeline : IAsyncDisposable
 
     private async Task SelectAsync(int database)
     {
-        try
+        var selected = await CallAsync(new RedisCall(null, [], [database]), CancellationToken.None);
+        if (selected.Exception is RedisServerException refused)
         {
-            await SendAsync(new Call(null, [], [database]));
-        }
-        catch (RedisServerException e)
-        {
-            End(e.Message);
-        }
-        catch (IOException)
-        {
-            // The end was told.
+            End(refused.Message);
         }
     }
 
-    private Task<RedisResult> SendAsync(Call call)
+    private void Send(RedisCall call)
     {
+        string? why;
+        var isTaken = false;
         lock (_lock)
         {
-            if (_why is not null)
+            why = _why;
+            if (why is null)
             {
-                return Task.FromException<RedisResult>(new IOException(_why));
-            }
-
-            call.Write(_waiting);
-            _unanswered.Enqueue(call);
-            _waitingCount++;
-            if (_unanswered.Count > _waitingCount || !TryTake())
-            {
-                return call.Task;
+                call.Write(_waiting);
+                _unanswered.Enqueue(call);
+                _waitingCount++;
+                isTaken = _unanswered.Count == _waitingCount && TryTake();
             }
         }
 
-        _ = FlushAsync();
-        return call.Task;
+        if (why is not null)
+        {
+            call.Fail(new IOException(why));
+        }
+        else if (isTaken)
+        {
+            _ = FlushAsync();
+        }
     }
 
     /// <summary>
@@ -163,7 +163,7 @@ internal sealed class RedisPipeline : IAsyncDisposable
     /// <summary>Fails all calls; without effect after the first time.</summary>
     private void End(string why)
     {
-        Call[] calls;
+        RedisCall[] calls;
         lock (_lock)
         {
             if (_why is not null)
@@ -180,8 +180,7 @@ internal sealed class RedisPipeline : IAsyncDisposable
         _lost(why);
         foreach (var call in calls)
         {
-            call.TrySetException(new IOException(why));
-            _ = call.Task.Exception;
+            call.Fail(new IOException(why));
         }
     }
 
@@ -211,7 +210,7 @@ internal sealed class RedisPipeline : IAsyncDisposable
     /// </summary>
     private void Complete(List<RedisResult> answers)
     {
-        var calls = new Call?[answers.Count];
+        var calls = new RedisCall?[answers.Count];
         bool isTaken;
         lock (_lock)
         {
@@ -251,18 +250,7 @@ internal sealed class RedisPipeline : IAsyncDisposable
 
         for (var i = 0; i < calls.Length; i++)
         {
-            var answer = answers[i];
-            if (answer.Resp2Type != ResultType.Error)
-            {
-                calls[i]?.TrySetResult(answer);
-            }
-            else
-            {
-                calls[i]
-                    ?.TrySetException(
-                        new RedisServerException(RedisErrorKind.None, CommandFlags.None, (string)answer!)
-                    );
-            }
+            calls[i]?.Answer(answers[i]);
         }
     }
 
@@ -282,67 +270,5 @@ internal sealed class RedisPipeline : IAsyncDisposable
         Array.ForEach(calls, _unanswered.Enqueue);
         _waitingCount = _unanswered.Count;
         _again.Clear();
-    }
-
-    /// <summary>A call of a script; without one, the choice of a database.</summary>
-    private sealed class Call(RedisScript? script, RedisKey[] keys, RedisValue[] arguments)
-        : TaskCompletionSource<RedisResult>
-    {
-        private bool _isAgain;
-
-        /// <summary>Whether the script is unknown to Redis, and its text was not sent yet.</summary>
-        public bool TryAgain(string error) =>
-            !_isAgain && (_isAgain = error.StartsWith("NOSCRIPT", StringComparison.Ordinal));
-
-        public void Write(ArrayBufferWriter<byte> output)
-        {
-            if (script is null)
-            {
-                Write(output, '*', 2);
-                output.Write("$6\r\nSELECT\r\n"u8);
-            }
-            else
-            {
-                Write(output, '*', 3 + keys.Length + arguments.Length);
-                output.Write(_isAgain ? "$4\r\nEVAL\r\n"u8 : "$7\r\nEVALSHA\r\n"u8);
-                Write(output, _isAgain ? script.Text : script.Sha);
-                Write(output, (RedisValue)keys.Length);
-                foreach (var key in keys)
-                {
-                    Write(output, (string)key!);
-                }
-            }
-
-            foreach (var argument in arguments)
-            {
-                Write(output, argument);
-            }
-        }
-
-        private static void Write(ArrayBufferWriter<byte> output, string text)
-        {
-            var length = Encoding.UTF8.GetByteCount(text);
-            Write(output, '$', length);
-            Encoding.UTF8.GetBytes(text, output);
-            output.Write("\r\n"u8);
-        }
-
-        private static void Write(ArrayBufferWriter<byte> output, RedisValue value)
-        {
-            var length = value.GetByteCount();
-            Write(output, '$', length);
-            value.CopyTo(output.GetSpan(length));
-            output.Advance(length);
-            output.Write("\r\n"u8);
-        }
-
-        private static void Write(ArrayBufferWriter<byte> output, char type, int number)
-        {
-            var line = output.GetSpan(16);
-            line[0] = (byte)type;
-            number.TryFormat(line[1..], out var digits, default, CultureInfo.InvariantCulture);
-            "\r\n"u8.CopyTo(line[(1 + digits)..]);
-            output.Advance(digits + 3);
-        }
     }
 }

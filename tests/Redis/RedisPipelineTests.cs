@@ -79,7 +79,11 @@ public sealed class RedisPipelineTests
 
         /// <summary>Makes calls, each with its name as the only argument.</summary>
         public void Call(params string[] names) =>
-            _calls.AddRange(names.Select(name => pipeline.CallAsync(RedisScript.Probe, [], [name])));
+            _calls.AddRange(
+                names.Select(name =>
+                    pipeline.CallAsync(new RedisCall(RedisScript.Probe, [], [name]), CancellationToken.None).AsTask()
+                )
+            );
 
         /// <summary>Reads the next command and answers it; returns its name and last argument.</summary>
         public async Task<string> AnswerNextAsync(string answer)
