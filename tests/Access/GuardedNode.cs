@@ -1,4 +1,5 @@
 using System.Net.Http.Headers;
+using System.Text.Json;
 
 namespace Dmb.Tests.Access;
 
@@ -54,6 +55,14 @@ public sealed class GuardedNode : IAsyncLifetime
         CredentialsOf(caller) is { } shown
             ? Node.ConnectAsync(("Authorization", "Bearer " + shown))
             : Node.ConnectAsync();
+
+    /// <summary>Makes a client of <c>/ws</c> a backend; its bkid.</summary>
+    public static async Task<string> RegisterAsync(TestClient client) =>
+        JsonElement
+            .Parse(await client.AckAsync("dmb:reconnect", "{\"name\":\"billing\"}"))
+            .GetProperty("data")
+            .GetProperty("bkid")
+            .GetString()!;
 
     /// <summary>Sends a request; completes with the head of the answer.</summary>
     public async Task<HttpResponseMessage> AskAsync(string method, string path, string caller, string? body = null)

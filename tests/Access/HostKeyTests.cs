@@ -251,6 +251,22 @@ public sealed class HostKeyTests(GuardedNode guarded) : IClassFixture<GuardedNod
     }
 
     [Fact]
+    public async Task A_key_is_told_the_scope_that_a_room_needs_and_a_user_that_the_room_is_another_ones()
+    {
+        await using var node = await GuardedNode.StartAsync();
+        var key = await GuardedNode.AskWithAsync(node, "GET /rooms/support", GuardedNode.SecretOf("publish"));
+        key.IsProblem(403, "forbidden_room");
+        Assert.Contains("This needs the scope read.", key.Body, StringComparison.Ordinal);
+        var user = await GuardedNode.AskWithAsync(
+            node,
+            "GET /rooms/support",
+            Token.Of("ann", node.Time.GetUtcNow().AddHours(1))
+        );
+        user.IsProblem(403, "forbidden_room");
+        Assert.Contains("support is not among your rooms.", user.Body, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_partly_written_key_file_is_not_applied()
     {
         await using var keys = await KeysFile.WriteAsync($"{Old}\n{Other}\n");

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text.Json;
 using Dmb.Tests.Sockets;
 
 namespace Dmb.Tests.Access;
@@ -187,11 +186,7 @@ public sealed class LimitTests
     {
         await using var node = await GuardedNode.StartAsync(("PublishRate", "1"));
         await using var backend = await node.ConnectAsync(("X-Api-Key", GuardedNode.SecretOf("admin")));
-        var bkid = JsonElement
-            .Parse(await backend.AckAsync("dmb:reconnect", "{\"name\":\"billing\"}"))
-            .GetProperty("data")
-            .GetProperty("bkid")
-            .GetString()!;
+        var bkid = await GuardedNode.RegisterAsync(backend);
         await using var user = await node.ConnectAsync(
             ("Authorization", "Bearer " + Token.Of("ann", node.Time.GetUtcNow().AddHours(1)))
         );

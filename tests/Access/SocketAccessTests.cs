@@ -372,11 +372,7 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
     public async Task A_service_is_still_joined_after_a_renewal_and_left_with_the_session()
     {
         await using var backend = await guarded.ConnectAsync("admin key");
-        var bkid = JsonElement
-            .Parse(await backend.AckAsync("dmb:reconnect", "{\"name\":\"billing\"}"))
-            .GetProperty("data")
-            .GetProperty("bkid")
-            .GetString()!;
+        var bkid = await GuardedNode.RegisterAsync(backend);
         await using var client = await guarded.ConnectAsync("user");
         Expect.Accepted(await client.AckAsync("dmb:connect", $$"""{"service":"{{bkid}}","user":"ann"}"""));
         Expect.Accepted(await client.AckAsync("auth", Auth(guarded.TokenOf("ann"))));
@@ -406,11 +402,7 @@ public sealed class SocketAccessTests(GuardedNode guarded) : IClassFixture<Guard
     public async Task A_user_message_reaches_the_service_and_no_room()
     {
         await using var backend = await guarded.ConnectAsync("admin key");
-        var bkid = JsonElement
-            .Parse(await backend.AckAsync("dmb:reconnect", "{\"name\":\"billing\"}"))
-            .GetProperty("data")
-            .GetProperty("bkid")
-            .GetString()!;
+        var bkid = await GuardedNode.RegisterAsync(backend);
         await backend.ReadAllAsync();
         await using var watching = await guarded.ConnectAsync("admin key");
         Expect.Accepted(

@@ -15,17 +15,11 @@ public sealed class BackendFailureTests : IAsyncLifetime
     /// <summary>Where Redis stays, no publish is given up while the machine is busy; probes go on.</summary>
     private static readonly (string, string) Unhurried = ("DMB_PUBLISH_TIMEOUT", "30");
 
-    private readonly List<IAsyncDisposable> _started = [];
+    private readonly Started _started = new();
 
     public ValueTask InitializeAsync() => ValueTask.CompletedTask;
 
-    public async ValueTask DisposeAsync()
-    {
-        foreach (var one in Enumerable.Reverse(_started))
-        {
-            await one.DisposeAsync();
-        }
-    }
+    public ValueTask DisposeAsync() => _started.DisposeAsync();
 
     [Fact]
     public async Task When_a_node_is_killed_each_of_its_sessions_ends_once()

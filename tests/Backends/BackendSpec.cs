@@ -14,7 +14,7 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
 {
     private const int Many = 1_000;
 
-    private readonly List<IAsyncDisposable> _started = [];
+    private readonly Started _started = new();
 
     public static TheoryData<string> Values =>
         [
@@ -41,11 +41,7 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
 
     public async ValueTask DisposeAsync()
     {
-        foreach (var one in Enumerable.Reverse(_started))
-        {
-            await one.DisposeAsync();
-        }
-
+        await _started.DisposeAsync();
         GC.SuppressFinalize(this);
     }
 
@@ -587,30 +583,19 @@ public abstract class BackendSpec(By by, IReadOnlyList<NodeProcess> nodes, Redis
     }
 
     private async Task<TestBackend> RegisterAsync(string name = "spec", string? bkid = null, Uri? node = null) =>
-        Started(await TestBackend.RegisterAsync(by, node ?? First, redis, name, bkid));
+        _started.Add(await TestBackend.RegisterAsync(by, node ?? First, redis, name, bkid));
 
     private async Task<TestUser> JoinAsync(TestBackend backend, string user, Uri? node = null) =>
-        Started(await TestUser.JoinAsync(node ?? Last, backend.Bkid, user));
+        _started.Add(await TestUser.JoinAsync(node ?? Last, backend.Bkid, user));
 
     private async Task<TestUser> OpenAsync(TestBackend backend, string user) =>
-        Started(await TestUser.OpenAsync(Last, backend.Bkid, user));
+        _started.Add(await TestUser.OpenAsync(Last, backend.Bkid, user));
 
     private async Task<TestUser> StreamAsync(TestBackend backend, string user, Uri? node = null) =>
-        Started(await TestUser.StreamAsync(node ?? Last, backend.Bkid, user));
+        _started.Add(await TestUser.StreamAsync(node ?? Last, backend.Bkid, user));
 
     private Task<string> StoredAsync(TestBackend backend, string query = "") =>
         nodes[0].Http.GetStringAsync(new Uri(Last, $"/backend/{backend.Bkid}/uplink/stored?{query}"));
-
-    private T Started<T>(T one)
-        where T : IAsyncDisposable
-    {
-        lock (_started)
-        {
-            _started.Add(one);
-        }
-
-        return one;
-    }
 }
 
 /// <summary>Over HTTP, by a node that runs alone.</summary>

@@ -11,7 +11,7 @@ namespace Dmb.Tests.History;
 public sealed class LostCountTests : IAsyncLifetime
 {
     private const string Room = "count:1";
-    private readonly List<IAsyncDisposable> _open = [];
+    private readonly Started _started = new();
     private (string, string)[] _settings = [];
     private RedisServer _redis = null!;
     private FaultProxy _proxy = null!;
@@ -19,13 +19,7 @@ public sealed class LostCountTests : IAsyncLifetime
 
     public ValueTask InitializeAsync() => ValueTask.CompletedTask;
 
-    public async ValueTask DisposeAsync()
-    {
-        foreach (var open in Enumerable.Reverse(_open))
-        {
-            await open.DisposeAsync();
-        }
-    }
+    public ValueTask DisposeAsync() => _started.DisposeAsync();
 
     [Fact]
     public async Task Positions_continue_if_Redis_kept_its_data()
@@ -360,9 +354,9 @@ public sealed class LostCountTests : IAsyncLifetime
     private async Task StartAsync(params string[] redis)
     {
         _redis = await RedisServer.StartAsync(redis);
-        _open.Add(_redis);
+        _started.Add(_redis);
         _proxy = new FaultProxy(_redis.Port);
-        _open.Add(_proxy);
+        _started.Add(_proxy);
         _node = await StartNodeAsync(_proxy.Port);
     }
 
@@ -375,7 +369,7 @@ public sealed class LostCountTests : IAsyncLifetime
             .. HistoryCluster.Settings,
             .. _settings,
         ]);
-        _open.Add(node);
+        _started.Add(node);
         return node;
     }
 

@@ -61,14 +61,7 @@ public sealed class ConsoleKeyboardTests(Browser browser, NodeFixture fixture) :
     }
 
     [Theory]
-    [InlineData("overview")]
-    [InlineData("rooms")]
-    [InlineData("sessions")]
-    [InlineData("tail")]
-    [InlineData("watch")]
-    [InlineData("backends")]
-    [InlineData("webhooks")]
-    [InlineData("dead")]
+    [MemberData(nameof(ConsolePage.Views), MemberType = typeof(ConsolePage))]
     public async Task All_that_can_be_used_has_a_name_and_each_table_a_caption(string view)
     {
         await using var client = await _node.JoinAsync("support");

@@ -7,6 +7,10 @@ namespace Dmb.Tests.Pages;
 /// <summary>The console page at /, as a person sees and uses it.</summary>
 internal sealed partial class ConsolePage(IPage page)
 {
+    /// <summary>The views, by their names in the address.</summary>
+    public static TheoryData<string> Views =>
+        ["overview", "rooms", "sessions", "tail", "watch", "backends", "webhooks", "dead"];
+
     /// <summary>How the session is.</summary>
     public ILocator State => page.GetByRole(AriaRole.Banner).GetByRole(AriaRole.Status);
 

@@ -198,14 +198,7 @@ public sealed class ConsoleViewsTests(Browser browser, NodeFixture fixture) : IC
     }
 
     [Theory]
-    [InlineData("overview")]
-    [InlineData("rooms")]
-    [InlineData("sessions")]
-    [InlineData("tail")]
-    [InlineData("watch")]
-    [InlineData("backends")]
-    [InlineData("webhooks")]
-    [InlineData("dead")]
+    [MemberData(nameof(ConsolePage.Views), MemberType = typeof(ConsolePage))]
     public async Task Each_view_fits_a_narrow_window_in_light_and_dark(string view)
     {
         await using var client = await _node.JoinAsync("support", "endpoint:" + new string('x', 150));

@@ -63,31 +63,22 @@ public sealed class ConnectionTests
         var directory = Directory.CreateTempSubdirectory("dmb-tls");
         try
         {
-            var (authority, certificate, key) = Certificates.Write(directory.FullName);
+            var files = Certificates.Write(directory.FullName);
             var port = RedisServer.FreePort();
-            await using var redis = await RedisServer.StartAsync(
-                "--tls-port",
-                $"{port}",
-                "--tls-cert-file",
-                certificate,
-                "--tls-key-file",
-                key,
-                "--tls-ca-cert-file",
-                authority,
-                "--tls-auth-clients",
-                "no",
+            await using var redis = await RedisServer.StartAsync([
+                .. Certificates.ForRedis(port, files),
                 "--requirepass",
-                "secret"
-            );
+                "secret",
+            ]);
 
             await using var one = await NodeProcess.StartAsync([
                 ("REDIS_URL", $"rediss://:secret@localhost:{port}"),
-                ("SSL_CERT_FILE", authority),
+                ("SSL_CERT_FILE", files.Authority),
                 .. NodeProcess.Patient,
             ]);
             await using var two = await NodeProcess.StartAsync([
                 ("REDIS_URL", $"rediss://default:secret@localhost:{port}/0"),
-                ("SSL_CERT_FILE", authority),
+                ("SSL_CERT_FILE", files.Authority),
                 .. NodeProcess.Patient,
             ]);
             await one.BecomesAsync("ready");
@@ -100,7 +91,7 @@ public sealed class ConnectionTests
             );
             await using var otherName = await NodeProcess.StartAsync(
                 ("REDIS_URL", $"rediss://:secret@127.0.0.1:{port}"),
-                ("SSL_CERT_FILE", authority)
+                ("SSL_CERT_FILE", files.Authority)
             );
             Assert.Equal(202, (await stranger.PushAsync("call", "2")).Status);
             Assert.Equal(202, (await otherName.PushAsync("call", "3")).Status);

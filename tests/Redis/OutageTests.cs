@@ -8,17 +8,11 @@ namespace Dmb.Tests.Redis;
 public sealed class OutageTests : IAsyncLifetime
 {
     private const int Second = 300;
-    private readonly List<IAsyncDisposable> _started = [];
+    private readonly Started _started = new();
 
     public ValueTask InitializeAsync() => ValueTask.CompletedTask;
 
-    public async ValueTask DisposeAsync()
-    {
-        foreach (var one in Enumerable.Reverse(_started))
-        {
-            await one.DisposeAsync();
-        }
-    }
+    public ValueTask DisposeAsync() => _started.DisposeAsync();
 
     [Fact]
     public async Task Spool_answers_202_delivers_here_at_once_and_elsewhere_when_Redis_is_back()

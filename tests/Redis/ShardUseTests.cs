@@ -45,23 +45,14 @@ public sealed class ShardUseTests
         var directory = Directory.CreateTempSubdirectory("dmb-tls");
         try
         {
-            var (authority, certificate, key) = Certificates.Write(directory.FullName);
+            var files = Certificates.Write(directory.FullName);
             var ports = new List<int>();
             await using var shards = await Shards.StartAsync(() =>
             {
                 ports.Add(RedisServer.FreePort());
                 return
                 [
-                    "--tls-port",
-                    $"{ports[^1]}",
-                    "--tls-cert-file",
-                    certificate,
-                    "--tls-key-file",
-                    key,
-                    "--tls-ca-cert-file",
-                    authority,
-                    "--tls-auth-clients",
-                    "no",
+                    .. Certificates.ForRedis(ports[^1], files),
                     "--tls-cluster",
                     "yes",
                     "--tls-replication",
@@ -75,8 +66,8 @@ public sealed class ShardUseTests
                 ("REDIS_URL", $"rediss://localhost:{ports[0]},localhost:{ports[1]}?cluster=true"),
                 ("DMB_PREFIX", Shards.Prefix),
             ];
-            await using var one = await NodeProcess.StartReadyAsync([.. settings, ("SSL_CERT_FILE", authority)]);
-            await using var two = await NodeProcess.StartReadyAsync([.. settings, ("SSL_CERT_FILE", authority)]);
+            await using var one = await NodeProcess.StartReadyAsync([.. settings, ("SSL_CERT_FILE", files.Authority)]);
+            await using var two = await NodeProcess.StartReadyAsync([.. settings, ("SSL_CERT_FILE", files.Authority)]);
             await using var client = await two.JoinAsync("calls");
             await client.GetsAsync("call", "1", await one.NotifyAsync("call", "1"));
 

@@ -7,7 +7,7 @@ namespace Dmb.Tests.Samples;
 [Collection(RedisLane.Name)]
 public sealed class DeskTests(SharedCluster cluster) : IAsyncDisposable
 {
-    private readonly List<IAsyncDisposable> _started = [];
+    private readonly Started _started = new();
 
     public static TheoryData<Language> Languages => [.. Enum.GetValues<Language>()];
 
@@ -123,13 +123,7 @@ public sealed class DeskTests(SharedCluster cluster) : IAsyncDisposable
         Assert.Equal("Hello alice.", await alice.HearsAsync("dmb:direct"));
     }
 
-    public async ValueTask DisposeAsync()
-    {
-        foreach (var started in Enumerable.Reverse(_started))
-        {
-            await started.DisposeAsync();
-        }
-    }
+    public ValueTask DisposeAsync() => _started.DisposeAsync();
 
     /// <summary>The desk on the shared nodes, or, if it needs no Redis, on one without.</summary>
     private async Task<DeskProcess> OpenAsync(Language language) =>

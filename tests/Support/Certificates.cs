@@ -6,6 +6,21 @@ namespace Dmb.Tests.Support;
 /// <summary>Certificates for servers of tests.</summary>
 public static class Certificates
 {
+    /// <summary>What a redis-server is started with to serve TLS with these files, and to ask for no certificate.</summary>
+    public static string[] ForRedis(int port, (string Authority, string Certificate, string Key) files) =>
+        [
+            "--tls-port",
+            $"{port}",
+            "--tls-cert-file",
+            files.Certificate,
+            "--tls-key-file",
+            files.Key,
+            "--tls-ca-cert-file",
+            files.Authority,
+            "--tls-auth-clients",
+            "no",
+        ];
+
     /// <summary>An authority of our own, and a certificate by it for localhost, as PEM files.</summary>
     public static (string Authority, string Certificate, string Key) Write(string directory)
     {
