@@ -11,9 +11,6 @@ internal sealed class AccessRules(AccessOptions options, RoutingOptions routing,
     /// <summary>Whether callers have to authenticate.</summary>
     public bool IsOn { get; } = options.HasCredentials;
 
-    /// <summary>The caller of a request or socket without credentials.</summary>
-    public Caller Uncredentialed => IsOn ? Caller.Anonymous : Caller.TrustedHost;
-
     /// <summary>Refuses an anonymous caller.</summary>
     /// <exception cref="RefusedException"><c>unauthenticated</c>.</exception>
     public static void DemandAuthenticated(Caller caller)
@@ -43,15 +40,16 @@ internal sealed class AccessRules(AccessOptions options, RoutingOptions routing,
         DemandAuthenticated(caller);
         throw operation switch
         {
+            Operation.Join or Operation.ActAsUser when !caller.IsUser => new RefusedException(
+                ErrorCode.ForbiddenRoom,
+                NeedsScope(operation)
+            ),
             Operation.Join => new RefusedException(ErrorCode.ForbiddenRoom, $"{name} is not among your rooms."),
             Operation.ActAsUser => new RefusedException(
                 ErrorCode.ForbiddenRoom,
                 "A user joins a service under its own name only."
             ),
-            _ => new RefusedException(
-                ErrorCode.ForbiddenPublish,
-                $"This needs the scope {ScopeOf(operation).ToString().ToLowerInvariant()}."
-            ),
+            _ => new RefusedException(ErrorCode.ForbiddenPublish, NeedsScope(operation)),
         };
     }
 
@@ -87,6 +85,9 @@ internal sealed class AccessRules(AccessOptions options, RoutingOptions routing,
                 .Select(async room => caller.Grant(room, await url.MayJoinAsync(caller.Name, room)))
         );
     }
+
+    private static string NeedsScope(Operation operation) =>
+        $"This needs the scope {ScopeOf(operation).ToString().ToLowerInvariant()}.";
 
     private static Scopes ScopeOf(Operation operation) =>
         operation switch

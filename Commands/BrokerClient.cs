@@ -233,7 +233,9 @@ internal sealed class BrokerClient : IDisposable
 
     /// <summary>The message that says most: of a failed TLS handshake the outer one says nothing.</summary>
     private static string Innermost(Exception e) =>
-        (e.GetBaseException() is AuthenticationException tls ? tls : e).Message.TrimEnd('.');
+        e.GetBaseException() is AuthenticationException tls
+            ? $"no TLS: {tls.Message.TrimEnd('.')}"
+            : e.Message.TrimEnd('.');
 
     private static CommandException NoAnswer(Exception e) =>
         new(

@@ -7,10 +7,12 @@ import hashlib
 import hmac
 import json
 import os
+import sys
 import time
 from wsgiref.simple_server import make_server
 
-KEY = base64.b64decode(os.environ["WEBHOOK_SECRET"].removeprefix("whsec_"))
+SECRET = os.environ.get("WEBHOOK_SECRET") or sys.exit("Set WEBHOOK_SECRET to the secret of the webhook: whsec_…")
+KEY = base64.b64decode(SECRET.removeprefix("whsec_"))
 
 
 def application(environ, start_response):

@@ -4,7 +4,13 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 
-var key = Convert.FromBase64String(Environment.GetEnvironmentVariable("WEBHOOK_SECRET")!["whsec_".Length..]);
+if (Environment.GetEnvironmentVariable("WEBHOOK_SECRET") is not ['w', 'h', 's', 'e', 'c', '_', .. var secret])
+{
+    await Console.Error.WriteLineAsync("Set WEBHOOK_SECRET to the secret of the webhook: whsec_…");
+    return 1;
+}
+
+var key = Convert.FromBase64String(secret);
 var app = WebApplication.CreateBuilder(args).Build();
 
 app.MapMethods("/", ["OPTIONS"], (HttpRequest request, HttpResponse response) =>
@@ -41,3 +47,4 @@ app.MapPost("/", async (HttpRequest request) =>
 });
 
 app.Run();
+return 0;
