@@ -73,8 +73,8 @@ internal sealed class RedisBackplane(
     }
 
     /// <summary>
-    /// Publishes the inputs that a node which died has claimed, and returns them. What it has published already is known
-    /// by its id, in histories and at each node, so that several nodes may do this at once.
+    /// Publishes the inputs that a node which died has claimed, and returns them. What it has published already is
+    /// known by its id, in histories and at each node, so that several nodes may do this at once.
     /// </summary>
     /// <exception cref="RedisUnavailableException">A group is away; nothing is forgotten.</exception>
     public async Task<IReadOnlyList<Envelope>> TakeOverAsync(string other)

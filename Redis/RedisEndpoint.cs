@@ -59,9 +59,9 @@ internal sealed partial record RedisEndpoint(
     }
 
     /// <summary>
-    /// Parses <c>redis[s]://[[user]:password@]host[:port][/database]</c>, or the same with several hosts, the sentinels,
-    /// and <c>?sentinel=master[&amp;sentinel_user=…][&amp;sentinel_password=…]</c> at the end; or with servers of a
-    /// Redis Cluster and <c>?cluster=true</c>.
+    /// Parses <c>redis[s]://[[user]:password@]host[:port][/database]</c>, or the same with several hosts, the
+    /// sentinels, and <c>?sentinel=master[&amp;sentinel_user=…][&amp;sentinel_password=…]</c> at the end; or with
+    /// servers of a Redis Cluster and <c>?cluster=true</c>.
     /// </summary>
     /// <exception cref="FormatException">It does not have that form; the message has the accepted form.</exception>
     internal static RedisEndpoint Read(string url)

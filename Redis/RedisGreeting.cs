@@ -97,7 +97,9 @@ internal static class RedisGreeting
             ?? throw new EndOfStreamException("the connection was closed");
     }
 
-    /// <summary>Connects, over TLS where that is set; does not log in. Also returns the address that answered.</summary>
+    /// <summary>
+    /// Connects, over TLS where that is set; does not log in. Also returns the address that answered.
+    /// </summary>
     /// <exception cref="SocketException">The host is unknown or refuses the connection.</exception>
     /// <exception cref="RedisUnavailableException">The server does not answer the TLS handshake.</exception>
     internal static async Task<(Stream Stream, IPEndPoint Address)> OpenAsync(

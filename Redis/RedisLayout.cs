@@ -109,7 +109,9 @@ internal sealed class RedisLayout(RedisOptions options, RoutingOptions routing, 
         return answer[1];
     }
 
-    /// <summary>Ends the membership of this node, so that no other node misses it. Ends by itself if Redis is away.</summary>
+    /// <summary>
+    /// Ends the membership of this node, so that no other node misses it. Ends by itself if Redis is away.
+    /// </summary>
     public async Task LeaveAsync(RedisLink link)
     {
         if (routing.IsPublishOnly)

@@ -24,7 +24,8 @@ internal sealed class KeptMessages(string[] rooms, ChunkPool chunks)
     private int _end;
 
     /// <summary>
-    /// Offset of the oldest record in the first chunk, and its head: the chunk itself is hardly in the processor's cache.
+    /// Offset of the oldest record in the first chunk, and its head: the chunk itself is hardly in the processor's
+    /// cache.
     /// </summary>
     private int _start;
     private Head _oldest;

@@ -79,8 +79,8 @@ internal static class Names
     }
 
     /// <summary>
-    /// A pattern of rooms: <c>type:*</c>, or <c>*</c> behind a later colon. It matches all rooms that begin with what is
-    /// before its <c>*</c>.
+    /// A pattern of rooms: <c>type:*</c>, or <c>*</c> behind a later colon. It matches all rooms that begin with what
+    /// is before its <c>*</c>.
     /// </summary>
     public static bool IsPattern(ReadOnlySpan<char> name) => name is [.., ':', '*'] && IsNotificationRoom(name[..^1]);
 

@@ -49,8 +49,8 @@ internal sealed partial class Drain(
     }
 
     /// <summary>
-    /// Completes when all sessions have been told to close, and those that poll have ended: they need the server for it.
-    /// The host calls it before it stops any service.
+    /// Completes when all sessions have been told to close, and those that poll have ended: they need the server for
+    /// it. The host calls it before it stops any service.
     /// </summary>
     public async Task StoppingAsync(CancellationToken cancellationToken)
     {

@@ -10,13 +10,17 @@ internal struct ReceiveBuffer
 {
     private const int FirstBytes = 4_096;
 
-    /// <summary>Least free space to receive into; with less, the bytes are moved to the front, or the array grows.</summary>
+    /// <summary>
+    /// Least free space to receive into; with less, the bytes are moved to the front, or the array grows.
+    /// </summary>
     private const int FreeBytesMin = 1_024;
 
     private readonly Segment _segment = new();
     private byte[] _array = [];
 
-    /// <summary>Offsets into the array: first unconsumed byte, first unexamined byte, end of the received bytes.</summary>
+    /// <summary>
+    /// Offsets into the array: first unconsumed byte, first unexamined byte, end of the received bytes.
+    /// </summary>
     private int _start;
     private int _examined;
     private int _end;
@@ -35,7 +39,9 @@ internal struct ReceiveBuffer
     /// <summary>Sets how far the reader has consumed and examined the bytes.</summary>
     /// <param name="consumed">First unconsumed byte.</param>
     /// <param name="examined">First unexamined byte.</param>
-    /// <param name="isFree">Whether no receive holds free space, so that an empty buffer begins at the front again.</param>
+    /// <param name="isFree">
+    /// Whether no receive holds free space, so that an empty buffer begins at the front again.
+    /// </param>
     public void AdvanceTo(SequencePosition consumed, SequencePosition examined, bool isFree)
     {
         (_start, _examined) = (consumed.GetInteger(), examined.GetInteger());

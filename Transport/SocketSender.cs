@@ -72,7 +72,9 @@ internal sealed class SocketSender(SocketConnection connection) : PipeWriter
         return new ValueTask<FlushResult>(Flushed());
     }
 
-    /// <summary>Whether flushes complete without sending, so that <see cref="Detach"/> returns what they wrote.</summary>
+    /// <summary>
+    /// Whether flushes complete without sending, so that <see cref="Detach"/> returns what they wrote.
+    /// </summary>
     public void Hold(bool isHeld) => _isHeld = isHeld;
 
     /// <summary>Sends nothing more, and returns the bytes that are held.</summary>

@@ -6,8 +6,8 @@ using Dmb.Telemetry;
 namespace Dmb.Webhooks;
 
 /// <summary>
-/// Stores the webhooks and queued messages of a single node in memory, until it stops. Messages are handed over a moment
-/// later, so that a delivery takes no processor from the answer to the publish.
+/// Stores the webhooks and queued messages of a single node in memory, until it stops. Messages are handed over a
+/// moment later, so that a delivery takes no processor from the answer to the publish.
 /// </summary>
 internal sealed class LocalWebhookStore : IWebhookStore, IDisposable
 {

@@ -120,8 +120,8 @@ internal sealed class FastPathConnection(FastPathMiddleware fastPath, Connection
                 connection.Features.Set(new AdmittedPush());
             }
 
-            // Kestrel's first request takes 100 ms to prepare, and others may be slow; the thread's other connections do
-            // not wait for them. A handshake takes less than its way to another thread once one has been served.
+            // Kestrel's first request takes 100 ms to prepare, and others may be slow; the thread's other connections
+            // do not wait for them. A handshake takes less than its way to another thread once one has been served.
             if (!_isHandshake || !fastPath.HasServedHandshake)
             {
                 await Task.Yield();
