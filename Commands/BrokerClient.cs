@@ -43,13 +43,18 @@ internal sealed class BrokerClient : IDisposable
         get
         {
             var port = Environment.GetEnvironmentVariable("DMB_PORT");
-            var text = Environment.GetEnvironmentVariable("DMB_URL") is { Length: > 0 } set
-                ? set
-                : $"http://127.0.0.1:{(string.IsNullOrEmpty(port) ? "8082" : port)}";
+            var set = Environment.GetEnvironmentVariable("DMB_URL") is { Length: > 0 } url ? url : null;
+            var text = set ?? $"http://127.0.0.1:{(string.IsNullOrEmpty(port) ? "8082" : port)}";
             return
-                Uri.TryCreate(text.TrimEnd('/') + "/", UriKind.Absolute, out var url) && url.Scheme is "http" or "https"
-                ? url
-                : throw new CommandException($"DMB_URL: '{text}' is no URL such as http://127.0.0.1:8082.", 2);
+                Uri.TryCreate(text.TrimEnd('/') + "/", UriKind.Absolute, out var broker)
+                && broker.Scheme is "http" or "https"
+                ? broker
+                : throw new CommandException(
+                    set is null
+                        ? $"DMB_PORT: '{port}' is no port."
+                        : $"DMB_URL: '{set}' is no URL such as http://127.0.0.1:8082.",
+                    2
+                );
         }
     }
 

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Globalization;
 
 namespace Dmb.Commands;
@@ -62,6 +63,21 @@ internal static class CommandLine
             return BadUsage;
         }
 
+        // The parser takes an unknown option for an argument, such as a room.
+        var unknown = parsed
+            .Tokens.TakeWhile(static token => token.Type != TokenType.DoubleDash)
+            .FirstOrDefault(static token =>
+                token.Type == TokenType.Argument && token.Value.StartsWith("--", StringComparison.Ordinal)
+            );
+        if (unknown is not null)
+        {
+            await Console.Error.WriteLineAsync(
+                $"There is no option {unknown.Value}; an argument that begins so stands behind a --."
+            );
+            await Console.Error.WriteLineAsync($"dmb {args[0]} --help prints how it is used.");
+            return BadUsage;
+        }
+
         try
         {
             return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
@@ -84,20 +100,27 @@ internal static class CommandLine
         }
     }
 
-    /// <summary>The option <c>--count</c>: a number from 1 on; 0 where it is not given.</summary>
-    public static Option<int> Count(string description) =>
-        new("--count", "-n")
+    /// <summary>An option whose value is a number within bounds; null where it is not given.</summary>
+    public static Option<int?> Number(string name, string description, int min, int max, params string[] aliases) =>
+        new(name, aliases)
         {
             Description = description,
-            CustomParser = static result =>
+            CustomParser = result =>
             {
                 var text = result.Tokens[^1].Value;
-                if (!int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var count) || count == 0)
+                if (
+                    int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+                    && number >= min
+                    && number <= max
+                )
                 {
-                    result.AddError($"--count: '{text}' is no number from 1 on.");
+                    return number;
                 }
 
-                return count;
+                result.AddError(
+                    $"{name}: '{text}' is no number from {min} {(max == int.MaxValue ? "on" : $"to {max}")}."
+                );
+                return null;
             },
         };
 

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Security.Cryptography;
 using Dmb.Access;
+using Dmb.Routing;
 using Microsoft.IdentityModel.JsonWebTokens;
 using Microsoft.IdentityModel.Tokens;
 
@@ -11,6 +12,7 @@ namespace Dmb.Commands;
 internal static class CredentialCommands
 {
     private const int SecretBytes = 16;
+    private const double LifeSecondsMax = 100 * 365.25 * 86_400;
 
     public static Command CreateToken()
     {
@@ -83,6 +85,19 @@ internal static class CredentialCommands
 
     private static string Token(string sub, string[] roles, TimeSpan life, bool isAdmin)
     {
+        if (!Names.IsUser(sub))
+        {
+            throw new CommandException($"--sub: '{sub}' is no user: 1 to 200 bytes without control characters.", 2);
+        }
+
+        if (Array.Find(roles, static role => !Names.IsRoom(role) && !Names.IsPattern(role)) is { } bad)
+        {
+            throw new CommandException(
+                $"--role: '{bad}' is no room such as endpoint:1234, and no pattern of rooms.",
+                2
+            );
+        }
+
         var claims = new Dictionary<string, object> { ["sub"] = sub };
         if (roles.Length > 0)
         {
@@ -127,7 +142,8 @@ internal static class CredentialCommands
         }
         catch (Exception e) when (e is FormatException or IOException or UnauthorizedAccessException)
         {
-            throw new CommandException($"DMB_JWT_SECRET: {e.Message}.", 2);
+            var setting = Variable("DMB_JWT_SECRET") is null ? "DMB_JWT_SECRET_FILE" : "DMB_JWT_SECRET";
+            throw new CommandException($"{setting}: {e.Message.TrimEnd('.')}.", 2);
         }
     }
 
@@ -141,18 +157,23 @@ internal static class CredentialCommands
                 CultureInfo.InvariantCulture,
                 out var count
             )
-            && count > 0
-            && unit switch
-            {
-                's' => TimeSpan.FromSeconds(count),
-                'm' => TimeSpan.FromMinutes(count),
-                'h' => TimeSpan.FromHours(count),
-                'd' => TimeSpan.FromDays(count),
-                _ => TimeSpan.Zero,
-            }
-                is { Ticks: > 0 } life
-            ? life
-            : throw new CommandException($"--for: '{text}' is no time such as 30s, 15m, 1h or 7d.", 2);
+            && count
+                * unit switch
+                {
+                    's' => 1,
+                    'm' => 60,
+                    'h' => 3_600,
+                    'd' => 86_400,
+                    _ => 0,
+                }
+                is > 0
+                    and <= LifeSecondsMax
+                    and var seconds
+            ? TimeSpan.FromSeconds(seconds)
+            : throw new CommandException(
+                $"--for: '{text}' is no time such as 30s, 15m, 1h or 7d, of 100 years at most.",
+                2
+            );
     }
 
     private static string? Variable(string name) =>

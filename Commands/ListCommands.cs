@@ -64,7 +64,7 @@ internal static class ListCommands
     public static Command CreateKick()
     {
         var id = new Argument<string>("ID") { Description = "The session, as `dmb sessions` lists it." };
-        var code = new Option<int?>("--code") { Description = "The close code: 4001, or 4000 to 4099." };
+        var code = CommandLine.Number("--code", "The close code, 4000 to 4099; 4001 without it.", 4_000, 4_099);
         var reason = new Option<string?>("--reason") { Description = "What its client is told." };
         var command = new Command("kick", "Close a session, whatever node it is on.") { id, code, reason };
         command.SetAction(

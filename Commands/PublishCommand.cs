@@ -10,6 +10,13 @@ internal static class PublishCommand
     public static Command Create()
     {
         var @event = new Argument<string>("EVENT") { Description = "The event, such as report_csr." };
+        @event.Validators.Add(static result =>
+        {
+            if (result.Tokens is [{ Value: "" }])
+            {
+                result.AddError("EVENT is empty.");
+            }
+        });
         var data = new Argument<string>("JSON")
         {
             Description = "Its data: any JSON, {} without it; - reads it from stdin.",

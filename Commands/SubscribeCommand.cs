@@ -20,7 +20,7 @@ internal static class SubscribeCommand
             Description =
                 "Print {\"event\",\"data\",\"id\"} a line. What a resumed stream can no longer have is an event gap.",
         };
-        var count = CommandLine.Count("End after so many messages.");
+        var count = CommandLine.Number("--count", "End after so many messages.", 1, int.MaxValue, "-n");
         var command = new Command("sub", "Print what is published to rooms, a message a line.") { rooms, json, count };
         command.SetAction(
             (parsed, token) => RunAsync(parsed.GetValue(rooms)!, parsed.GetValue(json), parsed.GetValue(count), token)
@@ -28,7 +28,7 @@ internal static class SubscribeCommand
         return command;
     }
 
-    private static async Task<int> RunAsync(string[] rooms, bool isJson, int count, CancellationToken token)
+    private static async Task<int> RunAsync(string[] rooms, bool isJson, int? count, CancellationToken token)
     {
         using var client = new BrokerClient();
         var query = BrokerClient.Query([.. rooms.Select(room => ("room", (string?)room)), ("heartbeat", "1")]);

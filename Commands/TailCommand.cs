@@ -13,7 +13,7 @@ internal static class TailCommand
         var room = new Option<string?>("--room") { Description = "Only publishes to this room." };
         var why = new Option<bool>("--why") { Description = "Say in words why a message reached no session." };
         var json = new Option<bool>("--json") { Description = "Print the traces as they come, JSON a line." };
-        var count = CommandLine.Count("End after so many lines.");
+        var count = CommandLine.Number("--count", "End after so many lines.", 1, int.MaxValue, "-n");
         var command = new Command(
             "tail",
             "Print what becomes of each publish: time, event, way in, rooms, sessions, and why none."
@@ -46,7 +46,7 @@ internal static class TailCommand
         string query,
         bool hasWords,
         bool isJson,
-        int count,
+        int? count,
         CancellationToken token
     )
     {
