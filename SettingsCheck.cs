@@ -4,6 +4,7 @@ using Dmb.Access;
 using Dmb.Endpoints;
 using Dmb.Redis;
 using Dmb.Routing;
+using Dmb.Sockets;
 using Dmb.Webhooks;
 
 namespace Dmb;
@@ -29,294 +30,243 @@ internal static class SettingsCheck
     /// <exception cref="Settings.BadValueException">A value is not accepted.</exception>
     public static void Check(NodeOptions options)
     {
-        if (options.Http.Host is not ("localhost" or "*" or "+") && !IPAddress.TryParse(options.Http.Host, out _))
-        {
-            throw new Settings.BadValueException("DMB_HOST", options.Http.Host, "an IP address, localhost or *");
-        }
-
-        if (options.Sockets.NodeName.Length > 16 || !options.Sockets.NodeName.All(char.IsAsciiLetterOrDigit))
-        {
-            throw new Settings.BadValueException(
-                "DMB_NODE_NAME",
-                options.Sockets.NodeName,
-                "1 to 16 letters and digits"
-            );
-        }
-
-        CheckAccess(options);
         CheckAddresses(options.Http);
-
-        CheckBuses("DMB_PUBLIC_BUSES", options.Routing.PublicBuses);
-        CheckBuses("DMB_HOST_BUSES", options.Routing.HostBuses);
-        CheckBuses("DMB_PRIVATE_BUSES", options.Routing.PrivateBuses);
-        HashSet<string> buses =
-        [
-            .. options.Routing.PublicBuses,
-            .. options.Routing.HostBuses,
-            .. options.Routing.PrivateBuses,
-        ];
-        foreach (var entry in options.Routing.Events)
-        {
-            var (name, bus) = EventTable.Split(entry);
-            if (
-                !Names.IsEvent(name)
-                || !entry.Contains('=', StringComparison.Ordinal)
-                || (bus.Length > 0 && !buses.Contains(bus))
-            )
-            {
-                throw new Settings.BadValueException(
-                    "DMB_EVENTS",
-                    entry,
-                    "event=bus, the bus being one of DMB_PUBLIC_BUSES, DMB_HOST_BUSES or DMB_PRIVATE_BUSES, or event= "
-                        + "for no default bus"
-                );
-            }
-        }
-
-        if (options.Routing.MaxPendingBytes < options.Routing.MaxMessageBytes + 1_024)
-        {
-            throw new Settings.BadValueException(
-                "DMB_MAX_PENDING_BYTES",
-                options.Routing.MaxPendingBytes.ToString(CultureInfo.InvariantCulture),
-                "at least DMB_MAX_MESSAGE_BYTES and 1024 more"
-            );
-        }
-
-        CheckCredentials(
-            "DMB_WEBHOOKS_FILE",
-            options.Webhooks.WebhooksFile,
-            WebhookFile.Form,
-            () => WebhookFile.Read(File.ReadAllBytes(options.Webhooks.WebhooksFile)),
-            options.Webhooks.WebhooksFile.Length > 0
+        CheckSockets(options.Sockets);
+        CheckAccess(options.Http, options.Access);
+        CheckRouting(options.Routing);
+        DemandEach(
+            "DMB_HISTORY_ROOMS",
+            options.History.HistoryRooms,
+            HistoryPolicy.IsPattern,
+            "room=messages or room=messages/seconds, with 0 to 10000 messages and 0 to 86400 seconds; a room may end in *"
         );
-
-        if (options.Redis.RedisHost.Length > 0 && Uri.CheckHostName(options.Redis.RedisHost) == UriHostNameType.Unknown)
-        {
-            throw new Settings.BadValueException(
-                "REDIS_HOST",
-                RedisEndpoint.Masked(options.Redis.RedisHost),
-                "a host's name or IP address; its port is REDIS_PORT, and a URL is REDIS_URL"
-            );
-        }
-
-        if (options.Redis.RedisUrl.Length > 0)
-        {
-            try
-            {
-                if (
-                    RedisEndpoint.Read(options.Redis.RedisUrl).Discovery is RedisSeeds
-                    && !(
-                        options.Redis.Prefix.Split('{', 2) is [_, var tag]
-                        && tag.IndexOf('}', StringComparison.Ordinal) > 0
-                    )
-                )
-                {
-                    throw new Settings.BadValueException(
-                        "DMB_PREFIX",
-                        options.Redis.Prefix,
-                        "with a Redis Cluster a hash tag in braces, such as {dmb}:, which keeps all keys on one server"
-                    );
-                }
-            }
-            catch (FormatException e)
-            {
-                throw new Settings.BadValueException(
-                    "REDIS_URL",
-                    RedisEndpoint.Masked(options.Redis.RedisUrl),
-                    e.Message
-                );
-            }
-        }
-
-        if (
-            options.Redis.Prefix.Length is 0 or > 64
-            || !Names.IsRoom(options.Redis.Prefix)
-            || options.Redis.Prefix.AsSpan().ContainsAny("*?[]\\")
-        )
-        {
-            throw new Settings.BadValueException(
-                "DMB_PREFIX",
-                options.Redis.Prefix,
-                "1 to 64 characters, none of them a space or one of * ? [ ] \\"
-            );
-        }
-
-        foreach (
-            var pattern in options.Redis.NotifyChannels.Where(pattern =>
-                pattern.Count(c => c == '*') != 1 || pattern.AsSpan().ContainsAny("?[]\\")
-            )
-        )
-        {
-            throw new Settings.BadValueException(
-                "DMB_NOTIFY_CHANNELS",
-                pattern,
-                "patterns with one *, which stands for the event, such as opensips:*"
-            );
-        }
-
-        foreach (var entry in options.History.HistoryRooms.Where(entry => !HistoryPolicy.IsPattern(entry)))
-        {
-            throw new Settings.BadValueException(
-                "DMB_HISTORY_ROOMS",
-                entry,
-                "room=messages or room=messages/seconds, with 0 to 10000 messages and 0 to 86400 seconds; a room "
-                    + "may end in *"
-            );
-        }
-
-        if (options.Sockets.SilentTimeout <= options.Sockets.PingInterval)
-        {
-            throw new Settings.BadValueException(
-                "DMB_SILENT_TIMEOUT",
-                Setting.Write(options.Sockets.SilentTimeout),
-                "more than DMB_PING_INTERVAL"
-            );
-        }
+        CheckReadable("DMB_WEBHOOKS_FILE", options.Webhooks.WebhooksFile, WebhookFile.Form, static file =>
+            WebhookFile.Read(File.ReadAllBytes(file))
+        );
+        CheckRedis(options.Redis);
     }
 
     private static void CheckAddresses(HttpOptions options)
     {
-        foreach (var origin in options.AllowedOrigins)
-        {
-            if (
-                !Uri.TryCreate(origin, UriKind.Absolute, out var uri)
-                || uri.GetLeftPart(UriPartial.Authority) != origin
-            )
-            {
-                throw new Settings.BadValueException(
-                    "DMB_ALLOWED_ORIGINS",
-                    origin,
-                    "origins such as https://desk.example.com or http://localhost:3000, without a path"
-                );
-            }
-        }
-
-        foreach (
-            var host in options.AllowedHosts.Where(static host => Uri.CheckHostName(host) == UriHostNameType.Unknown)
-        )
-        {
-            throw new Settings.BadValueException(
-                "DMB_ALLOWED_HOSTS",
-                host,
-                "names such as dmb.example.com, without a scheme or port"
-            );
-        }
-
-        foreach (
-            var proxy in options.TrustedProxies.Where(static proxy =>
-                !IPAddress.TryParse(proxy, out _) && !System.Net.IPNetwork.TryParse(proxy, out _)
-            )
-        )
-        {
-            throw new Settings.BadValueException(
-                "DMB_TRUSTED_PROXIES",
-                proxy,
-                "IP addresses such as 127.0.0.1, and networks such as 10.0.0.0/8"
-            );
-        }
+        Demand(
+            options.Host is "localhost" or "*" or "+" || IPAddress.TryParse(options.Host, out _),
+            "DMB_HOST",
+            options.Host,
+            "an IP address, localhost or *"
+        );
+        DemandEach(
+            "DMB_ALLOWED_ORIGINS",
+            options.AllowedOrigins,
+            static origin =>
+                Uri.TryCreate(origin, UriKind.Absolute, out var uri) && uri.GetLeftPart(UriPartial.Authority) == origin,
+            "origins such as https://desk.example.com or http://localhost:3000, without a path"
+        );
+        DemandEach(
+            "DMB_ALLOWED_HOSTS",
+            options.AllowedHosts,
+            static host => Uri.CheckHostName(host) != UriHostNameType.Unknown,
+            "names such as dmb.example.com, without a scheme or port"
+        );
+        DemandEach(
+            "DMB_TRUSTED_PROXIES",
+            options.TrustedProxies,
+            static proxy => IPAddress.TryParse(proxy, out _) || System.Net.IPNetwork.TryParse(proxy, out _),
+            "IP addresses such as 127.0.0.1, and networks such as 10.0.0.0/8"
+        );
     }
 
-    private static void CheckAccess(NodeOptions options)
+    private static void CheckSockets(SocketOptions options)
     {
-        if (!options.Http.IsLoopback && !options.Access.HasCredentials && options.Access.Auth != "none")
-        {
-            throw new Settings.BadValueException(
-                "DMB_HOST",
-                options.Http.Host,
-                "a loopback address unless it is said who may come: DMB_KEYS or DMB_KEYS_FILE for hosts, "
-                    + "DMB_JWT_SECRET or DMB_JWT_KEYS for users; or DMB_AUTH=none, and everybody who reaches the "
-                    + "port may do everything"
-            );
-        }
-
-        if (options.Access.HasCredentials && options.Access.Auth == "none")
-        {
-            throw new Settings.BadValueException(
-                "DMB_AUTH",
-                options.Access.Auth,
-                "nothing where there are keys or tokens"
-            );
-        }
-
-        if (
-            options.Access.AuthorizeUrl.Length > 0
-            && !(
-                Uri.TryCreate(options.Access.AuthorizeUrl, UriKind.Absolute, out var url)
-                && url is { Scheme: "http" or "https", UserInfo: "" }
-            )
-        )
-        {
-            throw new Settings.BadValueException("DMB_AUTHORIZE_URL", options.Access.AuthorizeUrl, "an http(s):// URL");
-        }
-
-        CheckCredentials("DMB_KEYS", Hidden, HostKeys.Form, () => HostKeys.Read(options.Access.Keys));
-        CheckCredentials(
-            "DMB_KEYS_FILE",
-            options.Access.KeysFile,
-            HostKeys.Form,
-            () => HostKeys.Read(File.ReadAllText(options.Access.KeysFile)),
-            options.Access.KeysFile.Length > 0
+        Demand(
+            options.NodeName.Length <= 16 && options.NodeName.All(char.IsAsciiLetterOrDigit),
+            "DMB_NODE_NAME",
+            options.NodeName,
+            "1 to 16 letters and digits"
         );
-        CheckCredentials(
-            "DMB_JWT_KEYS",
-            options.Access.JwtKeys,
-            UserTokens.KeysForm,
-            () => UserTokens.ReadKeys(File.ReadAllText(options.Access.JwtKeys)),
-            options.Access.JwtKeys.Length > 0
+        Demand(
+            options.SilentTimeout > options.PingInterval,
+            "DMB_SILENT_TIMEOUT",
+            Setting.Write(options.SilentTimeout),
+            "more than DMB_PING_INTERVAL"
         );
-        var secretForm = $"{UserTokens.SecretBytesMin} bytes or more";
-        CheckCredentials(
-            "DMB_JWT_SECRET",
-            Hidden,
-            secretForm,
-            () => UserTokens.ReadSecret(options.Access.JwtSecret),
-            options.Access.JwtSecret.Length > 0
-        );
-        CheckCredentials(
-            "DMB_JWT_SECRET_FILE",
-            options.Access.JwtSecretFile,
-            secretForm,
-            () => UserTokens.ReadSecret(File.ReadAllText(options.Access.JwtSecretFile)),
-            options.Access.JwtSecretFile.Length > 0
-        );
-        if (options.Access.JwtSecret.Length > 0 && options.Access.JwtSecretFile.Length > 0)
-        {
-            throw new Settings.BadValueException(
-                "DMB_JWT_SECRET_FILE",
-                options.Access.JwtSecretFile,
-                "nothing where DMB_JWT_SECRET is set"
-            );
-        }
     }
 
-    private static void CheckCredentials(string setting, string shown, string form, Action read, bool isSet = true)
+    private static void CheckAccess(HttpOptions http, AccessOptions options)
+    {
+        Demand(
+            http.IsLoopback || options.HasCredentials || options.Auth == "none",
+            "DMB_HOST",
+            http.Host,
+            "a loopback address unless it is said who may come: DMB_KEYS or DMB_KEYS_FILE for hosts, DMB_JWT_SECRET or "
+                + "DMB_JWT_KEYS for users; or DMB_AUTH=none, and every client that reaches the port may do everything"
+        );
+        Demand(
+            !options.HasCredentials || options.Auth != "none",
+            "DMB_AUTH",
+            options.Auth,
+            "nothing where there are keys or tokens"
+        );
+        Demand(
+            options.AuthorizeUrl.Length == 0
+                || (
+                    Uri.TryCreate(options.AuthorizeUrl, UriKind.Absolute, out var url)
+                    && url is { Scheme: "http" or "https", UserInfo: "" }
+                ),
+            "DMB_AUTHORIZE_URL",
+            options.AuthorizeUrl,
+            "an http(s):// URL"
+        );
+        Demand(
+            options.JwtSecret.Length == 0 || options.JwtSecretFile.Length == 0,
+            "DMB_JWT_SECRET_FILE",
+            options.JwtSecretFile,
+            "nothing where DMB_JWT_SECRET is set"
+        );
+
+        var secretForm = $"{UserTokens.SecretBytesMin} bytes or more";
+        CheckSecret("DMB_KEYS", options.Keys, HostKeys.Form, HostKeys.Read);
+        CheckSecret("DMB_JWT_SECRET", options.JwtSecret, secretForm, UserTokens.ReadSecret);
+        CheckReadable("DMB_KEYS_FILE", options.KeysFile, HostKeys.Form, Read(HostKeys.Read));
+        CheckReadable("DMB_JWT_KEYS", options.JwtKeys, UserTokens.KeysForm, Read(UserTokens.ReadKeys));
+        CheckReadable("DMB_JWT_SECRET_FILE", options.JwtSecretFile, secretForm, Read(UserTokens.ReadSecret));
+
+        static Func<string, object> Read(Func<string, object> read) => file => read(File.ReadAllText(file));
+    }
+
+    private static void CheckRouting(RoutingOptions options)
+    {
+        CheckBuses("DMB_PUBLIC_BUSES", options.PublicBuses);
+        CheckBuses("DMB_HOST_BUSES", options.HostBuses);
+        CheckBuses("DMB_PRIVATE_BUSES", options.PrivateBuses);
+        HashSet<string> buses = ["", .. options.PublicBuses, .. options.HostBuses, .. options.PrivateBuses];
+        DemandEach(
+            "DMB_EVENTS",
+            options.Events,
+            entry =>
+                EventTable.Split(entry) is var (name, bus)
+                && entry.Contains('=', StringComparison.Ordinal)
+                && Names.IsEvent(name)
+                && buses.Contains(bus),
+            "event=bus, the bus being one of DMB_PUBLIC_BUSES, DMB_HOST_BUSES or DMB_PRIVATE_BUSES, or event= for no "
+                + "default bus"
+        );
+        Demand(
+            options.MaxPendingBytes >= options.MaxMessageBytes + 1_024,
+            "DMB_MAX_PENDING_BYTES",
+            options.MaxPendingBytes.ToString(CultureInfo.InvariantCulture),
+            "at least DMB_MAX_MESSAGE_BYTES and 1024 more"
+        );
+
+        static void CheckBuses(string setting, string[] buses) =>
+            DemandEach(
+                setting,
+                buses,
+                static bus => Names.IsRoom(bus),
+                "names of rooms: 1 to 200 bytes without spaces"
+            );
+    }
+
+    private static void CheckRedis(RedisOptions options)
+    {
+        Demand(
+            options.RedisHost.Length == 0 || Uri.CheckHostName(options.RedisHost) != UriHostNameType.Unknown,
+            "REDIS_HOST",
+            RedisEndpoint.Masked(options.RedisHost),
+            "a host's name or IP address; its port is REDIS_PORT, and a URL is REDIS_URL"
+        );
+        Demand(
+            options.Prefix.Length is > 0 and <= 64
+                && Names.IsRoom(options.Prefix)
+                && !options.Prefix.AsSpan().ContainsAny("*?[]\\"),
+            "DMB_PREFIX",
+            options.Prefix,
+            "1 to 64 characters, none of them a space or one of * ? [ ] \\"
+        );
+        DemandEach(
+            "DMB_NOTIFY_CHANNELS",
+            options.NotifyChannels,
+            static pattern => pattern.Count(c => c == '*') == 1 && !pattern.AsSpan().ContainsAny("?[]\\"),
+            "patterns with one *, which stands for the event, such as opensips:*"
+        );
+        if (options.RedisUrl.Length == 0)
+        {
+            return;
+        }
+
+        try
+        {
+            Demand(
+                RedisEndpoint.Read(options.RedisUrl).Discovery is not RedisSeeds || HasHashTag(options.Prefix),
+                "DMB_PREFIX",
+                options.Prefix,
+                "with a Redis Cluster a hash tag in braces, such as {dmb}:, which keeps all keys on one server"
+            );
+        }
+        catch (FormatException e)
+        {
+            throw new Settings.BadValueException("REDIS_URL", RedisEndpoint.Masked(options.RedisUrl), e.Message);
+        }
+
+        static bool HasHashTag(string prefix) =>
+            prefix.Split('{', 2) is [_, var tag] && tag.IndexOf('}', StringComparison.Ordinal) > 0;
+    }
+
+    /// <summary>Checks a secret that is set in the environment; no error repeats it.</summary>
+    private static void CheckSecret(string setting, string secret, string form, Func<string, object> read)
     {
         try
         {
-            if (isSet)
+            if (secret.Length > 0)
             {
-                read();
+                read(secret);
             }
         }
         catch (FormatException e)
         {
-            throw new Settings.BadValueException(setting, shown, $"{form}. Wrong here: {e.Message.TrimEnd('.')}");
+            throw Malformed(setting, Hidden, form, e);
+        }
+    }
+
+    /// <summary>Checks a file, if it is set; no error repeats what is in it.</summary>
+    private static void CheckReadable(string setting, string file, string form, Func<string, object> read)
+    {
+        try
+        {
+            if (file.Length > 0)
+            {
+                read(file);
+            }
+        }
+        catch (FormatException e)
+        {
+            throw Malformed(setting, file, form, e);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new Settings.BadValueException(
                 setting,
-                shown,
+                file,
                 $"a file that this user can read. {e.Message.TrimEnd('.')}"
             );
         }
     }
 
-    private static void CheckBuses(string setting, string[] buses)
+    private static Settings.BadValueException Malformed(string setting, string value, string form, FormatException e) =>
+        new(setting, value, $"{form}. Wrong here: {e.Message.TrimEnd('.')}");
+
+    private static void DemandEach(string setting, string[] values, Predicate<string> isAccepted, string form)
     {
-        foreach (var bus in buses.Where(bus => !Names.IsRoom(bus)))
+        foreach (var value in values)
         {
-            throw new Settings.BadValueException(setting, bus, "names of rooms: 1 to 200 bytes without spaces");
+            Demand(isAccepted(value), setting, value, form);
+        }
+    }
+
+    private static void Demand(bool isAccepted, string setting, string value, string form)
+    {
+        if (!isAccepted)
+        {
+            throw new Settings.BadValueException(setting, value, form);
         }
     }
 }
