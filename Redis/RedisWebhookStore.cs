@@ -91,7 +91,7 @@ internal sealed partial class RedisWebhookStore(
     }
 
     public async ValueTask<Webhook?> FindAsync(string id) =>
-        Parse(await connection.RunAsync(redis => redis.HashGetAsync(_channels.Webhooks, id)));
+        Parse(id, await connection.RunAsync(redis => redis.HashGetAsync(_channels.Webhooks, id)));
 
     public async ValueTask PutAsync(Webhook webhook)
     {
@@ -219,7 +219,7 @@ internal sealed partial class RedisWebhookStore(
     }
 
     /// <summary>Hands over an entry of a stream; one of a webhook that is not there is done.</summary>
-    public async Task ReceiveAsync(RedisResult entry)
+    public async Task ReceiveAsync(int lane, RedisResult entry)
     {
         var (place, values) = ((string)((RedisResult[])entry!)[0]!, (RedisValue[])((RedisResult[])entry!)[1]!);
         RedisValue webhook = "",
@@ -254,6 +254,7 @@ internal sealed partial class RedisWebhookStore(
         }
 
         await ReceiveAsync(
+            lane,
             new WebhookMessage(
                 webhook!,
                 id!,
@@ -273,7 +274,7 @@ internal sealed partial class RedisWebhookStore(
         static string? OrNull(RedisValue text) => text.IsNullOrEmpty ? null : (string)text!;
     }
 
-    private async ValueTask ReceiveAsync(WebhookMessage message)
+    private async ValueTask ReceiveAsync(int lane, WebhookMessage message)
     {
         var webhook = message.Webhook;
         if (Webhook.IsId(webhook) && table.Find(webhook) is null)
@@ -284,7 +285,7 @@ internal sealed partial class RedisWebhookStore(
 
         if (table.Find(webhook) is null)
         {
-            _done.Enqueue((LaneOf(webhook), message.Place!));
+            _done.Enqueue((lane, message.Place!));
         }
         else
         {
@@ -300,7 +301,7 @@ internal sealed partial class RedisWebhookStore(
 
     private void Apply(HashEntry[] all)
     {
-        var stored = all.Select(entry => Parse(entry.Value)).OfType<Webhook>().ToDictionary(webhook => webhook.Id);
+        var stored = all.Select(entry => Parse(entry.Name!, entry.Value)).OfType<Webhook>().ToDictionary(webhook => webhook.Id);
         foreach (var known in table.All.Where(known => !stored.ContainsKey(known.Id)).ToArray())
         {
             table.Remove(known.Id);
@@ -317,7 +318,7 @@ internal sealed partial class RedisWebhookStore(
         try
         {
             var json = await link.RunAsync(redis => redis.HashGetAsync(_channels.Webhooks, id));
-            if (Parse(json) is { } webhook)
+            if (Parse(id, json) is { } webhook)
             {
                 table.Put(webhook);
                 Wake();
@@ -334,11 +335,16 @@ internal sealed partial class RedisWebhookStore(
         }
     }
 
-    private static Webhook? Parse(RedisValue json)
+    private static Webhook? Parse(string? id, RedisValue json)
     {
         try
         {
-            return json.IsNull ? null : JsonSerializer.Deserialize((byte[])json!, WebhookJson.Wire.Webhook);
+            return
+                !json.IsNull
+                && JsonSerializer.Deserialize((byte[])json!, WebhookJson.Wire.Webhook) is { IsWhole: true } webhook
+                && webhook.Id == id
+                ? webhook
+                : null;
         }
         catch (JsonException)
         {

@@ -19,7 +19,9 @@ internal sealed class RedisWebhookWriter(RedisChannels channels, RedisConnection
 
     /// <summary>Adds messages; completes when Redis has them.</summary>
     /// <exception cref="RedisUnavailableException">It is not known whether they were added.</exception>
-    /// <exception cref="RedisKeyException">A stream's key holds something else.</exception>
+    /// <exception cref="RedisKeyException">
+    /// A stream's key held something else, and was removed; some messages are added.
+    /// </exception>
     public Task AddAsync(IReadOnlyList<WebhookMessage> messages)
     {
         var addition = new Addition(messages);
@@ -68,46 +70,9 @@ internal sealed class RedisWebhookWriter(RedisChannels channels, RedisConnection
             await WriteAsync([.. batch.SelectMany(one => one.Messages)]);
             batch.ForEach(one => one.Done.TrySetResult());
         }
-        catch (RedisKeyException) when (batch.Count > 1)
-        {
-            // The other streams get theirs, some a second time.
-            foreach (var one in batch)
-            {
-                await AddAsync([one]);
-            }
-        }
-        catch (RedisKeyException) when (batch[0].Messages.Count > 1)
-        {
-            await AddEachAsync(batch[0]);
-        }
         catch (Exception e)
         {
             batch.ForEach(one => one.Done.TrySetException(e));
-        }
-    }
-
-    private async Task AddEachAsync(Addition addition)
-    {
-        Exception? failure = null;
-        foreach (var message in addition.Messages)
-        {
-            try
-            {
-                await WriteAsync([message]);
-            }
-            catch (Exception e)
-            {
-                failure = e;
-            }
-        }
-
-        if (failure is null)
-        {
-            addition.Done.TrySetResult();
-        }
-        else
-        {
-            addition.Done.TrySetException(failure);
         }
     }
 

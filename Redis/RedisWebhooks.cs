@@ -11,7 +11,8 @@ internal sealed class RedisWebhooks(
     WebhookTable table,
     RedisWebhookStore store,
     RedisNode node,
-    RedisConnection connection
+    RedisConnection connection,
+    PoisonedKeys poisoned
 ) : BackgroundService
 {
     private const int EntriesMax = 64;
@@ -27,6 +28,12 @@ internal sealed class RedisWebhooks(
     private int[] _used = [];
     private int _isUsedStale = 1;
     private long? _renewed;
+
+    /// <summary>
+    /// Whether a read of streams was not answered, or what it read was not handed over: Redis gives it again only to a
+    /// claim.
+    /// </summary>
+    private bool _isReading;
 
     /// <summary>Gives its share to the other nodes.</summary>
     public override async Task StopAsync(CancellationToken cancellationToken)
@@ -61,13 +68,13 @@ internal sealed class RedisWebhooks(
                 // In the others is what came before, or after, its webhook.
                 var readsAll =
                     _renewed is not { } renewed || TimeProvider.System.GetElapsedTime(renewed) >= RenewInterval;
+                await store.AcknowledgeAsync();
                 if (readsAll)
                 {
                     await TakeShareAsync();
                 }
 
                 await store.SendSpooledAsync();
-                await store.AcknowledgeAsync();
                 if (_lanes.Count == 0 || !await ReadAsync(readsAll))
                 {
                     await store.WaitAsync(PollInterval, stoppingToken);
@@ -80,9 +87,14 @@ internal sealed class RedisWebhooks(
             }
             catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)
             {
-                if (_renewed is not { } renewed || TimeProvider.System.GetElapsedTime(renewed) >= Life)
+                if (
+                    _isReading
+                    || _renewed is not { } renewed
+                    || TimeProvider.System.GetElapsedTime(renewed) >= Life
+                )
                 {
                     LeaveAll();
+                    (_renewed, _isReading) = (null, false);
                 }
 
                 await Task.Delay(RetryInterval, TimeProvider.System, stoppingToken)
@@ -112,8 +124,8 @@ internal sealed class RedisWebhooks(
 
         foreach (var lane in mine.Except(_lanes).ToArray())
         {
-            await ClaimAsync(lane);
             _lanes.Add(lane);
+            await ClaimAsync(lane);
         }
 
         Volatile.Write(ref _isUsedStale, 1);
@@ -131,6 +143,7 @@ internal sealed class RedisWebhooks(
 
     private async Task ClaimAsync(int lane)
     {
+        _isReading = true;
         for (RedisValue from = "0-0"; ; )
         {
             var answer = (RedisResult[])
@@ -143,12 +156,13 @@ internal sealed class RedisWebhooks(
                 )!;
             foreach (var entry in ((RedisResult[])answer[1]!).Where(entry => !entry.IsNull))
             {
-                await store.ReceiveAsync(entry);
+                await store.ReceiveAsync(lane, entry);
             }
 
             from = (RedisValue)answer[0];
             if (from == "0-0")
             {
+                _isReading = false;
                 return;
             }
         }
@@ -171,21 +185,31 @@ internal sealed class RedisWebhooks(
             return false;
         }
 
-        var streams = await connection.RunAsync(
-            RedisScript.WebhookRead,
-            [.. lanes.Select(lane => (RedisKey)node.Channels.WebhookLane(lane))],
-            [node.Id, EntriesMax]
-        );
-        var isAny = false;
-        foreach (var stream in (RedisResult[])streams!)
+        _isReading = true;
+        var answer = (RedisResult[])
+            (
+                await connection.RunAsync(
+                    RedisScript.WebhookRead,
+                    [.. lanes.Select(lane => (RedisKey)node.Channels.WebhookLane(lane))],
+                    [node.Id, EntriesMax]
+                )
+            )!;
+        if ((string?)answer[^1] is { Length: > 0 } keys)
         {
-            foreach (var entry in (RedisResult[])stream!)
+            poisoned.Refused(keys, "it was removed, and begins anew");
+        }
+
+        var isAny = false;
+        for (var i = 0; i < lanes.Length; i++)
+        {
+            foreach (var entry in (RedisResult[])answer[i]!)
             {
                 isAny = true;
-                await store.ReceiveAsync(entry);
+                await store.ReceiveAsync(lanes[i], entry);
             }
         }
 
+        _isReading = false;
         return isAny;
     }
 

@@ -27,6 +27,18 @@ internal sealed record Webhook(
     private const int IdBytes = 16;
     private static readonly SearchValues<char> Hexadecimal = SearchValues.Create("0123456789abcdef");
 
+    /// <summary>Whether all members have their form: another program may have written it.</summary>
+    [JsonIgnore]
+    public bool IsWhole =>
+        IsId(Id)
+        && Uri.TryCreate(Url, UriKind.Absolute, out _)
+        && Events is not null
+        && Array.TrueForAll(Events, name => Names.IsEvent(name))
+        && Rooms is not null
+        && Array.TrueForAll(Rooms, room => Names.IsRoom(room))
+        && Secrets is { Length: > 0 }
+        && Array.TrueForAll(Secrets, secret => secret?.Text is { } text && WebhookSignature.IsSecret(text));
+
     public static string NewId() => RandomNumberGenerator.GetHexString(IdBytes * 2, lowercase: true);
 
     /// <summary>Whether a text has the form of an id; only ids become part of keys.</summary>

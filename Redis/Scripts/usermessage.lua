@@ -1,3 +1,4 @@
+-- include heal
 -- store(json, body, id) stores a user's message for its backend and publishes it. A backend with a webhook has in its
 -- field `webhook` the stream of that webhook, which is the only key here that is not declared, and the webhook's id.
 -- KEYS: log, backend's stream, backend.
@@ -12,6 +13,9 @@ local function store(json, body, id)
   redis.call('PUBLISH', backend_channel, body) -- room
   redis.call('PUBLISH', all_backends, json)
   local lane, webhook = string.match(redis.call('HGET', backend, 'webhook') or '', '^(%S+) (%x+)$')
-  if lane then redis.pcall('XADD', lane, '*', 'w', webhook, 'e', 'dmb:uplink', 'i', id, 's', '', 'p', '', 'd', json) end
+  local function post()
+    return redis.pcall('XADD', lane, '*', 'w', webhook, 'e', 'dmb:uplink', 'i', id, 's', '', 'p', '', 'd', json)
+  end
+  if lane and is_poisoned(post(), lane) then post() end
 end
 

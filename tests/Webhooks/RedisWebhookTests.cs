@@ -62,6 +62,51 @@ public sealed class RedisWebhookTests
         TestContext.Current.TestOutputHelper!.WriteLine($"{bodies.Count} posts, {accepted - count} repeats");
     }
 
+    [Fact]
+    public async Task What_a_node_has_read_without_an_answer_of_Redis_is_delivered_when_it_is_connected_again()
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await using var proxy = new FaultProxy(redis.Port);
+        await using var node = await StartAsync(proxy.Port);
+        await using var publisher = await StartAsync(redis.Port, ("DMB_ROLE", "publish"));
+        await using var receiver = await Receiver.StartAsync();
+        var hook = await TestHook.RegisterAsync(node.Http, receiver.Url, "\"events\":[\"call\"]");
+        await TestHook.IsKnownAsync([node, publisher]);
+        string[] pending = ["XPENDING", $"dmb:hooks:{Convert.ToInt32(hook.Id[..1], 16)}", "dmb"];
+        var (last, isHeld) = (0, false);
+        while (true)
+        {
+            await publisher.NotifyAsync("call", $"{last}");
+            for (var asked = 0; asked < 200 && last > 0 && !isHeld; asked++)
+            {
+                isHeld = (await redis.CommandAsync(pending))[0] != '0';
+            }
+
+            if (isHeld)
+            {
+                break;
+            }
+
+            // The node had not read, or was about to renew its share.
+            proxy.Heal();
+            Assert.Equal($"{last}", (await receiver.NextAsync()).Body);
+            while ((await redis.CommandAsync(pending))[0] != '0')
+            {
+                await Task.Yield();
+            }
+
+            last++;
+            proxy.Stall(Way.FromRedis);
+        }
+
+        proxy.Cut();
+        proxy.Heal();
+        Assert.Equal($"{last}", (await receiver.NextAsync()).Body);
+    }
+
+    private static Task<NodeProcess> StartAsync(int port, params (string, string)[] more) =>
+        NodeProcess.StartReadyAsync([("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{port}"), .. more]);
+
     /// <summary>The node that delivers to the webhook there is.</summary>
     private static async Task<NodeProcess> OwnerAsync(Cluster cluster)
     {
