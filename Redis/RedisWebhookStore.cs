@@ -301,7 +301,9 @@ internal sealed partial class RedisWebhookStore(
 
     private void Apply(HashEntry[] all)
     {
-        var stored = all.Select(entry => Parse(entry.Name!, entry.Value)).OfType<Webhook>().ToDictionary(webhook => webhook.Id);
+        var stored = all.Select(entry => Parse(entry.Name!, entry.Value))
+            .OfType<Webhook>()
+            .ToDictionary(webhook => webhook.Id);
         foreach (var known in table.All.Where(known => !stored.ContainsKey(known.Id)).ToArray())
         {
             table.Remove(known.Id);

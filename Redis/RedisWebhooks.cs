@@ -87,11 +87,7 @@ internal sealed class RedisWebhooks(
             }
             catch (Exception e) when (e is RedisUnavailableException or RedisKeyException)
             {
-                if (
-                    _isReading
-                    || _renewed is not { } renewed
-                    || TimeProvider.System.GetElapsedTime(renewed) >= Life
-                )
+                if (_isReading || _renewed is not { } renewed || TimeProvider.System.GetElapsedTime(renewed) >= Life)
                 {
                     LeaveAll();
                     (_renewed, _isReading) = (null, false);

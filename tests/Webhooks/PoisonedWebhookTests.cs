@@ -44,7 +44,12 @@ public sealed class PoisonedWebhookTests
     [InlineData("XADD", "dmb:hooks:5", "*", "w", "zz", "d", "1")]
     [InlineData("XADD", "dmb:hooks:5", "*", "w", "")]
     [InlineData("HSET", "dmb:hooks", "x", "{}", "y", "null", "z", "no JSON", "", "[]")]
-    [InlineData("HSET", "dmb:hooks", "x", """{"id":"00000000000000000000000000000000","url":"http://x","secrets":[null]}""")]
+    [InlineData(
+        "HSET",
+        "dmb:hooks",
+        "x",
+        """{"id":"00000000000000000000000000000000","url":"http://x","secrets":[null]}"""
+    )]
     public async Task What_is_no_message_or_no_webhook_holds_up_no_other(params string[] command)
     {
         await using var redis = await RedisServer.StartAsync();
