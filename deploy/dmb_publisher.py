@@ -11,6 +11,7 @@ import logging
 import os
 import random
 import signal
+import sys
 import threading
 import time
 import urllib.parse
@@ -28,7 +29,10 @@ class Publisher:
     again with the same idempotency key, so that it is delivered once."""
 
     def __init__(self):
-        self._url = urllib.parse.urlsplit(os.environ.get("DMB_URL", "http://127.0.0.1:8082"))
+        url = os.environ.get("DMB_URL", "http://127.0.0.1:8082")
+        self._url = urllib.parse.urlsplit(url)
+        if self._url.scheme not in ("http", "https") or not self._url.netloc:
+            sys.exit(f"DMB_URL: '{url}' is no URL such as http://127.0.0.1:8082.")
         self._headers = {"Content-Type": "application/json"}
         if key := os.environ.get("DMB_KEY"):
             self._headers["X-Api-Key"] = key

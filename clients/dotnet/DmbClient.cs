@@ -22,7 +22,7 @@ public sealed class DmbClient : IAsyncDisposable
     /// <summary>Makes a client, which connects at once.</summary>
     /// <param name="options">How, and as what.</param>
     /// <param name="time">The clock; null: the system's.</param>
-    /// <exception cref="ArgumentException">The options name no node.</exception>
+    /// <exception cref="ArgumentException">The options name no node, or one by another URL than http(s).</exception>
     public DmbClient(DmbClientOptions options, TimeProvider? time = null)
     {
         ArgumentNullException.ThrowIfNull(options);
@@ -31,9 +31,17 @@ public sealed class DmbClient : IAsyncDisposable
             throw new ArgumentException("The options name no node.", nameof(options));
         }
 
+        if (options.Urls.FirstOrDefault(url => !IsNode(url)) is { } bad)
+        {
+            throw new ArgumentException($"'{bad}' is no URL such as http://localhost:8082.", nameof(options));
+        }
+
         (_options, _time, _state) = (options, time ?? TimeProvider.System, new ClientState(options));
         _running = Task.Run(RunAsync);
     }
+
+    private static bool IsNode(Uri url) =>
+        url is { IsAbsoluteUri: true, Scheme: "http" or "https" or "ws" or "wss", Host.Length: > 0 };
 
     /// <summary>What it does now.</summary>
     public DmbState State => _state.State;

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Calls, contacts and endpoints of an Asterisk to DMB, by the events of its REST interface (ARI).
 
     DMB_URL=http://127.0.0.1:8082 DMB_KEY=... ARI_URL=ws://127.0.0.1:8088/ari ARI_KEY=dmb:secret ./bridge.py

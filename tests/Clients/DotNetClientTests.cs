@@ -226,6 +226,17 @@ public sealed class DotNetClientTests
         Assert.Equal("token 3", await node.TokenAsync());
     }
 
+    [Theory]
+    [InlineData("localhost:8082")]
+    [InlineData("ftp://localhost")]
+    [InlineData("localhost")]
+    public void A_node_that_is_no_URL_is_refused_when_the_client_is_made(string url)
+    {
+        var options = new DmbClientOptions { Urls = { new Uri(url, UriKind.RelativeOrAbsolute) } };
+        var refused = Assert.Throws<ArgumentException>(() => new DmbClient(options));
+        Assert.StartsWith($"'{url}' is no URL such as ", refused.Message.Replace("/'", "'", StringComparison.Ordinal));
+    }
+
     [Fact]
     public async Task A_registered_client_is_one_has_the_registered_clock_and_ends_with_the_services()
     {

@@ -122,6 +122,15 @@ public sealed class FreeSwitchTests
     }
 
     [Fact]
+    public async Task An_address_of_the_broker_that_is_no_URL_ends_the_bridge()
+    {
+        using var switching = new FreeSwitch();
+        await using var bridge = Start(switching, new Uri("localhost:8082"));
+        Assert.Equal(1, await bridge.EndAsync());
+        Assert.Equal(["DMB_URL: 'localhost:8082' is no URL such as http://127.0.0.1:8082."], bridge.Lines);
+    }
+
+    [Fact]
     public async Task The_record_of_a_call_is_taken_as_the_file_of_mod_json_cdr_has_it_posted()
     {
         const string Secret = "0123456789abcdef0123";
