@@ -36,7 +36,7 @@ internal sealed partial class RedisPublisher
     private readonly BrokerTelemetry _telemetry;
     private readonly ILogger _logger;
     private readonly Spool _spool;
-    private readonly Spool _settling;
+    private readonly Settling _settling;
     private bool _wasLeft;
 
     /// <summary>
@@ -70,7 +70,7 @@ internal sealed partial class RedisPublisher
             logger
         );
         _spool = new Spool(space, options.SpoolTime, time);
-        _settling = new Spool(new SpoolSpace(options.SpoolMessages, options.SpoolBytes), Unsettled, time);
+        _settling = new Settling(new SpoolSpace(options.SpoolMessages, options.SpoolBytes), Unsettled, time);
     }
 
     /// <summary>Publishes a message, or applies the outage policy.</summary>
