@@ -78,12 +78,7 @@ public sealed class RedisPipelineTests
         }
 
         /// <summary>Makes calls, each with its name as the only argument.</summary>
-        public void Call(params string[] names) =>
-            _calls.AddRange(
-                names.Select(name =>
-                    pipeline.CallAsync(new RedisCall(RedisScript.Probe, [], [name]), CancellationToken.None).AsTask()
-                )
-            );
+        public void Call(params string[] names) => _calls.AddRange(names.Select(CallAsync));
 
         /// <summary>Reads the next command and answers it; returns its name and last argument.</summary>
         public async Task<string> AnswerNextAsync(string answer)
@@ -105,6 +100,15 @@ public sealed class RedisPipelineTests
 
         /// <summary>Waits until the pipeline has processed so many answers, each read alone.</summary>
         public Task AnswersAreReadAsync(int count) => connection.ReadAsync(count + 1).WaitAsync(Node.Patience);
+
+        private async Task CallAsync(string name)
+        {
+            var call = new RedisCall(RedisScript.Probe, [], [name]);
+            if ((await pipeline.CallAsync(call, CancellationToken.None)).Exception is { } e)
+            {
+                throw e;
+            }
+        }
 
         public Task AllDoneAsync() => Task.WhenAll(_calls).WaitAsync(Node.Patience);
 
