@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Text;
+using Dmb.Redis;
 using Dmb.Tests.Redis;
 
 namespace Dmb.Tests.History;
@@ -21,6 +22,12 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
     private const string Groups = "8 groups: ";
     private const string ShardedGroups = "Cluster, 8 groups: ";
 
+    /// <summary>Where sentinels watch a master and its replica; rooms are in one group.</summary>
+    private const string Sentinel = "Sentinel: ";
+
+    /// <summary>In the order of the table's rows.</summary>
+    private static readonly string[] Topologies = ["", Sentinel, Groups, ShardedGroups];
+
     private static readonly (string, string)[] Long = [("DMB_HISTORY_SIZE", "10000"), ("DMB_HISTORY_TTL", "600")];
 
     private static int Seed =>
@@ -35,18 +42,16 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
 
     [Theory]
     [InlineData("")]
+    [InlineData(Sentinel)]
     [InlineData(Groups)]
     [InlineData(ShardedGroups)]
     public async Task A_node_is_killed_and_one_is_drained(string topology)
     {
         await using var shards = topology == ShardedGroups ? await Shards.StartAsync() : null;
-        await using var cluster = shards is null
+        await using var sentinels = topology == Sentinel ? await Sentinels.StartAsync() : null;
+        await using var cluster = sentinels is null && shards is null
             ? await Cluster.StartAsync(SettingsOf(topology))
-            : await Cluster.StartReadyAsync(
-                new RedisServer(),
-                withProxy: false,
-                [.. SettingsOf(topology), .. shards.Settings]
-            );
+            : await StartAsync(topology, shards?.Settings ?? [("REDIS_URL", sentinels!.Url)]);
         await ProveAsync(
             "a node killed (SIGKILL), another one stopped (SIGTERM), both started again",
             cluster,
@@ -97,6 +102,33 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
     }
 
     [Fact]
+    public async Task A_master_is_killed_and_sentinels_have_its_replica_take_over()
+    {
+        await using var sentinels = await Sentinels.StartAsync();
+        await using var cluster = await StartAsync(Sentinel, ("REDIS_URL", sentinels.Url));
+        await ProveAsync(
+            "the master killed (SIGKILL), its replica takes over",
+            cluster,
+            scene => KillMasterAsync(scene, sentinels.Master),
+            Sentinel
+        );
+    }
+
+    [Fact]
+    public async Task A_master_of_a_cluster_is_killed_and_its_replica_takes_over()
+    {
+        await using var shards = await Shards.StartAsync();
+        await using var cluster = await StartAsync(ShardedGroups, shards.Settings);
+        var group = RedisChannels.PrefixOf(Shards.Prefix, HashSlot.Checksum(Room) % 8);
+        await ProveAsync(
+            "the master of the room's shard killed (SIGKILL), its replica takes over",
+            cluster,
+            async scene => await KillMasterAsync(scene, await shards.OwnerAsync(group)),
+            ShardedGroups
+        );
+    }
+
+    [Fact]
     public async Task A_history_of_a_hundred_messages_does_not_reach_far()
     {
         await using var cluster = await Cluster.StartAsync(("DMB_HISTORY_SIZE", "100"));
@@ -105,8 +137,23 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
         );
     }
 
+    private static bool IsInGroups(string topology) => topology is Groups or ShardedGroups;
+
     private static (string, string)[] SettingsOf(string topology) =>
-        topology.Length == 0 ? Long : [.. Long, ("DMB_GROUPS", "8")];
+        IsInGroups(topology) ? [.. Long, ("DMB_GROUPS", "8")] : Long;
+
+    /// <summary>Three nodes that find their Redis by these settings.</summary>
+    private static Task<Cluster> StartAsync(string topology, params (string, string)[] settings) =>
+        Cluster.StartReadyAsync(new RedisServer(), withProxy: false, [.. SettingsOf(topology), .. settings]);
+
+    private static async Task KillMasterAsync(Scene scene, RedisServer master)
+    {
+        await scene.Load.MoreAsync(PerSecond);
+        await master.KillAsync();
+        await Task.WhenAll(scene.Cluster.Nodes.Select(node => node.BecomesAsync("degraded")));
+        await scene.Cluster.ReadyAsync();
+        await scene.Load.MoreAsync(2 * PerSecond);
+    }
 
     private static async Task KillRedisAsync(Scene scene)
     {
@@ -139,7 +186,7 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
             cluster.Nodes,
             PerSecond,
             padding: 0,
-            topology.Length == 0 ? [] : ["number:1", "domain:a"]
+            IsInGroups(topology) ? ["number:1", "domain:a"] : []
         );
         ResumingClient[] clients =
         [
@@ -163,7 +210,7 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
         var answers = load.Answers;
         var rows = clients.Select(client => Count(client, answers)).ToArray();
         var sum = rows.Aggregate((one, other) => one + other);
-        table.Add((topology.Length, order), topology + happens, answers.Length, sum);
+        table.Add((Array.IndexOf(Topologies, topology), order), topology + happens, answers.Length, sum);
         TestContext.Current.TestOutputHelper?.WriteLine(string.Join('\n', cluster.Nodes.SelectMany(node => node.Log)));
         Assert.All(rows, row =>
             Assert.True(
