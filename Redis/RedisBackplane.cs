@@ -22,6 +22,12 @@ internal sealed class RedisBackplane(
     /// </summary>
     private const int ReadsMax = 32;
 
+    /// <summary>The answer to a claim while another node has the turn (turn.lua).</summary>
+    private const int NotInTurn = 2;
+
+    private static readonly TimeSpan TurnMax = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan TurnPoll = TimeSpan.FromMilliseconds(5);
+
     private readonly SemaphoreSlim _reading = new(ReadsMax);
 
     public bool IsCurrent => groups.All.All(IsWhole);
@@ -35,29 +41,29 @@ internal sealed class RedisBackplane(
     /// <summary>Publishes an input that all nodes receive; false if another node has claimed it.</summary>
     /// <remarks>
     /// In the first group, the claim and the publish are one script. In others the claim comes before, and notes the
-    /// message until it is published: <see cref="TakeOverAsync"/> publishes what a node that died has left.
+    /// message until it is published: <see cref="TakeOverAsync"/> publishes what a node that died has left. Meanwhile the
+    /// node has the turn, for which later inputs wait on the others.
     /// </remarks>
     /// <exception cref="RedisUnavailableException">It is not known whether it was published.</exception>
     public async Task<bool> PublishOnceAsync(Envelope envelope, InputClaim claim)
     {
-        if (envelope.Rooms.Length == 0 || groups.OfAll(envelope.Rooms) == groups.First)
+        var body = RedisFormat.Write(envelope, node.Id);
+        var isOfFirst = envelope.Rooms.Length == 0 || groups.OfAll(envelope.Rooms) == groups.First;
+        int answer;
+        while (
+            (
+                answer = isOfFirst
+                    ? await PublishClaimedAsync(envelope, body, claim)
+                    : await ClaimAsync(envelope, body, claim)
+            ) == NotInTurn
+        )
         {
-            return await groups.First.Publisher.PublishOnceAsync(envelope, RedisFormat.Write(envelope, node.Id), claim);
+            await Task.Delay(TurnPoll, time);
         }
 
-        var claimed = groups.First.Channels.NodeInputs(node.Id);
-        var answer = (RedisResult[])
-            (
-                await groups.First.Connection.RunAsync(
-                    RedisScript.ClaimInput,
-                    [.. claim.Keys, claimed],
-                    [.. claim.Arguments, envelope.Id, RedisFormat.Write(envelope, node.Id)]
-                )
-            )!;
-        claim.Seen = (long)answer[1];
-        if ((int)answer[0] == 0)
+        if (isOfFirst || answer == 0)
         {
-            return false;
+            return answer == 1;
         }
 
         try
@@ -66,7 +72,7 @@ internal sealed class RedisBackplane(
         }
         finally
         {
-            _ = ForgetAsync(claimed, envelope.Id);
+            _ = ForgetAsync(envelope.Id);
         }
 
         return true;
@@ -192,11 +198,53 @@ internal sealed class RedisBackplane(
         }
     }
 
-    private async Task ForgetAsync(string claimed, string id)
+    /// <summary>Claims and publishes an input of the first group; 1 if this node did.</summary>
+    private async Task<int> PublishClaimedAsync(Envelope envelope, byte[] body, InputClaim claim) =>
+        (int)
+            (
+                await groups.First.Publisher.PublishOnceAsync(
+                    envelope,
+                    body,
+                    RedisScript.PublishOnce,
+                    claim,
+                    [groups.First.Channels.Turn],
+                    [groups.All.Count == 1 ? "" : node.Id]
+                )
+            )[0];
+
+    /// <summary>Claims an input of other groups; 1 if this node has to publish it.</summary>
+    private async Task<int> ClaimAsync(Envelope envelope, byte[] body, InputClaim claim)
     {
+        var channels = groups.First.Channels;
+        var turn = options.PublishTimeout * 2;
+        var answer = (RedisResult[])
+            (
+                await groups.First.Connection.RunAsync(
+                    RedisScript.ClaimInput,
+                    [.. claim.Keys, channels.Turn, channels.NodeInputs(node.Id)],
+                    [
+                        .. claim.Arguments,
+                        node.Id,
+                        (long)(turn < TurnMax ? turn : TurnMax).TotalMilliseconds,
+                        envelope.Id,
+                        body,
+                    ]
+                )
+            )!;
+        claim.Seen = (long)answer[1];
+        return (int)answer[0];
+    }
+
+    private async Task ForgetAsync(string id)
+    {
+        var channels = groups.First.Channels;
         try
         {
-            await groups.First.Connection.RunAsync(redis => redis.HashDeleteAsync(claimed, id));
+            await groups.First.Connection.RunAsync(
+                RedisScript.InputDone,
+                [channels.NodeInputs(node.Id), channels.Turn],
+                [id, node.Id]
+            );
         }
         catch (RefusedException)
         {

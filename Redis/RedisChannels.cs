@@ -163,6 +163,9 @@ internal sealed class RedisChannels(string prefix, string node, bool isSharded =
     /// </summary>
     public string NodeInputs(string other) => NodeOf(other) + ":inputs";
 
+    /// <summary>Key: the node that has such inputs, for which later ones wait on the others; expires.</summary>
+    public string Turn { get; } = prefix + "turn";
+
     /// <summary>Another node's channel, and the key that exists while it is alive.</summary>
     public string NodeOf(string other) => NodeOf(prefix, other);
 

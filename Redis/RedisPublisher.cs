@@ -123,11 +123,6 @@ internal sealed partial class RedisPublisher
         }
     }
 
-    /// <summary>Publishes an input that all nodes receive; false if another node has claimed it.</summary>
-    /// <exception cref="RedisUnavailableException">It is not known whether it was published.</exception>
-    public async Task<bool> PublishOnceAsync(Envelope envelope, byte[] body, InputClaim claim) =>
-        (int)(await PublishOnceAsync(envelope, body, RedisScript.PublishOnce, claim, [], []))[0] == 1;
-
     /// <summary>
     /// Publishes by a script that begins with a claim (<see cref="PublishCalls.SendOnceAsync"/>); returns its results.
     /// </summary>

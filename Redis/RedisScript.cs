@@ -27,7 +27,10 @@ internal sealed class RedisScript
     /// <summary>Claims an input whose message several groups publish (<see cref="RedisBackplane"/>).</summary>
     public static readonly RedisScript ClaimInput = new("claim-input");
 
-    /// <summary>Publishes an input that all nodes receive (<see cref="PublishCalls"/>).</summary>
+    /// <summary>Forgets a claimed input that is published (<see cref="RedisBackplane"/>).</summary>
+    public static readonly RedisScript InputDone = new("input-done");
+
+    /// <summary>Publishes an input that all nodes receive (<see cref="RedisBackplane"/>).</summary>
     public static readonly RedisScript PublishOnce = new("publish-once");
 
     /// <summary>Stores and publishes a user's message to its backend (<see cref="PublishCalls"/>).</summary>

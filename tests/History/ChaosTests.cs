@@ -49,9 +49,10 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
     {
         await using var shards = topology == ShardedGroups ? await Shards.StartAsync() : null;
         await using var sentinels = topology == Sentinel ? await Sentinels.StartAsync() : null;
-        await using var cluster = sentinels is null && shards is null
-            ? await Cluster.StartAsync(SettingsOf(topology))
-            : await StartAsync(topology, shards?.Settings ?? [("REDIS_URL", sentinels!.Url)]);
+        await using var cluster =
+            sentinels is null && shards is null
+                ? await Cluster.StartAsync(SettingsOf(topology))
+                : await StartAsync(topology, shards?.Settings ?? [("REDIS_URL", sentinels!.Url)]);
         await ProveAsync(
             "a node killed (SIGKILL), another one stopped (SIGTERM), both started again",
             cluster,

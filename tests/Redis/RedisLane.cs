@@ -82,6 +82,18 @@ public class SharedCluster : IAsyncLifetime
 
     public List<NodeProcess> Nodes => Cluster.Nodes;
 
+    /// <summary>What nodes are set to that meet in the same way without these ones, and their prefix.</summary>
+    public virtual ((string Name, string Value)[] Settings, string Prefix) Beside(string name) =>
+        (
+            [
+                ("REDIS_HOST", "127.0.0.1"),
+                ("REDIS_PORT", $"{Redis.Port}"),
+                ("DMB_PREFIX", name + ":"),
+                .. NodeProcess.Patient,
+            ],
+            name + ":"
+        );
+
     public async ValueTask InitializeAsync() => Cluster = await StartAsync();
 
     public virtual async ValueTask DisposeAsync()
@@ -96,6 +108,12 @@ public class SharedCluster : IAsyncLifetime
 /// <summary>The same in eight groups.</summary>
 public sealed class GroupedCluster : SharedCluster
 {
+    public override ((string Name, string Value)[] Settings, string Prefix) Beside(string name)
+    {
+        var (settings, prefix) = base.Beside(name);
+        return ([.. settings, ("DMB_GROUPS", "8")], prefix);
+    }
+
     protected override Task<Cluster> StartAsync() => Cluster.StartAsync([.. Settings, ("DMB_GROUPS", "8")]);
 }
 
@@ -110,6 +128,12 @@ public sealed class ShardedCluster : SharedCluster
 
     /// <summary>What nodes of another prefix are set to.</summary>
     public (string, string)[] ShardSettings => _shards.Settings;
+
+    public override ((string Name, string Value)[] Settings, string Prefix) Beside(string name) =>
+        (
+            [.. _shards.Settings, ("DMB_PREFIX", $"{{{name}}}:"), ("DMB_GROUPS", "8"), .. NodeProcess.Patient],
+            $"{{{name}}}:"
+        );
 
     public override async ValueTask DisposeAsync()
     {

@@ -9,6 +9,9 @@ namespace Dmb.Tests.Redis;
 // A node that runs alone keeps those of rooms, histories and backends beside the specs themselves.
 
 [Collection(RedisLane.Name)]
+public sealed class SharedInputTests(SharedCluster shared) : SharedInputSpec(shared);
+
+[Collection(RedisLane.Name)]
 public sealed class SharedWebhookTests(SharedCluster shared) : WebhookSpec(shared);
 
 [Collection(GroupLane.Name)]
@@ -24,7 +27,13 @@ public sealed class GroupedHistoryTests(GroupedHistoryCluster shared)
         IClassFixture<GroupedHistoryCluster>;
 
 [Collection(GroupLane.Name)]
+public sealed class GroupedInputTests(GroupedCluster shared) : SharedInputSpec(shared);
+
+[Collection(GroupLane.Name)]
 public sealed class GroupedOperatorTests(GroupedCluster shared) : OperatorSpec(shared);
+
+[Collection(GroupLane.Name)]
+public sealed class GroupedStateTests(GroupedCluster shared) : SharedStateSpec(shared);
 
 [Collection(GroupLane.Name)]
 public sealed class GroupedWebhookTests(GroupedCluster shared) : WebhookSpec(shared);
@@ -43,7 +52,13 @@ public sealed class ShardedHistoryTests(ShardedHistoryCluster shared)
         IClassFixture<ShardedHistoryCluster>;
 
 [Collection(ShardLane.Name)]
+public sealed class ShardedInputTests(ShardedCluster shared) : SharedInputSpec(shared);
+
+[Collection(ShardLane.Name)]
 public sealed class ShardedOperatorTests(ShardedCluster shared) : OperatorSpec(shared);
+
+[Collection(ShardLane.Name)]
+public sealed class ShardedStateTests(ShardedCluster shared) : SharedStateSpec(shared);
 
 [Collection(ShardLane.Name)]
 public sealed class ShardedWebhookTests(ShardedCluster shared) : WebhookSpec(shared);
