@@ -17,7 +17,7 @@ internal sealed class KeptCall(
 ) : RedisCall(script, keys, arguments)
 {
     /// <summary>What is known when the call is made, also where it is made again.</summary>
-    private readonly string _positions = message.Positions;
+    private readonly string _earlier = message.Earlier;
 
     public override string KeyNames => string.Join(", ", [base.KeyNames, .. history.Keys(message)]).TrimStart(',', ' ');
 
@@ -34,6 +34,6 @@ internal sealed class KeptCall(
     protected override void WriteArguments(ArrayBufferWriter<byte> output)
     {
         base.WriteArguments(output);
-        history.WriteArguments(output, message, body, _positions);
+        history.WriteArguments(output, message, body, _earlier);
     }
 }

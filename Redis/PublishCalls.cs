@@ -6,6 +6,7 @@ namespace Dmb.Redis;
 /// <summary>Calls the scripts that publish a message, and reads its positions from their answers.</summary>
 internal sealed class PublishCalls(
     BackendOptions options,
+    RedisOptions redis,
     RedisChannels channels,
     RedisHistory history,
     PoisonedKeys poisoned
@@ -33,9 +34,9 @@ internal sealed class PublishCalls(
         var body = isAgain ? RedisFormat.MarkAgain(message.Body) : message.Body;
         if (history.Keeps(message))
         {
-            var sent = link.RunAsync(Kept(RedisScript.PublishKept, [], [], message, body));
-            message.MarkSent();
-            var answer = (RedisResult[])(await sent)!;
+            var call = Kept(RedisScript.PublishKept, [], [], message, body);
+            message.MarkSent(history.Seen);
+            var answer = (RedisResult[])(await RunAsync(link, call, isAgain))!;
             Note(message, answer[0], answer[1]);
             if ((int)answer[3] > 0)
             {
@@ -48,17 +49,14 @@ internal sealed class PublishCalls(
         var length = LogLength(body);
         if (message.UserMessage is not { } toBackend)
         {
-            await link.RunAsync(
-                RedisScript.Publish,
-                [channels.Log],
-                [length, body, .. message.Rooms.Select(room => (RedisValue)channels.Room(room))]
-            );
+            RedisValue[] arguments = [length, body, .. message.Rooms.Select(room => (RedisValue)channels.Room(room))];
+            await RunAsync(link, Call(RedisScript.Publish, [channels.Log], arguments), isAgain);
             return true;
         }
 
         // Lua's indices begin at 1, and its ranges include the end.
         var (bkid, id, start, bytes) = toBackend;
-        var taken = await link.RunAsync(
+        var send = Call(
             RedisScript.SendUserMessage,
             [channels.Log, channels.BackendUplink(bkid), channels.Backend(bkid), channels.Claim(id)],
             [
@@ -74,7 +72,7 @@ internal sealed class PublishCalls(
                 (long)UserMessageClaim.TotalMilliseconds,
             ]
         );
-        return (int)taken >= 0;
+        return (int)await RunAsync(link, send, isAgain) >= 0;
     }
 
     /// <summary>
@@ -103,6 +101,16 @@ internal sealed class PublishCalls(
         return (answer, isPublished);
     }
 
+    /// <summary>
+    /// Makes a call within the timeout of a publish or, with what is sent again after an outage, of a step of attaching:
+    /// no publisher waits for it, and all nodes send again at once.
+    /// </summary>
+    private ValueTask<RedisResult> RunAsync(RedisLink link, RedisCall call, bool isAgain) =>
+        isAgain ? link.RunAsync(redis.Patience, call) : link.RunAsync(call);
+
+    private RedisCall Call(RedisScript script, RedisKey[] keys, RedisValue[] arguments) =>
+        new(channels.Own(script), keys, arguments);
+
     private KeptCall Kept(
         RedisScript script,
         RedisKey[] keys,
@@ -114,6 +122,6 @@ internal sealed class PublishCalls(
     private void Note(PendingPublish message, RedisResult number, RedisResult positions)
     {
         history.Saw((long)number);
-        message.Positions = (string?)positions ?? "";
+        message.MarkAnswered((string?)positions ?? "");
     }
 }

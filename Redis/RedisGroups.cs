@@ -73,7 +73,7 @@ internal sealed class RedisGroups : IHostedService
                 telemetry,
                 receiverLogger
             );
-            var calls = new PublishCalls(backends, channels, history, poisoned);
+            var calls = new PublishCalls(backends, options, channels, history, poisoned);
             var publisher = new RedisPublisher(
                 number,
                 options,

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Globalization;
 using Dmb.Routing;
 using StackExchange.Redis;
 using StreamPosition = Dmb.Routing.StreamPosition;
@@ -18,6 +19,9 @@ internal sealed class RedisHistory(
     TimeProvider time
 )
 {
+    /// <summary>Messages of a history that are read at a time.</summary>
+    private const int Page = 500;
+
     private string _mark = "";
     private string _run = "";
     private long _seen;
@@ -25,7 +29,13 @@ internal sealed class RedisHistory(
     /// <summary>Whether one of the message's rooms keeps a history.</summary>
     public bool Keeps(PendingPublish message) => policy.KeepsAny(message.Rooms);
 
-    /// <summary>Records the highest message number seen from the server.</summary>
+    /// <summary>
+    /// The highest message number seen from the server: what is published from now on has a higher one, unless the server
+    /// loses data, which <see cref="AttachAsync"/> detects.
+    /// </summary>
+    public long Seen => Volatile.Read(ref _seen);
+
+    /// <summary>Records a message number seen from the server.</summary>
     public void Saw(long number)
     {
         for (var seen = Volatile.Read(ref _seen); number > seen; seen = Volatile.Read(ref _seen))
@@ -47,7 +57,7 @@ internal sealed class RedisHistory(
                 await link.RunAsync(
                     RedisScript.Epoch,
                     [channels.Epoch],
-                    [StreamPosition.NewEpoch(), _mark, Volatile.Read(ref _seen), _run, layout]
+                    [StreamPosition.NewEpoch(), _mark, Seen, _run, layout]
                 )
             )!;
         if (_mark != answer[0])
@@ -89,14 +99,14 @@ internal sealed class RedisHistory(
     }
 
     /// <summary>Encodes the arguments of a script that publishes a message (kept.lua).</summary>
-    public void WriteArguments(ArrayBufferWriter<byte> output, PendingPublish message, byte[] body, string positions)
+    public void WriteArguments(ArrayBufferWriter<byte> output, PendingPublish message, byte[] body, string earlier)
     {
         output.WriteBulk((RedisValue)PublishCalls.LogLength(body));
         output.WriteBulk((RedisValue)body);
         output.WriteBulk(message.Id);
         output.WriteBulk(StreamPosition.NewEpoch());
         output.WriteBulk((RedisValue)(long)options.PositionTtl.TotalMilliseconds);
-        output.WriteBulk(positions);
+        output.WriteBulk(earlier);
         foreach (var room in message.Rooms)
         {
             var (size, ttl) = policy.Of(room);
@@ -115,12 +125,7 @@ internal sealed class RedisHistory(
     )
     {
         RedisKey[] keys = [channels.Epoch, .. rooms.SelectMany(request => Keys(request.Room))];
-        RedisValue[] arguments =
-        [
-            StreamPosition.NewEpoch(),
-            (long)options.PositionTtl.TotalMilliseconds,
-            .. rooms.SelectMany(request => (RedisValue[])[request.Since?.Epoch ?? "", request.Since?.Seq ?? 0]),
-        ];
+        RedisValue[] arguments = [StreamPosition.NewEpoch(), (long)options.PositionTtl.TotalMilliseconds];
         var answer = (RedisResult[])
             (await link.RunAsync(within, redis => RedisScript.ReadHistory.RunAsync(redis, keys, arguments)))!;
         var now = (long)answer[0];
@@ -129,28 +134,63 @@ internal sealed class RedisHistory(
             poisoned.BeganAnew(rooms.Select(request => request.Room));
         }
 
-        return [.. rooms.Select((request, i) => Read(request.Room, (RedisResult[])answer[i + 1]!, now))];
+        return await Task.WhenAll(
+            rooms.Select((request, i) => ReadAsync(link, within, request, (RedisResult[])answer[i + 1]!, now))
+        );
     }
 
-    private RoomHistory Read(string room, RedisResult[] found, long now)
+    /// <summary>
+    /// Reads a room's kept messages in pages, so that a long history does not hold up Redis; the newest first, since what
+    /// is trimmed meanwhile is then trimmed from the end of what is read.
+    /// </summary>
+    private async Task<RoomHistory> ReadAsync(
+        RedisLink link,
+        TimeSpan within,
+        RoomRequest request,
+        RedisResult[] found,
+        long now
+    )
     {
-        var limits = policy.Of(room);
+        var (room, limits) = (request.Room, policy.Of(request.Room));
+        var position = new StreamPosition((string)found[0]!, (long)found[1]);
         var messages = new List<Envelope>();
         var isExpired = (long)found[2] < limits.Size;
-        foreach (var entry in (RedisResult[])found[3]!)
+        var first =
+            request.Since is not { IsNone: false } since ? long.MaxValue
+            : since.Epoch == position.Epoch ? since.Seq + 1
+            : 1;
+        for (var last = position.Seq; last >= first; )
         {
-            var fields = (RedisValue[])((RedisResult[])entry!)[1]!;
-            if (now - (long)fields[1] >= limits.Ttl.TotalMilliseconds)
+            var page = await link.RunAsync(
+                within,
+                redis =>
+                    redis.StreamRangeAsync(channels.History(room), Id(first), Id(last), Page, Order.Descending)
+            );
+            foreach (var entry in page)
             {
-                isExpired = true;
+                if (now - (long)entry["t"] >= limits.Ttl.TotalMilliseconds)
+                {
+                    isExpired = true;
+                }
+                else if (RedisFormat.Read(entry["m"]!, room, time, out _) is { } envelope)
+                {
+                    messages.Add(copies.Mark(envelope));
+                }
             }
-            else if (RedisFormat.Read(fields[5]!, room, time, out _) is { } envelope)
-            {
-                messages.Add(copies.Mark(envelope));
-            }
+
+            last = page.Length < Page ? 0 : SeqOf(page[^1]) - 1;
         }
 
-        return new RoomHistory(new StreamPosition((string)found[0]!, (long)found[1]), messages, isExpired);
+        messages.Reverse();
+        return new RoomHistory(position, messages, isExpired);
+    }
+
+    private static RedisValue Id(long seq) => string.Create(CultureInfo.InvariantCulture, $"{seq}-0");
+
+    private static long SeqOf(StreamEntry entry)
+    {
+        var id = (string)entry.Id!;
+        return long.Parse(id.AsSpan(0, id.IndexOf('-', StringComparison.Ordinal)), CultureInfo.InvariantCulture);
     }
 
     private RedisKey[] Keys(string room) => [channels.History(room), channels.Position(room)];

@@ -166,9 +166,17 @@ internal sealed class RedisLink : IDisposable
             (scripts: _scripts, call)
         );
         ResilienceContextPool.Shared.Return(context);
-        return answer.Exception is not { } e ? (RedisResult)answer.Result!
-            : IsUnavailable(e) ? throw Refused(e, call.KeyNames)
-            : throw e;
+        return Result(answer, call);
+    }
+
+    /// <summary>Calls a script, behind earlier calls, within another time than that of a publish.</summary>
+    /// <exception cref="RedisKeyException">A key has a wrong type.</exception>
+    /// <exception cref="RedisUnavailableException">It is not known whether it was executed.</exception>
+    public async ValueTask<RedisResult> RunAsync(TimeSpan within, RedisCall call)
+    {
+        using var giving = CancellationTokenSource.CreateLinkedTokenSource(Gone);
+        giving.CancelAfter(within);
+        return Result(await _scripts.CallAsync(call, giving.Token), call);
     }
 
     /// <summary>Awaits an operation on a connection of this link.</summary>
@@ -260,6 +268,11 @@ internal sealed class RedisLink : IDisposable
 
         Lose($"an unsubscribe failed: {why}");
     }
+
+    private RedisResult Result(Outcome<object?> answer, RedisCall call) =>
+        answer.Exception is not { } e ? (RedisResult)answer.Result!
+        : IsUnavailable(e) ? throw Refused(e, call.KeyNames)
+        : throw e;
 
     private static bool IsUnavailable(Exception e) =>
         e

@@ -11,6 +11,11 @@ internal sealed class RedisOptions
     /// <summary>Maximum number of groups: each costs a node a probe a second and a receiver.</summary>
     public const int GroupsMax = 256;
 
+    /// <summary>Probes that may be lost before Redis counts as away.</summary>
+    internal const int ProbesMissedMax = 2;
+
+    private static readonly TimeSpan PatienceMax = TimeSpan.FromSeconds(5);
+
     [ConfigurationKeyName("REDIS_HOST")]
     [Description("Host of Redis; `none` runs this node alone. Without it, localhost is tried once at start.")]
     public string RedisHost { get; set; } = "";
@@ -91,6 +96,12 @@ internal sealed class RedisOptions
     [Description("How often a probe is sent through Redis; two that don't come back mean that it is away.")]
     [Range(1, 60)]
     public TimeSpan ProbeInterval { get; set; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>
+    /// Timeout of each step of attaching a link, in which no publisher waits: Redis may hang, or have much to do.
+    /// </summary>
+    internal TimeSpan Patience =>
+        ProbeInterval * ProbesMissedMax < PatienceMax ? ProbeInterval * ProbesMissedMax : PatienceMax;
 
     [Description("How long a room without sessions stays subscribed.")]
     [Range(1, 3_600)]

@@ -13,15 +13,15 @@ namespace Dmb.Redis;
 internal sealed partial class RedisPublisher
 {
     /// <summary>
-    /// Messages sent again before an answer is awaited: Redis looks each up among the kept ones, and has to answer all
-    /// within a publish's timeout, though each group of each node sends at the same time.
+    /// Bytes sent again at first before an answer is awaited: more could exceed Redis's output buffer of a subscriber.
     /// </summary>
-    private const int FlushBatch = 32;
+    private const int FlushBytes = 32_768;
 
     /// <summary>
-    /// Bytes sent again before an answer is awaited; more could exceed Redis's output buffer of a subscriber.
+    /// Bytes sent again at last, doubled with each answer so that it ends though new messages come meanwhile: Redis has to
+    /// answer them within <see cref="RedisOptions.Patience"/>, and each group of each node sends at the same time.
     /// </summary>
-    private const int FlushBytesMax = 32_768;
+    private const int FlushBytesMax = 8 * FlushBytes;
 
     /// <summary>How long Redis can lose acknowledged publishes if it crashes.</summary>
     private static readonly TimeSpan Unsettled = TimeSpan.FromSeconds(5);
@@ -153,7 +153,7 @@ internal sealed partial class RedisPublisher
     public async Task PublishAgainAsync(Envelope envelope, byte[] body)
     {
         var message = new PendingPublish(envelope.Id, envelope.Rooms, body) { Since = _time.GetTimestamp() };
-        message.MarkSent();
+        message.MarkSent(seen: 0);
         await SendAgainAsync(await _connection.RequiredAsync(), message);
     }
 
@@ -182,8 +182,13 @@ internal sealed partial class RedisPublisher
         }
     }
 
-    /// <summary>Sends the spooled messages in order, then resumes direct publishing.</summary>
-    /// <exception cref="RedisUnavailableException">Redis is unavailable; unsent messages stay spooled.</exception>
+    /// <summary>
+    /// Sends the spooled messages in order. Resumes direct publishing while the last ones are under way, which later ones
+    /// follow on the same connection.
+    /// </summary>
+    /// <exception cref="RedisUnavailableException">
+    /// Redis is unavailable; messages without an answer stay spooled.
+    /// </exception>
     public async Task ResumeAsync(RedisLink link)
     {
         PendingPublish[] settling;
@@ -197,24 +202,41 @@ internal sealed partial class RedisPublisher
             }
         }
 
-        await SendAgainAsync(link, settling);
+        var bytes = FlushBytes;
+        for (var done = 0; done < settling.Length; bytes = Grown(bytes))
+        {
+            var batch = Spool.Oldest(settling.Skip(done), bytes);
+            await SendAgainAsync(link, batch);
+            done += batch.Length;
+        }
+
         var sent = 0;
-        while (true)
+        for (var isLast = false; !isLast; bytes = Grown(bytes))
         {
             PendingPublish[] batch;
+            Task sending;
             lock (_lock)
             {
                 Expire();
-                batch = [.. _spool.ToArray().Take(FlushBatch)];
-                if (batch.Length == 0)
+                batch = _spool.Oldest(bytes);
+                sending = SendAgainAsync(link, batch);
+                isLast = batch.Length == _spool.Count;
+                if (isLast)
                 {
                     _connection.Link = link;
-                    _flushed?.TrySetResult();
-                    break;
                 }
             }
 
-            await SendAgainAsync(link, batch);
+            try
+            {
+                await sending;
+            }
+            catch (RedisUnavailableException e) when (isLast)
+            {
+                Leave(link, $"a publish failed: {e.Why}");
+                throw;
+            }
+
             lock (_lock)
             {
                 foreach (var message in batch)
@@ -222,6 +244,11 @@ internal sealed partial class RedisPublisher
                     _spool.Remove(message);
                     message.Since = _time.GetTimestamp();
                     _settling.Push(message);
+                }
+
+                if (_spool.Count == 0)
+                {
+                    _flushed?.TrySetResult();
                 }
             }
 
@@ -240,6 +267,8 @@ internal sealed partial class RedisPublisher
         {
             LogConnected(_logger, sent);
         }
+
+        static int Grown(int bytes) => Math.Min(2 * bytes, FlushBytesMax);
     }
 
     /// <summary>
@@ -251,7 +280,7 @@ internal sealed partial class RedisPublisher
         lock (_lock)
         {
             Expire();
-            if (_connection.Link is not null || _spool.Count == 0)
+            if (_spool.Count == 0)
             {
                 return;
             }
@@ -263,7 +292,7 @@ internal sealed partial class RedisPublisher
         await Task.WhenAny(_flushed.Task, Task.Delay(max, _time, cancellationToken));
         lock (_lock)
         {
-            if (_connection.Link is null && _spool.Count > 0)
+            if (_spool.Count > 0)
             {
                 _telemetry.Dropped("spool_lost", _spool.Count);
                 LogLost(_logger, _spool.Count);
@@ -307,13 +336,9 @@ internal sealed partial class RedisPublisher
         }
     }
 
-    private async Task SendAgainAsync(RedisLink link, PendingPublish[] messages)
-    {
-        foreach (var batch in Batches(messages))
-        {
-            await Task.WhenAll(batch.Select(message => SendAgainAsync(link, message)));
-        }
-    }
+    /// <summary>Sends messages together: each is sent, behind those before it, when this returns.</summary>
+    private Task SendAgainAsync(RedisLink link, PendingPublish[] messages) =>
+        Task.WhenAll(messages.Select(message => SendAgainAsync(link, message)));
 
     /// <summary>A message whose room or backend has a key that holds something else is given up.</summary>
     private async Task SendAgainAsync(RedisLink link, PendingPublish message)
@@ -326,23 +351,6 @@ internal sealed partial class RedisPublisher
         {
             // Counted and logged by the link; the messages behind it go on.
         }
-    }
-
-    private static IEnumerable<PendingPublish[]> Batches(PendingPublish[] messages)
-    {
-        for (int start = 0, end; start < messages.Length; start = end)
-        {
-            var bytes = Published(messages[start]);
-            for (end = start + 1; end < messages.Length && end - start < FlushBatch && bytes < FlushBytesMax; end++)
-            {
-                bytes += Published(messages[end]);
-            }
-
-            yield return messages[start..end];
-        }
-
-        // Published once per room.
-        static int Published(PendingPublish message) => message.Body.Length * message.Rooms.Length;
     }
 
     /// <summary>Keeps an acknowledged message while Redis could still lose it.</summary>

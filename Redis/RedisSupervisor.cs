@@ -31,9 +31,6 @@ internal sealed partial class RedisSupervisor(
     ILogger<RedisSupervisor> logger
 )
 {
-    private const int ProbesMissedMax = 2;
-    private static readonly TimeSpan PatienceMax = TimeSpan.FromSeconds(5);
-
     /// <summary>How long the log outlives a missing probe.</summary>
     private static readonly TimeSpan LogLife = TimeSpan.FromMinutes(1);
 
@@ -58,10 +55,6 @@ internal sealed partial class RedisSupervisor(
             }
         )
         .Build();
-
-    /// <summary>Timeout of each step of attaching a link: Redis may hang meanwhile.</summary>
-    private readonly TimeSpan _patience =
-        options.ProbeInterval * ProbesMissedMax < PatienceMax ? options.ProbeInterval * ProbesMissedMax : PatienceMax;
 
     private string? _reason;
     private bool _hadLink;
@@ -171,10 +164,10 @@ internal sealed partial class RedisSupervisor(
         }
 
         // From here on received messages are held.
-        await group.Receiver.AttachAsync(link, _patience);
+        await group.Receiver.AttachAsync(link, options.Patience);
         if (IsFirst)
         {
-            await first.AttachAsync(link, mark, _patience);
+            await first.AttachAsync(link, mark, options.Patience);
         }
 
         // A subscription is proven by a received probe.
@@ -221,7 +214,7 @@ internal sealed partial class RedisSupervisor(
         try
         {
             await ProbeAsync(link);
-            await link.WithinAsync(_patience, received.Task);
+            await link.WithinAsync(options.Patience, received.Task);
         }
         finally
         {
@@ -236,9 +229,9 @@ internal sealed partial class RedisSupervisor(
         var tick = timer.WaitForNextTickAsync(cancellationToken).AsTask();
         while (await Task.WhenAny(tick, link.Lost) == tick && await tick)
         {
-            if (_sent - Volatile.Read(ref _received) >= ProbesMissedMax)
+            if (_sent - Volatile.Read(ref _received) >= RedisOptions.ProbesMissedMax)
             {
-                return $"{ProbesMissedMax} probes in a row did not come back";
+                return $"{RedisOptions.ProbesMissedMax} probes in a row did not come back";
             }
 
             // Not awaited: success is seen when the probe is received.
@@ -267,7 +260,7 @@ internal sealed partial class RedisSupervisor(
         var number = ++_sent;
         if (IsFirst)
         {
-            await first.RefreshAsync(link, _patience, isInUse: group.Connection.Link == link);
+            await first.RefreshAsync(link, options.Patience, isInUse: group.Connection.Link == link);
         }
         else
         {
@@ -289,7 +282,7 @@ internal sealed partial class RedisSupervisor(
             options.Groups,
         ];
         return link.RunAsync(
-            options.ProbeInterval * ProbesMissedMax,
+            options.ProbeInterval * RedisOptions.ProbesMissedMax,
             RedisScript.Probe,
             [group.Channels.Log, group.Channels.Node, group.Channels.Format],
             arguments

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Dmb.Routing;
 
 namespace Dmb.Redis;
@@ -9,26 +10,39 @@ namespace Dmb.Redis;
 /// <param name="UserMessage">The part of it that is a user's message to a backend; null if it is not one.</param>
 internal sealed record PendingPublish(string Id, string[] Rooms, byte[] Body, UserMessage? UserMessage = null)
 {
-    /// <summary>Suffix of <see cref="Positions"/>: a publish was sent and is unanswered.</summary>
-    private const string Unknown = "?";
-
     /// <summary>Since when it is kept, as a timestamp of the <see cref="TimeProvider"/>.</summary>
     public required long Since { get; set; }
 
     /// <summary>
-    /// The known result of its publishes: empty for none; else its position in each room, separated by commas, empty in
-    /// a room without history; with a trailing `?` while a later publish is unanswered. Read by the publishing script.
+    /// Its position in each room, separated by commas, empty in a room without history; empty before it is known.
     /// </summary>
     public string Positions { get; set; } = "";
 
-    /// <summary>Records that it was sent and is unanswered.</summary>
-    public void MarkSent() =>
-        Positions = Positions.EndsWith(Unknown, StringComparison.Ordinal) ? Positions : Positions + Unknown;
+    /// <summary>
+    /// The message number that was seen before the first publish without an answer, above which its own is if that was
+    /// executed; null if each was answered.
+    /// </summary>
+    private long? _unansweredAfter;
+
+    /// <summary>
+    /// What is known of its earlier publishes, for the publishing script: its positions and, if one is unanswered, `?` and
+    /// the number after which it may be found.
+    /// </summary>
+    public string Earlier =>
+        _unansweredAfter is { } after
+            ? string.Create(CultureInfo.InvariantCulture, $"{Positions}?{after}")
+            : Positions;
+
+    /// <summary>Records that it is sent, and that the message number <paramref name="seen"/> was seen before.</summary>
+    public void MarkSent(long seen) => _unansweredAfter = Math.Min(_unansweredAfter ?? seen, seen);
+
+    /// <summary>Records the answer of a publish.</summary>
+    public void MarkAnswered(string positions) => (Positions, _unansweredAfter) = (positions, null);
 
     /// <summary>Its position in one of its rooms, by index; none if unknown, or without history.</summary>
     public StreamPosition PositionIn(int room)
     {
-        var positions = Positions.TrimEnd('?').Split(',');
+        var positions = Positions.Split(',');
         return room < positions.Length && StreamPosition.TryParse(positions[room], out var position)
             ? position
             : default;
@@ -161,6 +175,25 @@ internal sealed class Spool(SpoolSpace space, TimeSpan maxAge, TimeProvider time
                 return;
             }
         }
+    }
+
+    /// <summary>The oldest messages: as many as have these bytes when they are published, and at least one.</summary>
+    public PendingPublish[] Oldest(int bytes) => Oldest(_messages, bytes);
+
+    /// <summary>The first messages: as many as have these bytes when they are published, and at least one.</summary>
+    public static PendingPublish[] Oldest(IEnumerable<PendingPublish> messages, int bytes)
+    {
+        // A message is published once per room.
+        var left = (long)bytes;
+        return
+        [
+            .. messages.TakeWhile(message =>
+            {
+                var isTaken = left > 0;
+                left -= (long)message.Body.Length * message.Rooms.Length;
+                return isTaken;
+            }),
+        ];
     }
 
     /// <summary>All messages, the oldest first.</summary>

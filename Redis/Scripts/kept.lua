@@ -1,8 +1,8 @@
 -- publish(k, a) counts, keeps and publishes a message in one step (docs/protocol.md §7).
 -- KEYS from k: log, epoch, and for each room its history and its position (not used for a room that keeps none).
 -- ARGV from a, the last ones: log's length; body; message id; epoch to use if a stream is created anew; life of positions
--- in ms; what is known of earlier publishes of this message: '' nothing, its positions, and '?' at the end if one was not
--- answered (then the newest entries are searched for its id); and for each room its channel, its history's length, its
+-- in ms; what is known of earlier publishes of this message: '' nothing, its positions, and if one was not answered '?'
+-- and the message number after which it is searched for; and for each room its channel, its history's length, its
 -- history's life in ms.
 -- Returns {message number, its position in each room with commas between or '' if no room keeps it, receivers in the last
 -- room, streams that were something else}.
@@ -11,6 +11,17 @@
 -- A call of a command costs 1 to 2 us. So the lives of a room's keys are set when a tenth of the history's life has
 -- passed since they were (`lived`), and are longer by that tenth. Numbers are handed over as strings: Redis formats them
 -- slowly.
+local function search(history, id, after)
+  local last, size = '+', 20
+  for searched = size, 1000, size do
+    local page, number = redis.pcall('XREVRANGE', history, last, '-', 'COUNT', string.format('%d', size)), nil
+    for _, entry in ipairs(page) do
+      if entry[2][4] == id then return string.sub(entry[1], 1, -3) end
+      last, number = '(' .. entry[1], string.match(string.sub(entry[2][6], -24), '"n":(%d+)}$')
+    end
+    if #page < size or number and number ~= '0' and tonumber(number) <= after then return nil end
+  end
+end
 local function publish(k, a)
   local log, epoch_key = KEYS[k], KEYS[k + 1]
   local log_length, body, id, new_epoch, position_ms, again =
@@ -45,13 +56,12 @@ local function publish(k, a)
         redis.pcall('HSET', position, 'epoch', new_epoch, 'mark', mark)
       elseif again ~= '' and first == '' then
         local epoch, seq = string.match(again, '(%w+):(%d+)')
-        if epoch == life[1] and tonumber(seq) <= tonumber(life[3] or 0) then return {0, (string.gsub(again, '%?', '')), 0, poisoned} end
-        local is_unanswered = string.sub(again, -1) == '?'
-        for _, entry in ipairs(is_unanswered and redis.pcall('XREVRANGE', history, '+', '-', 'COUNT', '1000') or {}) do
-          if entry[2][4] == id then
-            return {0, string.rep(',', i - 1) .. life[1] .. ':' .. string.sub(entry[1], 1, -3), 0, poisoned}
-          end
+        if epoch == life[1] and tonumber(seq) <= tonumber(life[3] or 0) then
+          return {0, (string.gsub(again, '%?.*', '')), 0, poisoned}
         end
+        local after = string.match(again, '%?(%d+)')
+        local found = after and search(history, id, tonumber(after))
+        if found then return {0, string.rep(',', i - 1) .. life[1] .. ':' .. found, 0, poisoned} end
       end
       local seq = redis.pcall('HINCRBY', position, 'seq', '1')
       if type(seq) == 'number' then

@@ -1,9 +1,8 @@
--- Reads the positions of rooms, and the kept messages after the requested positions.
+-- Reads the positions of rooms. Their messages are read without a script, which costs Redis a tenth.
 -- KEYS: epoch, and for each room its history and its position.
--- ARGV: epoch to use if a stream is created anew, life of positions in ms, and for each room the asked position: an epoch,
--- or '' for no messages, and a sequence number.
--- Returns {time in ms, and for each room {its epoch, its sequence number, messages kept, entries asked for}, streams
--- that were something else, and begin anew}.
+-- ARGV: epoch to use if a stream is created anew, life of positions in ms.
+-- Returns {time in ms, and for each room {its epoch, its sequence number, messages kept}, streams that were something
+-- else, and begin anew}.
 local epoch_key = KEYS[1]
 local new_epoch, position_ms = ARGV[1], ARGV[2]
 local mark = redis.pcall('HGET', epoch_key, 'mark')
@@ -15,9 +14,8 @@ end
 local time = redis.call('TIME')
 local found = {time[1] * 1000 + math.floor(time[2] / 1000)}
 local poisoned = 0
-for i = 1, (#ARGV - 2) / 2 do
+for i = 1, (#KEYS - 1) / 2 do
   local history, position = KEYS[2 * i], KEYS[2 * i + 1]
-  local epoch, seq = ARGV[2 * i + 1], tonumber(ARGV[2 * i + 2])
   local life, size = redis.pcall('HMGET', position, 'epoch', 'mark', 'seq'), redis.pcall('XLEN', history)
   if life.err or type(size) ~= 'number' or life[3] and not tonumber(life[3]) then
     life = {}
@@ -30,11 +28,7 @@ for i = 1, (#ARGV - 2) / 2 do
     redis.pcall('HSET', position, 'epoch', life[1], 'mark', mark, 'seq', 0)
   end
   redis.pcall('PEXPIRE', position, position_ms)
-  local kept = {}
-  if epoch ~= '' and (epoch ~= life[1] or seq < tonumber(life[3])) then
-    kept = redis.call('XRANGE', history, epoch == life[1] and (seq + 1) .. '-0' or '-', '+')
-  end
-  found[i + 1] = {life[1], life[3], size, kept}
+  found[i + 1] = {life[1], life[3], size}
 end
 found[#found + 1] = poisoned
 return found

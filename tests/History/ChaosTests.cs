@@ -79,15 +79,22 @@ public sealed class ChaosTests(ChaosTable table) : IClassFixture<ChaosTable>
         );
     }
 
-    [Fact]
-    public async Task Redis_is_killed_and_comes_back_with_its_data()
+    [Theory]
+    [InlineData("")]
+    [InlineData(Groups)]
+    public async Task Redis_is_killed_and_comes_back_with_its_data(string topology)
     {
         await using var cluster = await Cluster.StartReadyAsync(
             await RedisServer.StartAsync("--appendonly", "yes", "--appendfsync", "always"),
             withProxy: false,
-            Long
+            SettingsOf(topology)
         );
-        await ProveAsync("Redis killed (SIGKILL), started again from its append-only file", cluster, KillRedisAsync);
+        await ProveAsync(
+            "Redis killed (SIGKILL), started again from its append-only file",
+            cluster,
+            KillRedisAsync,
+            topology
+        );
     }
 
     [Fact]
