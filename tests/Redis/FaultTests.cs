@@ -296,6 +296,16 @@ public sealed class FaultTests(FaultTable table)
     }
 
     [Fact]
+    public async Task One_node_s_connections_cut_far_from_Redis()
+    {
+        await using var cluster = await StartWithProxyAsync();
+        cluster.FirstProxy!.Delay(TimeSpan.FromMilliseconds(25));
+        await table.ProveAsync("One node 25 ms from Redis, its connections cut and refused for 3 s", cluster, scene =>
+            BreakAsync(scene, proxy => proxy.Refuse())
+        );
+    }
+
+    [Fact]
     public async Task One_node_s_connections_refused()
     {
         await using var cluster = await StartWithProxyAsync();

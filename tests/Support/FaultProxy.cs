@@ -61,6 +61,9 @@ public sealed class FaultProxy : IAsyncDisposable
     /// <summary>Half open: what goes these ways is taken and vanishes.</summary>
     public void Swallow(Way ways) => Set(ways, Traffic.Vanishes);
 
+    /// <summary>From now on what goes either way takes so long, healed or not.</summary>
+    public void Delay(TimeSpan each) => _toRedis.Delay = _fromRedis.Delay = each;
+
     /// <summary>Ends the fault. What was held back goes on; connections that lost something are cut.</summary>
     public void Heal()
     {
@@ -156,6 +159,10 @@ public sealed class FaultProxy : IAsyncDisposable
     {
         private readonly Lock _lock = new();
         private Traffic _traffic;
+
+        /// <summary>How long the way takes.</summary>
+        public TimeSpan Delay { get; set; }
+
         private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
         public void Set(Traffic traffic)
@@ -235,6 +242,11 @@ public sealed class FaultProxy : IAsyncDisposable
             {
                 while (await from.ReceiveAsync(buffer, _cut.Token) is > 0 and var count)
                 {
+                    if (gate.Delay > TimeSpan.Zero)
+                    {
+                        await Task.Delay(gate.Delay, TimeProvider.System, _cut.Token);
+                    }
+
                     if (!await gate.PassAsync(_cut.Token))
                     {
                         HasLost = true;
