@@ -161,10 +161,8 @@ internal sealed class RedisHistory(
             : 1;
         for (var last = position.Seq; last >= first; )
         {
-            var page = await link.RunAsync(
-                within,
-                redis =>
-                    redis.StreamRangeAsync(channels.History(room), Id(first), Id(last), Page, Order.Descending)
+            var page = await link.RunAsync(within, redis =>
+                redis.StreamRangeAsync(channels.History(room), Id(first), Id(last), Page, Order.Descending)
             );
             foreach (var entry in page)
             {

@@ -29,9 +29,7 @@ internal sealed record PendingPublish(string Id, string[] Rooms, byte[] Body, Us
     /// the number after which it may be found.
     /// </summary>
     public string Earlier =>
-        _unansweredAfter is { } after
-            ? string.Create(CultureInfo.InvariantCulture, $"{Positions}?{after}")
-            : Positions;
+        _unansweredAfter is { } after ? string.Create(CultureInfo.InvariantCulture, $"{Positions}?{after}") : Positions;
 
     /// <summary>Records that it is sent, and that the message number <paramref name="seen"/> was seen before.</summary>
     public void MarkSent(long seen) => _unansweredAfter = Math.Min(_unansweredAfter ?? seen, seen);

@@ -76,7 +76,9 @@ public sealed class HistoryCostTests : IAsyncLifetime
     {
         const string Before = "cmdstat_xrevrange:calls=";
         var stats = await _redis.CommandAsync("INFO", "commandstats");
-        var calls = stats.Split('\n').Single(line => line.StartsWith(Before, StringComparison.Ordinal))[Before.Length..];
+        var calls = stats.Split('\n').Single(line => line.StartsWith(Before, StringComparison.Ordinal))[
+            Before.Length..
+        ];
         return int.Parse(calls.Split(',')[0], CultureInfo.InvariantCulture);
     }
 }
