@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net.Sockets;
+using System.Security.Authentication;
 
 namespace Dmb.Redis;
 
@@ -10,6 +11,8 @@ namespace Dmb.Redis;
 internal static class RedisRights
 {
     private const string Rule = ". docs/operations.md, What Redis has to allow, has the rule for its ACL";
+    private const string TrustRule =
+        "; its certificate has to have the name in REDIS_URL, by an authority that this machine trusts (SSL_CERT_FILE)";
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
 
     /// <summary>The commands, of which <c>K</c> stands for a key of the check; each type has its own.</summary>
@@ -81,12 +84,16 @@ internal static class RedisRights
                         or IOException
                         or OperationCanceledException
                         or UnauthorizedAccessException
-                        or System.Security.Authentication.AuthenticationException
+                        or AuthenticationException
             )
         {
             var why = RedisReason.Of(e);
-            var rule = why.Contains("NOPERM", StringComparison.Ordinal) ? Rule : "";
-            return [$"Redis at {redis} can't be used: {why}{rule}"];
+            var next =
+                IsDenied(why) ? Rule
+                : e is AuthenticationException ? TrustRule
+                : e is IOException && !redis.IsTls ? "; a server that speaks TLS is rediss:// in REDIS_URL"
+                : "";
+            return [$"Redis at {redis} can't be used: {why}{next}"];
         }
     }
 
@@ -141,6 +148,9 @@ internal static class RedisRights
         }
 
         var prefix = options.Prefix;
+        var names = new RedisChannels(prefix, "check");
+        await FindAsync("the broker's log", "XLEN", names.Log);
+        await FindAsync("the table of events", "HLEN", names.Events);
         RedisChannels[] groups =
         [
             .. Enumerable
@@ -165,7 +175,7 @@ internal static class RedisRights
         [
             prefix + "notify:*",
             prefix + "room:*",
-            new RedisChannels(prefix, "check").BackendPattern,
+            names.BackendPattern,
             .. options.NotifyChannels,
             .. groups.Where(group => !group.IsSharded).Select(group => group.AllRooms),
         ];
@@ -191,8 +201,14 @@ internal static class RedisRights
                 && !RedisReason.IsAboutSlot(error)
             )
             {
-                faults.Add($"Redis does not allow {what}: {error}{Rule}");
+                faults.Add(
+                    error.StartsWith("WRONGTYPE", StringComparison.Ordinal)
+                        ? $"{words[1]} in Redis holds something else than the broker keeps there: rename or delete it"
+                        : $"Redis does not allow {what}: {error}{(IsDenied(error) ? Rule : "")}"
+                );
             }
         }
     }
+
+    private static bool IsDenied(string error) => error.Contains("NOPERM", StringComparison.Ordinal);
 }

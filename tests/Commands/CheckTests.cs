@@ -101,6 +101,8 @@ public sealed class CheckTests
     [InlineData("ACL SETUSER default resetchannels &dmb:*", "does not allow the pattern dmb:notify:*")]
     [InlineData("REPLICAOF 127.0.0.1 1", "read only")]
     [InlineData("CONFIG SET maxmemory-policy allkeys-lru", "set maxmemory-policy noeviction")]
+    [InlineData("SET dmb:log x", "dmb:log in Redis holds something else")]
+    [InlineData("SET dmb:events x", "dmb:events in Redis holds something else")]
     public async Task A_Redis_that_a_node_cannot_use_is_found(string command, string told)
     {
         await using var redis = await RedisServer.StartAsync();
