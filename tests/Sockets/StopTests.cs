@@ -50,11 +50,18 @@ public sealed class StopTests
         Assert.Equal(0, await node.EndAsync());
     }
 
-    [Fact]
-    public async Task Spooled_messages_are_sent_if_Redis_returns_during_the_drain()
+    [Theory]
+    [InlineData("1")]
+    [InlineData("8")]
+    public async Task Spooled_messages_are_sent_if_Redis_returns_during_the_drain(string groups)
     {
         await using var redis = await RedisServer.StartAsync();
-        (string, string)[] settings = [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", $"{redis.Port}")];
+        (string, string)[] settings =
+        [
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", $"{redis.Port}"),
+            ("DMB_GROUPS", groups),
+        ];
         await using var leaving = await NodeProcess.StartReadyAsync(settings);
         await using var staying = await NodeProcess.StartReadyAsync(settings);
         await using var client = await staying.JoinAsync("calls");
