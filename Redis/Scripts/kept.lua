@@ -90,7 +90,13 @@ local function publish(k, a)
     local channel, size, history_ms = room(i)
     if sequences[i] then
       local history, position = keys(i)
-      local added = redis.pcall('XADD', history, 'MAXLEN', size, sequences[i] .. '-0', 't', now, 'id', id, 'm', body)
+      local entry = sequences[i] .. '-0'
+      local added = redis.pcall('XADD', history, 'NOMKSTREAM', 'MAXLEN', size, entry, 't', now, 'id', id, 'm', body)
+      if not added then
+        -- It is new, or was deleted by hand: its life begins.
+        lived[i] = nil
+        added = redis.pcall('XADD', history, 'MAXLEN', size, entry, 't', now, 'id', id, 'm', body)
+      end
       if type(added) == 'string' then
         local slack, since = math.floor(history_ms / 10), now - (tonumber(lived[i]) or 0)
         if since >= slack or since < 0 then

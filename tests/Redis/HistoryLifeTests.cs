@@ -67,6 +67,17 @@ public sealed class HistoryLifeTests : IAsyncLifetime
         Assert.Equal("2", await _redis.CommandAsync("HGET", Position, "seq"));
     }
 
+    [Fact]
+    public async Task A_history_that_was_deleted_by_hand_has_a_life_again_with_its_next_message()
+    {
+        await PublishAsync();
+        await _redis.CommandAsync("DEL", History);
+        await PublishAsync();
+        Assert.InRange(await RestAsync(History), LifeMs + SlackMs - MinuteMs, LifeMs + SlackMs);
+        Assert.Equal("1", await _redis.CommandAsync("XLEN", History));
+        Assert.Equal("2", await _redis.CommandAsync("HGET", Position, "seq"));
+    }
+
     private Task<string> PublishAsync() => _node.NotifyAsync("any", """{"_in":"n:life"}""");
 
     private async Task<long> LivedAsync() => Number(await _redis.CommandAsync("HGET", Position, "lived"));
