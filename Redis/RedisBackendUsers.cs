@@ -94,7 +94,6 @@ internal sealed class RedisBackendUsers(
     public async Task AttachAsync(RedisLink link, string mark)
     {
         _attached = _swept = time.GetTimestamp();
-        await link.RunAsync(database => database.SetAddAsync(_channels.NodesWithUsers, node.Id));
         var sessions = _users.Keys.Select(user => (user.Bkid, user.Subscriber)).ToHashSet();
         foreach (var user in _pendingDisconnects.Keys.Where(user => sessions.Contains((user.Bkid, user.Subscriber))))
         {

@@ -235,7 +235,7 @@ internal sealed partial class RedisSupervisor(
             }
 
             // Not awaited: success is seen when the probe is received.
-            var probe = routing.IsPublishOnly ? RefreshAsync(link) : ProbeAsync(link);
+            var probe = routing.IsPublishOnly ? RefreshAsync(link) : CheckAsync(link);
             _ = probe.ContinueWith(static task => _ = task.Exception, TaskScheduler.Default);
             if (!routing.IsPublishOnly)
             {
@@ -270,6 +270,23 @@ internal sealed partial class RedisSupervisor(
         Volatile.Write(ref _received, number);
     }
 
+    /// <summary>Sends a probe, and records the layout and this node again if that was deleted by hand.</summary>
+    private async Task CheckAsync(RedisLink link)
+    {
+        if ((int)await ProbeAsync(link) == 1)
+        {
+            try
+            {
+                await layout.AttachAsync(link);
+            }
+            catch (RedisLayoutException e)
+            {
+                // The next attempt to connect finds it too, and ends the node.
+                link.Lose(e.Message);
+            }
+        }
+    }
+
     private Task<RedisResult> ProbeAsync(RedisLink link)
     {
         var number = ++_sent;
@@ -280,11 +297,18 @@ internal sealed partial class RedisSupervisor(
             (long)(options.ProbeInterval + LogLife).TotalMilliseconds,
             (long)RedisBackendUsers.NodeLife(options).TotalMilliseconds,
             options.Groups,
+            IsFirst ? 1 : 0,
         ];
         return link.RunAsync(
             options.ProbeInterval * RedisOptions.ProbesMissedMax,
             RedisScript.Probe,
-            [group.Channels.Log, group.Channels.Node, group.Channels.Format],
+            [
+                group.Channels.Log,
+                group.Channels.Node,
+                group.Channels.Format,
+                group.Channels.Members,
+                group.Channels.Nodes,
+            ],
             arguments
         );
     }

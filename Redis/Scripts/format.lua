@@ -1,4 +1,5 @@
--- Records the layout of keys: the number of groups that rooms are spread over, the same on all nodes that live.
+-- Records the layout of keys: the number of groups that rooms are spread over, the same on all nodes that live; and the
+-- node among them.
 -- A Redis with the keys of a version before this record has one group. When no other node lives, the layout may change;
 -- what is kept in rooms begins anew then (epoch.lua).
 -- A version that knows no groups keeps its nodes in a set, and connects nowhere where that key holds something else: with
@@ -40,6 +41,7 @@ end
 if groups ~= wanted or not known[1] then redis.pcall('HSET', format, 'layout', 1, 'groups', wanted, 'since', since) end
 if node_ms > 0 then
   redis.pcall('SADD', members, node)
+  redis.pcall('SADD', wanted == '1' and nodes or grouped, node)
   redis.pcall('SET', own, 0, 'PX', node_ms)
 end
 return {wanted, since}

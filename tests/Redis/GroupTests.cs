@@ -225,6 +225,41 @@ public sealed class GroupTests
         Assert.Equal("1", await redis.CommandAsync("SADD", "dmb:nodes", "old"));
     }
 
+    [Theory]
+    [InlineData("FLUSHALL")]
+    [InlineData("DEL", "dmb:format")]
+    [InlineData("DEL", "dmb:members")]
+    [InlineData("DEL", "dmb:nodes")]
+    public async Task What_nodes_have_recorded_of_their_layout_is_written_again_when_it_was_deleted(
+        params string[] command
+    )
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await using var node = await StartAsync(redis, isPatient: false);
+        await using var second = await StartAsync(redis, isPatient: false);
+        const string Recorded = """
+            return tostring(redis.call('HGET', 'dmb:format', 'groups')) .. ' ' .. redis.call('SCARD', 'dmb:members')
+              .. ' ' .. redis.call('SCARD', 'dmb:nodes:grouped') .. ' ' .. redis.call('TYPE', 'dmb:nodes').ok
+            """;
+        Assert.Equal("8 2 2 string", await redis.CommandAsync("EVAL", Recorded, "0"));
+
+        await redis.CommandAsync(command);
+        using var patience = new CancellationTokenSource(Node.Patience);
+        while (await redis.CommandAsync("EVAL", Recorded, "0") is var recorded && recorded != "8 2 2 string")
+        {
+            Assert.False(patience.IsCancellationRequested, recorded);
+        }
+
+        await using var other = NodeProcess.Run([.. Settings(redis), ("DMB_GROUPS", "4")]);
+        Assert.Equal(2, await other.EndAsync());
+        await node.BecomesAsync("ready");
+        await second.BecomesAsync("ready");
+        foreach (var log in (string[][])[node.Log, second.Log])
+        {
+            Assert.DoesNotContain(log, line => line.Contains("Redis is away", StringComparison.Ordinal));
+        }
+    }
+
     [Fact]
     public async Task A_node_that_was_taken_for_dead_stops_when_the_others_have_another_number_by_then()
     {
