@@ -1,7 +1,7 @@
 -- Records the layout of keys: the number of groups that rooms are spread over, the same on all nodes that live; and the
 -- node among them.
--- A Redis with the keys of a version before this record has one group. When no other node lives, the layout may change;
--- what is kept in rooms begins anew then (epoch.lua).
+-- A Redis with the keys of a version before this record has one group, one whose record was deleted what the nodes' keys
+-- say. When no other node lives, the layout may change; what is kept in rooms begins anew then (epoch.lua).
 -- A version that knows no groups keeps its nodes in a set, and connects nowhere where that key holds something else: with
 -- several groups it is a number, and the nodes are in another set.
 -- KEYS: format, epoch, members, this node's key, nodes, nodes with several groups. ARGV: number of groups, node, node's
@@ -17,7 +17,9 @@ if known.err then
   known = {}
 end
 local groups, since = known[1], known[2] or ''
-if not groups and redis.call('EXISTS', epoch) == 1 then groups = '1' end
+local counted = redis.pcall('GET', nodes)
+if not groups and type(counted) == 'string' and tonumber(counted) then groups = counted end
+if not groups and redis.call('EXISTS', grouped) == 0 and redis.call('EXISTS', epoch) == 1 then groups = '1' end
 if groups and groups ~= wanted then
   local all = redis.pcall('SMEMBERS', members)
   for _, other in ipairs(all.err and {} or all) do
@@ -33,7 +35,7 @@ end
 if wanted ~= '1' then
   move(nodes, grouped)
   redis.pcall('SET', nodes, wanted)
-elseif type(redis.pcall('GET', nodes)) == 'string' then
+elseif type(counted) == 'string' then
   redis.call('DEL', nodes)
   move(grouped, nodes)
   redis.call('DEL', grouped)

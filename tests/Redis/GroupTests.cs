@@ -230,6 +230,7 @@ public sealed class GroupTests
     [InlineData("DEL", "dmb:format")]
     [InlineData("DEL", "dmb:members")]
     [InlineData("DEL", "dmb:nodes")]
+    [InlineData("DEL", "dmb:format", "dmb:nodes")]
     public async Task What_nodes_have_recorded_of_their_layout_is_written_again_when_it_was_deleted(
         params string[] command
     )
