@@ -190,8 +190,7 @@ internal static class Services
             .AddSingleton<RedisBackendStore>()
             .AddSingleton<IBackendStore>(services => services.GetRequiredService<RedisBackendStore>())
             .AddSingleton<RedisBackplane>()
-            .AddSingleton<IBackplane>(services => services.GetRequiredService<RedisBackplane>())
-            .AddHostedService(services => services.GetRequiredService<RedisGroups>());
+            .AddSingleton<IBackplane>(services => services.GetRequiredService<RedisBackplane>());
         if (!options.IsPublishOnly)
         {
             builder.Services.AddHostedService(services => services.GetRequiredService<RedisInputs>());

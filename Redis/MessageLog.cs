@@ -27,6 +27,15 @@ internal sealed class MessageLog(RedisOptions options, RedisChannels channels, T
     /// <summary>Whether it is a real entry's id: if that is missing from the log, later ones may be too.</summary>
     public bool IsProven { get; private set; }
 
+    /// <summary>Whether a probe's text is an entry's id (<c>ms-number</c>), or empty.</summary>
+    public static bool IsPlace(string text) =>
+        text.Length == 0
+        || (
+            text.Split('-') is [var ms, var number]
+            && ulong.TryParse(ms, NumberStyles.None, CultureInfo.InvariantCulture, out _)
+            && ulong.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out _)
+        );
+
     /// <summary>Records a received probe.</summary>
     /// <param name="entry">Its entry's id in the log; empty if Redis was out of memory.</param>
     /// <param name="isUpToDate">

@@ -4,8 +4,8 @@ using Dmb.Telemetry;
 
 namespace Dmb.Redis;
 
-/// <summary>The groups of rooms, and their receivers as one service.</summary>
-internal sealed class RedisGroups : IHostedService
+/// <summary>The groups of rooms.</summary>
+internal sealed class RedisGroups
 {
     /// <summary>How long a copy of a message that came by another group is recognised at least.</summary>
     private static readonly TimeSpan CopyLife = TimeSpan.FromMinutes(1);
@@ -120,10 +120,4 @@ internal sealed class RedisGroups : IHostedService
 
         return _all[group];
     }
-
-    public Task StartAsync(CancellationToken cancellationToken) =>
-        Task.WhenAll(_all.Select(group => group.Receiver.StartAsync(cancellationToken)));
-
-    public Task StopAsync(CancellationToken cancellationToken) =>
-        Task.WhenAll(_all.Select(group => group.Receiver.StopAsync(cancellationToken)));
 }

@@ -166,11 +166,12 @@ internal sealed class RedisHistory(
             );
             foreach (var entry in page)
             {
-                if (now - (long)entry["t"] >= limits.Ttl.TotalMilliseconds)
+                // An entry of another kind is none of the broker's.
+                if (entry["t"].TryParse(out long at) && now - at >= limits.Ttl.TotalMilliseconds)
                 {
                     isExpired = true;
                 }
-                else if (RedisFormat.Read(entry["m"]!, room, time, out _) is { } envelope)
+                else if (RedisFormat.Read((byte[]?)entry["m"] ?? [], room, time, out _) is { } envelope)
                 {
                     messages.Add(copies.Mark(envelope));
                 }

@@ -20,7 +20,7 @@ internal sealed partial class RedisReceiver(
     TimeProvider time,
     BrokerTelemetry telemetry,
     ILogger<RedisReceiver> logger
-) : BackgroundService
+)
 {
     private const int InboundMax = 65_536;
 
@@ -31,9 +31,6 @@ internal sealed partial class RedisReceiver(
     private readonly Channel<Inbound> _inbound = Channel.CreateBounded<Inbound>(
         new BoundedChannelOptions(InboundMax) { SingleReader = true }
     );
-
-    /// <summary>Fails with what ends the node: an error in processing that was not expected.</summary>
-    private readonly TaskCompletionSource _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>Whether a thread processes what is inbound; changed atomically.</summary>
     private bool _isProcessing;
@@ -109,8 +106,6 @@ internal sealed partial class RedisReceiver(
         ThreadPool.UnsafeQueueUserWorkItem(static receiver => receiver.Process(), this, preferLocal: false);
     }
 
-    protected override Task ExecuteAsync(CancellationToken stoppingToken) => _failed.Task.WaitAsync(stoppingToken);
-
     /// <summary>Processes what is inbound, unless another thread does.</summary>
     private void Process()
     {
@@ -123,29 +118,36 @@ internal sealed partial class RedisReceiver(
     /// <summary>Processes what is inbound; after a wait, on a thread of the pool.</summary>
     private async Task ProcessAsync()
     {
+        do
+        {
+            while (_inbound.Reader.TryRead(out var inbound))
+            {
+                // One that was received on a connection that has a gap before it is in the log, in order.
+                if (inbound is not Received { Link: { IsWhole: false } link })
+                {
+                    await TryHandleAsync(inbound);
+                }
+                else
+                {
+                    link.Lose("the connection for subscriptions was cut");
+                }
+            }
+
+            Interlocked.Exchange(ref _isProcessing, false);
+        } while (_inbound.Reader.TryPeek(out _) && !Interlocked.Exchange(ref _isProcessing, true));
+    }
+
+    /// <summary>Handles what is inbound. An error that is not expected is logged, and ends this one alone.</summary>
+    private async ValueTask TryHandleAsync(Inbound inbound)
+    {
         try
         {
-            do
-            {
-                while (_inbound.Reader.TryRead(out var inbound))
-                {
-                    // One that was received on a connection that has a gap before it is in the log, in order.
-                    if (inbound is not Received { Link: { IsWhole: false } link })
-                    {
-                        await HandleAsync(inbound);
-                    }
-                    else
-                    {
-                        link.Lose("the connection for subscriptions was cut");
-                    }
-                }
-
-                Interlocked.Exchange(ref _isProcessing, false);
-            } while (_inbound.Reader.TryPeek(out _) && !Interlocked.Exchange(ref _isProcessing, true));
+            await HandleAsync(inbound);
         }
         catch (Exception e)
         {
-            _failed.TrySetException(e);
+            LogFailed(logger, e);
+            (inbound as Recover)?.Done.TrySetException(e);
         }
     }
 
@@ -295,7 +297,8 @@ internal sealed partial class RedisReceiver(
         switch (line.Split(' ', 4))
         {
             case ["probe", var count, var place]
-                when long.TryParse(count, NumberStyles.None, CultureInfo.InvariantCulture, out var number):
+                when long.TryParse(count, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+                    && MessageLog.IsPlace(place):
                 // While messages are held, those before this probe are still to be read from the log, holes and all;
                 // and so they are where one could not be delivered, for which the link was given up.
                 log.Note(place, isUpToDate: _held is null && from.IsWhole);
@@ -357,6 +360,9 @@ internal sealed partial class RedisReceiver(
         "{Messages} messages from Redis were no messages; the last one, for '{Where}': {Why}."
     )]
     private static partial void LogNotUnderstood(ILogger logger, long messages, string where, string why);
+
+    [LoggerMessage(3014, LogLevel.Error, "What was received from Redis could not be delivered.")]
+    private static partial void LogFailed(ILogger logger, Exception error);
 
     [LoggerMessage(
         3011,

@@ -17,7 +17,7 @@ local function search(history, id, after)
     local page, number = redis.pcall('XREVRANGE', history, last, '-', 'COUNT', string.format('%d', size)), nil
     for _, entry in ipairs(page) do
       if entry[2][4] == id then return string.sub(entry[1], 1, -3) end
-      last, number = '(' .. entry[1], string.match(string.sub(entry[2][6], -24), '"n":(%d+)}$')
+      last, number = '(' .. entry[1], string.match(string.sub(entry[2][6] or '', -24), '"n":(%d+)}$')
     end
     if #page < size or number and number ~= '0' and tonumber(number) <= after then return nil end
   end

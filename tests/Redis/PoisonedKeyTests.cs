@@ -66,6 +66,27 @@ public sealed class PoisonedKeyTests
     }
 
     [Theory]
+    [InlineData("x", "y")]
+    [InlineData("t", "x")]
+    [InlineData("t", "x", "id", "y", "m", "z")]
+    public async Task An_entry_of_a_history_that_is_no_message_is_passed_over(params string[] fields)
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await using var node = await StartAsync(redis);
+        await node.NotifyAsync("any", """{"n":1,"_in":["n:poisoned"]}""");
+        await redis.CommandAsync(["XADD", "dmb:history:n:poisoned", "1-1", .. fields]);
+        await node.NotifyAsync("any", """{"n":2,"_in":["n:poisoned"]}""");
+        var epoch = await redis.CommandAsync("HGET", "dmb:pos:n:poisoned", "epoch");
+
+        await using var client = await node.ConnectAsync();
+        var answer = await client.AckAsync("subscribe", $$"""{"room":"n:poisoned","since":"{{epoch}}:0"}""");
+        Assert.Contains("\"recovered\":true", answer, StringComparison.Ordinal);
+        Assert.Contains("joined", await client.ReadAsync(), StringComparison.Ordinal);
+        Assert.Equal(["1", "2"], [await NumberAsync(client), await NumberAsync(client)]);
+        await IsWholeAsync(node);
+    }
+
+    [Theory]
     [InlineData("", false)]
     [InlineData(":users", true)]
     [InlineData(":sessions", true)]
