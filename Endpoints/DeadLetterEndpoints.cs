@@ -93,7 +93,7 @@ internal static partial class DeadLetterEndpoints
             .WithSummary("List what could not be delivered, the newest first.")
             .WithMetadata(Reason, OfWebhook, OperatorEndpoints.Limit, OperatorEndpoints.After)
             .Produces<DeadLettersAnswer>()
-            .ProducesProblems(401, 403, 503)
+            .ProducesProblems(400, 401, 403, 503)
             .Requires(Operation.Administer);
 
         routes

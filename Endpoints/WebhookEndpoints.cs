@@ -90,7 +90,7 @@ internal static partial class WebhookEndpoints
             .WithDescription("Each with its `delivery`: what waits, since when, and what failed last.")
             .WithMetadata(OperatorEndpoints.Limit, OperatorEndpoints.After)
             .Produces<WebhooksAnswer>()
-            .ProducesProblems(401, 403)
+            .ProducesProblems(400, 401, 403)
             .Requires(Operation.Register);
 
         routes

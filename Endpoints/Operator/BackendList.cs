@@ -80,7 +80,7 @@ internal static class BackendList
                 OperatorEndpoints.After
             )
             .Produces<BackendsAnswer>()
-            .ProducesProblems(401, 403, 503)
+            .ProducesProblems(400, 401, 403, 503)
             .Requires(Operation.Administer);
     }
 

@@ -50,7 +50,7 @@ internal static class OperatorEndpoints
             .WithSummary("List the rooms that have sessions, by name.")
             .WithMetadata(new QueryParameter("prefix", "Prefix of their names."), Limit, After)
             .Produces<RoomsAnswer>()
-            .ProducesProblems(401, 403)
+            .ProducesProblems(400, 401, 403)
             .Requires(Operation.Administer);
 
         routes
@@ -83,7 +83,7 @@ internal static class OperatorEndpoints
                 After
             )
             .Produces<SessionsAnswer>()
-            .ProducesProblems(401, 403)
+            .ProducesProblems(400, 401, 403)
             .Requires(Operation.Administer);
     }
 

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Text.Json;
 
 namespace Dmb.Tests.Operations;
@@ -84,6 +85,23 @@ public sealed class OperatorTests : IAsyncLifetime
         );
         Assert.EndsWith(":1", Text(room, "pos"), StringComparison.Ordinal);
         Assert.Equal(JsonValueKind.Null, second.GetProperty("next").ValueKind);
+    }
+
+    [Theory]
+    [InlineData("/rooms")]
+    [InlineData("/sessions")]
+    [InlineData("/backends")]
+    [InlineData("/webhooks")]
+    [InlineData("/dead")]
+    [InlineData("/rooms/support/sessions")]
+    [InlineData("/rooms/support/history")]
+    public async Task A_limit_that_is_no_number_is_refused(string path)
+    {
+        using var answer = await _node.Http.GetAsync(path + "?limit=x");
+        Assert.Equal(HttpStatusCode.BadRequest, answer.StatusCode);
+        var problem = JsonElement.Parse(await answer.Content.ReadAsStringAsync());
+        Assert.Equal("bad_json", Text(problem, "code"));
+        Assert.StartsWith("A parameter of the query has no valid value", Text(problem, "detail"));
     }
 
     [Fact]
