@@ -46,9 +46,17 @@ public sealed class ClaimedInputTests
         await dying.KillAsync();
         hung.Continue();
         other.Continue();
+
+        // One behind it waits until the turn of the dead node has ended.
+        await first.CommandAsync("PUBLISH", "{dmb}:notify:any", $$"""{"n":"behind","_in":"{{near}}"}""");
         foreach (var client in (TestClient[])[inNear, inFar, inBoth])
         {
             Assert.Contains("\"n\":1", await MessageAsync(client), StringComparison.Ordinal);
+        }
+
+        foreach (var client in (TestClient[])[inNear, inBoth])
+        {
+            Assert.Contains("\"n\":\"behind\"", await MessageAsync(client), StringComparison.Ordinal);
         }
 
         // Each has had it once: the next is another one.
