@@ -10,6 +10,10 @@ internal static class EventStreamFrames
 {
     private static readonly SearchValues<byte> LineBreaks = SearchValues.Create("\r\n"u8);
 
+    private static ReadOnlySpan<byte> EventField => "event: "u8;
+
+    private static ReadOnlySpan<byte> DataField => "\ndata: "u8;
+
     /// <summary>The first comment of a stream: its rooms are joined.</summary>
     public static readonly byte[] Connected = ": connected\n\n"u8.ToArray();
 
@@ -42,10 +46,15 @@ internal static class EventStreamFrames
     /// <summary>An event without its last line, an id line or an empty one.</summary>
     public static byte[] Head(string @event, ReadOnlySpan<byte> data)
     {
-        byte[] head = [.. "event: "u8, .. Encoding.ASCII.GetBytes(@event), .. "\ndata: "u8, .. data, .. "\n"u8];
+        var head = new byte[EventField.Length + @event.Length + DataField.Length + data.Length + 1];
+        var rest = head.AsSpan();
+        JsonText.Put(EventField, ref rest);
+        rest = rest[Encoding.ASCII.GetBytes(@event, rest)..];
+        JsonText.Put(DataField, ref rest);
 
         // JSON has line breaks only between tokens, where a space is equivalent.
-        head.AsSpan(head.Length - 1 - data.Length, data.Length).ReplaceAny(LineBreaks, (byte)' ');
+        data.ReplaceAny(rest, LineBreaks, (byte)' ');
+        head[^1] = (byte)'\n';
         return head;
     }
 
