@@ -82,6 +82,19 @@ public class SharedCluster : IAsyncLifetime
 
     public List<NodeProcess> Nodes => Cluster.Nodes;
 
+    /// <summary>The servers that have the keys.</summary>
+    protected virtual IEnumerable<RedisServer> Servers => [Redis];
+
+    /// <summary>Completes when no node has the turn to publish pushes over Redis, among nodes of a prefix.</summary>
+    public async Task WithoutTurnAsync(string prefix)
+    {
+        var name = prefix.Trim('{', '}', ':');
+        while ((await Task.WhenAll(Servers.Select(server => server.CommandAsync("KEYS", $"*{name}*:turn")))).Any(keys => keys != ""))
+        {
+            // Its answers set the pace.
+        }
+    }
+
     /// <summary>What nodes are set to that meet in the same way without these ones, and their prefix.</summary>
     public virtual ((string Name, string Value)[] Settings, string Prefix) Beside(string name) =>
         (
@@ -125,6 +138,8 @@ public sealed class ShardedCluster : SharedCluster
     public override string Prefix => Shards.Prefix;
 
     public override RedisServer Redis => _shards.Servers[0];
+
+    protected override IEnumerable<RedisServer> Servers => _shards.Servers;
 
     /// <summary>What nodes of another prefix are set to.</summary>
     public (string, string)[] ShardSettings => _shards.Settings;

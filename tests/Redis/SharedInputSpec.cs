@@ -92,9 +92,11 @@ public abstract class SharedInputSpec(SharedCluster shared)
         await using var client = await second.JoinAsync("calls");
 
         // The new one is the first to act, which the other notices.
+        await shared.WithoutTurnAsync(prefix);
         first.Stop();
         await PushEachAsync(client);
         first.Continue();
+        await shared.WithoutTurnAsync(prefix);
         second.Stop();
         await GetEachAsync(watching);
         await shared.Redis.CommandAsync("PUBLISH", prefix + "notify:call", "\"only the first\"");
