@@ -89,7 +89,11 @@ public class SharedCluster : IAsyncLifetime
     public async Task WithoutTurnAsync(string prefix)
     {
         var name = prefix.Trim('{', '}', ':');
-        while ((await Task.WhenAll(Servers.Select(server => server.CommandAsync("KEYS", $"*{name}*:turn")))).Any(keys => keys != ""))
+        while (
+            (await Task.WhenAll(Servers.Select(server => server.CommandAsync("KEYS", $"*{name}*:turn")))).Any(keys =>
+                keys != ""
+            )
+        )
         {
             // Its answers set the pace.
         }
