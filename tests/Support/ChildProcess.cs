@@ -227,8 +227,29 @@ public sealed class ChildProcess : IAsyncDisposable
     /// <summary>Asks it to end as Ctrl+C does.</summary>
     public void Interrupt() => Signal(PosixSignals.Interrupt);
 
-    /// <summary>Freezes it: its connections stay, but nothing moves.</summary>
-    public void Stop() => Signal(PosixSignals.Stop);
+    /// <summary>Freezes it: its connections stay, but nothing moves. Each of its threads has stopped on return.</summary>
+    public void Stop()
+    {
+        Signal(PosixSignals.Stop);
+        Assert.True(SpinWait.SpinUntil(IsStopped, Node.Patience));
+    }
+
+    /// <summary>Whether each of its threads has the state <c>T</c> (proc(5): the letter behind the name).</summary>
+    private bool IsStopped()
+    {
+        try
+        {
+            return Directory
+                .GetDirectories($"/proc/{_process.Id}/task")
+                .Select(thread => File.ReadAllText(Path.Combine(thread, "stat")))
+                .All(stat => stat[stat.LastIndexOf(')') + 2] == 'T');
+        }
+        catch (IOException)
+        {
+            // A thread has ended meanwhile.
+            return false;
+        }
+    }
 
     /// <summary>Lets it go on after <see cref="Stop"/>.</summary>
     public void Continue() => Signal(PosixSignals.Continue);
