@@ -125,23 +125,6 @@ internal sealed class Spool(SpoolSpace space, TimeSpan maxAge, TimeProvider time
         return true;
     }
 
-    /// <summary>Adds a message at the end, and drops the oldest ones if it does not fit.</summary>
-    public void Push(PendingPublish message)
-    {
-        Expire();
-        while (!space.TryTake(message.Body.Length))
-        {
-            if (Count == 0)
-            {
-                return;
-            }
-
-            DropOldest();
-        }
-
-        _messages.AddLast(message);
-    }
-
     /// <summary>Drops expired messages; returns their number.</summary>
     public int Expire()
     {

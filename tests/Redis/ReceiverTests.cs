@@ -15,25 +15,7 @@ public sealed class ReceiverTests
         var log = new NodeLog();
         await using var services = new ServiceCollection()
             .AddLogging(logging => logging.AddProvider(log))
-            .AddMetrics()
-            .AddSingleton(TimeProvider.System)
-            .AddSingleton(new RedisOptions())
-            .AddSingleton(new RoutingOptions())
-            .AddSingleton(new HistoryOptions())
-            .AddSingleton<BrokerTelemetry>()
-            .AddSingleton(new RedisChannels("dmb:", "node"))
-            .AddSingleton(services => new Copies(
-                services.GetRequiredService<RoomTable>(),
-                TimeSpan.FromMinutes(1),
-                TimeProvider.System
-            ))
-            .AddSingleton<RoomTable>()
-            .AddSingleton<Tail>()
-            .AddSingleton<FanOut>()
-            .AddSingleton<HistoryPolicy>()
-            .AddSingleton<PoisonedKeys>()
-            .AddSingleton<RedisHistory>()
-            .AddSingleton<RedisRooms>()
+            .AddRedisRooms()
             .AddSingleton<MessageLog>()
             .AddSingleton(services => new RedisReceiver(
                 services.GetRequiredService<RoutingOptions>(),

@@ -1,5 +1,4 @@
 using Dmb.Redis;
-using Dmb.Routing;
 using Dmb.Tests.Backends;
 using Microsoft.Extensions.DependencyInjection;
 
@@ -58,28 +57,7 @@ public sealed class ResendTests
     [InlineData("", true)]
     public async Task A_message_is_missing_if_any_subscribed_room_has_not_received_it(string positions, bool isMissing)
     {
-        using var services = new ServiceCollection()
-            .AddLogging()
-            .AddMetrics()
-            .AddSingleton(TimeProvider.System)
-            .AddSingleton(new RedisOptions())
-            .AddSingleton(new RoutingOptions())
-            .AddSingleton(new HistoryOptions())
-            .AddSingleton<Dmb.Telemetry.BrokerTelemetry>()
-            .AddSingleton(new RedisChannels("dmb:", "node"))
-            .AddSingleton(services => new Copies(
-                services.GetRequiredService<RoomTable>(),
-                TimeSpan.FromMinutes(1),
-                TimeProvider.System
-            ))
-            .AddSingleton<RoomTable>()
-            .AddSingleton<Tail>()
-            .AddSingleton<FanOut>()
-            .AddSingleton<HistoryPolicy>()
-            .AddSingleton<PoisonedKeys>()
-            .AddSingleton<RedisHistory>()
-            .AddSingleton<RedisRooms>()
-            .BuildServiceProvider();
+        using var services = new ServiceCollection().AddLogging().AddRedisRooms().BuildServiceProvider();
         var rooms = services.GetRequiredService<RedisRooms>();
         await rooms.SubscribeAsync("endpoint:z");
         Assert.Equal(
